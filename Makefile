@@ -1,0 +1,12 @@
+# Shortcuts to dev.py, which needs neither make nor anything installed beforehand.
+PYTHON ?= python3
+
+.PHONY: setup diagnostics check test lint build docs bench schemas
+
+setup diagnostics check test build docs bench schemas:
+	@$(PYTHON) dev.py $@
+
+lint:
+	@$(PYTHON) dev.py lint
+	@$(PYTHON) dev.py types
+	@$(PYTHON) dev.py imports
