@@ -1,0 +1,80 @@
+"""The only place that reads time; everything else is handed a clock.
+
+Timestamps in every artefact are UTC with three millisecond digits and ``Z``
+(docs/reference/files.md, "Conventions").
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, date, datetime
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Wall time for what is written, monotonic time for what is measured."""
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds that never jump."""
+        ...
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """Seconds that never jump."""
+        return time.monotonic()
+
+
+class FakeClock:
+    """A clock for tests: it stands still until it is told to advance."""
+
+    def __init__(self, now: float = 1_763_693_072.979) -> None:
+        self._now = now
+        self._monotonic = 0.0
+
+    def now(self) -> float:
+        """Seconds since the epoch, as last set."""
+        return self._now
+
+    def monotonic(self) -> float:
+        """Seconds advanced so far."""
+        return self._monotonic
+
+    def advance(self, seconds: float) -> None:
+        """Let ``seconds`` pass on both clocks."""
+        self._now += seconds
+        self._monotonic += seconds
+
+    def jump(self, seconds: float) -> None:
+        """Set the wall clock off by ``seconds``; measured time does not notice."""
+        self._now += seconds
+
+
+def timestamp(now: float) -> str:
+    """Epoch seconds as ``2026-11-21T02:44:32.979Z``, milliseconds cut and not rounded up."""
+    seconds, milliseconds = divmod(int(now * 1000), 1000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{milliseconds:03d}Z"
+
+
+def parse_timestamp(text: str) -> float | None:
+    """Epoch seconds of a timestamp, or None where the text is not one."""
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError:
+        return None
+    return moment.timestamp() if moment.tzinfo else moment.replace(tzinfo=UTC).timestamp()
+
+
+def utc_date(now: float) -> date:
+    """The UTC calendar day of an epoch time."""
+    return datetime.fromtimestamp(now, UTC).date()

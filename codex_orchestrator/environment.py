@@ -1,0 +1,151 @@
+"""Where a run lives: root, runs and out folders, task id, and what a stage inherits.
+
+Rules: docs/reference/configuration.md, "Environment".
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import UsageError
+from .identifiers import check_id, slug
+
+CONFIG_NAME = "codex.orchestrator.json"
+TASK_VARIABLE = "MCP_RUNNER_TASK_ID"
+PREFIX = "CODEX_ORCHESTRATOR_"
+
+# What pytest puts into its own process for itself; a stage inherits the user's environment.
+_PYTEST_OWN = ("PYTEST_CURRENT_TEST", "PYTEST_VERSION")
+
+
+@dataclass(frozen=True)
+class Environment:
+    """The surroundings of every command, discovered once.
+
+    Attributes:
+        root: The repo root, absolute.
+        runs_dir: Where runs are kept, absolute.
+        out_dir: Where state is kept, absolute.
+        cwd: The folder that the command was called from, absolute.
+        variables: The process's environment as it was at the start.
+    """
+
+    root: Path
+    runs_dir: Path
+    out_dir: Path
+    cwd: Path
+    variables: Mapping[str, str]
+
+    @property
+    def config_path(self) -> Path:
+        """The repo's definition file, which need not exist."""
+        return self.root / CONFIG_NAME
+
+    def relative(self, path: Path) -> str:
+        """``path`` as artefacts name it: relative to the root, with ``/``."""
+        return Path(os.path.relpath(path, self.root)).as_posix()
+
+    def setting(self, name: str) -> str | None:
+        """A variable's value; an empty one counts as unset."""
+        return self.variables.get(name) or None
+
+
+@dataclass(frozen=True)
+class TaskChoice:
+    """The task id of a command, and the notice that goes with a guess."""
+
+    task_id: str
+    notice: str | None = None
+
+
+def discover(cwd: Path, variables: Mapping[str, str], root_option: str | None = None) -> Environment:
+    """Find root, runs and out folders.
+
+    Raises:
+        UsageError: ``--root`` or ``CODEX_ORCHESTRATOR_ROOT`` names no folder.
+    """
+    variables = {name: value for name, value in variables.items() if name not in _PYTEST_OWN}
+    cwd = cwd.absolute()
+    inherited = _applies(cwd, variables)
+    root = _find_root(cwd, variables if inherited else {}, root_option)
+    # A runs folder that a stage inherited belongs to the root it was inherited with.
+    folders = variables if inherited else {}
+    return Environment(
+        root=root,
+        runs_dir=_folder(root, folders.get(f"{PREFIX}RUNS_DIR"), ".runs"),
+        out_dir=_folder(root, folders.get(f"{PREFIX}OUT_DIR"), "out"),
+        cwd=cwd,
+        variables=variables,
+    )
+
+
+def choose_task(
+    environment: Environment, option: str | None = None, configured: str | None = None
+) -> TaskChoice:
+    """The task id: ``--task``, the variable, the config, else the root folder's name.
+
+    Raises:
+        UsageError: The id that counts is not valid.
+    """
+    if option is not None:
+        return TaskChoice(check_id(option, name="task ID"))
+    variable = environment.setting(TASK_VARIABLE)
+    if variable is not None:
+        return TaskChoice(check_id(variable, name=TASK_VARIABLE))
+    if configured is not None:
+        return TaskChoice(check_id(configured, name="task ID"))
+    guess = check_id(slug(environment.root.name, fallback="task"), name="task ID")
+    return TaskChoice(guess, f'No task id given; using "{guess}". Set {TASK_VARIABLE} or pass --task.')
+
+
+def stage_variables(
+    environment: Environment,
+    *,
+    task_id: str,
+    run_id: str,
+    pipeline_id: str,
+    run_dir: Path,
+    own: Mapping[str, str],
+) -> dict[str, str]:
+    """The environment of a stage's process: the caller's, the run's names, then the stage's own."""
+    names = {
+        "TASK_ID": task_id,
+        "RUN_ID": run_id,
+        "PIPELINE_ID": pipeline_id,
+        "MANIFEST_PATH": str(run_dir / "manifest.json"),
+        "RUN_DIR": str(run_dir),
+        "RUNS_DIR": str(environment.runs_dir),
+        "OUT_DIR": str(environment.out_dir),
+        "ROOT": str(environment.root),
+    }
+    run = {f"{PREFIX}{name}": value for name, value in names.items()}
+    return {**environment.variables, TASK_VARIABLE: task_id, **run, **own}
+
+
+def _applies(cwd: Path, variables: Mapping[str, str]) -> bool:
+    """Whether our variables count here: always, but from within a stage only in that stage's root."""
+    root = variables.get(f"{PREFIX}ROOT")
+    if not variables.get(f"{PREFIX}RUN_ID") or not root:
+        return True
+    return cwd.resolve().is_relative_to(Path(root).resolve())
+
+
+def _find_root(cwd: Path, variables: Mapping[str, str], option: str | None) -> Path:
+    for name, value in (("--root", option), (f"{PREFIX}ROOT", variables.get(f"{PREFIX}ROOT"))):
+        if value:
+            root = Path(os.path.normpath(cwd / value))
+            if not root.is_dir():
+                raise UsageError(f'{name} "{value}" is not a folder.')
+            return root
+    for marker in (CONFIG_NAME, ".git"):
+        for folder in (cwd, *cwd.parents):
+            if (folder / marker).exists():
+                return folder
+    return cwd
+
+
+def _folder(root: Path, value: str | None, default: str) -> Path:
+    return Path(os.path.normpath(root / (value or default)))

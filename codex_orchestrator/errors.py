@@ -1,0 +1,83 @@
+"""Every error that a user can meet.
+
+    OrchestratorError            exit 1
+    ├── UsageError               exit 2   a wrong flag, id or request
+    │   ├── ConfigurationError   exit 2   a definition file that cannot be used
+    │   └── UnknownRun           exit 2   no such run, or nothing readable in its place
+    ├── ToolMissing              exit 2   a program that we need is not installed
+    ├── Busy                     exit 75  a live process holds the run or the lock
+    └── StorageError             exit 1   evidence could not be written
+
+Exit codes: docs/reference/command-line.md, "Exit codes".
+"""
+
+from __future__ import annotations
+
+EXIT_OK = 0
+EXIT_RUN_FAILED = 1
+EXIT_USAGE = 2
+EXIT_WAITING = 3
+EXIT_BUSY = 75
+
+
+class OrchestratorError(Exception):
+    """Something the user is told in one message: what happened, to what, and what to do.
+
+    Attributes:
+        message: What happened, naming the path or id.
+        hint: What to do about it, or None.
+    """
+
+    code = "error"
+    exit_code = EXIT_RUN_FAILED
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n{self.hint}" if self.hint else self.message
+
+
+class UsageError(OrchestratorError):
+    """The request itself is wrong; nothing was written."""
+
+    code = "usage"
+    exit_code = EXIT_USAGE
+
+
+class ConfigurationError(UsageError):
+    """A definition cannot be used; the message names file, line and path."""
+
+    code = "configuration"
+
+
+class UnknownRun(UsageError):
+    """The run that was asked for cannot be found or read."""
+
+    code = "unknown-run"
+
+
+class ToolMissing(OrchestratorError):
+    """A program that we start (git, say) is not installed."""
+
+    code = "tool-missing"
+    exit_code = EXIT_USAGE
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"The program {name!r} was not found.", hint=f"Install {name} or put it on PATH.")
+        self.name = name
+
+
+class Busy(OrchestratorError):
+    """A live process holds what was asked for."""
+
+    code = "busy"
+    exit_code = EXIT_BUSY
+
+
+class StorageError(OrchestratorError):
+    """Evidence could not be written where it belongs."""
+
+    code = "storage"

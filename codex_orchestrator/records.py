@@ -1,0 +1,242 @@
+"""Frozen dataclasses from and to plain JSON values.
+
+The shapes of this package are standard dataclasses. This module reads them from parsed JSON
+without any other import, so that good input costs nothing; when it refuses, `validation`
+(pydantic, over the same classes) explains why.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, Field, fields, is_dataclass
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+
+T = TypeVar("T")
+
+OMIT_NONE = "omit_none"
+"""Field metadata key: the field is left out of the JSON where it is None ("when known")."""
+
+
+class Bounds:
+    """Annotation of limits on a value: ``Annotated[int, Bounds(ge=1)]``, with pydantic's own names."""
+
+    def __init__(self, **limits: float) -> None:
+        self._limits = limits
+
+    def allow(self, value: Any) -> bool:
+        """Whether a value of the right type keeps the limits."""
+        limits = self._limits
+        return not (
+            ("ge" in limits and value < limits["ge"])
+            or ("gt" in limits and value <= limits["gt"])
+            or ("le" in limits and value > limits["le"])
+            or ("min_length" in limits and len(value) < limits["min_length"])
+        )
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], Any]) -> Any:
+        """Have pydantic keep the same limits, and show them in the JSON Schema."""
+        return {**handler(source), **self._limits}
+
+
+class OneOf:
+    """Annotation of a union of shapes that a key tells apart: ``Annotated[A | B, OneOf("kind")]``.
+
+    The key is a ``Literal`` field of every member.
+    """
+
+    _TAG = "="
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+    def choices(self, members: tuple[Any, ...]) -> dict[str, Any]:
+        """The members by the key's values."""
+        found = {}
+        for member in members:
+            kind = next(field.type for field in fields(member) if json_name(member, field) == self.key)
+            found.update(dict.fromkeys(get_args(kind), member))
+        return found
+
+    @classmethod
+    def is_tag(cls, part: object) -> bool:
+        """Whether a part of pydantic's error location is the name of a member and no key of the document."""
+        return isinstance(part, str) and part.startswith(cls._TAG)
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], Any]) -> Any:
+        """Have pydantic choose by the key too, so that it explains the one member that was meant."""
+        from pydantic_core import core_schema
+
+        choices = self.choices(get_args(source))
+
+        def tag(value: Any) -> str | None:
+            kind = value.get(self.key) if isinstance(value, dict) else getattr(value, self.key, None)
+            return f"{self._TAG}{kind}"
+
+        return core_schema.tagged_union_schema(
+            {f"{self._TAG}{kind}": handler(member) for kind, member in choices.items()},
+            discriminator=tag,
+            custom_error_type="unknown_kind",
+            custom_error_message=f"{self.key} must be one of: {', '.join(choices)}",
+        )
+
+
+class Mismatch(ValueError):
+    """The data is not of the shape; no message, `validation.explain` has it."""
+
+
+def camel(name: str) -> str:
+    """``summary_hint`` as ``summaryHint``; ``schema_`` as ``$schema``."""
+    if name == "schema_":
+        return "$schema"
+    head, *rest = name.split("_")
+    return head + "".join(word.capitalize() for word in rest)
+
+
+def json_name(cls: type, field: Field[Any]) -> str:
+    """The JSON key of a dataclass field, by the class's pydantic alias generator if it has one."""
+    config = getattr(cls, "__pydantic_config__", {})
+    generator: Callable[[str], str] | None = config.get("alias_generator")
+    return generator(field.name) if generator else field.name
+
+
+def to_json(value: Any) -> Any:
+    """The plain JSON value of a shape; anything JSON cannot hold raises ``TypeError``."""
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    if is_dataclass(value) and not isinstance(value, type):
+        cls = type(value)
+        document = {}
+        for field in fields(cls):
+            item = getattr(value, field.name)
+            if item is None and field.metadata.get(OMIT_NONE):
+                continue
+            document[json_name(cls, field)] = to_json(item)
+        return document
+    if isinstance(value, Mapping):
+        return {key: to_json(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [to_json(item) for item in value]
+    raise TypeError(f"not a JSON value: {type(value).__name__}")
+
+
+def from_json(cls: type[T], data: Any, *, strict: bool = True) -> T:
+    """Build ``cls`` from parsed JSON.
+
+    Args:
+        cls: A frozen dataclass whose annotations are real types.
+        data: What ``json.loads`` gave.
+        strict: Refuse unknown keys; readers of artefacts pass False.
+
+    Raises:
+        Mismatch: The data is not of this shape.
+    """
+    result: T = _read(cls, data, strict)
+    return result
+
+
+def dumps(value: Any) -> str:
+    """JSON as people read it: 2-space indent, insertion order, non-ASCII as it is, newline at the end."""
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
+def dumps_line(value: Any) -> str:
+    """Compact JSON for one line of NDJSON, with its newline."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False) + "\n"
+
+
+def _read(kind: Any, data: Any, strict: bool) -> Any:
+    if kind is Any:
+        return data
+    if is_dataclass(kind):
+        return _read_dataclass(kind, data, strict)
+    origin = get_origin(kind)
+    if origin is None:
+        return _read_scalar(kind, data)
+    return _READERS[origin](get_args(kind), data, strict)
+
+
+def _read_dataclass(cls: Any, data: Any, strict: bool) -> Any:
+    if not isinstance(data, dict):
+        raise Mismatch
+    values: dict[str, Any] = {}
+    for field in fields(cls):
+        name = json_name(cls, field)
+        if name in data:
+            values[field.name] = _read(field.type, data[name], strict)
+        elif field.default is MISSING and field.default_factory is MISSING:
+            raise Mismatch
+    if strict and len(values) != len(data):
+        raise Mismatch
+    return cls(**values)
+
+
+def _read_scalar(kind: Any, data: Any) -> Any:
+    if kind in (None, NoneType):
+        matches = data is None
+    elif kind is float:
+        matches = isinstance(data, int | float) and not isinstance(data, bool)
+    elif kind is int:
+        matches = isinstance(data, int) and not isinstance(data, bool)
+    else:
+        matches = isinstance(data, kind)
+    if not matches:
+        raise Mismatch
+    return data
+
+
+def _read_annotated(arguments: tuple[Any, ...], data: Any, strict: bool) -> Any:
+    kind, annotation = arguments
+    if isinstance(annotation, OneOf):
+        return _read_one_of(annotation, get_args(kind), data, strict)
+    value = _read(kind, data, strict)
+    if not annotation.allow(value):
+        raise Mismatch
+    return value
+
+
+def _read_literal(arguments: tuple[Any, ...], data: Any, _strict: bool) -> Any:
+    # `True == 1`, and a Literal must not take either for the other.
+    if isinstance(data, bool | list | dict) or data not in arguments:
+        raise Mismatch
+    return data
+
+
+def _read_tuple(arguments: tuple[Any, ...], data: Any, strict: bool) -> Any:
+    if not isinstance(data, list):
+        raise Mismatch
+    return tuple(_read(arguments[0], item, strict) for item in data)
+
+
+def _read_dict(arguments: tuple[Any, ...], data: Any, strict: bool) -> Any:
+    if not isinstance(data, dict):
+        raise Mismatch
+    return {key: _read(arguments[1], item, strict) for key, item in data.items()}
+
+
+def _read_one_of(choice: OneOf, members: tuple[Any, ...], data: Any, strict: bool) -> Any:
+    kind = data.get(choice.key) if isinstance(data, dict) else None
+    member = choice.choices(members).get(kind) if isinstance(kind, str) else None
+    if member is None:
+        raise Mismatch
+    return _read(member, data, strict)
+
+
+def _read_union(members: tuple[Any, ...], data: Any, strict: bool) -> Any:
+    for member in members:
+        try:
+            return _read(member, data, strict)
+        except Mismatch:
+            continue
+    raise Mismatch
+
+
+_READERS: dict[Any, Callable[[tuple[Any, ...], Any, bool], Any]] = {
+    Annotated: _read_annotated,
+    Literal: _read_literal,
+    Union: _read_union,
+    UnionType: _read_union,
+    tuple: _read_tuple,
+    dict: _read_dict,
+}

@@ -1,0 +1,78 @@
+"""pydantic over the package's own shapes: why data is refused, and JSON Schemas.
+
+Only error paths, `validate` and the schema generator come here; pydantic is imported on first use.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from .records import OneOf
+
+Path = tuple[str | int, ...]
+
+_PLAIN = {
+    "unexpected_keyword_argument": "unknown key",
+    "missing": "missing",
+    "string_type": "must be a string",
+    "int_type": "must be a whole number",
+    "bool_type": "must be true or false",
+    "float_type": "must be a number",
+    "tuple_type": "must be a list",
+    "dict_type": "must be an object",
+    "dataclass_type": "must be an object",
+    "string_too_short": "must not be empty",
+}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with a document: where (JSON path) and what."""
+
+    path: Path
+    message: str
+
+    def where(self) -> str:
+        """The path as people write it: ``pipelines[0].stages[2].id``; ``(document)`` for the whole."""
+        text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in self.path)
+        return text.removeprefix(".") or "(document)"
+
+
+def explain(cls: Any, data: Any) -> list[Problem]:
+    """Everything that keeps parsed JSON from being a ``cls``; empty where nothing does."""
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        # As JSON text: only there does pydantic's strict mode take an object for a dataclass.
+        TypeAdapter(cls).validate_json(json.dumps(data), strict=True)
+    except ValidationError as error:
+        return [_problem(item) for item in error.errors(include_url=False)]
+    return []
+
+
+def json_schema(cls: Any, *, title: str) -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of a shape."""
+    from pydantic import TypeAdapter
+
+    schema = _untitled(TypeAdapter(cls).json_schema(by_alias=True))
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title, **schema}
+
+
+def _untitled(schema: Any) -> Any:
+    """Without the titles that pydantic makes up from field names: editors would show them."""
+    if isinstance(schema, list):
+        return [_untitled(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    # A property may itself be called "title": its schema is an object, pydantic's title a string.
+    return {
+        key: _untitled(value) for key, value in schema.items() if key != "title" or not isinstance(value, str)
+    }
+
+
+def _problem(error: Any) -> Problem:
+    path = tuple(part for part in error["loc"] if not OneOf.is_tag(part))
+    plain = _PLAIN.get(error["type"])
+    return Problem(path, plain or str(error["msg"]).replace("Input should", "should"))
