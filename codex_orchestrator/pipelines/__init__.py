@@ -1,0 +1,1 @@
+"""What may run: definitions, their validation, and plans. Pure but for reading the definitions."""

@@ -1,0 +1,145 @@
+"""What a definition must obey beyond its shape (docs/reference/configuration.md, "Validation").
+
+Pure: shapes in, problems out, each with the JSON path of what the author wrote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from codex_orchestrator.identifiers import has_control_character, id_problem
+from codex_orchestrator.validation import Path, Problem
+
+from .graph import dependencies, find_cycle
+from .mode import parse_mode
+from .model import CommandStage, Configuration, PipelineDefinition, Stage, StageSetRef, SubpipelineStage
+
+StageSets = Mapping[str, Sequence[Stage]]
+Placed = tuple[Stage, Path]
+
+
+def check_configuration(
+    configuration: Configuration, packaged_sets: StageSets, packaged_pipelines: Mapping[str, frozenset[str]]
+) -> list[Problem]:
+    """Every problem of a well-shaped file.
+
+    Args:
+        configuration: The file.
+        packaged_sets: Stage sets that it may refer to without defining them.
+        packaged_pipelines: Packaged pipelines' ids, each with the pipelines it runs as children.
+    """
+    sets: dict[str, Sequence[Stage]] = dict(packaged_sets)
+    for name, members in configuration.stage_sets.items():
+        sets[name] = [stage for stage in members if not isinstance(stage, StageSetRef)]
+    return [
+        *_check_task(configuration),
+        *_check_sets(configuration),
+        *_check_pipelines(configuration, sets),
+        *_check_children(configuration, sets, packaged_pipelines),
+    ]
+
+
+def place_stages(
+    definition: PipelineDefinition, sets: StageSets, own_sets: frozenset[str], path: Path
+) -> Iterator[Placed]:
+    """The stages of a pipeline with its sets expanded, each with the path it was written at."""
+    for index, stage in enumerate(definition.stages):
+        here = (*path, "stages", index)
+        if not isinstance(stage, StageSetRef):
+            yield stage, here
+            continue
+        for position, member in enumerate(sets.get(stage.ref, ())):
+            yield member, ("stageSets", stage.ref, position) if stage.ref in own_sets else here
+
+
+def _check_task(configuration: Configuration) -> Iterator[Problem]:
+    if configuration.task_id is not None:
+        problem = id_problem(configuration.task_id)
+        if problem:
+            yield Problem(("taskId",), f'Invalid task ID "{configuration.task_id}": {problem}')
+
+
+def _check_sets(configuration: Configuration) -> Iterator[Problem]:
+    for name, members in configuration.stage_sets.items():
+        if not members:
+            yield Problem(("stageSets", name), "a stage set needs at least one stage")
+        for index, stage in enumerate(members):
+            if isinstance(stage, StageSetRef):
+                yield Problem(("stageSets", name, index), "a stage set holds no references to other sets")
+
+
+def _check_pipelines(configuration: Configuration, sets: StageSets) -> Iterator[Problem]:
+    seen: set[str] = set()
+    own_sets = frozenset(configuration.stage_sets)
+    for index, definition in enumerate(configuration.pipelines):
+        path: Path = ("pipelines", index)
+        yield from _check_name(definition.id, "pipeline", (*path, "id"))
+        if definition.id in seen:
+            yield Problem((*path, "id"), f'duplicate pipeline id "{definition.id}"')
+        seen.add(definition.id)
+        for position, stage in enumerate(definition.stages):
+            if isinstance(stage, StageSetRef) and stage.ref not in sets:
+                yield Problem((*path, "stages", position, "ref"), f'unknown stage set "{stage.ref}"')
+        placed = list(place_stages(definition, sets, own_sets, path))
+        if not definition.stages:
+            yield Problem((*path, "stages"), "a pipeline needs at least one stage")
+        yield from _check_stages(placed, (*path, "stages"))
+
+
+def _check_stages(placed: Sequence[Placed], path: Path) -> Iterator[Problem]:
+    ids = [stage.id for stage, _ in placed]
+    for position, (stage, where) in enumerate(placed):
+        yield from _check_name(stage.id, "stage", (*where, "id"))
+        if stage.id in ids[:position]:
+            yield Problem((*where, "id"), f'duplicate stage id "{stage.id}"')
+        for number, need in enumerate(stage.needs or ()):
+            if need not in ids:
+                yield Problem((*where, "needs", number), f'unknown stage "{need}"')
+        if isinstance(stage, CommandStage):
+            yield from _check_modes(stage, where)
+    waits = dependencies([stage for stage, _ in placed])
+    # An unknown need is reported above and must not look like a cycle.
+    cycle = find_cycle({item: tuple(n for n in needs if n in waits) for item, needs in waits.items()})
+    if cycle and len(set(ids)) == len(ids):
+        where = next(where for stage, where in placed if stage.id == cycle[0])
+        yield Problem(where or path, f"stages wait for each other: {' → '.join(cycle)}")
+
+
+def _check_modes(stage: CommandStage, where: Path) -> Iterator[Problem]:
+    hints = stage.plan.execution_mode if stage.plan else None
+    for word, path in ((stage.execution_mode, where), (hints, (*where, "plan"))):
+        if word is not None and parse_mode(word) is None:
+            yield Problem((*path, "executionMode"), f'unknown execution mode "{word}" (mcp or cloud)')
+
+
+def _check_name(name: str, what: str, path: Path) -> Iterator[Problem]:
+    if has_control_character(name):
+        yield Problem(path, f"a {what} id holds no control characters")
+    if "::" in name:
+        yield Problem(path, f'a {what} id holds no "::"')
+
+
+def _check_children(
+    configuration: Configuration, sets: StageSets, packaged: Mapping[str, frozenset[str]]
+) -> Iterator[Problem]:
+    own_sets = frozenset(configuration.stage_sets)
+    children: dict[str, tuple[str, ...]] = {name: tuple(ids) for name, ids in packaged.items()}
+    places: dict[tuple[str, str], Path] = {}
+    for index, definition in enumerate(configuration.pipelines):
+        named = []
+        for stage, where in place_stages(definition, sets, own_sets, ("pipelines", index)):
+            if isinstance(stage, SubpipelineStage):
+                named.append(stage.pipeline)
+                places.setdefault((definition.id, stage.pipeline), (*where, "pipeline"))
+        children[definition.id] = tuple(named)
+    for (_, child), where in places.items():
+        if child not in children:
+            yield Problem(where, f'unknown pipeline "{child}"')
+    known = {name: tuple(child for child in ids if child in children) for name, ids in children.items()}
+    cycle = find_cycle(known)
+    if cycle:
+        where = places.get((cycle[0], cycle[1]), ("pipelines",))
+        yield Problem(where, f"pipelines run each other: {' → '.join(cycle)}")
+    default = configuration.default_pipeline
+    if default is not None and default not in children:
+        yield Problem(("defaultPipeline",), f'unknown pipeline "{default}"')

@@ -1,0 +1,190 @@
+"""Find, read, merge and validate definitions (docs/reference/configuration.md).
+
+Reading is all that touches the disk here. A bad file is one `ConfigurationError` that names file,
+line and path of everything wrong with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NoReturn
+
+from codex_orchestrator.environment import CONFIG_NAME, Environment
+from codex_orchestrator.errors import ConfigurationError, UsageError
+from codex_orchestrator.records import Mismatch, from_json, to_json
+from codex_orchestrator.validation import Problem
+
+from .checks import StageSets, check_configuration, place_stages
+from .model import Configuration, Pipeline, PipelineDefinition, Stage, StageSetRef, SubpipelineStage
+from .packaged import load_packaged, packaged_notice
+from .twins import adopt_twins
+
+Source = Literal["user", "default"]
+
+DEFAULT_PIPELINE = "diagnostics"
+_SHOWN_PROBLEMS = 20
+
+
+@dataclass(frozen=True)
+class Definitions:
+    """Everything that may be run here.
+
+    Attributes:
+        configuration: The repo's own file, defaults where it has none.
+        pipelines: Resolved pipelines by id, the repo's first.
+        sources: Where each comes from.
+        notices: What the user should be told once.
+    """
+
+    configuration: Configuration
+    pipelines: Mapping[str, Pipeline]
+    sources: Mapping[str, Source]
+    notices: tuple[str, ...]
+
+    def choose(self, pipeline_id: str | None) -> Pipeline:
+        """The pipeline of that id, the config's default, or ``diagnostics``.
+
+        Raises:
+            UsageError: There is none of that id.
+        """
+        wanted = pipeline_id or self.configuration.default_pipeline or DEFAULT_PIPELINE
+        if wanted not in self.pipelines:
+            known = ", ".join(self.pipelines)
+            raise UsageError(f'Unknown pipeline "{wanted}".', hint=f"Pipelines here: {known}.")
+        return self.pipelines[wanted]
+
+
+def load_definitions(environment: Environment) -> Definitions:
+    """The repo's pipelines merged over the packaged ones by id.
+
+    Raises:
+        ConfigurationError: The repo's file cannot be used.
+    """
+    configuration, notices = _read_configuration(environment.config_path)
+    packaged = load_packaged(environment)
+    sets = _own_stages(packaged)
+    defaults = [_resolve(item, sets, frozenset()) for item in packaged.pipelines]
+    if environment.config_path.is_file():
+        _refuse(
+            environment.config_path,
+            check_configuration(configuration, sets, {item.id: _children(item) for item in defaults}),
+        )
+    merged = {**sets, **_own_stages(configuration)}
+    own = [_resolve(item, merged, frozenset(configuration.stage_sets)) for item in configuration.pipelines]
+    pipelines = {item.id: item for item in own}
+    sources: dict[str, Source] = dict.fromkeys(pipelines, "user")
+    for item in defaults:
+        if item.id not in pipelines:
+            pipelines[item.id] = item
+            sources[item.id] = "default"
+    return Definitions(configuration, pipelines, sources, tuple(notices))
+
+
+def default_notice(environment: Environment, definitions: Definitions, pipeline: Pipeline) -> str | None:
+    """The notice that goes with a packaged pipeline in a repository with nothing to diagnose."""
+    return packaged_notice(environment) if definitions.sources[pipeline.id] == "default" else None
+
+
+def pipeline_digest(pipeline: Pipeline) -> str:
+    """SHA-256 (hex) of the resolved pipeline as canonical JSON: sorted keys, no spaces."""
+    text = json.dumps(to_json(pipeline), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _read_configuration(path: Path) -> tuple[Configuration, list[str]]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return Configuration(), []
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{CONFIG_NAME}: cannot be read: {error}") from error
+    data, repeats = _parse(text)
+    data, notices = adopt_twins(data)
+    try:
+        if repeats:
+            raise Mismatch
+        return from_json(Configuration, data), notices
+    except Mismatch:
+        _explain(path, text, data)
+
+
+def _parse(text: str) -> tuple[Any, bool]:
+    """The document, and whether one of its objects repeats a key."""
+    repeats = False
+
+    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        nonlocal repeats
+        result = dict(items)
+        repeats = repeats or len(result) != len(items)
+        return result
+
+    def constant(name: str) -> NoReturn:
+        raise ValueError(f"{name} is not JSON")
+
+    try:
+        data = json.loads(text, object_pairs_hook=pairs, parse_constant=constant)
+        json.dumps(data, ensure_ascii=False).encode()
+    except json.JSONDecodeError as error:
+        raise ConfigurationError(
+            f"{CONFIG_NAME}:{error.lineno}: not valid JSON at column {error.colno}: {error.msg}."
+        ) from error
+    except UnicodeEncodeError as error:
+        raise ConfigurationError(
+            f"{CONFIG_NAME}: a string holds half of a surrogate pair, which is not valid Unicode."
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigurationError(f"{CONFIG_NAME}: not valid JSON: {error}.") from error
+    return data, repeats
+
+
+def _explain(path: Path, text: str, data: Any) -> NoReturn:
+    from codex_orchestrator.validation import explain
+
+    from .positions import Positions
+
+    repeated = [Problem(where, "this key is repeated") for where in Positions(text).repeated_keys]
+    _refuse(path, [*repeated, *explain(Configuration, data)])
+    # The fast reader and pydantic read the same shapes; were they ever to differ, refuse all the same.
+    raise ConfigurationError(f"{CONFIG_NAME}: does not have the expected shape.")
+
+
+def _refuse(path: Path, problems: list[Problem]) -> None:
+    if not problems:
+        return
+    from .positions import Positions
+
+    positions = Positions(path.read_text(encoding="utf-8"))
+    lines = [
+        f"{CONFIG_NAME}:{positions.line(problem.path)}: {problem.where()}: {problem.message}."
+        for problem in problems[:_SHOWN_PROBLEMS]
+    ]
+    if len(problems) > _SHOWN_PROBLEMS:
+        lines.append(f"… and {len(problems) - _SHOWN_PROBLEMS} more.")
+    raise ConfigurationError("\n".join(lines))
+
+
+def _own_stages(configuration: Configuration) -> StageSets:
+    return {
+        name: [stage for stage in stages if not isinstance(stage, StageSetRef)]
+        for name, stages in configuration.stage_sets.items()
+    }
+
+
+def _resolve(definition: PipelineDefinition, sets: StageSets, own_sets: frozenset[str]) -> Pipeline:
+    stages: list[Stage] = [stage for stage, _ in place_stages(definition, sets, own_sets, ())]
+    return Pipeline(
+        id=definition.id,
+        title=definition.title,
+        description=definition.description,
+        tags=definition.tags,
+        guardrails_required=definition.guardrails_required,
+        stages=tuple(stages),
+    )
+
+
+def _children(pipeline: Pipeline) -> frozenset[str]:
+    return frozenset(stage.pipeline for stage in pipeline.stages if isinstance(stage, SubpipelineStage))

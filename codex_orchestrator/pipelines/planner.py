@@ -1,0 +1,120 @@
+"""CommandPlanner: a pipeline as ordered plan items and a target (docs/reference/command-line.md, "plan")."""
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from codex_orchestrator.errors import UsageError
+from codex_orchestrator.records import OMIT_NONE
+
+from .graph import dependencies, topological_order
+from .mode import Mode, resolve_mode
+from .model import CommandStage, Pipeline, PlanHints, Stage
+
+_STRICT: dict[str, Any] = {"extra": "forbid"}
+
+
+@dataclass(frozen=True)
+class PlanItem:
+    """One stage in the plan; both spellings of requires-cloud are there for readers of either tool."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    id: str
+    description: str
+    requires_cloud: bool
+    requiresCloud: bool  # noqa: N815 - the JSON key itself
+    runnable: bool
+    selected: bool
+    metadata: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The items in declared order and the id of the target, ``<pipeline>:<stage>``."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    items: tuple[PlanItem, ...]
+    targetId: str | None  # noqa: N815 - the JSON key itself
+    notes: str | None = field(default=None, metadata={OMIT_NONE: True})
+
+
+class CommandPlanner:
+    """Turns a resolved pipeline into a plan."""
+
+    def __init__(self, pipeline: Pipeline, *, target: str | None = None, mode: Mode | None = None) -> None:
+        self._pipeline = pipeline
+        self._target = target
+        self._mode = mode
+
+    def plan(self) -> Plan:
+        """The plan.
+
+        Raises:
+            UsageError: The wanted target is no stage of this pipeline.
+        """
+        target = self._target_stage()
+        items = tuple(
+            self._item(index, stage, selected=stage is target)
+            for index, stage in enumerate(self._pipeline.stages)
+        )
+        return Plan(items=items, targetId=self._item_id(target), notes=self._pipeline.description)
+
+    def order(self) -> list[str]:
+        """Stage ids in the order of a serial run."""
+        return topological_order(dependencies(self._pipeline.stages))
+
+    def _item_id(self, stage: Stage) -> str:
+        return f"{self._pipeline.id}:{stage.id}"
+
+    def _item(self, index: int, stage: Stage, *, selected: bool) -> PlanItem:
+        hints = _hints(stage)
+        cloud = resolve_mode(stage, self._mode) == "cloud"
+        metadata: dict[str, Any] = {
+            "pipelineId": self._pipeline.id,
+            "stageId": stage.id,
+            "stageKind": stage.kind,
+            "index": index,
+            "requiresCloud": cloud,
+        }
+        if hints.aliases:
+            metadata["aliases"] = list(hints.aliases)
+        if hints.default_target:
+            metadata["defaultTarget"] = True
+        if stage.needs is not None:
+            metadata["needs"] = list(stage.needs)
+        return PlanItem(
+            id=self._item_id(stage),
+            description=stage.title,
+            requires_cloud=cloud,
+            requiresCloud=cloud,
+            runnable=hints.runnable is not False,
+            selected=selected,
+            metadata=metadata,
+        )
+
+    def _target_stage(self) -> Stage:
+        stages = self._pipeline.stages
+        if self._target is not None:
+            return self._named_target(self._target)
+        flagged = [stage for stage in stages if _hints(stage).default_target]
+        runnable = [stage for stage in stages if _hints(stage).runnable is not False]
+        return (flagged or runnable or list(stages))[0]
+
+    def _named_target(self, wanted: str) -> Stage:
+        for stage in self._pipeline.stages:
+            if wanted == self._item_id(stage):
+                return stage
+        # Users of the Node CLI name a target in any case, by alias, and with or without the pipeline.
+        pipeline, _, name = wanted.rpartition(":")
+        if pipeline in ("", self._pipeline.id):
+            for stage in self._pipeline.stages:
+                names = (stage.id, *_hints(stage).aliases)
+                if name.lower() in (item.lower() for item in names):
+                    return stage
+        known = ", ".join(stage.id for stage in self._pipeline.stages)
+        raise UsageError(
+            f'Unknown target stage "{wanted}" in pipeline "{self._pipeline.id}".', hint=f"Stages: {known}."
+        )
+
+
+def _hints(stage: Stage) -> PlanHints:
+    return (stage.plan if isinstance(stage, CommandStage) else None) or PlanHints()

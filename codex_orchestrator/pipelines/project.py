@@ -1,0 +1,111 @@
+"""What kind of repository this is and which tools it can use, as the packaged pipelines ask.
+
+A packaged stage lists candidates; the first whose ``when`` holds gives the command. Conditions:
+``file:<path>``, ``make:<target>``, ``module:<name>``, ``tool:<name>``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import sys
+from functools import cached_property
+from importlib.machinery import PathFinder
+from pathlib import Path
+from typing import Literal
+
+from codex_orchestrator.environment import Environment
+
+Kind = Literal["npm", "python", "bare"]
+
+_PYTHON_MARKS = ("pyproject.toml", "setup.cfg", "setup.py")
+_MAKEFILES = ("GNUmakefile", "makefile", "Makefile")
+
+
+class Project:
+    """Questions about the repository, answered from files and PATH without starting anything."""
+
+    def __init__(self, environment: Environment) -> None:
+        self._root = environment.root
+        self._variables = environment.variables
+
+    @property
+    def kind(self) -> Kind:
+        """``npm`` with a package.json, ``python`` with a Python project file, else ``bare``."""
+        if (self._root / "package.json").is_file():
+            return "npm"
+        if any((self._root / mark).is_file() for mark in _PYTHON_MARKS):
+            return "python"
+        return "bare"
+
+    def holds(self, condition: str) -> bool:
+        """Whether a condition of a packaged stage holds here.
+
+        Raises:
+            ValueError: The packaged file uses a condition that does not exist.
+        """
+        what, _, name = condition.partition(":")
+        if what == "file":
+            return (self._root / name).is_file()
+        if what == "make":
+            return name in self._make_targets and self._which("make") is not None
+        if what == "module":
+            return self._has_module(name)
+        if what == "tool":
+            return self._tool(name) is not None
+        raise ValueError(f"unknown condition {condition!r}")
+
+    def fill(self, command: str) -> str:
+        """A packaged command with ``{python}``, ``{orchestrator}`` and ``{tool:<name>}`` filled in."""
+        command = command.replace("{python}", self._spelled("python", self._python))
+        command = command.replace("{orchestrator}", f"{shlex.quote(sys.executable)} -m codex_orchestrator")
+        return re.sub(r"\{tool:(\w+)\}", lambda match: self._spelled(match[1], self._tool(match[1])), command)
+
+    @cached_property
+    def _python(self) -> Path:
+        """The project's interpreter: the active venv's, ``.venv``'s, else the one running this."""
+        for folder in (self._variables.get("VIRTUAL_ENV"), self._root / ".venv"):
+            if folder and (Path(folder) / "bin" / "python").exists():
+                return Path(folder) / "bin" / "python"
+        return Path(sys.executable)
+
+    @cached_property
+    def _make_targets(self) -> frozenset[str]:
+        for name in _MAKEFILES:
+            path = self._root / name
+            if path.is_file():
+                text = path.read_text(encoding="utf-8", errors="replace")
+                return frozenset(
+                    target
+                    for match in re.finditer(r"^([A-Za-z0-9_. /-]+?)\s*::?(?!=)", text, re.MULTILINE)
+                    for target in match[1].split()
+                )
+        return frozenset()
+
+    def _has_module(self, name: str) -> bool:
+        if self._python == Path(sys.executable):
+            paths = [entry for entry in sys.path if entry and Path(entry) != self._root]
+        else:
+            paths = [str(path) for path in self._python.parent.parent.glob("lib/python*/site-packages")]
+        found = PathFinder.find_spec(name, paths)
+        # A folder of build output is a namespace package to Python, but no `build` module.
+        return found is not None and found.origin is not None
+
+    def _tool(self, name: str) -> Path | None:
+        beside = self._python.parent / name
+        if os.access(beside, os.X_OK):
+            return beside
+        found = self._which(name)
+        return Path(found) if found else None
+
+    def _which(self, name: str) -> str | None:
+        return shutil.which(name, path=self._variables.get("PATH", os.defpath))
+
+    def _spelled(self, name: str, path: Path | None) -> str:
+        """The plain name where PATH finds that very file, else its path."""
+        found = self._which(name)
+        if path is None or (found and Path(found).absolute() == path.absolute()):
+            return name
+        return shlex.quote(str(path))
