@@ -1,0 +1,1 @@
+"""What a run is: paths, shapes, events and the pure decisions about them."""

@@ -1,0 +1,86 @@
+"""A run's end: its final status and words (docs/reference/manifest.md, "Status" and "Run summary")."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from . import recorder
+from .events import RunCompleted
+from .shapes import Manifest, RunStatus
+from .summary import compose_summary, failure_line, guardrail_status, partial_line
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What is known at the end besides the manifest.
+
+    Attributes:
+        selected: The ids of the stages that this session meant to run.
+        cancelled_by: The signal that cancelled the run, or None.
+        causes: By stage index, why a stage could not be run at all.
+        warnings: Degraded recording and the like.
+    """
+
+    selected: Collection[str]
+    cancelled_by: str | None
+    causes: Mapping[int, str]
+    warnings: Sequence[str]
+
+
+def finish(
+    manifest: Manifest, ending: Ending, *, now: str, run_summary_path: str
+) -> tuple[Manifest, RunCompleted]:
+    """The manifest of the ended run, and the event that says so."""
+    guardrails = guardrail_status(manifest, computed_at=now)
+    completed = RunCompleted(
+        run_id=manifest.run_id,
+        status=final_status(manifest, ending),
+        status_detail=f"cancelled:{ending.cancelled_by}" if ending.cancelled_by else manifest.status_detail,
+        summary=compose_summary(
+            manifest, guardrails, first_lines=_first_lines(manifest, ending), warnings=ending.warnings
+        ),
+        timestamp=now,
+    )
+    finished = replace(
+        recorder.apply(manifest, completed),
+        guardrail_status=guardrails,
+        run_summary_path=run_summary_path,
+    )
+    return finished, completed
+
+
+def final_status(manifest: Manifest, ending: Ending) -> RunStatus:
+    """Cancelled, failed, or (only when every selected stage ended well) succeeded."""
+    if ending.cancelled_by:
+        return "cancelled"
+    ended_well = all(
+        entry.status in ("succeeded", "skipped") for entry in manifest.commands if entry.id in ending.selected
+    )
+    return "succeeded" if ended_well else "failed"
+
+
+def add_warnings(manifest: Manifest, warnings: Sequence[str]) -> Manifest:
+    """The manifest with warnings that came after its summary; the guardrail part stays last."""
+    if not warnings or manifest.guardrail_status is None or manifest.summary is None:
+        return manifest
+    guardrails = manifest.guardrail_status
+    last = [line for line in (guardrails.recommendation, guardrails.summary) if line]
+    lines = manifest.summary.split("\n")[: -len(last)]
+    return replace(manifest, summary="\n".join([*lines, *warnings, *last]))
+
+
+def _first_lines(manifest: Manifest, ending: Ending) -> list[str]:
+    """Cancellation or failure, stages that never ran, and a partial selection."""
+    lines = []
+    failure = failure_line(manifest, ending.causes)
+    if ending.cancelled_by:
+        lines.append(f"Run cancelled by {ending.cancelled_by}.")
+    elif failure:
+        lines.append(failure)
+    else:
+        waiting = [e for e in manifest.commands if e.id in ending.selected and e.status == "pending"]
+        if waiting:
+            lines.append(f"Run stopped before {len(waiting)} of {len(ending.selected)} selected stages ran.")
+    partial = partial_line(len(ending.selected), len(manifest.commands))
+    return [*lines, partial] if partial else lines

@@ -1,0 +1,175 @@
+"""The events of a run and their lines (docs/reference/event-logs.md).
+
+A line is compact JSON with ``type`` first, ``timestamp`` and ``index`` last.
+"""
+
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, ClassVar, Literal
+
+from codex_orchestrator.records import Bounds, OneOf, dumps_line, to_json
+
+from .shapes import Reason, RunStatus, StageStatus
+
+_STRICT: dict[str, Any] = {"extra": "forbid"}
+Index = Annotated[int, Bounds(ge=1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandStart:
+    """A stage begins."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    type: Literal["command:start"] = "command:start"
+    command: str
+    timestamp: str
+    index: Index
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExecBegin:
+    """An attempt to run the stage's command begins."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    type: Literal["exec:begin"] = "exec:begin"
+    correlation_id: str
+    attempt: Index
+    command: str
+    args: tuple[str, ...] = ()
+    cwd: str
+    session_id: str
+    sandbox_state: str = "none"
+    persisted: bool = False
+    timestamp: str
+    index: Index
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExecChunk:
+    """Output as it came; ``bytes`` counts what was read, ``sequence`` runs over both streams."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    type: Literal["exec:chunk"] = "exec:chunk"
+    correlation_id: str
+    attempt: Index
+    stream: Literal["stdout", "stderr"]
+    sequence: Index
+    bytes: int
+    data: str
+    timestamp: str
+    index: Index
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExecRetry:
+    """The command will be tried again."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    type: Literal["exec:retry"] = "exec:retry"
+    correlation_id: str
+    attempt: Index
+    delay_ms: int
+    sandbox_state: str = "none"
+    error: str
+    timestamp: str
+    index: Index
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExecEnd:
+    """An attempt has ended."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    type: Literal["exec:end"] = "exec:end"
+    correlation_id: str
+    attempt: Index
+    exit_code: int | None
+    signal: str | None
+    duration_ms: int
+    status: Literal["succeeded", "failed", "timeout", "cancelled"]
+    timestamp: str
+    index: Index
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandEnd:
+    """The stage's command has ended for good."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    type: Literal["command:end"] = "command:end"
+    exit_code: int | None
+    signal: str | None
+    duration_ms: int
+    timestamp: str
+    index: Index
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageCompleted:
+    """What the run makes of a stage: the last word on its entry."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    type: Literal["stage:completed"] = "stage:completed"
+    stage_id: str
+    status: StageStatus
+    exit_code: int | None
+    summary: str
+    reason: Reason | None
+    error_file: str | None
+    correlation_id: str | None
+    frames: int
+    timestamp: str
+    index: Index
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageSkipped:
+    """A stage is not run because of another's failure; its entry stays ``pending``."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    type: Literal["stage:skipped"] = "stage:skipped"
+    stage_id: str
+    reason: str
+    timestamp: str
+    index: Index
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunStarted:
+    """The run begins."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    type: Literal["run:started"] = "run:started"
+    run_id: str
+    pipeline_id: str
+    timestamp: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunCompleted:
+    """The run has ended."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    type: Literal["run:completed"] = "run:completed"
+    run_id: str
+    status: RunStatus
+    status_detail: str | None
+    summary: str
+    timestamp: str
+
+
+StageEvent = (
+    CommandStart | ExecBegin | ExecChunk | ExecRetry | ExecEnd | CommandEnd | StageCompleted | StageSkipped
+)
+Event = StageEvent | RunStarted | RunCompleted
+AnyEvent = Annotated[Event, OneOf("type")]
+
+
+def encode(event: Event) -> bytes:
+    """The event's line in the logs."""
+    if isinstance(event, ExecChunk):
+        # The only event there are many of: its values are plain already.
+        return dumps_line({field.name: getattr(event, field.name) for field in _CHUNK_FIELDS}).encode()
+    return dumps_line(to_json(event)).encode()
+
+
+_CHUNK_FIELDS = fields(ExecChunk)

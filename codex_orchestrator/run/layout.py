@@ -1,0 +1,156 @@
+"""Where each file of a run lies (docs/reference/files.md, "Paths")."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from codex_orchestrator.environment import Environment
+from codex_orchestrator.identifiers import stage_file_stem
+
+
+@dataclass(frozen=True)
+class TaskLayout:
+    """A task's folders and the files that its runs share."""
+
+    environment: Environment
+    task_id: str
+
+    @property
+    def runs_dir(self) -> Path:
+        """``.runs/T``."""
+        return self.environment.runs_dir / self.task_id
+
+    @property
+    def cli_dir(self) -> Path:
+        """The folder of the task's runs."""
+        return self.runs_dir / "cli"
+
+    @property
+    def out_dir(self) -> Path:
+        """``out/T``."""
+        return self.environment.out_dir / self.task_id
+
+    @property
+    def metrics(self) -> Path:
+        """JSONL, one line per finished run."""
+        return self.runs_dir / "metrics.json"
+
+    @property
+    def metrics_summary(self) -> Path:
+        """The aggregate of the metrics."""
+        return self.runs_dir / "metrics-summary.json"
+
+    @property
+    def metrics_pending(self) -> Path:
+        """Metrics lines that are not merged yet, one file per run."""
+        return self.runs_dir / "metrics.pending"
+
+    @property
+    def metrics_lock(self) -> Path:
+        """Held while metrics are merged."""
+        return self.runs_dir / "metrics.lock"
+
+    @property
+    def state(self) -> Path:
+        """The latest state snapshot."""
+        return self.out_dir / "state.json"
+
+    @property
+    def state_index(self) -> Path:
+        """How much of the history the snapshot covers."""
+        return self.out_dir / "runs-index.json"
+
+    @property
+    def history(self) -> Path:
+        """NDJSON, one RunSummary per run."""
+        return self.out_dir / "runs.ndjson"
+
+    @property
+    def history_pending(self) -> Path:
+        """RunSummaries that are not merged yet, one file per run."""
+        return self.out_dir / "runs.pending"
+
+    @property
+    def history_lock(self) -> Path:
+        """Held while the history is merged."""
+        return self.out_dir / "runs.lock"
+
+    def run(self, run_id: str) -> RunLayout:
+        """The layout of one run of this task."""
+        return RunLayout(self, run_id)
+
+
+@dataclass(frozen=True)
+class RunLayout:
+    """One run's folder and the files in and around it."""
+
+    task: TaskLayout
+    run_id: str
+
+    @property
+    def folder(self) -> Path:
+        """``.runs/T/cli/R``, absolute."""
+        return self.task.cli_dir / self.run_id
+
+    @property
+    def manifest(self) -> Path:
+        """The run manifest."""
+        return self.folder / "manifest.json"
+
+    @property
+    def heartbeat(self) -> Path:
+        """One timestamp, replaced every 5 s."""
+        return self.folder / ".heartbeat"
+
+    @property
+    def runner_log(self) -> Path:
+        """All events of the run."""
+        return self.folder / "runner.ndjson"
+
+    @property
+    def resume_token(self) -> Path:
+        """The token that a resume may be asked for."""
+        return self.folder / "resume-token.json"
+
+    @property
+    def plan(self) -> Path:
+        """The resolved pipeline and its digest."""
+        return self.folder / "plan.json"
+
+    @property
+    def run_summary(self) -> Path:
+        """The RunSummary."""
+        return self.folder / "run-summary.json"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the owner while it lives; names it."""
+        return self.folder / "run.lock"
+
+    @property
+    def mcp_folder(self) -> Path:
+        """The folder where tools of the MCP days look."""
+        return self.task.runs_dir / "mcp" / self.run_id
+
+    @property
+    def mcp_pointer(self) -> Path:
+        """The pointer in that folder."""
+        return self.mcp_folder / "manifest.json"
+
+    @property
+    def compat_pointer(self) -> Path:
+        """The same pointer for local MCP tools."""
+        return self.task.environment.runs_dir / "local-mcp" / self.run_id / "compat.json"
+
+    def command_log(self, index: int, stage_id: str) -> Path:
+        """The events of one stage; ``index`` counts from 1."""
+        return self.folder / "commands" / f"{stage_file_stem(index, stage_id)}.ndjson"
+
+    def error_file(self, index: int, stage_id: str) -> Path:
+        """A failed stage's error; ``index`` counts from 1."""
+        return self.folder / "errors" / f"{stage_file_stem(index, stage_id)}.json"
+
+    def relative(self, path: Path) -> str:
+        """A path as artefacts name it."""
+        return self.task.environment.relative(path)

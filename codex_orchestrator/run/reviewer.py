@@ -1,0 +1,253 @@
+"""CommandReviewer: a finished run as a RunSummary and a metrics line (docs/reference/files.md, "Summaries").
+
+Shapes and the pure functions that fill them. Annotations are real types here, for `records`.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+from codex_orchestrator.clock import parse_timestamp
+from codex_orchestrator.pipelines.planner import Plan
+from codex_orchestrator.records import OMIT_NONE, camel
+
+from .shapes import GuardrailStatus, Handle, Manifest, MetricsLine
+from .summary import guardrail_entries, guardrail_status
+
+_CAMEL: dict[str, Any] = {"extra": "forbid", "alias_generator": camel}
+_WHEN_KNOWN = {OMIT_NONE: True}
+Mode = Literal["mcp", "cloud"]
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A file worth opening."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _CAMEL
+    path: str
+    description: str
+
+
+@dataclass(frozen=True)
+class BuildResult:
+    """How the stages went."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _CAMEL
+    subtask_id: str | None
+    artifacts: tuple[Artifact, ...]
+    mode: Mode
+    run_id: str
+    success: bool
+    notes: str | None = field(default=None, metadata=_WHEN_KNOWN)
+
+
+@dataclass(frozen=True)
+class TestReport:
+    """One guardrail's result."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _CAMEL
+    name: str
+    status: Literal["passed", "failed"]
+    details: str | None
+
+
+@dataclass(frozen=True)
+class TestResult:
+    """How the guardrails went."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _CAMEL
+    subtask_id: str | None
+    success: bool
+    reports: tuple[TestReport, ...]
+    run_id: str
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Whether the run stands as evidence."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _CAMEL
+    approved: bool
+    feedback: str | None = field(default=None, metadata=_WHEN_KNOWN)
+
+
+@dataclass(frozen=True)
+class ReviewResult:
+    """The reviewer's words."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _CAMEL
+    summary: str
+    decision: Decision
+
+
+@dataclass(frozen=True)
+class HandleSummary:
+    """A handle as the summary has it."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _CAMEL
+    handle_id: str
+    correlation_id: str
+    stage_id: str | None
+    status: Literal["open", "closed"]
+    frame_count: int
+    latest_sequence: int
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """``run-summary.json`` and each line of ``runs.ndjson``."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _CAMEL
+    task_id: str
+    run_id: str
+    mode: Mode
+    plan: Plan
+    build: BuildResult
+    test: TestResult
+    review: ReviewResult
+    timestamp: str
+    handles: tuple[HandleSummary, ...] | None = field(default=None, metadata=_WHEN_KNOWN)
+
+
+@dataclass(frozen=True)
+class State:
+    """``state.json``: the latest runs."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _CAMEL
+    task_id: str
+    last_run_at: str | None
+    total_runs: int
+    runs: tuple[RunSummary, ...]
+
+
+class CommandReviewer:
+    """Sums a finished run up."""
+
+    def __init__(self, manifest: Manifest, plan: Plan, *, manifest_path: str, partial: bool) -> None:
+        self._manifest = manifest
+        self._plan = plan
+        self._manifest_path = manifest_path
+        self._partial = partial
+
+    def summarize(self) -> RunSummary:
+        """The RunSummary of a run that has its final status, summary and guardrails."""
+        manifest = self._manifest
+        ended = manifest.completed_at or manifest.updated_at
+        guardrails = manifest.guardrail_status or guardrail_status(manifest, computed_at=ended)
+        succeeded = manifest.status == "succeeded"
+        build = BuildResult(
+            subtask_id=self._plan.targetId,
+            artifacts=self._artifacts(),
+            mode=self._mode,
+            run_id=manifest.run_id,
+            success=succeeded,
+            notes=self._notes(),
+        )
+        return RunSummary(
+            task_id=manifest.task_id,
+            run_id=manifest.run_id,
+            mode=self._mode,
+            plan=self._plan,
+            build=build,
+            test=self._test(guardrails, build_succeeded=succeeded),
+            review=self._review(guardrails),
+            timestamp=ended,
+            handles=tuple(_handle_summary(handle) for handle in manifest.handles or ()),
+        )
+
+    @property
+    def _mode(self) -> Mode:
+        target = next((item for item in self._plan.items if item.selected), None)
+        return "cloud" if target is not None and target.requires_cloud else "mcp"
+
+    def _artifacts(self) -> tuple[Artifact, ...]:
+        errors = [
+            Artifact(entry.error_file, f"Error of stage {entry.id}")
+            for entry in self._manifest.commands
+            if entry.error_file
+        ]
+        return (
+            Artifact(self._manifest_path, "Run manifest"),
+            Artifact(self._manifest.log_path, "Event log"),
+            *errors,
+        )
+
+    def _notes(self) -> str:
+        lines = [f"{entry.title}: {entry.summary}" for entry in self._manifest.commands if entry.summary]
+        return "\n".join(lines)
+
+    def _test(self, guardrails: GuardrailStatus, *, build_succeeded: bool) -> TestResult:
+        entries = guardrail_entries(self._manifest)
+        reports = tuple(
+            TestReport(entry.id, "passed" if entry.status == "succeeded" else "failed", entry.summary)
+            for entry in entries
+        )
+        held = not entries or (guardrails.present and guardrails.counts.failed == 0)
+        return TestResult(
+            subtask_id=self._plan.targetId,
+            success=build_succeeded and held,
+            reports=reports,
+            run_id=self._manifest.run_id,
+        )
+
+    def _review(self, guardrails: GuardrailStatus) -> ReviewResult:
+        summary = self._manifest.summary or ""
+        approved = (
+            self._manifest.status == "succeeded" and not self._partial and not guardrails.recommendation
+        )
+        feedback = None if approved else guardrails.recommendation or summary.partition("\n")[0]
+        return ReviewResult(summary=summary, decision=Decision(approved, feedback))
+
+
+def _handle_summary(handle: Handle) -> HandleSummary:
+    return HandleSummary(
+        handle_id=handle.handle_id,
+        correlation_id=handle.correlation_id,
+        stage_id=handle.stage_id,
+        status=handle.status,
+        frame_count=handle.frame_count,
+        latest_sequence=handle.latest_sequence,
+    )
+
+
+def metrics_line(
+    manifest: Manifest, *, recorded_at: str, heartbeat_writes: int, heartbeat_failures: int
+) -> MetricsLine:
+    """A finished run's line for ``metrics.json``; what is not known yet says so by its type."""
+    statuses = [entry.status for entry in manifest.commands]
+    return MetricsLine(
+        run_id=manifest.run_id,
+        task_id=manifest.task_id,
+        pipeline_id=manifest.pipeline_id,
+        status=manifest.status,
+        started_at=manifest.started_at,
+        completed_at=manifest.completed_at,
+        duration_seconds=_duration(manifest),
+        commands_passed=statuses.count("succeeded"),
+        commands_failed=statuses.count("failed"),
+        guardrails_present=bool(manifest.guardrail_status and manifest.guardrail_status.present),
+        recorded_at=recorded_at,
+        artifact_path=manifest.artifact_root,
+        child_runs=len(manifest.child_runs),
+        control_plane_status="unknown",
+        scheduler_mode="unknown",
+        instance_stats=(),
+        privacy_mode="unknown",
+        privacy_log_path=None,
+        privacy_event_count=0,
+        privacy_events=(),
+        handle_count=len(manifest.handles or ()),
+        commands_skipped=statuses.count("skipped"),
+        approvals_count=len(manifest.approvals),
+        approvals=manifest.approvals,
+        resumed=False,
+        attempts=1,
+        heartbeat_writes=heartbeat_writes,
+        heartbeat_failures=heartbeat_failures,
+    )
+
+
+def _duration(manifest: Manifest) -> float:
+    started = parse_timestamp(manifest.started_at)
+    completed = parse_timestamp(manifest.completed_at or manifest.started_at)
+    # The wall clock may have been set back meanwhile.
+    return max(0.0, round((completed or 0.0) - (started or 0.0), 3))

@@ -1,0 +1,72 @@
+"""A stage between the manager and execution: a request value in, an outcome value out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class StageRequest:
+    """All that execution needs to know to run one command, wherever it runs.
+
+    Attributes:
+        index: The stage's 1-based place in the pipeline.
+        stage_id: The stage's id.
+        command: The shell command line.
+        cwd: Absolute working folder.
+        environ: The process's whole environment.
+        timeout_seconds: When to end it, or None.
+        stream_bytes: How much of the end of each stream to keep in memory.
+        attempt: The number of the first attempt, from 1.
+        session_id: The session label for the log, or None for one of its own.
+        persisted: Whether the session is labelled as persisted.
+    """
+
+    index: int
+    stage_id: str
+    command: str
+    cwd: str
+    environ: Mapping[str, str]
+    timeout_seconds: float | None
+    stream_bytes: int
+    attempt: int = 1
+    session_id: str | None = None
+    persisted: bool = False
+
+
+@dataclass(frozen=True)
+class StageOutcome:
+    """How a command ended.
+
+    Attributes:
+        status: What the end means.
+        exit_code: 0…255; 128 + n after signal n; 127 or 126 where it could not be started; None
+            where it is not known.
+        signal: The name of the signal that ended it, or None.
+        duration_ms: From spawn to end, monotonic.
+        stdout: The end of the output, decoded.
+        stderr: The end of the error output, decoded.
+        stdout_truncated: Whether there was more output than was kept.
+        stderr_truncated: Likewise for the error output.
+        cause: Why it could not be started or watched, or None.
+        cancelled_by: The signal that cancelled it, or None.
+        timeout_seconds: The limit that it ran into, or None.
+        correlation_id: The id of its last attempt in the log.
+        frames: Events logged by its last attempt.
+    """
+
+    status: Literal["succeeded", "failed", "timeout", "cancelled"]
+    exit_code: int | None
+    signal: str | None = None
+    duration_ms: int = 0
+    stdout: str = ""
+    stderr: str = ""
+    stdout_truncated: bool = False
+    stderr_truncated: bool = False
+    cause: str | None = None
+    cancelled_by: str | None = None
+    timeout_seconds: float | None = None
+    correlation_id: str | None = None
+    frames: int = 0

@@ -1,0 +1,106 @@
+"""The words at a run's end: summary lines and guardrails (docs/reference/manifest.md, "Run summary")."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from codex_orchestrator.pipelines.guardrails import is_guardrail
+
+from .shapes import CommandEntry, GuardrailCounts, GuardrailStatus, Manifest
+
+_RERUN = "codex-orchestrator start diagnostics --approval-policy never --format json --no-interactive"
+_MISSING = f'Guardrail command missing; run "{_RERUN}" to capture reviewer diagnostics.'
+_FAILED = f'Guardrail command failed; re-run "{_RERUN}" to gather failure artifacts.'
+
+
+def guardrail_status(manifest: Manifest, *, computed_at: str) -> GuardrailStatus:
+    """What the guardrail commands of a run say about it."""
+    entries = guardrail_entries(manifest)
+    counts = GuardrailCounts(
+        total=len(entries),
+        succeeded=_count(entries, "succeeded"),
+        failed=_count(entries, "failed"),
+        skipped=_count(entries, "skipped"),
+        other=_count(entries, "pending") + _count(entries, "running"),
+    )
+    if counts.failed:
+        recommendation: str | None = _FAILED
+    else:
+        missing = counts.total == 0 and manifest.guardrails_required
+        recommendation = _MISSING if missing else None
+    return GuardrailStatus(
+        present=counts.succeeded > 0,
+        recommendation=recommendation,
+        summary=_guardrail_line(counts),
+        computed_at=computed_at,
+        counts=counts,
+    )
+
+
+def guardrail_entries(manifest: Manifest) -> list[CommandEntry]:
+    """The entries that are guardrail commands."""
+    return [entry for entry in manifest.commands if is_guardrail(entry.id, entry.title, entry.command)]
+
+
+def failure_line(manifest: Manifest, causes: Mapping[int, str]) -> str | None:
+    """The line about the first failed stage by index, or None.
+
+    Args:
+        manifest: The run.
+        causes: By stage index, why a stage could not be run at all.
+    """
+    failed = next((entry for entry in manifest.commands if entry.status == "failed"), None)
+    if failed is None:
+        return None
+    if failed.index in causes:
+        return f"Execution error: {causes[failed.index]}"
+    return f"Stage '{failed.title}' failed with exit code {failed.exit_code}."
+
+
+def compose_summary(
+    manifest: Manifest,
+    guardrails: GuardrailStatus,
+    *,
+    first_lines: Sequence[str],
+    warnings: Sequence[str],
+) -> str:
+    """The run's summary; its last line is always the guardrail line.
+
+    Args:
+        manifest: The run; its approvals are named.
+        guardrails: Its guardrail status.
+        first_lines: What happened: failure, cancellation, partial selection.
+        warnings: Degraded recording and the like.
+    """
+    lines = list(first_lines)
+    if manifest.approvals:
+        named = "; ".join(f"{item.actor} ({item.reason or 'no reason'})" for item in manifest.approvals)
+        lines.append(f"Approvals: {named}")
+    lines.extend(warnings)
+    if guardrails.recommendation:
+        lines.append(guardrails.recommendation)
+    return "\n".join([*lines, guardrails.summary])
+
+
+def partial_line(selected: int, total: int) -> str | None:
+    """The line of a run that left stages out, or None."""
+    return f"Partial run: {selected} of {total} stages selected." if selected < total else None
+
+
+def _guardrail_line(counts: GuardrailCounts) -> str:
+    total = counts.total
+    if total == 0:
+        return "Guardrails: spec-guard command not found."
+    if counts.failed:
+        return f"Guardrails: spec-guard failed ({counts.failed}/{total} failed)."
+    if counts.succeeded == total:
+        return f"Guardrails: spec-guard succeeded ({total} passed)."
+    if counts.skipped == total:
+        return f"Guardrails: spec-guard skipped (all {total} skipped)."
+    parts = ((counts.succeeded, "passed"), (counts.skipped, "skipped"), (counts.other, "pending"))
+    named = ", ".join(f"{number} {word}" for number, word in parts if number)
+    return f"Guardrails: spec-guard partial ({named} of {total})."
+
+
+def _count(entries: Sequence[CommandEntry], status: str) -> int:
+    return sum(entry.status == status for entry in entries)
