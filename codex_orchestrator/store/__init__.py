@@ -1,0 +1,1 @@
+"""What reaches the disk, and how: files, locks, the coordinator, and the records of finished runs."""

@@ -1,0 +1,111 @@
+"""A run's own folder: how it is born, and its event logs (docs/reference/files.md, "Paths")."""
+
+from __future__ import annotations
+
+import os
+from hashlib import sha256
+
+from codex_orchestrator.clock import Clock, timestamp
+from codex_orchestrator.errors import StorageError
+from codex_orchestrator.identifiers import new_run_id
+from codex_orchestrator.pipelines.loader import pipeline_digest
+from codex_orchestrator.pipelines.model import Pipeline
+from codex_orchestrator.records import dumps, to_json
+from codex_orchestrator.run.events import Event, encode
+from codex_orchestrator.run.layout import RunLayout, TaskLayout
+from codex_orchestrator.run.shapes import CommandEntry, PlanRecord, Pointer, ResumeToken
+
+from . import files
+
+_POINTER_NOTE = "The run lives under cli/; this file is for tools that look in the old place."
+
+
+def create_run_folder(task: TaskLayout, clock: Clock) -> RunLayout:
+    """Make the folder of a new run; its name is the run id, and no other run can have it.
+
+    Raises:
+        StorageError: The disk refused.
+    """
+    files.make_folder(task.environment.runs_dir, ignored=True)
+    files.make_folder(task.cli_dir)
+    files.make_folder(task.out_dir, ignored=True)
+    while True:
+        layout = task.run(new_run_id(clock.now()))
+        if files.make_new_folder(layout.folder):
+            files.make_folder(layout.folder / "commands")
+            return layout
+
+
+def write_first_files(layout: RunLayout, pipeline: Pipeline, clock: Clock) -> str:
+    """Write token, plan and pointers; the answer is what the manifest says of the token.
+
+    Raises:
+        StorageError: The disk refused.
+    """
+    now = timestamp(clock.now())
+    token = ResumeToken(run_id=layout.run_id, token=os.urandom(32).hex(), created_at=now)
+    files.replace(layout.resume_token, dumps(to_json(token)).encode(), mode=files.PRIVATE)
+    plan = PlanRecord(pipeline=pipeline, digest=pipeline_digest(pipeline), created_at=now)
+    files.replace(layout.plan, dumps(to_json(plan)).encode())
+    pointer = Pointer(
+        redirect_to=layout.relative(layout.folder),
+        manifest=layout.relative(layout.manifest),
+        created_at=now,
+        note=_POINTER_NOTE,
+    )
+    for path in (layout.mcp_pointer, layout.compat_pointer):
+        files.make_folder(path.parent)
+        files.replace(path, dumps(to_json(pointer)).encode(), durable=False)
+    return f"sha256:{sha256(token.token.encode()).hexdigest()}"
+
+
+class EventLog:
+    """``runner.ndjson`` and the log of each stage; both get the same bytes.
+
+    A log that cannot be written does not change how a stage ends: it is a warning.
+    """
+
+    def __init__(self, layout: RunLayout, commands: tuple[CommandEntry, ...]) -> None:
+        self._layout = layout
+        self._ids = {entry.index: entry.id for entry in commands}
+        self._runner: files.LogFile | None = None
+        self._stages: dict[int, files.LogFile] = {}
+        self.warnings: dict[str, None] = {}
+
+    def write(self, event: Event) -> None:
+        """Append an event."""
+        line = encode(event)
+        index = getattr(event, "index", None)
+        try:
+            if self._runner is None:
+                self._runner = files.LogFile(self._layout.runner_log)
+            self._runner.write(line)
+            if index is not None:
+                self._stage_log(index).write(line)
+        except StorageError as error:
+            self.warnings[f"Log incomplete: {error.message}"] = None
+
+    def close_stage(self, index: int) -> None:
+        """A stage has said its last word."""
+        log = self._stages.pop(index, None)
+        if log is not None:
+            # The runner log holds the same lines and is what the disk is waited for.
+            self._close(log, durable=False)
+
+    def close(self) -> None:
+        """Close all logs."""
+        for index in list(self._stages):
+            self.close_stage(index)
+        if self._runner is not None:
+            self._close(self._runner, durable=True)
+
+    def _stage_log(self, index: int) -> files.LogFile:
+        if index not in self._stages:
+            self._stages[index] = files.LogFile(self._layout.command_log(index, self._ids[index]))
+        return self._stages[index]
+
+    def _close(self, log: files.LogFile, *, durable: bool) -> None:
+        try:
+            log.close(durable=durable)
+        except StorageError as error:
+            self.warnings[f"Log incomplete: {error.message}"] = None

@@ -1,0 +1,123 @@
+"""MetricsRecorder: a line per run, and the aggregate (docs/reference/files.md, "Metrics and state")."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from codex_orchestrator.clock import Clock, timestamp
+from codex_orchestrator.records import Mismatch, dumps, dumps_line, from_json, to_json
+from codex_orchestrator.run.layout import TaskLayout
+from codex_orchestrator.run.shapes import MetricsLine, MetricsSummary
+
+from . import files
+from .journal import Journal
+
+_KEPT_PARSE_ERRORS = 20
+
+
+class MetricsRecorder:
+    """Appends metrics lines and keeps their aggregate."""
+
+    def __init__(self, layout: TaskLayout, clock: Clock) -> None:
+        self._layout = layout
+        self._clock = clock
+        self._journal = Journal(layout.metrics, layout.metrics_pending, layout.metrics_lock)
+
+    def queue(self, line: MetricsLine) -> None:
+        """Leave a run's line as a pending record.
+
+        Raises:
+            StorageError: It could not be written.
+        """
+        self._journal.queue(line.run_id, dumps_line(to_json(line)).encode())
+
+    def merge(self, merged: Callable[[str], None]) -> bool:
+        """Merge every pending line; ``merged`` hears each run id. False: the lock was not to be had.
+
+        Raises:
+            StorageError: Something could not be written; the records stay pending.
+        """
+        return self._journal.merge(self, merged)
+
+    def is_queued(self, run_id: str) -> bool:
+        """Whether a run's line still waits to be merged."""
+        return self._journal.is_queued(run_id)
+
+    def covered_bytes(self) -> int:
+        """How much of the metrics the summary on disk covers."""
+        summary = self._read_summary()
+        return summary.covered_bytes if summary else 0
+
+    def update(self, lines: Sequence[bytes], covered_bytes: int, *, rebuild: bool) -> None:
+        """Write the summary with more lines counted, or with these alone."""
+        before = None if rebuild else self._read_summary()
+        parsed, errors = _parse(lines)
+        if before is not None and any(line.get("attempts", 1) > 1 for line in parsed):
+            # A resumed run's line stands for its earlier one, which only the whole file can tell.
+            parsed, errors = _parse(self._layout.metrics.read_bytes().splitlines(keepends=True))
+            before = None
+        latest = {line["run_id"]: line for line in parsed}
+        summary = _combined(before, list(latest.values()), errors)
+        document = MetricsSummary(
+            generated_at=timestamp(self._clock.now()),
+            task_id=self._layout.task_id,
+            metrics_file=self._layout.environment.relative(self._layout.metrics),
+            covered_bytes=covered_bytes,
+            **summary,
+        )
+        files.replace(self._layout.metrics_summary, dumps(to_json(document)).encode())
+
+    def _read_summary(self) -> MetricsSummary | None:
+        try:
+            return from_json(
+                MetricsSummary, json.loads(self._layout.metrics_summary.read_bytes()), strict=False
+            )
+        except (OSError, ValueError, Mismatch):
+            return None  # None yet, or another tool's: rebuilt from the metrics.
+
+
+def _parse(lines: Sequence[bytes]) -> tuple[list[dict[str, Any]], list[str]]:
+    parsed, errors = [], []
+    for line in lines:
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except ValueError as error:
+            errors.append(f"{error}: {line[:80].decode('utf-8', 'replace').strip()}")
+            continue
+        if isinstance(record, dict) and isinstance(record.get("run_id"), str):
+            parsed.append(record)
+        else:
+            errors.append(f"no run_id: {line[:80].decode('utf-8', 'replace').strip()}")
+    return parsed, errors
+
+
+def _combined(
+    before: MetricsSummary | None, lines: Sequence[dict[str, Any]], errors: list[str]
+) -> dict[str, Any]:
+    """The counts of ``before`` and of further lines; lines of the Node CLI may lack what ours have."""
+    seen = before.entries_total if before else 0
+    total = seen + len(lines)
+    succeeded = (before.entries_succeeded if before else 0) + _count(lines, "succeeded")
+    failed = (before.entries_failed if before else 0) + _count(lines, "failed")
+    guarded = round(before.guardrail_coverage * seen) if before else 0
+    guarded += sum(bool(line.get("guardrails_present")) for line in lines)
+    seconds = before.average_duration_seconds * seen if before else 0.0
+    seconds += sum(float(line.get("duration_seconds") or 0) for line in lines)
+    known = [*(before.parse_errors if before else ()), *errors]
+    return {
+        "entries_total": total,
+        "entries_succeeded": succeeded,
+        "entries_failed": failed,
+        "success_rate": succeeded / total if total else 0.0,
+        "guardrail_coverage": guarded / total if total else 0.0,
+        "average_duration_seconds": seconds / total if total else 0.0,
+        "parse_errors": tuple(known[-_KEPT_PARSE_ERRORS:]),
+    }
+
+
+def _count(lines: Sequence[dict[str, Any]], status: str) -> int:
+    return sum(line.get("status") == status for line in lines)

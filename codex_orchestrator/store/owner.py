@@ -1,0 +1,72 @@
+"""Who owns a run: told by pid, start time, host and boot, so that a recycled pid is no owner."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from codex_orchestrator.records import Mismatch, dumps, from_json, to_json
+from codex_orchestrator.run.shapes import Owner
+
+
+def this_process() -> Owner:
+    """The owner that this process would be."""
+    return Owner(
+        pid=os.getpid(), start_token=_start_token(os.getpid()), host=os.uname().nodename, boot_id=_boot_id()
+    )
+
+
+def render_owner(owner: Owner) -> bytes:
+    """What is written into ``run.lock``."""
+    return dumps(to_json(owner)).encode()
+
+
+def read_owner(path: Path) -> Owner | None:
+    """The owner that a ``run.lock`` names, or None where it names none."""
+    try:
+        return from_json(Owner, json.loads(path.read_bytes()), strict=False)
+    except (OSError, ValueError, Mismatch):
+        return None  # Missing, or caught between locking and writing: judged by the heartbeat instead.
+
+
+def is_alive(owner: Owner) -> bool | None:
+    """Whether that very process runs; None where this machine cannot know (another host)."""
+    here = this_process()
+    if owner.host != here.host:
+        return None
+    if owner.boot_id != here.boot_id:
+        return False
+    token = _start_token(owner.pid)
+    if token is None and owner.start_token is None:
+        return _exists(owner.pid)
+    return token is not None and token == owner.start_token
+
+
+def _start_token(pid: int) -> str | None:
+    """When a process started, in ticks since boot; None where it is gone, a zombie, or without /proc."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    # The command in parentheses may hold anything, so count fields from its end.
+    fields = stat.rpartition(")")[2].split()
+    state, started = fields[0], fields[19]
+    return None if state in "ZX" else started
+
+
+def _boot_id() -> str | None:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return None
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,139 @@
+"""RunRecording: all that one run writes, from its first event to its records in the task's files."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from codex_orchestrator.clock import Clock, timestamp
+from codex_orchestrator.errors import StorageError
+from codex_orchestrator.pipelines.planner import Plan
+from codex_orchestrator.records import dumps, to_json
+from codex_orchestrator.run import recorder
+from codex_orchestrator.run.ending import add_warnings
+from codex_orchestrator.run.events import Event, RunCompleted
+from codex_orchestrator.run.layout import RunLayout
+from codex_orchestrator.run.reviewer import CommandReviewer, metrics_line
+from codex_orchestrator.run.shapes import Manifest
+
+from . import files
+from .coordinator import PersistenceCoordinator
+from .evidence import EventLog
+from .finished import FinishedRun
+from .heartbeat import HeartbeatWriter
+from .locks import RunLock
+
+
+class RunRecording:
+    """Holds the run's lock, and brings its manifest, logs and heartbeat to disk.
+
+    Attributes:
+        manifest: The run as it is now.
+    """
+
+    def __init__(self, layout: RunLayout, clock: Clock) -> None:
+        """Become the run's owner.
+
+        Raises:
+            Busy: A live process owns it.
+            StorageError: The lock cannot be made.
+        """
+        self._layout = layout
+        self._clock = clock
+        self._lock = RunLock(layout.lock)
+        self._lock.acquire()
+        self._coordinator = PersistenceCoordinator(layout, clock)
+        self._heartbeat = HeartbeatWriter(self._coordinator)
+        self._warnings: list[str] = []
+
+    def begin(self, manifest: Manifest, started: Event) -> None:
+        """Write the first manifest, and begin to beat.
+
+        Raises:
+            StorageError: The manifest cannot be written.
+        """
+        self._log = EventLog(self._layout, manifest.commands)
+        self._heartbeat.start()
+        self._log.write(started)
+        self.manifest = recorder.apply(manifest, started)
+        self._coordinator.save(self.manifest)
+
+    def record(self, event: Event) -> None:
+        """Log an event, and write the manifest where the event changes a stage's status.
+
+        Raises:
+            StorageError: The manifest cannot be written.
+        """
+        changed = self._apply(event)
+        if changed:
+            self._coordinator.save(self.manifest)
+
+    def record_last(self, event: Event) -> None:
+        """Log the event that leaves nothing to run; the run's end, which follows, writes the manifest."""
+        self._apply(event)
+
+    def close_stage(self, index: int) -> None:
+        """A stage has said its last word."""
+        self._log.close_stage(index)
+
+    def write_error(self, index: int, stage_id: str, body: bytes) -> str | None:
+        """Write a stage's error file; its path, or None where it could not be written, which is a warning."""
+        path = self._layout.error_file(index, stage_id)
+        try:
+            files.make_folder(path.parent)
+            files.replace(path, body)
+        except StorageError as error:
+            self._warnings.append(f"No error file: {error.message}")
+            return None
+        return self._layout.relative(path)
+
+    def stop_heartbeat(self) -> list[str]:
+        """Beat a last time; the answer is what went wrong with recording so far."""
+        self._heartbeat.stop()
+        failures = self._coordinator.heartbeat_failures
+        missed = [f"{failures} heartbeat writes failed."] if failures else []
+        return [*self._warnings, *self._log.warnings, *missed]
+
+    def finish(self, manifest: Manifest, completed: RunCompleted, plan: Plan, *, partial: bool) -> None:
+        """Queue the run's records, finish its manifest whatever became of them, then merge them.
+
+        Raises:
+            StorageError: The manifest cannot be written.
+        """
+        self._log.write(completed)
+        reviewer = CommandReviewer(
+            manifest, plan, manifest_path=self._layout.relative(self._layout.manifest), partial=partial
+        )
+        summary = reviewer.summarize()
+        line = metrics_line(
+            manifest,
+            recorded_at=timestamp(self._clock.now()),
+            heartbeat_writes=self._coordinator.heartbeat_writes,
+            heartbeat_failures=self._coordinator.heartbeat_failures,
+        )
+        finished = FinishedRun(self._layout, self._clock)
+        warnings = finished.queue(line, summary)
+        try:
+            files.replace(self._layout.run_summary, dumps(to_json(summary)).encode())
+        except StorageError as error:
+            warnings.append(f"No run summary: {error.message}")
+        self._coordinator.save(manifest)
+        recording = finished.merge()
+        self.manifest = add_warnings(
+            replace(manifest, metrics_recorded=recording.recorded), [*warnings, *recording.warnings]
+        )
+        self._coordinator.save(self.manifest)
+
+    def close(self) -> None:
+        """Stop beating, close the logs and give up the lock, whatever happened before."""
+        self._heartbeat.stop()
+        self._log.close()
+        self._lock.release()
+
+    def _apply(self, event: Event) -> bool:
+        """Whether a stage's status changed; what else changed goes with the next write."""
+        self._log.write(event)
+        before = self.manifest
+        self.manifest = recorder.apply(before, event)
+        if self.manifest is not before:
+            self._coordinator.note(self.manifest)
+        return self.manifest.commands is not before.commands

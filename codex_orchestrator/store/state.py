@@ -1,0 +1,115 @@
+"""TaskStateStore: the run history and the latest snapshot (docs/reference/files.md, "Metrics and state")."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from codex_orchestrator.records import Mismatch, dumps, dumps_line, from_json, to_json
+from codex_orchestrator.run.layout import TaskLayout
+from codex_orchestrator.run.reviewer import RunSummary
+from codex_orchestrator.run.shapes import StateIndex
+
+from . import files
+from .journal import Journal
+
+LATEST_RUNS = 20
+_STATE_KEYS = {"taskId", "lastRunAt", "totalRuns", "runs"}
+_LEFT_OUT = ("handles", "privacy")
+
+
+class TaskStateStore:
+    """Appends RunSummaries to the history and keeps ``state.json`` as its latest end."""
+
+    def __init__(self, layout: TaskLayout) -> None:
+        self._layout = layout
+        self._journal = Journal(layout.history, layout.history_pending, layout.history_lock)
+
+    def queue(self, summary: RunSummary) -> None:
+        """Leave a run's summary as a pending record.
+
+        Raises:
+            StorageError: It could not be written.
+        """
+        self._journal.queue(summary.run_id, dumps_line(to_json(summary)).encode())
+
+    def merge(self, merged: Callable[[str], None]) -> bool:
+        """Merge every pending summary. False: the lock was not to be had.
+
+        Raises:
+            StorageError: Something could not be written; the records stay pending.
+        """
+        return self._journal.merge(self, merged)
+
+    def is_queued(self, run_id: str) -> bool:
+        """Whether a run's summary still waits to be merged."""
+        return self._journal.is_queued(run_id)
+
+    def covered_bytes(self) -> int:
+        """How much of the history the snapshot on disk covers; 0 starts it anew."""
+        self._carry_over()
+        index = self._read_index()
+        return index.covered_bytes if index and self._read_state() is not None else 0
+
+    def update(self, lines: Sequence[bytes], covered_bytes: int, *, rebuild: bool) -> None:
+        """Write the snapshot with more runs, or with these alone; the index is written last and counts."""
+        state = None if rebuild else self._read_state()
+        index = None if rebuild else self._read_index()
+        before: list[dict[str, Any]] = state["runs"] if state else []
+        fresh = _parse(lines)
+        known = {run["runId"] for run in before}
+        total = (index.total_runs if index else 0) + len({run["runId"] for run in fresh} - known)
+        latest = {run["runId"]: run for run in [*before, *fresh]}
+        newest = sorted(latest.values(), key=lambda run: (run.get("timestamp") or "", run["runId"]))
+        document = {
+            "taskId": self._layout.task_id,
+            "lastRunAt": newest[-1].get("timestamp") if newest else None,
+            "totalRuns": total,
+            "runs": newest[-LATEST_RUNS:],
+        }
+        files.replace(self._layout.state, dumps(document).encode())
+        files.replace(self._layout.state_index, dumps(to_json(StateIndex(covered_bytes, total))).encode())
+
+    def _read_state(self) -> dict[str, Any] | None:
+        document = _read_object(self._layout.state)
+        if document is None or set(document) != _STATE_KEYS or not isinstance(document["runs"], list):
+            return None
+        return document
+
+    def _read_index(self) -> StateIndex | None:
+        try:
+            return from_json(StateIndex, _read_object(self._layout.state_index), strict=False)
+        except Mismatch:
+            return None
+
+    def _carry_over(self) -> None:
+        """Take over what the Node CLI left: its ``runs.json``, and ``state.json`` as it once was."""
+        if self._layout.history.exists():
+            return
+        for path in (self._layout.out_dir / "runs.json", self._layout.state):
+            document = _read_object(path)
+            runs = document.get("runs") if document else None
+            if isinstance(runs, list) and runs:
+                files.replace(self._layout.history, b"".join(dumps_line(run).encode() for run in runs))
+                return
+
+
+def _read_object(path: Any) -> dict[str, Any] | None:
+    try:
+        document = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None  # None yet, or not ours: rebuilt from the history.
+    return document if isinstance(document, dict) else None
+
+
+def _parse(lines: Sequence[bytes]) -> list[dict[str, Any]]:
+    runs = []
+    for line in lines:
+        try:
+            run = json.loads(line)
+        except ValueError:
+            continue  # A torn line of a writer that died; its run is still pending or queued again.
+        if isinstance(run, dict) and isinstance(run.get("runId"), str):
+            runs.append({key: value for key, value in run.items() if key not in _LEFT_OUT})
+    return runs
