@@ -1,0 +1,1 @@
+"""Running one command: processes, capture, and the events of both. It knows no store."""

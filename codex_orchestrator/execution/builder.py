@@ -1,0 +1,162 @@
+"""CommandBuilder: a StageRequest into a StageOutcome, with events on the way.
+
+Nothing here knows where events go: a sink takes them, be it the recorder's or a worker's channel.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from codex_orchestrator.clock import Clock, timestamp
+from codex_orchestrator.run.events import CommandEnd, CommandStart, Event, ExecBegin, ExecChunk, ExecEnd
+from codex_orchestrator.run.stage import StageOutcome, StageRequest
+
+from .cancellation import Cancellation
+from .capture import Chunk, StreamCapture
+from .process import SpawnError, StageProcess, signal_name
+from .watch import Ending, ProcessWatch, StreamName
+
+Sink = Callable[[Event], None]
+
+_SIGNALLED = 128
+
+
+class CommandBuilder:
+    """Runs commands one at a time."""
+
+    def __init__(self, sink: Sink, clock: Clock, cancellation: Cancellation) -> None:
+        self._sink = sink
+        self._clock = clock
+        self._cancellation = cancellation
+
+    def run(self, request: StageRequest) -> StageOutcome:
+        """Run the command to its end, whatever that is; only the sink's errors come out of here."""
+        self._sink(CommandStart(command=request.command, timestamp=self._now(), index=request.index))
+        outcome = _Attempt(request, self._sink, self._clock, self._cancellation).run()
+        self._sink(
+            CommandEnd(
+                exit_code=outcome.exit_code,
+                signal=outcome.signal,
+                duration_ms=outcome.duration_ms,
+                timestamp=self._now(),
+                index=request.index,
+            )
+        )
+        return outcome
+
+    def _now(self) -> str:
+        return timestamp(self._clock.now())
+
+
+class _Attempt:
+    """One attempt: begin, chunks, end."""
+
+    def __init__(self, request: StageRequest, sink: Sink, clock: Clock, cancellation: Cancellation) -> None:
+        self._request = request
+        self._sink = sink
+        self._clock = clock
+        self._cancellation = cancellation
+        self._correlation_id = os.urandom(16).hex()
+        self._sequence = 0
+        self._captures: dict[StreamName, StreamCapture] = {
+            "stdout": StreamCapture(request.stream_bytes),
+            "stderr": StreamCapture(request.stream_bytes),
+        }
+
+    def run(self) -> StageOutcome:
+        self._begin()
+        started = self._clock.monotonic()
+        try:
+            process = StageProcess(
+                self._request.command, cwd=self._request.cwd, environ=self._request.environ
+            )
+        except SpawnError as error:
+            outcome = self._outcome(None, started, spawn_error=error)
+        else:
+            watch = ProcessWatch(
+                process,
+                self._captures,
+                self._chunk,
+                clock=self._clock,
+                cancellation=self._cancellation,
+                timeout_seconds=self._request.timeout_seconds,
+            )
+            outcome = self._outcome(watch.wait(), started)
+        self._end(outcome)
+        return outcome
+
+    def _begin(self) -> None:
+        self._sink(
+            ExecBegin(
+                correlation_id=self._correlation_id,
+                attempt=self._request.attempt,
+                command=self._request.command,
+                cwd=self._request.cwd,
+                session_id=self._request.session_id or self._correlation_id,
+                persisted=self._request.persisted,
+                timestamp=self._now(),
+                index=self._request.index,
+            )
+        )
+
+    def _chunk(self, stream: StreamName, chunk: Chunk) -> None:
+        self._sequence += 1
+        self._sink(
+            ExecChunk(
+                correlation_id=self._correlation_id,
+                attempt=self._request.attempt,
+                stream=stream,
+                sequence=self._sequence,
+                bytes=chunk.size,
+                data=chunk.text,
+                timestamp=self._now(),
+                index=self._request.index,
+            )
+        )
+
+    def _end(self, outcome: StageOutcome) -> None:
+        self._sink(
+            ExecEnd(
+                correlation_id=self._correlation_id,
+                attempt=self._request.attempt,
+                exit_code=outcome.exit_code,
+                signal=outcome.signal,
+                duration_ms=outcome.duration_ms,
+                status=outcome.status,
+                timestamp=self._now(),
+                index=self._request.index,
+            )
+        )
+
+    def _outcome(
+        self, ending: Ending | None, started: float, spawn_error: SpawnError | None = None
+    ) -> StageOutcome:
+        stdout, stderr = self._captures["stdout"], self._captures["stderr"]
+        status = ending.exit_status if ending else (spawn_error.exit_code if spawn_error else 1)
+        timed_out = ending is not None and ending.timed_out
+        cancelled = ending is not None and ending.cancelled
+        return StageOutcome(
+            status="cancelled"
+            if cancelled
+            else "timeout"
+            if timed_out
+            else "failed"
+            if status
+            else "succeeded",
+            exit_code=status if status >= 0 else _SIGNALLED - status,
+            signal=signal_name(-status) if status < 0 else None,
+            duration_ms=round((self._clock.monotonic() - started) * 1000),
+            stdout=stdout.tail(),
+            stderr=stderr.tail(),
+            stdout_truncated=stdout.truncated,
+            stderr_truncated=stderr.truncated,
+            cause=spawn_error.cause if spawn_error else None,
+            cancelled_by=self._cancellation.signal_name if cancelled else None,
+            timeout_seconds=self._request.timeout_seconds if timed_out else None,
+            correlation_id=self._correlation_id,
+            frames=self._sequence + 2,
+        )
+
+    def _now(self) -> str:
+        return timestamp(self._clock.now())

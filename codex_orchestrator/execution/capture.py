@@ -1,0 +1,79 @@
+"""One output stream: decoded whole, its end kept (docs/reference/event-logs.md, "Output")."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+CHUNK_BYTES = 65_536
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Decoded output, and how many bytes it was."""
+
+    text: str
+    size: int
+
+
+class StreamCapture:
+    """Decodes what is read from a stream and keeps the last ``keep_bytes`` of it."""
+
+    def __init__(self, keep_bytes: int) -> None:
+        self._keep = keep_bytes
+        self._held = b""
+        self._tail: deque[bytes] = deque()
+        self._tail_bytes = 0
+        self.total_bytes = 0
+
+    @property
+    def room(self) -> int:
+        """How many bytes to read at most, so that a chunk never exceeds its limit."""
+        return CHUNK_BYTES - len(self._held)
+
+    def feed(self, data: bytes) -> Chunk | None:
+        """Take what was read; None where it is all held back as an unfinished character."""
+        self._remember(data)
+        data = self._held + data
+        cut = len(data) - unfinished_length(data)
+        self._held = data[cut:]
+        return Chunk(data[:cut].decode("utf-8", "replace"), cut) if cut else None
+
+    def finish(self) -> Chunk | None:
+        """The character that the stream ended in the middle of, if it did."""
+        held, self._held = self._held, b""
+        return Chunk(held.decode("utf-8", "replace"), len(held)) if held else None
+
+    def tail(self) -> str:
+        """The end of the stream as text, beginning with a whole character."""
+        data = b"".join(self._tail)
+        if self.truncated:
+            data = data[-self._keep :]
+            while data and data[0] & 0xC0 == 0x80:
+                data = data[1:]
+        return data.decode("utf-8", "replace")
+
+    @property
+    def truncated(self) -> bool:
+        """Whether there was more than was kept."""
+        return self.total_bytes > self._keep
+
+    def _remember(self, data: bytes) -> None:
+        self.total_bytes += len(data)
+        self._tail.append(data)
+        self._tail_bytes += len(data)
+        while self._tail_bytes - len(self._tail[0]) >= self._keep:
+            self._tail_bytes -= len(self._tail.popleft())
+
+
+def unfinished_length(data: bytes) -> int:
+    """How many bytes at the end of ``data`` begin a UTF-8 character that more bytes could finish."""
+    for back in range(1, min(3, len(data)) + 1):
+        byte = data[-back]
+        if byte & 0xC0 == 0x80:
+            continue
+        needed = (
+            2 if 0xC2 <= byte <= 0xDF else 3 if 0xE0 <= byte <= 0xEF else 4 if 0xF0 <= byte <= 0xF4 else 1
+        )
+        return back if back < needed else 0
+    return 0
