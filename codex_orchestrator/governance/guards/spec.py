@@ -1,0 +1,292 @@
+"""The spec guard: changed code needs a changed spec, and every spec a recent review.
+
+The rules are in docs/reference/guards.md, section "Spec guard".
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from codex_orchestrator.errors import EXIT_OK, EXIT_RUN_FAILED, UsageError
+from codex_orchestrator.governance.guards.git import printable, read_changes
+
+CODE_FOLDERS = ("src", "app", "server", "migrations")
+SPECS_FOLDER = "tasks/specs"
+TASK_INDEX = "tasks/index.json"
+MAX_REVIEW_AGE_DAYS = 30
+
+# Front matter is a handful of lines; a spec's body may be of any size and is not read.
+_FRONT_MATTER_BYTES = 65_536
+_PATHS_IN_MESSAGE = 5
+_LINE_END = re.compile(r"\r\n|\r|\n")
+_FENCE = re.compile(r"(---|\.\.\.)\s*")
+_LAST_REVIEW = re.compile(r"last_review\s*:(.*)")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong.
+
+    Attributes:
+        path: The file or folder it is about, relative to the guarded folder.
+        rule: A stable name of the broken rule.
+        message: What is wrong, in one sentence.
+        hint: What to do about it.
+    """
+
+    path: str
+    rule: str
+    message: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A broken rule in a text, before it is known which file the text is."""
+
+    rule: str
+    message: str
+    hint: str
+
+    def at(self, path: str) -> Finding:
+        """The finding that this fault is in the file `path`."""
+        return Finding(path, self.rule, self.message, self.hint)
+
+
+@dataclass(frozen=True, slots=True)
+class SpecGuardRequest:
+    """What to check.
+
+    Attributes:
+        root: The guarded folder.
+        environ: The environment (BASE_SHA, and what git itself reads).
+        today: The date that reviews are judged at.
+        base: The value of ``--base``, or None.
+        paths: Code paths beside `CODE_FOLDERS`, relative to the root (the configured ``guards.spec.paths``).
+    """
+
+    root: Path
+    environ: Mapping[str, str]
+    today: dt.date
+    base: str | None = None
+    paths: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SpecGuardReport:
+    """What was found.
+
+    Attributes:
+        findings: Broken rules: first the change rule, then the specs by path.
+        notices: What the reader must know about the check, one sentence each.
+        base: Full hash of the commit compared with; None where changes were not checked.
+        base_source: ``--base``, ``BASE_SHA``, ``origin/main`` or ``first commit``; None like `base`.
+        checked_specs: How many spec files were read.
+        changed_code: Changed code paths, sorted.
+    """
+
+    findings: tuple[Finding, ...]
+    notices: tuple[str, ...]
+    base: str | None
+    base_source: str | None
+    checked_specs: int
+    changed_code: tuple[str, ...]
+
+    def exit_code(self, *, dry_run: bool) -> int:
+        """0 without findings or in a dry run, else 1."""
+        return EXIT_RUN_FAILED if self.findings and not dry_run else EXIT_OK
+
+    def to_json(self) -> dict[str, object]:
+        """The report as plain values for JSON; bytes of file names that are not UTF-8 appear as escapes."""
+        return {
+            "guard": "spec",
+            "status": "findings" if self.findings else "ok",
+            "base": self.base,
+            "base_source": self.base_source,
+            "checked_specs": self.checked_specs,
+            "changed_code": [_encodable(path) for path in self.changed_code],
+            "findings": [
+                {"path": _encodable(one.path), "rule": one.rule, "message": one.message, "hint": one.hint}
+                for one in self.findings
+            ],
+            "notices": list(self.notices),
+        }
+
+
+def check_specs(request: SpecGuardRequest) -> SpecGuardReport:
+    """Check the changes since the base, and every spec.
+
+    Raises:
+        UsageError: A bad base or code path, or a repository or specs folder that cannot be read.
+    """
+    folders = code_paths(request.paths)
+    changes = read_changes(request.root, request.environ, request.base)
+    code, change_fault = judge_changes(changes.paths, folders)
+    findings = [] if change_fault is None else [change_fault.at(SPECS_FOLDER)]
+    specs = tuple(_spec_files(request.root))
+    for path in specs:
+        fault = _judge_file(request.root / path, request.today)
+        if fault is not None:
+            findings.append(fault.at(path))
+    base = changes.base
+    return SpecGuardReport(
+        findings=tuple(findings),
+        notices=changes.notices,
+        base=base.commit if base else None,
+        base_source=base.source if base else None,
+        checked_specs=len(specs),
+        changed_code=code,
+    )
+
+
+def code_paths(extra: Iterable[str]) -> tuple[str, ...]:
+    """`CODE_FOLDERS` and the `extra` folders or files, normalised; ``.`` stands for the whole guarded folder.
+
+    Raises:
+        UsageError: An extra path is empty, absolute or leads out of the guarded folder.
+    """
+    found = list(CODE_FOLDERS)
+    for path in extra:
+        parts = [part for part in path.split("/") if part not in ("", ".")]
+        if not path.strip() or path.startswith("/") or ".." in parts:
+            raise UsageError(
+                f'guards.spec.paths: "{printable(path)}" is not a path inside the repository.',
+                hint='Give folders or files relative to the root, such as "lib" or "tools/release.py".',
+            )
+        found.append("/".join(parts) or ".")
+    return tuple(dict.fromkeys(found))
+
+
+def judge_changes(changed: Iterable[str], code_paths: Iterable[str]) -> tuple[tuple[str, ...], Fault | None]:
+    """The changed code among `changed`, and what is wrong when no spec changed with it."""
+    paths = tuple(changed)
+    folders = tuple(code_paths)
+    spec_changed = any(_is_spec_path(path) for path in paths)
+    code = tuple(
+        path for path in paths if not _is_spec_path(path) and any(_lies_in(path, one) for one in folders)
+    )
+    if not code or spec_changed:
+        return code, None
+    shown = ", ".join(printable(path) for path in code[:_PATHS_IN_MESSAGE])
+    more = f" and {len(code) - _PATHS_IN_MESSAGE} more" if len(code) > _PATHS_IN_MESSAGE else ""
+    message = f"Code changed without a change under {SPECS_FOLDER}/ or to {TASK_INDEX}: {shown}{more}."
+    return code, Fault("code-without-spec", message, f"Update the spec of this work under {SPECS_FOLDER}/.")
+
+
+def judge_front_matter(text: str, today: dt.date) -> Fault | None:
+    """What is wrong with the front matter of a spec that starts with `text`, or None."""
+    lines = _LINE_END.split(text)
+    end = next((n for n, line in enumerate(lines) if n > 0 and _FENCE.fullmatch(line)), None)
+    if not lines or lines[0].rstrip() != "---" or end is None:
+        return _fault(
+            "spec-front-matter", "There is no front matter between two lines of three dashes.", today
+        )
+    matches = [match for line in lines[1:end] if (match := _LAST_REVIEW.fullmatch(line))]
+    if not matches:
+        return _fault("spec-last-review-missing", "The front matter has no last_review.", today)
+    if len(matches) > 1:
+        return _fault("spec-last-review-invalid", f"last_review is given {len(matches)} times.", today)
+    return _judge_review(_scalar(matches[0][1]), today)
+
+
+def render_text(report: SpecGuardReport, *, dry_run: bool) -> str:
+    """The report for people: findings, notices and a last line that says how it ended."""
+    lines: list[str] = []
+    for finding in report.findings:
+        lines += [f"{printable(finding.path)}: {finding.message} [{finding.rule}]", f"  {finding.hint}"]
+    lines += [f"Notice: {notice}" for notice in report.notices]
+    count = len(report.findings)
+    verdict = f"{count} finding{'' if count == 1 else 's'}" if count else "no findings"
+    dry = " (dry run: the exit code is 0 all the same)" if count and dry_run else ""
+    checked = f"{report.checked_specs} spec{'' if report.checked_specs == 1 else 's'} checked"
+    lines.append(f"spec-guard: {verdict}{dry}; {checked}; {_comparison(report)}.")
+    return "\n".join(lines) + "\n"
+
+
+def _comparison(report: SpecGuardReport) -> str:
+    if report.base is None:
+        return "changes not checked"
+    count = len(report.changed_code)
+    files = f"{count} code file{'' if count == 1 else 's'}"
+    return f"{files} changed since {report.base[:12]} ({report.base_source})"
+
+
+def _judge_review(value: str, today: dt.date) -> Fault | None:
+    try:
+        reviewed = dt.date.fromisoformat(value) if _DATE.fullmatch(value) else None
+    except ValueError:
+        reviewed = None
+    if reviewed is None:
+        shown = printable(value[:40])
+        message = f'last_review "{shown}" is not a date of the form YYYY-MM-DD.'
+        return _fault("spec-last-review-invalid", message, today)
+    age = (today - reviewed).days
+    if age < 0:
+        message = f"last_review {value} is in the future (today is {today.isoformat()})."
+        return _fault("spec-last-review-future", message, today)
+    if age > MAX_REVIEW_AGE_DAYS:
+        message = f"last_review {value} is {age} days old, more than {MAX_REVIEW_AGE_DAYS}."
+        return _fault("spec-last-review-stale", message, today)
+    return None
+
+
+def _fault(rule: str, message: str, today: dt.date) -> Fault:
+    hint = f"Review the spec, then set last_review: {today.isoformat()} in its front matter."
+    return Fault(rule, message, hint)
+
+
+def _scalar(raw: str) -> str:
+    """A YAML scalar as written after its key: without quotes, and without a comment after it."""
+    value = raw.strip()
+    quoted = re.fullmatch(r"""(['"])(.*?)\1(\s+#.*)?""", value)
+    return quoted[2] if quoted else re.sub(r"(^|\s+)#.*", "", value)
+
+
+def _is_spec_path(path: str) -> bool:
+    return path == TASK_INDEX or _lies_in(path, SPECS_FOLDER)
+
+
+def _lies_in(path: str, folder: str) -> bool:
+    # An embedded repository is listed by git with a slash at its end.
+    return folder == "." or path.rstrip("/") == folder or path.startswith(folder + "/")
+
+
+def _encodable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _spec_files(root: Path) -> Iterator[str]:
+    """Every Markdown file below the specs folder but the READMEs, sorted, as paths relative to `root`."""
+    top = root / SPECS_FOLDER
+    if not top.is_dir():
+        return
+    for folder, subfolders, names in os.walk(top, onerror=_refuse_folder):
+        subfolders.sort()
+        for name in sorted(names):
+            if name.lower().endswith(".md") and name != "README.md":
+                yield (Path(folder) / name).relative_to(root).as_posix()
+
+
+def _refuse_folder(error: OSError) -> None:
+    # What cannot be listed would otherwise pass unseen.
+    raise UsageError(f"{printable(str(error.filename))} cannot be listed: {error.strerror}.") from error
+
+
+def _judge_file(path: Path, today: dt.date) -> Fault | None:
+    hint = "Put a readable file in its place, or remove it."
+    # Opening a pipe or a socket could wait for ever.
+    if not path.is_file():
+        return Fault("spec-unreadable", "The spec is not a regular file.", hint)
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(_FRONT_MATTER_BYTES)
+    except OSError as error:
+        return Fault("spec-unreadable", f"The spec cannot be read: {error.strerror}.", hint)
+    # Only last_review matters, and that is ASCII: stray bytes elsewhere are no finding of this guard.
+    return judge_front_matter(head.decode("utf-8-sig", "replace"), today)
