@@ -1,0 +1,20 @@
+"""Write the JSON Schemas from the shapes; run it after changing a shape."""
+
+from __future__ import annotations
+
+from codex_orchestrator.artefacts import ARTEFACTS
+from codex_orchestrator.records import dumps
+from codex_orchestrator.store import files
+from codex_orchestrator.validation import json_schema
+
+from . import FOLDER
+
+
+def generate() -> dict[str, str]:
+    """Every schema's text by name."""
+    return {name: dumps(json_schema(item.shape, title=item.title)) for name, item in ARTEFACTS.items()}
+
+
+if __name__ == "__main__":
+    for name, text in generate().items():
+        files.replace(FOLDER / f"{name}.json", text.encode())
