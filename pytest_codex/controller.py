@@ -1,0 +1,253 @@
+"""Owns the run of a session: pytest's hooks in, events and a TaskManager out."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, NoReturn
+
+import pytest
+
+from codex_orchestrator.clock import SystemClock
+from codex_orchestrator.errors import OrchestratorError
+from codex_orchestrator.execution.builder import CommandBuilder
+from codex_orchestrator.execution.cancellation import Cancellation
+from codex_orchestrator.manager import TaskManager
+from codex_orchestrator.preparation import Prepared
+from codex_orchestrator.report.failure import failure_details
+from codex_orchestrator.run.shapes import CommandEntry, Manifest
+
+from .nodes import PipelineNode, StageFailed, StageItem
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Controller:
+    """The plugin that runs one pipeline in this process.
+
+    Attributes:
+        prepared: What will run.
+        manager: The run, once it is open; None before, and where nothing was selected.
+        cancelled_by: The number of the signal that cancelled the run, or None.
+        error: Why the evidence could not be written, or None.
+    """
+
+    def __init__(self, prepared: Prepared) -> None:
+        self.prepared = prepared
+        self.manager: TaskManager | None = None
+        self.cancelled_by: int | None = None
+        self.error: OrchestratorError | None = None
+        self._clock = SystemClock()
+        self._cancellation: Cancellation | None = None
+        self._running = False
+
+    @property
+    def manifest(self) -> Manifest | None:
+        """The run as it is now, or None where none was opened."""
+        return self.manager.manifest if self.manager else None
+
+    def entry(self, item: pytest.Item) -> CommandEntry | None:
+        """The manifest's entry of an item."""
+        manifest = self.manifest
+        return (
+            next((entry for entry in manifest.commands if entry.id == item.name), None) if manifest else None
+        )
+
+    # Collection: the stages are the session's only items.
+
+    def pytest_collection(self, session: pytest.Session) -> bool:
+        """Collect without paths, so that the repo's tests are never looked at."""
+        session.perform_collect(args=[])
+        return True
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_make_collect_report(self, collector: pytest.Collector) -> pytest.CollectReport | None:
+        """Answer for the session with the pipeline."""
+        if not isinstance(collector, pytest.Session):
+            return None
+        pipeline = self.prepared.pipeline
+        node = PipelineNode.from_parent(
+            collector,
+            name=pipeline.id,
+            nodeid=pipeline.id,
+            pipeline=pipeline,
+            order=self.prepared.order,
+            runner=self,
+        )
+        return pytest.CollectReport(collector.nodeid, "passed", None, [node])
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        """Apply ``--only`` and ``--from``; undo what plugins that shuffle tests did."""
+        left_out = [item for item in items if item.name not in self.prepared.selected]
+        if left_out:
+            config.hook.pytest_deselected(items=left_out)
+        order = {stage_id: place for place, stage_id in enumerate(self.prepared.order)}
+        items[:] = sorted(
+            (item for item in items if item.name in self.prepared.selected), key=lambda item: order[item.name]
+        )
+
+    # The run.
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
+        """Open the run around the loop, and close it whatever ends the loop."""
+        if session.config.getoption("collectonly") or not session.items:
+            return (yield)
+        self._open([item.name for item in session.items])
+        cancellation = self._cancellation = Cancellation()
+        previous = self._catch_signals(session)
+        try:
+            return (yield)
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+            self.cancelled_by = cancellation.number
+            cancelled = cancellation.signal_name or None
+            cancellation.close()
+            self._close(session, cancelled)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> object:
+        """Run a stage once, by pytest's own protocol: plugins that repeat tests are left out."""
+        if not isinstance(item, StageItem):
+            return None
+        manager = item.config.pluginmanager
+        hook = item.config.hook.pytest_runtest_protocol
+        others = [
+            implementation.plugin
+            for implementation in hook.get_hookimpls()
+            if implementation.plugin is self or not _is_of_pytest(implementation.plugin)
+        ]
+        # pytest's wrappers around this very call are active already and must not be entered twice.
+        wrappers = [impl.plugin for impl in hook.get_hookimpls() if impl.wrapper or impl.hookwrapper]
+        alone = manager.subset_hook_caller("pytest_runtest_protocol", [*others, *wrappers])
+        return alone(item=item, nextitem=nextitem)
+
+    @pytest.hookimpl(optionalhook=True, tryfirst=True)
+    def pytest_timeout_set_timer(self, item: pytest.Item) -> bool | None:
+        """pytest-timeout is for tests; a stage has ``timeoutSeconds``."""
+        return True if isinstance(item, StageItem) else None
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Keep report and entry in step, whoever made the stage fail."""
+        report = yield
+        if not isinstance(item, StageItem):
+            return report
+        entry = self.entry(item)
+        if report.failed and entry is not None and entry.status != "failed":
+            with self._recording() as manager:
+                manager.fail(item.name, _one_line(report, call))
+        if report.skipped and isinstance(report.longrepr, tuple):
+            report.longrepr = (str(item.config.rootpath / item.nodeid), None, report.longrepr[2])  # type: ignore[assignment]
+        return report
+
+    # What items ask.
+
+    def prepare_stage(self, item: StageItem) -> None:
+        """Skip a stage that a failure blocks."""
+        with self._recording() as manager:
+            root = manager.blocked_by(item.name)
+            if root is not None:
+                manager.skip(item.name, root)
+        if root is not None:
+            pytest.skip(f"blocked: {item.parent.nodeid if item.parent else ''}::{root} failed")
+
+    def run_stage(self, item: StageItem) -> None:
+        """Run a stage's command and record how it ended."""
+        cancellation = self._cancellation
+        if cancellation is None or cancellation.requested:
+            pytest.skip("the run is cancelled")
+        with self._recording() as manager:
+            builder = CommandBuilder(manager.record, self._clock, cancellation)
+            self._running = True
+            try:
+                outcome = builder.run(manager.request(item.name))
+            finally:
+                self._running = False
+            entry = manager.complete(item.name, outcome)
+        for stream in ("stdout", "stderr") if entry.status == "succeeded" else ():
+            if text := getattr(outcome, stream):
+                item.add_report_section("call", stream, text)
+        item.user_properties.extend(_properties(entry))
+        if entry.status == "failed":
+            raise StageFailed(*failure_details(entry, outcome))
+        if entry.status == "skipped":
+            pytest.skip(f"allowed failure: {entry.summary}")
+
+    # Effects of the above.
+
+    def _open(self, selected: list[str]) -> None:
+        prepared = self.prepared
+        try:
+            self.manager = TaskManager(
+                prepared.environment,
+                prepared.pipeline,
+                prepared.plan,
+                prepared.options,
+                limits=prepared.definitions.configuration.limits,
+                selected=selected,
+                clock=self._clock,
+            )
+        except OrchestratorError as error:
+            self._stop(error)
+
+    def _close(self, session: pytest.Session, cancelled: str | None) -> None:
+        with self._recording() as manager:
+            manifest = manager.close(cancelled_by=cancelled)
+        if manifest.status != "succeeded" and session.testsfailed == 0 and not session.shouldstop:
+            session.shouldstop = f"run {manifest.run_id} {manifest.status}"
+
+    def _catch_signals(self, session: pytest.Session) -> dict[int, Any]:
+        """Have SIGINT and SIGTERM end the stage, then the session; the handlers to put back."""
+
+        def handler(number: int, _frame: FrameType | None) -> None:
+            cancellation = self._cancellation
+            if cancellation is None:
+                return
+            cancellation.request(number)
+            session.shouldstop = f"cancelled by {cancellation.signal_name}"
+            # Between stages there is nothing of ours to end: someone's hook hangs.
+            if cancellation.requests > 1 and not self._running:
+                raise KeyboardInterrupt
+
+        if threading.current_thread() is not threading.main_thread():
+            return {}
+        return {number: signal.signal(number, handler) for number in _SIGNALS}
+
+    def _stop(self, error: OrchestratorError) -> NoReturn:
+        """Evidence cannot be written: going on would be running without a record."""
+        self.error = error
+        pytest.exit(str(error), returncode=1)
+
+    @contextmanager
+    def _recording(self) -> Iterator[TaskManager]:
+        """The open run; evidence that cannot be written ends the session."""
+        if self.manager is None:
+            raise RuntimeError("a stage was run outside a pipeline session")
+        try:
+            yield self.manager
+        except OrchestratorError as error:
+            self._stop(error)
+
+
+def _is_of_pytest(plugin: Any) -> bool:
+    name = getattr(plugin, "__name__", None) or type(plugin).__module__
+    return name == "pytest" or name.startswith("_pytest.")
+
+
+def _one_line(report: pytest.TestReport, call: pytest.CallInfo[None]) -> str:
+    error = call.excinfo.value if call.excinfo else report.longreprtext
+    return f"{report.when}: {type(error).__name__}: {error}" if call.excinfo else f"{report.when}: {error}"
+
+
+def _properties(entry: CommandEntry) -> list[tuple[str, object]]:
+    """Plain values for JUnit and for other plugins."""
+    named = {"command": entry.command, "exit_code": entry.exit_code, "log_path": entry.log_path}
+    return [(name, value) for name, value in named.items() if value is not None]

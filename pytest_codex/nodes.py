@@ -1,0 +1,116 @@
+"""A pipeline as a collector and its stages as items."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pytest
+
+if TYPE_CHECKING:
+    from codex_orchestrator.pipelines.model import Pipeline
+
+
+class StageRunner(Protocol):
+    """What an item asks of the session's controller."""
+
+    def prepare_stage(self, item: StageItem) -> None:
+        """Skip the stage where a failure blocks it."""
+        ...
+
+    def run_stage(self, item: StageItem) -> None:
+        """Run it; raises `StageFailed` where it failed and skips where the failure is allowed."""
+        ...
+
+
+class StageFailed(Exception):
+    """A stage failed; what a person needs to know is in here.
+
+    Attributes:
+        headline: One line: which stage, and how it ended.
+        details: Further lines: command, output, where to look.
+    """
+
+    def __init__(self, headline: str, details: tuple[str, ...]) -> None:
+        super().__init__(headline)
+        self.headline = headline
+        self.details = details
+
+
+class FailureReport:
+    """A failure as pytest prints it; it quacks like pytest's own, which are not public.
+
+    Attributes:
+        reprcrash: Where the short summary and JUnit take their one line from.
+    """
+
+    def __init__(self, nodeid: str, failure: StageFailed) -> None:
+        self.reprcrash = _Crash(nodeid, failure.headline)
+        self._failure = failure
+
+    def toterminal(self, writer: Any) -> None:
+        """Print it with pytest's terminal writer."""
+        writer.line(self._failure.headline, red=True, bold=True)
+        for line in self._failure.details:
+            writer.line(line)
+
+    def __str__(self) -> str:
+        return "\n".join((self._failure.headline, *self._failure.details))
+
+
+class _Crash:
+    """The one line of a failure."""
+
+    def __init__(self, nodeid: str, message: str) -> None:
+        self.path = nodeid
+        self.lineno = 0
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class PipelineNode(pytest.Collector):
+    """A pipeline; its node id is the pipeline's id."""
+
+    def __init__(
+        self, *, pipeline: Pipeline, order: tuple[str, ...], runner: StageRunner, **keywords: Any
+    ) -> None:
+        super().__init__(**keywords)
+        self._pipeline = pipeline
+        self._order = order
+        self._runner = runner
+
+    def collect(self) -> Iterator[StageItem]:
+        """The stages in serial order."""
+        for stage_id in self._order:
+            yield StageItem.from_parent(
+                self, name=stage_id, nodeid=f"{self.nodeid}::{stage_id}", runner=self._runner
+            )
+
+
+class StageItem(pytest.Item):
+    """A stage; it holds nothing of the run, which the controller owns."""
+
+    def __init__(self, *, runner: StageRunner, **keywords: Any) -> None:
+        super().__init__(**keywords)
+        self._runner = runner
+
+    def setup(self) -> None:
+        """Skip what a failure blocks."""
+        self._runner.prepare_stage(self)
+
+    def runtest(self) -> None:
+        """Run the stage."""
+        self._runner.run_stage(self)
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        """A failed stage says what a person needs; anything else is pytest's to show."""
+        if isinstance(excinfo.value, StageFailed):
+            return FailureReport(self.nodeid, excinfo.value)
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[Path, None, str]:
+        """The pipeline stands for the file; the last part is the headline of a failure."""
+        return self.config.rootpath / self.nodeid.partition("::")[0], None, f"stage {self.name}"

@@ -1,0 +1,43 @@
+"""Options and registration; without ``--codex-pipeline`` this module is all that is loaded."""
+
+from __future__ import annotations
+
+import pytest
+
+_GROUP = "codex-orchestrator"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The options, each the twin of a flag of ``codex-orchestrator start``."""
+    group = parser.getgroup(_GROUP, "pipelines of codex-orchestrator")
+    group.addoption(
+        "--codex-pipeline",
+        action="append",
+        metavar="ID",
+        help="run the stages of this pipeline instead of tests",
+    )
+    group.addoption("--codex-task", metavar="ID", help="task id (default: MCP_RUNNER_TASK_ID)")
+    group.addoption("--codex-parent-run", metavar="RUN", help="record RUN as the parent")
+    group.addoption("--codex-approval-policy", metavar="POLICY", help="record this approval policy")
+    group.addoption("--codex-target", metavar="STAGE", help="target stage of the plan")
+    group.addoption("--codex-execution-mode", metavar="MODE", help="mcp or cloud, where a stage does not say")
+    group.addoption(
+        "--codex-only", action="append", metavar="STAGE", default=[], help="run only this stage (repeatable)"
+    )
+    group.addoption("--codex-from", metavar="STAGE", help="begin at this stage")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    """A pipeline run loads no conftest: the repo's tests are not what runs."""
+    if getattr(early_config.known_args_namespace, "codex_pipeline", None):
+        early_config.known_args_namespace.noconftest = True
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Take the session over where a pipeline is asked for; last, when the terminal reporter is there."""
+    if config.getoption("codex_pipeline"):
+        from .takeover import register
+
+        register(config)

@@ -1,0 +1,95 @@
+"""The pytest session that ``codex-orchestrator start`` is: in this process, with only what it needs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TextIO
+
+import pytest
+
+from codex_orchestrator.errors import OrchestratorError
+from codex_orchestrator.preparation import Prepared
+from codex_orchestrator.run.shapes import Manifest
+
+from .controller import Controller
+from .terminal import PlainProgress
+
+# Builtin plugins that serve tests; leaving them out saves a tenth of the start.
+_NOT_NEEDED = (
+    "assertion",
+    "cacheprovider",
+    "debugging",
+    "doctest",
+    "faulthandler",
+    "junitxml",
+    "logging",
+    "monkeypatch",
+    "nose",
+    "pastebin",
+    "recwarn",
+    "setuponly",
+    "setupplan",
+    "skipping",
+    "stepwise",
+    "terminal",
+    "threadexception",
+    "tmpdir",
+    "unittest",
+    "unraisableexception",
+    "warnings",
+)
+_VARIABLES_FOR_TESTS = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS")
+
+
+@dataclass(frozen=True)
+class SessionResult:
+    """How the session ended.
+
+    Attributes:
+        manifest: The finished run, or None where none could be opened.
+        cancelled_by: The number of the signal that cancelled it, or None.
+        error: Why the evidence could not be written, or None.
+    """
+
+    manifest: Manifest | None
+    cancelled_by: int | None
+    error: OrchestratorError | None
+
+
+def run_session(prepared: Prepared, *, progress: TextIO, colour: bool) -> SessionResult:
+    """Run a prepared pipeline as a pytest session of its own.
+
+    Args:
+        prepared: What to run.
+        progress: Where the lines for people go.
+        colour: Whether they may be coloured.
+    """
+    controller = Controller(prepared)
+    plugins = [controller, PlainProgress(progress, controller, colour=colour)]
+    arguments = [
+        f"--rootdir={prepared.environment.root}",
+        f"--config-file={os.devnull}",
+        "--disable-plugin-autoload",
+        "--noconftest",
+        "--capture=no",
+    ]
+    for name in _NOT_NEEDED:
+        arguments += ["-p", f"no:{name}"]
+    for module in prepared.definitions.configuration.plugins:
+        arguments += ["-p", module]
+    with _without_test_variables():
+        pytest.main(arguments, plugins=plugins)
+    return SessionResult(controller.manifest, controller.cancelled_by, controller.error)
+
+
+@contextmanager
+def _without_test_variables() -> Iterator[None]:
+    """Keep variables that steer test runs from steering this one; stages got theirs from a copy."""
+    kept = {name: os.environ.pop(name) for name in _VARIABLES_FOR_TESTS if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(kept)

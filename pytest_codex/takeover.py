@@ -1,0 +1,79 @@
+"""From pytest's options to a controller, or a usage error before anything is written."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from codex_orchestrator.environment import discover
+from codex_orchestrator.errors import OrchestratorError
+from codex_orchestrator.preparation import Asked, Prepared, prepare, require_runnable
+
+from .controller import Controller
+from .terminal import PytestProgress
+
+_NAME = "codex-controller"
+
+
+def register(config: pytest.Config) -> None:
+    """Register the controller of the pipeline that the options ask for.
+
+    Raises:
+        pytest.UsageError: The request, or the repo's definitions, cannot be used.
+    """
+    _refuse_what_does_not_fit(config)
+    try:
+        prepared = prepare(discover(Path.cwd(), os.environ), _asked(config))
+        require_runnable(prepared)
+    except OrchestratorError as error:
+        raise pytest.UsageError(str(error)) from error
+    load_plugins(config, prepared)
+    controller = Controller(prepared)
+    config.pluginmanager.register(controller, _NAME)
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None:
+        progress = PytestProgress(reporter, controller, prepared.notices)
+        config.pluginmanager.register(progress, "codex-progress")
+
+
+def load_plugins(config: pytest.Config, prepared: Prepared) -> None:
+    """Load the modules that the repo's definitions name as plugins.
+
+    Raises:
+        pytest.UsageError: One cannot be imported.
+    """
+    for name in prepared.definitions.configuration.plugins:
+        try:
+            config.pluginmanager.import_plugin(name)
+        except ImportError as error:
+            raise pytest.UsageError(f"{prepared.environment.config_path.name}: plugins: {error}") from error
+
+
+def _refuse_what_does_not_fit(config: pytest.Config) -> None:
+    pipelines = config.getoption("codex_pipeline")
+    if len(pipelines) > 1:
+        raise pytest.UsageError("--codex-pipeline: one pipeline per session, for now.")
+    if config.args_source is pytest.Config.ArgsSource.ARGS:
+        raise pytest.UsageError(
+            f"--codex-pipeline runs stages and takes no paths: {' '.join(config.args)}. "
+            "Select with -k or --deselect."
+        )
+    if config.getoption("numprocesses", None) or config.getoption("tx", None):
+        raise pytest.UsageError(
+            "--codex-pipeline runs stages one at a time, for now: leave out -n, or pass -n 0."
+        )
+
+
+def _asked(config: pytest.Config) -> Asked:
+    return Asked(
+        pipeline=config.getoption("codex_pipeline")[0],
+        task=config.getoption("codex_task"),
+        parent_run=config.getoption("codex_parent_run"),
+        approval_policy=config.getoption("codex_approval_policy"),
+        target=config.getoption("codex_target"),
+        execution_mode=config.getoption("codex_execution_mode"),
+        only=tuple(config.getoption("codex_only")),
+        start_from=config.getoption("codex_from"),
+    )
