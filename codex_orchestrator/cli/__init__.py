@@ -1,0 +1,89 @@
+"""The command line: flags to a command's function, errors to exit codes.
+
+Each command is a module of its own with ``add_arguments(parser)`` and ``run(arguments) -> int``,
+imported only when it is the one that was asked for (docs/reference/command-line.md).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from itertools import pairwise
+from typing import NoReturn
+
+from codex_orchestrator.errors import EXIT_USAGE, OrchestratorError, UsageError
+
+COMMANDS = {
+    "start": "run a pipeline",
+    "plan": "show what a pipeline would run",
+    "status": "show a run",
+    "logs": "print what stages printed",
+    "runs": "list runs",
+    "guard": "run a built-in guard",
+    "schema": "print the JSON Schema of an artefact",
+    "validate": "check files against the schemas",
+    "version": "print the version",
+}
+EXIT_CODES = """exit codes:
+  0        succeeded
+  1        the run failed, or a check found something
+  2        usage or configuration error, or unknown run
+  3        waiting for an approval
+  75       the run or a lock is held by a live process
+  130/143  cancelled by SIGINT/SIGTERM"""
+_INTERRUPTED = 130
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with our errors: one message, exit 2, and no guessing of abbreviated flags."""
+
+    def __init__(self, **keywords: object) -> None:
+        keywords.setdefault("allow_abbrev", False)
+        keywords.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        keywords.setdefault("epilog", EXIT_CODES)
+        super().__init__(**keywords)  # type: ignore[arg-type]
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse the request."""
+        raise UsageError(f"{message[:1].upper()}{message[1:]}.", hint=f"See: {self.prog} --help")
+
+
+def build_parser(command: str | None = None) -> argparse.ArgumentParser:
+    """The parser; only ``command`` gets its flags, all of them where it is None."""
+    parser = Parser(prog="codex-orchestrator", description="Runs pipelines and leaves evidence on disk.")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
+    for name, summary in COMMANDS.items():
+        child = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
+        if command in (None, name):
+            module = import_module(f"{__name__}.{name}")
+            module.add_arguments(child)
+            child.set_defaults(handler=module.run)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; the answer is the exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    command = next((word for word in words if word in COMMANDS), "")
+    try:
+        arguments = build_parser(command).parse_args(words)
+        code: int = arguments.handler(arguments)
+        sys.stdout.flush()
+    except OrchestratorError as error:
+        from .render import refuse
+
+        refuse(error, as_json=_wants_json(words))
+        return error.exit_code
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has gone; what is still buffered has nowhere to go.
+        sys.stdout = None
+        return EXIT_USAGE
+    return code
+
+
+def _wants_json(words: Sequence[str]) -> bool:
+    return "--format=json" in words or ("--format", "json") in pairwise(words)

@@ -1,0 +1,16 @@
+"""The one door from the command line to pytest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from codex_orchestrator.preparation import Prepared
+    from pytest_codex.session import SessionResult
+
+
+def run_prepared(prepared: Prepared, *, progress: TextIO, colour: bool) -> SessionResult:
+    """Run a prepared pipeline in a pytest session in this process."""
+    from pytest_codex.session import run_session
+
+    return run_session(prepared, progress=progress, colour=colour)

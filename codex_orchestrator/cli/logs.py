@@ -1,0 +1,82 @@
+"""``logs``: what stages printed."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import threading
+
+from codex_orchestrator.clock import SystemClock
+from codex_orchestrator.errors import EXIT_OK, UsageError
+from codex_orchestrator.report.logs import LogReader, OutputText, parse_event
+from codex_orchestrator.report.lookup import FoundRun, find_run, read_manifest
+from codex_orchestrator.report.status import liveness_of
+
+from .common import add_format, add_root, add_task, environment_of, task_of
+
+_POLL_SECONDS = 0.1
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of ``logs``."""
+    parser.add_argument("--run", metavar="RUN", default="latest", help="run id, or latest (the default)")
+    add_task(parser)
+    parser.add_argument("--stage", metavar="STAGE", help="only this stage's output")
+    parser.add_argument("-f", "--follow", action="store_true", help="go on until the run ends")
+    add_format(parser)
+    add_root(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print them; 0 whatever became of the run."""
+    environment = environment_of(arguments)
+    found = find_run(environment, arguments.run, task_of(environment, arguments))
+    names = {entry["index"]: entry["id"] for entry in found.manifest["commands"]}
+    index = None
+    if arguments.stage is not None:
+        index = next((number for number, name in names.items() if name == arguments.stage), None)
+        if index is None:
+            known = ", ".join(names.values())
+            raise UsageError(
+                f'Unknown stage "{arguments.stage}" in run {found.layout.run_id}.', hint=f"Stages: {known}."
+            )
+    _Printer(found, names, index, as_json=arguments.format == "json").print(follow=arguments.follow)
+    return EXIT_OK
+
+
+class _Printer:
+    """Prints a log's lines, all that are there and, when following, all that come."""
+
+    def __init__(self, found: FoundRun, names: dict[int, str], index: int | None, *, as_json: bool) -> None:
+        self._found = found
+        self._reader = LogReader(found.layout.runner_log)
+        self._text = OutputText(names, prefixed=index is None and len(names) > 1)
+        self._index = index
+        self._as_json = as_json
+
+    def print(self, *, follow: bool) -> None:
+        waiting = threading.Event()
+        while True:
+            # Asked before reading: what a run wrote before it ended must not be missed.
+            over = not follow or self._is_over()
+            for line in self._reader.lines():
+                self._print_line(line)
+            sys.stdout.flush()
+            if over:
+                return
+            waiting.wait(_POLL_SECONDS)
+
+    def _print_line(self, line: bytes) -> None:
+        if self._index is not None:
+            event = parse_event(line)
+            if event is None or event.get("index") != self._index:
+                return
+        if self._as_json:
+            sys.stdout.write(line.decode("utf-8", "replace") + "\n")
+        else:
+            sys.stdout.write(self._text.feed(line))
+
+    def _is_over(self) -> bool:
+        layout = self._found.layout
+        found = FoundRun(layout, read_manifest(layout.manifest))
+        return liveness_of(found, now=SystemClock().now()) != "alive"

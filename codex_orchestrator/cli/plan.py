@@ -1,0 +1,34 @@
+"""``plan``: what a pipeline would run."""
+
+from __future__ import annotations
+
+import argparse
+
+from codex_orchestrator.errors import EXIT_OK
+from codex_orchestrator.preparation import Asked, prepare
+from codex_orchestrator.report.plan import plan_document, plan_text
+
+from . import render
+from .common import add_format, add_root, add_task, environment_of, notify
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of ``plan``."""
+    parser.add_argument("pipeline", nargs="?", help="pipeline id (default: the config's, then diagnostics)")
+    add_task(parser)
+    parser.add_argument("--target", "--target-stage", metavar="STAGE", help="target stage of the plan")
+    add_format(parser)
+    add_root(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the plan."""
+    asked = Asked(pipeline=arguments.pipeline, task=arguments.task, target=arguments.target)
+    prepared = prepare(environment_of(arguments), asked)
+    notify(prepared.notices)
+    source = prepared.definitions.sources[prepared.pipeline.id]
+    if arguments.format == "json":
+        render.emit_json(plan_document(prepared.pipeline, prepared.plan, source))
+    else:
+        render.emit(plan_text(prepared.pipeline, prepared.plan, source))
+    return EXIT_OK

@@ -1,0 +1,57 @@
+"""What reaches the terminal: documents, text and refusals."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, TextIO
+
+from codex_orchestrator.errors import OrchestratorError
+from codex_orchestrator.records import dumps
+
+
+def emit_json(document: Any) -> None:
+    """Print the one JSON document of a command."""
+    sys.stdout.write(dumps(document))
+
+
+def emit(text: str) -> None:
+    """Print text, with a newline at its end."""
+    sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
+
+
+def emit_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print columns; on a terminal that wants colour, as a table."""
+    if wants_colour(sys.stdout, os.environ):
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table(*header, box=None, pad_edge=False)
+        for row in rows:
+            table.add_row(*row)
+        Console(file=sys.stdout, soft_wrap=True).print(table)
+        return
+    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
+    for row in (header, *rows):
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        emit("  ".join(cells).rstrip())
+
+
+def refuse(error: OrchestratorError, *, as_json: bool) -> None:
+    """Say why a command was refused: on stderr, and as JSON on stdout where JSON was asked for."""
+    if as_json:
+        emit_json({"error": {"code": error.code, "message": error.message, "hint": error.hint}})
+        sys.stdout.flush()
+    print(f"error: {error}", file=sys.stderr)
+
+
+def wants_colour(stream: TextIO, variables: Mapping[str, str]) -> bool:
+    """Whether to colour: NO_COLOR and TERM=dumb say no, FORCE_COLOR yes, CLICOLOR=0 no, else a terminal."""
+    if variables.get("NO_COLOR"):
+        return False
+    if variables.get("FORCE_COLOR") or variables.get("CLICOLOR_FORCE", "0") != "0":
+        return True
+    if variables.get("TERM") == "dumb" or variables.get("CLICOLOR") == "0":
+        return False
+    return stream.isatty()

@@ -1,0 +1,74 @@
+"""``status``: how a run is."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import threading
+
+from codex_orchestrator.clock import SystemClock
+from codex_orchestrator.environment import Environment
+from codex_orchestrator.errors import EXIT_OK, UsageError
+from codex_orchestrator.records import dumps_line
+from codex_orchestrator.report.lookup import FoundRun, find_run, read_manifest
+from codex_orchestrator.report.status import status_document, status_text
+
+from . import render
+from .common import add_format, add_root, add_task, environment_of, task_of
+
+_OVER = ("finished", "dead", "waiting")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of ``status``."""
+    parser.add_argument("--run", metavar="RUN", default="latest", help="run id, or latest (the default)")
+    add_task(parser)
+    parser.add_argument(
+        "--watch", action="store_true", help="go on until the run ends or its process is dead"
+    )
+    parser.add_argument(
+        "--interval", type=float, default=2.0, metavar="SECONDS", help="between polls (default: 2)"
+    )
+    add_format(parser)
+    add_root(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print it; 0 whatever became of the run."""
+    if arguments.interval <= 0:
+        raise UsageError("--interval must be more than 0 seconds.")
+    environment: Environment = environment_of(arguments)
+    found = find_run(environment, arguments.run, task_of(environment, arguments))
+    if not arguments.watch:
+        _show(found, as_json=arguments.format == "json")
+        return EXIT_OK
+    waiting = threading.Event()
+    while True:
+        liveness = _show_poll(found, as_json=arguments.format == "json")
+        if liveness in _OVER:
+            return EXIT_OK
+        waiting.wait(arguments.interval)
+        found = FoundRun(found.layout, read_manifest(found.layout.manifest))
+
+
+def _show(found: FoundRun, *, as_json: bool) -> None:
+    document = status_document(found, now=SystemClock().now())
+    if as_json:
+        render.emit_json(document)
+    else:
+        render.emit(status_text(document, found.manifest.get("summary")))
+
+
+def _show_poll(found: FoundRun, *, as_json: bool) -> str:
+    document = status_document(found, now=SystemClock().now())
+    if as_json:
+        sys.stdout.write(dumps_line(document))
+    else:
+        done = sum(entry.get("status") not in ("pending", "running") for entry in document["commands"])
+        running = ", ".join(str(e.get("id")) for e in document["commands"] if e.get("status") == "running")
+        at = f", running {running}" if running else ""
+        render.emit(
+            f"{document['status']}, {document['liveness']}: {done} of {len(document['commands'])} stages{at}"
+        )
+    sys.stdout.flush()
+    return str(document["liveness"])

@@ -1,0 +1,40 @@
+"""A failed stage in a few lines: what failed, and where to look."""
+
+from __future__ import annotations
+
+from codex_orchestrator.run.shapes import CommandEntry
+from codex_orchestrator.run.stage import StageOutcome
+
+TAIL_LINES = 20
+_LINE_LENGTH = 400
+
+
+def failure_details(entry: CommandEntry, outcome: StageOutcome) -> tuple[str, tuple[str, ...]]:
+    """The headline, and the lines under it."""
+    lines = [f"  command: {entry.command}"]
+    for name, text, cut in (
+        ("stdout", outcome.stdout, outcome.stdout_truncated),
+        ("stderr", outcome.stderr, outcome.stderr_truncated),
+    ):
+        tail = text.splitlines()
+        if not tail:
+            continue
+        shown = [line[:_LINE_LENGTH] for line in tail[-TAIL_LINES:]]
+        lines.append(f"  {name}, last {len(shown)} lines:" if cut or len(tail) > TAIL_LINES else f"  {name}:")
+        lines.extend(f"    {line}" for line in shown)
+    lines.append(f"  log: {entry.log_path}")
+    if entry.error_file:
+        lines.append(f"  error file: {entry.error_file}")
+    return f"Stage '{entry.title}' failed: {_how(entry, outcome)}", tuple(lines)
+
+
+def _how(entry: CommandEntry, outcome: StageOutcome) -> str:
+    if outcome.status == "timeout":
+        return f"timed out after {outcome.timeout_seconds:g} s"
+    if outcome.cancelled_by:
+        return f"cancelled by {outcome.cancelled_by}"
+    if outcome.cause:
+        return outcome.cause
+    if outcome.signal:
+        return f"terminated with signal {outcome.signal}"
+    return f"exit code {entry.exit_code}"

@@ -1,0 +1,108 @@
+"""Find runs on disk: by id under any task, the latest of a task, all of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from codex_orchestrator.environment import Environment
+from codex_orchestrator.errors import UnknownRun
+from codex_orchestrator.identifiers import check_id, id_problem
+from codex_orchestrator.run.layout import RunLayout, TaskLayout
+
+LATEST = "latest"
+
+
+@dataclass(frozen=True)
+class FoundRun:
+    """A run and what its manifest says; readers ignore keys they do not know."""
+
+    layout: RunLayout
+    manifest: dict[str, Any]
+
+
+def find_run(environment: Environment, run: str, task: str) -> FoundRun:
+    """The run of that id under any task, or the latest of ``task`` that has no parent.
+
+    Raises:
+        UsageError: The id could not be one.
+        UnknownRun: There is no such run, or its manifest cannot be read.
+    """
+    if run == LATEST:
+        return _latest(environment, task)
+    check_id(run, name="run ID")
+    for candidate in (task, *_tasks(environment)):
+        layout = TaskLayout(environment, candidate).run(run)
+        if layout.folder.is_dir():
+            return FoundRun(layout, read_manifest(layout.manifest))
+    raise UnknownRun(
+        f'Unknown run "{run}" under {environment.runs_dir}.', hint="List runs with: codex-orchestrator runs"
+    )
+
+
+def list_runs(environment: Environment, task: str | None, limit: int | None) -> list[FoundRun]:
+    """Runs of a task, or of all, newest first; folders without a readable manifest are left out."""
+    tasks = [task] if task is not None else _tasks(environment)
+    layouts = [layout for name in tasks for layout in _runs(TaskLayout(environment, name))]
+    layouts.sort(key=lambda layout: layout.run_id, reverse=True)
+    found: list[FoundRun] = []
+    for layout in layouts:
+        if limit is not None and len(found) >= limit:
+            break
+        try:
+            found.append(FoundRun(layout, read_manifest(layout.manifest)))
+        except UnknownRun:
+            continue  # Another tool's folder, or a run that died in its first moments.
+    return found
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """A manifest as it is.
+
+    Raises:
+        UnknownRun: It is missing, unreadable or no manifest.
+    """
+    try:
+        manifest = json.loads(path.read_bytes())
+    except OSError as error:
+        raise UnknownRun(f"Cannot read {path}: {error.strerror or error}.") from error
+    except ValueError as error:
+        raise UnknownRun(f"{path} is not JSON: {error}.") from error
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("run_id"), str):
+        raise UnknownRun(f"{path} is not a run manifest.")
+    if not isinstance(manifest.get("commands"), list):
+        raise UnknownRun(f"{path} is not a run manifest: it has no commands.")
+    return manifest
+
+
+def _latest(environment: Environment, task: str) -> FoundRun:
+    task_layout = TaskLayout(environment, task)
+    for layout in sorted(_runs(task_layout), key=lambda layout: layout.run_id, reverse=True):
+        try:
+            manifest = read_manifest(layout.manifest)
+        except UnknownRun:
+            continue
+        if manifest.get("parent_run_id") is None:
+            return FoundRun(layout, manifest)
+    raise UnknownRun(
+        f'Task "{task}" has no runs under {environment.runs_dir}.',
+        hint="Name another task with --task, or list runs with: codex-orchestrator runs",
+    )
+
+
+def _tasks(environment: Environment) -> list[str]:
+    return sorted(folder for folder in _folders(environment.runs_dir) if id_problem(folder) is None)
+
+
+def _runs(task: TaskLayout) -> Iterator[RunLayout]:
+    return (task.run(name) for name in _folders(task.cli_dir) if id_problem(name) is None)
+
+
+def _folders(path: Path) -> list[str]:
+    try:
+        return [entry.name for entry in path.iterdir() if entry.is_dir()]
+    except OSError:
+        return []
