@@ -1,0 +1,386 @@
+"""The rules of the house that import-linter cannot see, read from the syntax trees of both packages.
+
+docs/explanation/architecture.md gives the reasons.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import codex_orchestrator
+import pytest_codex
+
+MAXIMUM_LINES = 350
+PACKAGES = tuple(Path(str(package.__file__)).parent for package in (codex_orchestrator, pytest_codex))
+
+
+# ------------------------------------------------------------------ reading a module
+
+
+class Module:
+    """A syntax tree with its names resolved to what they were imported as."""
+
+    def __init__(self, name: str, source: str) -> None:
+        self.name = name
+        self.tree = ast.parse(source)
+        self.imports: list[tuple[int, str]] = []
+        self._names: dict[str, str] = {}
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Import):
+                for alias in node.names:
+                    self.imports.append((node.lineno, alias.name))
+                    self._names[alias.asname or alias.name.partition(".")[0]] = (
+                        alias.name if alias.asname else alias.name.partition(".")[0]
+                    )
+            elif isinstance(node, ast.ImportFrom):
+                origin = self._origin(node)
+                self.imports.append((node.lineno, origin))
+                for alias in node.names:
+                    self.imports.append((node.lineno, f"{origin}.{alias.name}"))
+                    self._names[alias.asname or alias.name] = f"{origin}.{alias.name}"
+
+    def _origin(self, node: ast.ImportFrom) -> str:
+        if not node.level:
+            return node.module or ""
+        package = Path(self.name).parent.parts
+        above = package[: len(package) - node.level + 1]
+        return ".".join((*above, *([node.module] if node.module else [])))
+
+    def dotted(self, node: ast.expr) -> str:
+        """What an expression names, fully, as far as imports tell; empty for anything computed."""
+        if isinstance(node, ast.Name):
+            return self._names.get(node.id, node.id)
+        if isinstance(node, ast.Attribute):
+            owner = self.dotted(node.value)
+            return f"{owner}.{node.attr}" if owner else ""
+        return ""
+
+    def calls(self) -> Iterator[tuple[ast.Call, str]]:
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Call):
+                yield node, self.dotted(node.func)
+
+
+@cache
+def sources() -> dict[str, str]:
+    """Every module's text by its path below the folder that holds its package."""
+    return {
+        path.relative_to(package.parent).as_posix(): path.read_text(encoding="utf-8")
+        for package in PACKAGES
+        for path in sorted(package.rglob("*.py"))
+    }
+
+
+@cache
+def modules() -> tuple[Module, ...]:
+    return tuple(Module(name, source) for name, source in sources().items())
+
+
+# ------------------------------------------------------------------ what a rule looks for
+
+Finding = tuple[int, str]
+Look = Callable[[Module], Iterator[Finding]]
+
+FILE_MAKERS = {
+    "os.rename", "os.renames", "os.replace", "os.link", "os.symlink", "os.truncate", "os.mkfifo",
+    "shutil.move", "shutil.copy", "shutil.copy2", "shutil.copyfile", "shutil.copytree",
+}  # fmt: skip
+FILE_MAKING_METHODS = {"write_text", "write_bytes", "touch", "rename", "symlink_to", "hardlink_to"}
+WRITING_FLAGS = {"O_WRONLY", "O_RDWR", "O_CREAT", "O_APPEND", "O_TRUNC"}
+PROCESS_MODULES = ("subprocess", "multiprocessing", "pty", "concurrent.futures.ProcessPoolExecutor")
+PROCESS_STARTERS = (
+    "os.system",
+    "os.popen",
+    "os.fork",
+    "os.posix_spawn",
+    "os.exec",
+    "os.spawn",
+    "asyncio.create_subprocess",
+)
+CLOCK_READERS = {
+    "time.time", "time.time_ns", "time.monotonic", "time.monotonic_ns", "time.perf_counter",
+    "time.perf_counter_ns", "time.process_time", "time.clock_gettime", "time.clock_gettime_ns",
+    "datetime.datetime.now", "datetime.datetime.today", "datetime.datetime.utcnow", "datetime.date.today",
+}  # fmt: skip
+ENVIRONMENT_CHANGERS = {"update", "setdefault", "pop", "popitem", "clear"}
+
+
+def writing_mode(call: ast.Call, position: int) -> bool:
+    """Whether an ``open`` may write: a mode that is not a plain constant counts as one that does."""
+    mode: ast.expr | None = call.args[position] if len(call.args) > position else None
+    for keyword in call.keywords:
+        mode = keyword.value if keyword.arg == "mode" else mode
+    if mode is None:
+        return False
+    return not (isinstance(mode, ast.Constant) and set(str(mode.value)) <= set("rbt"))
+
+
+def writes(module: Module) -> Iterator[Finding]:
+    """Files opened for writing, made, copied or renamed."""
+    for call, name in module.calls():
+        method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
+        if name in FILE_MAKERS or name.startswith("tempfile.") or method in FILE_MAKING_METHODS:
+            yield call.lineno, name or f".{method}"
+        elif name in {"open", "io.open", "codecs.open", "os.fdopen"}:
+            if writing_mode(call, 1):
+                yield call.lineno, "open for writing"
+        elif name == "os.open":
+            if WRITING_FLAGS & {node.attr for node in ast.walk(call) if isinstance(node, ast.Attribute)}:
+                yield call.lineno, "os.open for writing"
+        elif method == "open" and writing_mode(call, 0):
+            yield call.lineno, ".open for writing"
+        # str.replace takes two arguments, dataclasses and datetimes keywords: one alone is a path's.
+        elif method == "replace" and len(call.args) == 1 and not call.keywords:
+            yield call.lineno, "Path.replace"
+
+
+def starts_processes(module: Module) -> Iterator[Finding]:
+    """Modules and functions that make processes."""
+    for line, name in module.imports:
+        if name.startswith(PROCESS_MODULES):
+            yield line, f"import {name}"
+    for call, name in module.calls():
+        if name.startswith(PROCESS_STARTERS):
+            yield call.lineno, name
+
+
+def reads_time(module: Module) -> Iterator[Finding]:
+    """Clocks read, or handed on as functions."""
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Name | ast.Attribute) and module.dotted(node) in CLOCK_READERS:
+            yield node.lineno, module.dotted(node)
+    for call, name in module.calls():
+        if name in {"time.gmtime", "time.localtime", "time.ctime"} and not call.args:
+            yield call.lineno, name
+
+
+def imports_of(package: str) -> Look:
+    def look(module: Module) -> Iterator[Finding]:
+        for line, name in module.imports:
+            if name.partition(".")[0] == package:
+                yield line, f"import {name}"
+
+    return look
+
+
+def saves_manifests(module: Module) -> Iterator[Finding]:
+    """The writer of files called with a path that is a manifest's."""
+    for call, name in module.calls():
+        if name.startswith("codex_orchestrator.store.files.") and call.args:
+            target = ast.unparse(call.args[0])
+            if "manifest" in target.lower():
+                yield call.lineno, f"{name.rpartition('.')[2]}({target}, …)"
+
+
+def changes_environment(module: Module) -> Iterator[Finding]:
+    """Anything put into, or taken out of, this process's own environment."""
+    for node in ast.walk(module.tree):
+        targets: list[ast.expr] = []
+        if isinstance(node, ast.Assign | ast.Delete):
+            targets = node.targets
+        elif isinstance(node, ast.AugAssign | ast.AnnAssign):
+            targets = [node.target]
+        for target in targets:
+            place = target.value if isinstance(target, ast.Subscript) else target
+            if module.dotted(place) in {"os.environ", "os.environb"}:
+                yield target.lineno, ast.unparse(target)
+    for call, name in module.calls():
+        owner, _, method = name.rpartition(".")
+        if name in {"os.putenv", "os.unsetenv"} or (owner == "os.environ" and method in ENVIRONMENT_CHANGERS):
+            yield call.lineno, name
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What only some files may do."""
+
+    says: str
+    look: Look
+    allowed: tuple[str, ...] = ()
+
+
+RULES = (
+    Rule("only this file writes or renames files", writes, ("codex_orchestrator/store/files.py",)),
+    Rule("only this file starts processes", starts_processes, ("codex_orchestrator/execution/process.py",)),
+    Rule("only this file reads time", reads_time, ("codex_orchestrator/clock.py",)),
+    Rule(
+        "only these files import rich",
+        imports_of("rich"),
+        ("codex_orchestrator/cli/render.py", "pytest_codex/terminal.py"),
+    ),
+    Rule(
+        "only this file saves a manifest",
+        saves_manifests,
+        ("codex_orchestrator/store/coordinator.py",),
+    ),
+    Rule("nobody imports pytest's private modules", imports_of("_pytest")),
+    Rule("nobody changes the orchestrator's own environment", changes_environment),
+)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.says)
+def test_every_file_keeps_to_its_trade(rule: Rule) -> None:
+    offences = [
+        f"{module.name}:{line}: {what}"
+        for module in modules()
+        if module.name not in rule.allowed
+        for line, what in rule.look(module)
+    ]
+    assert not offences, f"{rule.says} ({', '.join(rule.allowed) or 'none'}):\n" + "\n".join(offences)
+
+
+def test_no_module_outgrows_one_purpose() -> None:
+    lengths = {name: len(source.splitlines()) for name, source in sources().items()}
+    long = [
+        f"{name}: {lines} lines, over {MAXIMUM_LINES}"
+        for name, lines in lengths.items()
+        if lines > MAXIMUM_LINES
+    ]
+    assert not long, "\n".join(long)
+
+
+# ------------------------------------------------------------------ the rules do see
+
+SEEN: tuple[tuple[Look, str], ...] = (
+    (writes, "open('x', 'w')"),
+    (writes, "open('x', mode='a+')"),
+    (writes, "open('x', mode)"),
+    (writes, "path.open('xb')"),
+    (writes, "path.write_text('')"),
+    (writes, "path.touch()"),
+    (writes, "path.replace(other)"),
+    (writes, "import os as o\no.replace('a', 'b')"),
+    (writes, "from os import rename as r\nr('a', 'b')"),
+    (writes, "import os\nos.open('x', os.O_RDONLY | os.O_CREAT)"),
+    (writes, "from tempfile import mkstemp\nmkstemp()"),
+    (writes, "import shutil\nshutil.copyfile('a', 'b')"),
+    (starts_processes, "import subprocess"),
+    (starts_processes, "def f():\n    from subprocess import run"),
+    (starts_processes, "from concurrent.futures import ProcessPoolExecutor"),
+    (starts_processes, "import os\nos.execvp('a', [])"),
+    (starts_processes, "import asyncio\nasyncio.create_subprocess_shell('a')"),
+    (reads_time, "import time\ntime.time()"),
+    (reads_time, "import time as t\nclock = t.monotonic"),
+    (reads_time, "from time import perf_counter\nperf_counter()"),
+    (reads_time, "from datetime import datetime, UTC\ndatetime.now(UTC)"),
+    (reads_time, "import datetime\ndatetime.date.today()"),
+    (reads_time, "import time\ntime.gmtime()"),
+    (imports_of("rich"), "from rich.table import Table"),
+    (imports_of("_pytest"), "def f():\n    import _pytest.config"),
+    (saves_manifests, "from . import files\nfiles.replace(layout.manifest, b'')"),
+    (saves_manifests, "from .files import replace\nreplace(manifest_path, b'')"),
+    (saves_manifests, "from codex_orchestrator.store.files import append\nappend(a / 'manifest.json', b'')"),
+    (changes_environment, "import os\nos.environ['A'] = '1'"),
+    (changes_environment, "import os\ndel os.environ['A']"),
+    (changes_environment, "import os\nos.environ |= {}"),
+    (changes_environment, "from os import environ\nenviron.update(A='1')"),
+    (changes_environment, "import os\nos.putenv('A', '1')"),
+)
+
+UNSEEN: tuple[tuple[Look, str], ...] = (
+    (writes, "open('x')"),
+    (writes, "open('x', 'rb')"),
+    (writes, "path.open('rb')"),
+    (writes, "'abc'.replace('a', 'b')"),
+    (writes, "moment.replace(tzinfo=UTC)"),
+    (writes, "from dataclasses import replace\nreplace(value, a=1)"),
+    (writes, "import os\nos.open('x', os.O_RDONLY | os.O_CLOEXEC)"),
+    (writes, "path.mkdir()"),
+    (starts_processes, "import os\nos.killpg(1, 2)"),
+    (reads_time, "import time\ntime.sleep(0)\ntime.gmtime(0)"),
+    (reads_time, "clock.now()\nclock.monotonic()"),
+    (reads_time, "from datetime import datetime\ndatetime.fromtimestamp(0)"),
+    (imports_of("rich"), "import richer"),
+    (saves_manifests, "from . import files\nfiles.replace(layout.plan, b'')"),
+    (changes_environment, "import os\nenviron = dict(os.environ)\nenviron['A'] = '1'"),
+)
+
+
+@pytest.mark.parametrize(("look", "source"), SEEN, ids=range(len(SEEN)))
+def test_a_rule_sees_what_it_forbids(look: Look, source: str) -> None:
+    assert list(look(Module("codex_orchestrator/store/sample.py", source)))
+
+
+@pytest.mark.parametrize(("look", "source"), UNSEEN, ids=range(len(UNSEEN)))
+def test_a_rule_leaves_the_rest_alone(look: Look, source: str) -> None:
+    assert not list(look(Module("codex_orchestrator/store/sample.py", source)))
+
+
+# ------------------------------------------------------------------ start-up
+
+# Runs a command in a fresh interpreter, and says afterwards which of the heavy modules it has imported.
+PROBE = """
+import sys
+from codex_orchestrator.cli import main
+answer_file = sys.argv.pop(1)
+try:
+    code = main()
+except SystemExit as end:
+    code = end.code
+import json, pathlib
+answer = {"code": code or 0, "imported": sorted({name.partition(".")[0] for name in sys.modules})}
+pathlib.Path(answer_file).write_text(json.dumps(answer))
+"""
+HEAVY = {"pytest", "_pytest", "xdist", "execnet", "pydantic", "rich"}
+PIPELINE = {
+    "id": "tiny",
+    "title": "Tiny",
+    "stages": [{"kind": "command", "id": "a", "title": "A", "command": "true"}],
+}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository with one finished run."""
+    folder = tmp_path_factory.mktemp("project")
+    (folder / "codex.orchestrator.json").write_text(json.dumps({"taskId": "t", "pipelines": [PIPELINE]}))
+    started = run_command(folder, sys.executable, "-m", "codex_orchestrator", "start", "tiny")
+    assert started.returncode == 0, started.stderr
+    return folder
+
+
+def run_command(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    own = ("CODEX_", "MCP_RUNNER_", "PYTEST_")
+    variables = {name: value for name, value in os.environ.items() if not name.startswith(own)}
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env=variables,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "allowed"),
+    [
+        (["--help"], set()),
+        (["start", "--help"], set()),
+        (["version"], set()),
+        (["status", "--run", "latest"], set()),
+        (["status", "--run", "latest", "--format", "json"], set()),
+        (["plan", "tiny"], {"pydantic"}),
+        (["plan", "tiny", "--format", "json"], {"pydantic"}),
+    ],
+    ids=" ".join,
+)
+def test_a_command_imports_no_more_than_it_needs(
+    project: Path, tmp_path: Path, arguments: list[str], allowed: set[str]
+) -> None:
+    answer = tmp_path / "answer.json"
+    done = run_command(project, sys.executable, "-c", PROBE, str(answer), *arguments)
+    result = json.loads(answer.read_text())
+    assert result["code"] == 0, done.stderr
+    assert HEAVY & set(result["imported"]) <= allowed
