@@ -1,0 +1,1 @@
+"""Benchmarks: whole processes of this project side by side with the Node CLI; see ``README.md`` here."""

@@ -1,0 +1,140 @@
+"""``python -m tests.bench``: measures the cases, prints the table and saves the JSON."""
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .cases import CASES, Case
+from .figures import compare
+from .measure import measure_case
+from .processes import CommandFailedError, peak_floor
+from .report import CaseResult, document, table
+from .tools import (
+    REPOSITORY,
+    NodeEntry,
+    NodeFolderError,
+    NodeUnavailableError,
+    OursMissingError,
+    Tool,
+    find_node,
+    find_ours,
+)
+
+_FEWEST_RUNS = 7
+
+
+@dataclass(frozen=True)
+class Options:
+    """The command line, checked."""
+
+    cases: tuple[Case, ...]
+    runs: int
+    node_dir: Path | None
+    node_entry: NodeEntry
+    with_node: bool
+    output: Path
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmark; 0 whatever the ratios, 1 failed command, 2 no tool or bad use, 130 interrupted."""
+    options = _options(arguments)
+    with tempfile.TemporaryDirectory(prefix="codex-bench-") as name:
+        try:
+            return _run(options, Path(name).resolve())
+        except (OursMissingError, NodeFolderError) as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+        except KeyboardInterrupt:
+            return 130
+
+
+def _run(options: Options, work: Path) -> int:
+    home = work / "home"
+    home.mkdir()
+    tools = [find_ours(home)]
+    skipped: str | None = "left out by --no-node"
+    if options.with_node:
+        try:
+            tools.append(find_node(home, work / "npm", options.node_dir, options.node_entry))
+            skipped = None
+        except NodeUnavailableError as reason:
+            skipped = str(reason)
+    _announce(tools, skipped, options.runs)
+    floor = peak_floor(work)
+    measured = [_measure(case, tools, options.runs, work) for case in options.cases]
+    results = [result for result in measured if result is not None]
+    print(table(results))
+    print(f"Peak memory of `true` by the same method: {floor / 2**20:.1f} MiB.")
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(document(results, tools, options.runs, floor, skipped), indent=2) + "\n"
+    options.output.write_text(text, encoding="utf-8")
+    print(f"Saved: {options.output}")
+    return 0 if len(results) == len(measured) else 1
+
+
+def _measure(case: Case, tools: Sequence[Tool], runs: int, work: Path) -> CaseResult | None:
+    """None where a command failed: that is reported, and the other cases are still worth their figures."""
+    print(f"{case.key}: {case.title} ...", file=sys.stderr, flush=True)
+    try:
+        samples = measure_case(case, tools, runs, work)
+    except CommandFailedError as error:
+        print(f"error: case {case.key} is left out, a measured command failed: {error}", file=sys.stderr)
+        return None
+    return CaseResult(case, compare(samples["ours"], samples.get("node"), case.targets))
+
+
+def _announce(tools: Sequence[Tool], skipped: str | None, runs: int) -> None:
+    for tool in tools:
+        print(f"{tool.name}: {tool.origin}", file=sys.stderr)
+    if skipped is not None:
+        print(f"notice: the Node CLI is skipped, so there are no ratios: {skipped}", file=sys.stderr)
+    if runs < _FEWEST_RUNS:
+        print(
+            f"notice: runs per tool: {runs}; the targets are meant for {_FEWEST_RUNS} or more",
+            file=sys.stderr,
+        )
+
+
+def _options(arguments: Sequence[str] | None) -> Options:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.bench", description="Benchmarks against the Node CLI."
+    )
+    parser.add_argument(
+        "--cases", type=_cases, default=CASES, metavar="KEYS", help="such as a,c (default: all)"
+    )
+    parser.add_argument(
+        "--runs", type=_positive, default=_FEWEST_RUNS, metavar="N", help="per tool (default: 7)"
+    )
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument(
+        "--node-dir", type=Path, metavar="DIR", help="folder whose node_modules holds the Node CLI"
+    )
+    source.add_argument("--no-node", action="store_true", help="measure only this project")
+    parser.add_argument(
+        "--node-entry", choices=("bin", "dist"), default="bin", help="program to start (default: bin)"
+    )
+    parser.add_argument("--output", type=Path, default=REPOSITORY / "out" / "bench.json", metavar="FILE")
+    given = parser.parse_args(arguments)
+    return Options(given.cases, given.runs, given.node_dir, given.node_entry, not given.no_node, given.output)
+
+
+def _cases(text: str) -> tuple[Case, ...]:
+    keys = text.split(",")
+    known = {case.key for case in CASES}
+    if unknown := [key for key in keys if key not in known]:
+        raise argparse.ArgumentTypeError(f"unknown case {unknown[0]!r}, known: {', '.join(sorted(known))}")
+    return tuple(case for case in CASES if case.key in keys)
+
+
+def _positive(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""The two forms of the result: a table for people and a JSON document for later comparison."""
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from .cases import Case
+from .figures import Comparison, Measure, Spread
+from .tools import Tool
+
+_HEADER = ("case", "", "measure", "ours", "node", "ratio", "pairwise", "target", "")
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """A case with one comparison per measure."""
+
+    case: Case
+    comparisons: tuple[Comparison, ...]
+
+
+def table(results: Sequence[CaseResult]) -> str:
+    """Medians, ratios, targets and verdicts, a line per case and measure, in aligned columns."""
+    rows = [_HEADER, *(_row(result.case, item) for result in results for item in result.comparisons)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADER))]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def document(
+    results: Sequence[CaseResult], tools: Sequence[Tool], runs: int, floor: int, skipped: str | None
+) -> dict[str, object]:
+    """The JSON form: every sample, the medians and ratios, and the machine and versions they belong to.
+
+    ``floor`` is the peak memory in bytes of ``true``; ``skipped`` says why the Node CLI did not run, or None.
+    """
+    return {
+        "version": 1,
+        "created_at": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "runs_per_tool": runs,
+        "machine": {"platform": platform.platform(), "cpu_count": os.cpu_count()},
+        "tools": {tool.name: tool.origin for tool in tools},
+        "node_skipped": skipped,
+        "memory_floor_bytes": floor,
+        "cases": [_case_document(result) for result in results],
+    }
+
+
+def _case_document(result: CaseResult) -> dict[str, object]:
+    measures = {item.measure.value: _comparison_document(item) for item in result.comparisons}
+    return {"key": result.case.key, "title": result.case.title, "measures": measures}
+
+
+def _comparison_document(item: Comparison) -> Mapping[str, object]:
+    return {
+        "ours": _spread_document(item.ours),
+        "node": _spread_document(item.node) if item.node else None,
+        "ratio_of_medians": item.ratio,
+        "median_of_pairwise_ratios": item.pairwise_ratio,
+        "target": item.target,
+        "verdict": item.verdict,
+    }
+
+
+def _spread_document(spread: Spread) -> Mapping[str, object]:
+    return {"median": spread.median, "samples": list(spread.values)}
+
+
+def _row(case: Case, item: Comparison) -> tuple[str, ...]:
+    return (
+        case.key,
+        case.title,
+        "wall" if item.measure is Measure.WALL else "peak memory",
+        _quantity(item.measure, item.ours.median),
+        _quantity(item.measure, item.node.median) if item.node else "-",
+        _ratio(item.ratio),
+        _ratio(item.pairwise_ratio),
+        "-" if item.target is None else f"<= {item.target:.2f}",
+        item.verdict or "",
+    )
+
+
+def _quantity(measure: Measure, value: float) -> str:
+    return f"{value * 1000:.0f} ms" if measure is Measure.WALL else f"{value / 2**20:.1f} MiB"
+
+
+def _ratio(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

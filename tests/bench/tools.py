@@ -1,0 +1,140 @@
+"""Finds the two tools: this project under the running interpreter, and the Node CLI from npm or a folder."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from .cases import TASK_ID
+
+NODE_PACKAGE = "@kbediako/codex-orchestrator"
+NODE_VERSION = "0.2.1"
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+NodeEntry = Literal["bin", "dist"]
+
+
+class OursMissingError(Exception):
+    """This project does not start under the running interpreter; the text says how it failed."""
+
+
+class NodeUnavailableError(Exception):
+    """The Node CLI cannot be had on this machine; the text is the reason, and only our figures are taken."""
+
+
+class NodeFolderError(Exception):
+    """The folder given for the Node CLI does not hold it."""
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A command line's beginning, its whole environment, and where it comes from (path and version)."""
+
+    name: Literal["ours", "node"]
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    origin: str
+
+
+def find_ours(home: Path) -> Tool:
+    """This project as ``python -m codex_orchestrator``: installed from this checkout or put on the path.
+
+    Raises OursMissingError with the interpreter's own message.
+    """
+    environment = neutral_environment(home)
+    if _package_file(environment, home) is None:
+        environment["PYTHONPATH"] = str(REPOSITORY)
+    command = (sys.executable, "-m", "codex_orchestrator")
+    # Not the checkout as the working directory: that alone would put the package within reach of `-m`.
+    probe = _capture((*command, "--help"), environment, home)
+    if probe.returncode != 0:
+        raise OursMissingError(
+            f"`{' '.join(command)} --help` ended with exit code {probe.returncode}: nothing to measure. "
+            f"Set the project up for this interpreter first (README.md).\n{probe.stderr.strip()}"
+        )
+    return Tool(
+        "ours", command, environment, f"{_package_file(environment, home)} (Python {_python_version()})"
+    )
+
+
+def find_node(home: Path, install_dir: Path, node_dir: Path | None, entry: NodeEntry) -> Tool:
+    """The Node CLI started by ``node`` itself: from ``node_dir``, else from npm into ``install_dir``.
+
+    The entry ``bin`` is the program that npm links, a launcher that starts a second Node process; ``dist`` is
+    that second program alone. Raises NodeUnavailableError without Node or npm, and NodeFolderError where
+    ``node_dir`` does not hold the package.
+    """
+    node = shutil.which("node")
+    if node is None:
+        raise NodeUnavailableError("node is not on the PATH")
+    # Version managers put a wrapper on the PATH, whose cost is not the Node CLI's.
+    executable = _capture((node, "-p", "process.execPath"), dict(os.environ), home).stdout.strip()
+    if not executable:
+        raise NodeUnavailableError(f"{node} does not run")
+    package = (node_dir or install_dir).resolve() / "node_modules" / NODE_PACKAGE
+    if node_dir is None:
+        _npm_install(install_dir)
+    script = package.joinpath(*(("bin",) if entry == "bin" else ("dist", "bin")), "codex-orchestrator.js")
+    if not script.is_file():
+        raise NodeFolderError(f"no Node CLI in {node_dir or install_dir}: {script} does not exist")
+    version = json.loads((package / "package.json").read_text(encoding="utf-8"))["version"]
+    environment = neutral_environment(home)
+    # Its default mode first looks for another program and falls back; this one starts the stages at once.
+    environment["CODEX_ORCHESTRATOR_RUNTIME_MODE"] = "cli"
+    return Tool("node", (executable, str(script)), environment, f"{NODE_PACKAGE}@{version}, {entry} entry")
+
+
+def neutral_environment(home: Path) -> dict[str, str]:
+    """The environment of every measured process: nothing of the caller's but PATH."""
+    return {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "HOME": str(home),
+        "LANG": "C.UTF-8",
+        "TERM": "dumb",
+        "CI": "1",
+        "MCP_RUNNER_TASK_ID": TASK_ID,
+    }
+
+
+def _package_file(environment: Mapping[str, str], cwd: Path) -> str | None:
+    code = "import codex_orchestrator, sys; sys.stdout.write(codex_orchestrator.__file__)"
+    found = _capture((sys.executable, "-c", code), environment, cwd).stdout
+    # A copy installed from elsewhere, such as an old wheel, is not what this checkout's benchmark is about.
+    return found if found and Path(found).resolve().is_relative_to(REPOSITORY) else None
+
+
+def _python_version() -> str:
+    return ".".join(str(part) for part in sys.version_info[:3])
+
+
+def _npm_install(folder: Path) -> None:
+    npm = shutil.which("npm")
+    if npm is None:
+        raise NodeUnavailableError("npm is not on the PATH")
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = f"{NODE_PACKAGE}@{NODE_VERSION}"
+    # The caller's environment stays: registry and proxy settings live there.
+    done = _capture(
+        (npm, "install", "--prefix", str(folder), "--no-audit", "--no-fund", wanted), dict(os.environ), folder
+    )
+    if done.returncode != 0:
+        raise NodeUnavailableError(f"`npm install {wanted}` failed:\n{done.stderr.strip()[-2000:]}")
+
+
+def _capture(
+    command: tuple[str, ...], environment: Mapping[str, str], cwd: Path
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command,
+        env=environment,
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
