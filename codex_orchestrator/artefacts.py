@@ -13,6 +13,7 @@ from typing import Any
 from .clock import parse_timestamp
 from .environment import CONFIG_NAME
 from .pipelines.model import Configuration
+from .records import Mismatch, from_json
 from .run import shapes
 from .run.events import AnyEvent
 from .run.reviewer import RunSummary, State
@@ -140,4 +141,10 @@ def _check_text(text: bytes, shape: Any) -> list[str]:
         document = json.loads(text)
     except ValueError as error:
         return [f"not JSON: {error}"]
-    return [f"{problem.where()}: {problem.message}" for problem in explain(shape, document)]
+    try:
+        from_json(shape, document)
+    except Mismatch:
+        problems = [f"{problem.where()}: {problem.message}" for problem in explain(shape, document)]
+        # The reader and pydantic read the same shapes; were they ever to differ, refuse all the same.
+        return problems or ["(document): not of the expected shape"]
+    return []

@@ -164,10 +164,7 @@ class TaskManager:
             timestamp=now,
             index=index,
         )
-        if self._waiting_besides(stage_id):
-            self._recording.record(completed)
-        else:
-            self._recording.record_last(completed)
+        self._recording.record(completed)
         self._recording.close_stage(index)
         return self.manifest.entry(index)
 
@@ -234,14 +231,6 @@ class TaskManager:
             end_processes(left, signal.SIGTERM)
             named = ", ".join(f"{process.command} (pid {process.pid})" for process in left)
             self._warnings.append(f"Ended what stages left running: {named}.")
-
-    def _waiting_besides(self, stage_id: str) -> bool:
-        """Whether another selected stage may still run."""
-        return any(
-            entry.status in ("pending", "running") and self.blocked_by(entry.id) is None
-            for entry in self.manifest.commands
-            if entry.id in self._selected and entry.id != stage_id
-        )
 
     def _command_stage(self, stage_id: str) -> CommandStage:
         stage = self._pipeline.stage(stage_id)

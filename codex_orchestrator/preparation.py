@@ -129,4 +129,8 @@ def _selected(pipeline: Pipeline, order: tuple[str, ...], asked: Asked) -> froze
                 f'Unknown stage "{wanted}" in pipeline "{pipeline.id}".', hint=f"Stages: {known}."
             )
     selected = order[order.index(asked.start_from) :] if asked.start_from else order
-    return frozenset(asked.only).intersection(selected) if asked.only else frozenset(selected)
+    if asked.only:
+        selected = tuple(stage_id for stage_id in selected if stage_id in asked.only)
+    if not selected:
+        raise UsageError("--only and --from together leave no stage to run.")
+    return frozenset(selected)

@@ -97,18 +97,28 @@ class Controller:
         """Open the run around the loop, and close it whatever ends the loop."""
         if session.config.getoption("collectonly") or not session.items:
             return (yield)
-        self._open([item.name for item in session.items])
-        cancellation = self._cancellation = Cancellation()
+        self._cancellation = Cancellation()
         previous = self._catch_signals(session)
         try:
-            return (yield)
+            self._open([item.name for item in session.items])
+            try:
+                return (yield)
+            finally:
+                self._close()
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
-            self.cancelled_by = cancellation.number
-            cancelled = cancellation.signal_name or None
-            cancellation.close()
-            self._close(session, cancelled)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """A run that did not succeed must not look green, also where no test failed."""
+        manifest = self.manifest
+        if (
+            manifest is not None
+            and manifest.status != "succeeded"
+            and session.exitstatus == pytest.ExitCode.OK
+        ):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> object:
@@ -198,11 +208,15 @@ class Controller:
         except OrchestratorError as error:
             self._stop(error)
 
-    def _close(self, session: pytest.Session, cancelled: str | None) -> None:
+    def _close(self) -> None:
+        # From here on a signal changes nothing: the run ends anyway, and its records must be whole.
+        cancellation, self._cancellation = self._cancellation, None
+        cancelled = None
+        if cancellation is not None:
+            self.cancelled_by, cancelled = cancellation.number, cancellation.signal_name or None
+            cancellation.close()
         with self._recording() as manager:
-            manifest = manager.close(cancelled_by=cancelled)
-        if manifest.status != "succeeded" and session.testsfailed == 0 and not session.shouldstop:
-            session.shouldstop = f"run {manifest.run_id} {manifest.status}"
+            manager.close(cancelled_by=cancelled)
 
     def _catch_signals(self, session: pytest.Session) -> dict[int, Any]:
         """Have SIGINT and SIGTERM end the stage, then the session; the handlers to put back."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from typing import TextIO
 
@@ -80,7 +80,8 @@ def run_session(prepared: Prepared, *, progress: TextIO, colour: bool) -> Sessio
         arguments += ["-p", f"no:{name}"]
     for module in prepared.definitions.configuration.plugins:
         arguments += ["-p", module]
-    with _without_test_variables():
+    # Whatever plugins print, stdout belongs to the command's answer.
+    with _without_test_variables(), redirect_stdout(progress):
         pytest.main(arguments, plugins=plugins)
     return SessionResult(controller.manifest, controller.cancelled_by, controller.error)
 

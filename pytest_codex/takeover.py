@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+import sys
 
 import pytest
 
@@ -25,16 +25,18 @@ def register(config: pytest.Config) -> None:
     """
     _refuse_what_does_not_fit(config)
     try:
-        prepared = prepare(discover(Path.cwd(), os.environ), _asked(config))
+        prepared = prepare(discover(config.invocation_params.dir, os.environ), _asked(config))
         require_runnable(prepared)
     except OrchestratorError as error:
         raise pytest.UsageError(str(error)) from error
+    for notice in prepared.notices:
+        sys.stderr.write(f"{notice}\n")
     load_plugins(config, prepared)
     controller = Controller(prepared)
     config.pluginmanager.register(controller, _NAME)
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     if reporter is not None:
-        progress = PytestProgress(reporter, controller, prepared.notices)
+        progress = PytestProgress(reporter, controller)
         config.pluginmanager.register(progress, "codex-progress")
 
 

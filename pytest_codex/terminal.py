@@ -15,18 +15,17 @@ _STYLES = {"passed": "green", "failed": "red", "skipped": "yellow"}
 class PytestProgress:
     """Progress inside an ordinary pytest session; ``-v`` and ``-q`` are left to pytest."""
 
-    def __init__(self, reporter: Any, controller: Controller, notices: tuple[str, ...]) -> None:
+    def __init__(self, reporter: Any, controller: Controller) -> None:
         self._reporter = reporter
         self._lines = StageLines(controller)
-        self._notices = notices
         self._active = reporter.config.get_verbosity() == 0
         if self._active:
             # Our lines name the stages; pytest's letters would stand between them.
             reporter.showfspath = False
 
-    def pytest_report_header(self) -> list[str]:
-        """The notices, then what runs."""
-        return [*self._notices, self._lines.header()]
+    def pytest_report_header(self) -> str:
+        """What runs."""
+        return self._lines.header()
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logstart(self, nodeid: str) -> None:
@@ -41,7 +40,7 @@ class PytestProgress:
             return None
         if report.when == "call" or not report.passed:
             category = "error" if report.failed and report.when != "call" else report.outcome
-            return category, "", ""
+            return category, "", category.upper()
         return None
 
     @pytest.hookimpl(trylast=True)

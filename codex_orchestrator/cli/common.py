@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from codex_orchestrator.environment import TASK_VARIABLE, Environment, choose_task, discover
+from codex_orchestrator.errors import UsageError
 from codex_orchestrator.identifiers import id_problem
 
 
@@ -36,7 +37,11 @@ def add_task(parser: argparse.ArgumentParser) -> None:
 
 def environment_of(arguments: argparse.Namespace) -> Environment:
     """Where things are, for this process."""
-    return discover(Path.cwd(), os.environ, arguments.root)
+    try:
+        cwd = Path.cwd()
+    except FileNotFoundError as error:
+        raise UsageError("The current folder no longer exists.", hint="Change to another one.") from error
+    return discover(cwd, os.environ, arguments.root)
 
 
 def notify(notices: tuple[str, ...]) -> None:

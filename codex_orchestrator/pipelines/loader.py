@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NoReturn
@@ -16,6 +17,7 @@ from typing import Any, Literal, NoReturn
 from codex_orchestrator.environment import CONFIG_NAME, Environment
 from codex_orchestrator.errors import ConfigurationError, UsageError
 from codex_orchestrator.records import Mismatch, from_json, to_json
+from codex_orchestrator.validation import Path as JsonPath
 from codex_orchestrator.validation import Problem
 
 from .checks import StageSets, check_configuration, place_stages
@@ -97,12 +99,13 @@ def pipeline_digest(pipeline: Pipeline) -> str:
 
 def _read_configuration(path: Path) -> tuple[Configuration, list[str]]:
     try:
-        text = path.read_text(encoding="utf-8")
+        content = path.read_bytes()
     except FileNotFoundError:
         return Configuration(), []
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{CONFIG_NAME}: cannot be read: {error}") from error
-    data, repeats = _parse(text)
+    except OSError as error:
+        raise ConfigurationError(f"{CONFIG_NAME}: cannot be read: {error.strerror or error}.") from error
+    text = _decoded(content)
+    data, repeats = _parse(path, text)
     data, notices = adopt_twins(data)
     try:
         if repeats:
@@ -112,7 +115,15 @@ def _read_configuration(path: Path) -> tuple[Configuration, list[str]]:
         _explain(path, text, data)
 
 
-def _parse(text: str) -> tuple[Any, bool]:
+def _decoded(content: bytes) -> str:
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ConfigurationError(f"{CONFIG_NAME}:{line}: not valid UTF-8: {error.reason}.") from error
+
+
+def _parse(path: Path, text: str) -> tuple[Any, bool]:
     """The document, and whether one of its objects repeats a key."""
     repeats = False
 
@@ -122,23 +133,40 @@ def _parse(text: str) -> tuple[Any, bool]:
         repeats = repeats or len(result) != len(items)
         return result
 
-    def constant(name: str) -> NoReturn:
-        raise ValueError(f"{name} is not JSON")
-
     try:
-        data = json.loads(text, object_pairs_hook=pairs, parse_constant=constant)
-        json.dumps(data, ensure_ascii=False).encode()
+        data = json.loads(text, object_pairs_hook=pairs)
     except json.JSONDecodeError as error:
         raise ConfigurationError(
             f"{CONFIG_NAME}:{error.lineno}: not valid JSON at column {error.colno}: {error.msg}."
         ) from error
-    except UnicodeEncodeError as error:
-        raise ConfigurationError(
-            f"{CONFIG_NAME}: a string holds half of a surrogate pair, which is not valid Unicode."
-        ) from error
-    except (ValueError, RecursionError) as error:
+    except RecursionError as error:
+        raise _too_deep() from error
+    except ValueError as error:
         raise ConfigurationError(f"{CONFIG_NAME}: not valid JSON: {error}.") from error
+    try:
+        json.dumps(data, ensure_ascii=False, allow_nan=False).encode()
+    except ValueError:
+        _refuse(path, list(_not_writable(data, ())))
     return data, repeats
+
+
+def _not_writable(data: Any, path: JsonPath) -> Iterator[Problem]:
+    """What Python's parser takes and no artefact could hold: NaN, infinities, halves of surrogate pairs."""
+    if isinstance(data, dict):
+        for key, value in data.items():
+            yield from _not_writable(key, path)
+            yield from _not_writable(value, (*path, key))
+    elif isinstance(data, list):
+        for index, value in enumerate(data):
+            yield from _not_writable(value, (*path, index))
+    elif isinstance(data, float) and not math.isfinite(data):
+        yield Problem(path, f"{data} is no number of JSON")
+    elif isinstance(data, str) and data.encode("utf-8", "ignore").decode() != data:
+        yield Problem(path, "a string holds half of a surrogate pair, which is not valid Unicode")
+
+
+def _too_deep() -> ConfigurationError:
+    return ConfigurationError(f"{CONFIG_NAME}: nested too deeply.")
 
 
 def _explain(path: Path, text: str, data: Any) -> NoReturn:
@@ -146,8 +174,11 @@ def _explain(path: Path, text: str, data: Any) -> NoReturn:
 
     from .positions import Positions
 
-    repeated = [Problem(where, "this key is repeated") for where in Positions(text).repeated_keys]
-    _refuse(path, [*repeated, *explain(Configuration, data)])
+    try:
+        repeated = [Problem(where, "this key is repeated") for where in Positions(text).repeated_keys]
+        _refuse(path, [*repeated, *explain(Configuration, data)])
+    except RecursionError as error:
+        raise _too_deep() from error
     # The fast reader and pydantic read the same shapes; were they ever to differ, refuse all the same.
     raise ConfigurationError(f"{CONFIG_NAME}: does not have the expected shape.")
 

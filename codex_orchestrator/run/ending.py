@@ -81,6 +81,6 @@ def _first_lines(manifest: Manifest, ending: Ending) -> list[str]:
     else:
         waiting = [e for e in manifest.commands if e.id in ending.selected and e.status == "pending"]
         if waiting:
-            lines.append(f"Run stopped before {len(waiting)} of {len(ending.selected)} selected stages ran.")
+            lines.append(f"{len(waiting)} of {len(ending.selected)} selected stages did not run.")
     partial = partial_line(len(ending.selected), len(manifest.commands))
     return [*lines, partial] if partial else lines

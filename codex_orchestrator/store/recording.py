@@ -10,7 +10,7 @@ from codex_orchestrator.pipelines.planner import Plan
 from codex_orchestrator.records import dumps, to_json
 from codex_orchestrator.run import recorder
 from codex_orchestrator.run.ending import add_warnings
-from codex_orchestrator.run.events import Event, RunCompleted
+from codex_orchestrator.run.events import CommandStart, Event, RunCompleted
 from codex_orchestrator.run.layout import RunLayout
 from codex_orchestrator.run.reviewer import CommandReviewer, metrics_line
 from codex_orchestrator.run.shapes import Manifest
@@ -58,18 +58,22 @@ class RunRecording:
         self._coordinator.save(self.manifest)
 
     def record(self, event: Event) -> None:
-        """Log an event, and write the manifest where the event changes a stage's status.
+        """Log an event and take it up in the manifest.
+
+        A stage's start waits until the manifest is on disk, and with it the end of the stage before:
+        whatever changed is durable before the next command runs. All else goes with the next write,
+        which a heartbeat brings at the latest.
 
         Raises:
             StorageError: The manifest cannot be written.
         """
-        changed = self._apply(event)
-        if changed:
+        self._log.write(event)
+        before = self.manifest
+        self.manifest = recorder.apply(before, event)
+        if isinstance(event, CommandStart):
             self._coordinator.save(self.manifest)
-
-    def record_last(self, event: Event) -> None:
-        """Log the event that leaves nothing to run; the run's end, which follows, writes the manifest."""
-        self._apply(event)
+        elif self.manifest is not before:
+            self._coordinator.note(self.manifest)
 
     def close_stage(self, index: int) -> None:
         """A stage has said its last word."""
@@ -128,12 +132,3 @@ class RunRecording:
         self._heartbeat.stop()
         self._log.close()
         self._lock.release()
-
-    def _apply(self, event: Event) -> bool:
-        """Whether a stage's status changed; what else changed goes with the next write."""
-        self._log.write(event)
-        before = self.manifest
-        self.manifest = recorder.apply(before, event)
-        if self.manifest is not before:
-            self._coordinator.note(self.manifest)
-        return self.manifest.commands is not before.commands

@@ -224,7 +224,12 @@ RULES = (
         ("codex_orchestrator/store/coordinator.py",),
     ),
     Rule("nobody imports pytest's private modules", imports_of("_pytest")),
-    Rule("nobody changes the orchestrator's own environment", changes_environment),
+    Rule(
+        "nobody changes the orchestrator's own environment",
+        changes_environment,
+        # Takes pytest's own variables away for the length of a session, and puts them back.
+        ("pytest_codex/session.py",),
+    ),
 )
 
 
