@@ -24,6 +24,8 @@ _PLAIN = {
     "dict_type": "must be an object",
     "dataclass_type": "must be an object",
     "string_too_short": "must not be empty",
+    # What it is given was JSON before: only pydantic's own limit of depth is left.
+    "json_invalid": "nested too deeply",
 }
 
 

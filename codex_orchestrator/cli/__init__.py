@@ -13,6 +13,7 @@ from importlib import import_module
 from itertools import pairwise
 from typing import NoReturn
 
+from codex_orchestrator import __version__
 from codex_orchestrator.errors import EXIT_USAGE, OrchestratorError, UsageError
 
 COMMANDS = {
@@ -53,6 +54,7 @@ class Parser(argparse.ArgumentParser):
 def build_parser(command: str | None = None) -> argparse.ArgumentParser:
     """The parser; only ``command`` gets its flags, all of them where it is None."""
     parser = Parser(prog="codex-orchestrator", description="Runs pipelines and leaves evidence on disk.")
+    parser.add_argument("--version", action="version", version=f"codex-orchestrator {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
     for name, summary in COMMANDS.items():
         child = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")

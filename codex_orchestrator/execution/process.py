@@ -120,6 +120,11 @@ class StageProcess:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, number)
 
+    def kill(self) -> None:
+        """End the whole process group at once, and take the shell's status."""
+        self.signal_group(signal.SIGKILL)
+        self._popen.wait()
+
     def close(self) -> None:
         """Close our ends of the pipes; a daemon that still holds the others is on its own."""
         for pipe in (self._popen.stdout, self._popen.stderr):

@@ -22,6 +22,7 @@ from .process import StageProcess
 DRAIN_SECONDS = 0.25
 GRACE_SECONDS = 5.0
 _POLL_SECONDS = 0.05
+_LONGEST_WAIT_SECONDS = 3_600.0
 
 StreamName = Literal["stdout", "stderr"]
 Output = Callable[[StreamName, Chunk], None]
@@ -73,7 +74,7 @@ class ProcessWatch:
             self._drain()
         except BaseException:
             # Nobody will wait for this process any more, so it must not outlive us.
-            self._process.signal_group(signal.SIGKILL)
+            self._process.kill()
             raise
         finally:
             self._selector.close()
@@ -112,9 +113,9 @@ class ProcessWatch:
         return bool(data)
 
     def _timeout(self) -> float | None:
-        """How long the loop may sleep."""
+        """How long the loop may sleep: an hour at most, as selectors refuse what is far away."""
         limits = [moment for moment in (self._deadline, self._kill_at) if moment is not None]
-        wait = max(0.0, min(limits) - self._clock.monotonic()) if limits else None
+        wait = min(max(0.0, min(limits) - self._clock.monotonic()), _LONGEST_WAIT_SECONDS) if limits else None
         if self._process.pidfd is None:
             return _POLL_SECONDS if wait is None else min(wait, _POLL_SECONDS)
         return wait
@@ -141,6 +142,9 @@ class ProcessWatch:
 
     def _drain(self) -> None:
         """Read what is there, and for a bounded time what descendants still write."""
+        if self._process.pidfd is not None:
+            # It stays readable from now on and would keep every wait from waiting.
+            self._selector.unregister(self._process.pidfd)
         streams = self._process.streams()
         until = self._clock.monotonic() + DRAIN_SECONDS
         for name in list(self._open):

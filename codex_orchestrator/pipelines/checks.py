@@ -31,12 +31,14 @@ def check_configuration(
     sets: dict[str, Sequence[Stage]] = dict(packaged_sets)
     for name, members in configuration.stage_sets.items():
         sets[name] = [stage for stage in members if not isinstance(stage, StageSetRef)]
-    return [
+    problems = [
         *_check_task(configuration),
         *_check_sets(configuration),
         *_check_pipelines(configuration, sets),
         *_check_children(configuration, sets, packaged_pipelines),
     ]
+    # What is wrong with a set is wrong in every pipeline that uses it, and is said once.
+    return list(dict.fromkeys(problems))
 
 
 def place_stages(
@@ -63,9 +65,13 @@ def _check_sets(configuration: Configuration) -> Iterator[Problem]:
     for name, members in configuration.stage_sets.items():
         if not members:
             yield Problem(("stageSets", name), "a stage set needs at least one stage")
+        seen: set[str] = set()
         for index, stage in enumerate(members):
+            where: Path = ("stageSets", name, index)
             if isinstance(stage, StageSetRef):
-                yield Problem(("stageSets", name, index), "a stage set holds no references to other sets")
+                yield Problem(where, "a stage set holds no references to other sets")
+            else:
+                yield from _check_stage(stage, where, seen)
 
 
 def _check_pipelines(configuration: Configuration, sets: StageSets) -> Iterator[Problem]:
@@ -88,21 +94,28 @@ def _check_pipelines(configuration: Configuration, sets: StageSets) -> Iterator[
 
 def _check_stages(placed: Sequence[Placed], path: Path) -> Iterator[Problem]:
     ids = [stage.id for stage, _ in placed]
-    for position, (stage, where) in enumerate(placed):
-        yield from _check_name(stage.id, "stage", (*where, "id"))
-        if stage.id in ids[:position]:
-            yield Problem((*where, "id"), f'duplicate stage id "{stage.id}"')
+    seen: set[str] = set()
+    for stage, where in placed:
+        yield from _check_stage(stage, where, seen)
         for number, need in enumerate(stage.needs or ()):
             if need not in ids:
                 yield Problem((*where, "needs", number), f'unknown stage "{need}"')
-        if isinstance(stage, CommandStage):
-            yield from _check_modes(stage, where)
     waits = dependencies([stage for stage, _ in placed])
     # An unknown need is reported above and must not look like a cycle.
     cycle = find_cycle({item: tuple(n for n in needs if n in waits) for item, needs in waits.items()})
     if cycle and len(set(ids)) == len(ids):
         where = next(where for stage, where in placed if stage.id == cycle[0])
         yield Problem(where or path, f"stages wait for each other: {' → '.join(cycle)}")
+
+
+def _check_stage(stage: Stage, where: Path, seen: set[str]) -> Iterator[Problem]:
+    """What can be said of a stage in a set that no pipeline uses, too; ``seen`` has the ids before it."""
+    yield from _check_name(stage.id, "stage", (*where, "id"))
+    if stage.id in seen:
+        yield Problem((*where, "id"), f'duplicate stage id "{stage.id}"')
+    seen.add(stage.id)
+    if isinstance(stage, CommandStage):
+        yield from _check_modes(stage, where)
 
 
 def _check_modes(stage: CommandStage, where: Path) -> Iterator[Problem]:
@@ -125,14 +138,22 @@ def _check_children(
     own_sets = frozenset(configuration.stage_sets)
     children: dict[str, tuple[str, ...]] = {name: tuple(ids) for name, ids in packaged.items()}
     places: dict[tuple[str, str], Path] = {}
+    asked: list[tuple[str, Path]] = [
+        (stage.pipeline, ("stageSets", name, index, "pipeline"))
+        for name, members in configuration.stage_sets.items()
+        for index, stage in enumerate(members)
+        if isinstance(stage, SubpipelineStage)
+    ]
     for index, definition in enumerate(configuration.pipelines):
-        named = []
-        for stage, where in place_stages(definition, sets, own_sets, ("pipelines", index)):
-            if isinstance(stage, SubpipelineStage):
-                named.append(stage.pipeline)
-                places.setdefault((definition.id, stage.pipeline), (*where, "pipeline"))
-        children[definition.id] = tuple(named)
-    for (_, child), where in places.items():
+        named: list[tuple[str, Path]] = [
+            (stage.pipeline, (*where, "pipeline"))
+            for stage, where in place_stages(definition, sets, own_sets, ("pipelines", index))
+            if isinstance(stage, SubpipelineStage)
+        ]
+        asked.extend(named)
+        children[definition.id] = tuple(child for child, _ in named)
+        places.update({(definition.id, child): where for child, where in reversed(named)})
+    for child, where in asked:
         if child not in children:
             yield Problem(where, f'unknown pipeline "{child}"')
     known = {name: tuple(child for child in ids if child in children) for name, ids in children.items()}

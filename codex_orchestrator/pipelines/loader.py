@@ -105,6 +105,13 @@ def _read_configuration(path: Path) -> tuple[Configuration, list[str]]:
     except OSError as error:
         raise ConfigurationError(f"{CONFIG_NAME}: cannot be read: {error.strerror or error}.") from error
     text = _decoded(content)
+    try:
+        return _shaped(path, text)
+    except RecursionError as error:
+        raise ConfigurationError(f"{CONFIG_NAME}: nested too deeply.") from error
+
+
+def _shaped(path: Path, text: str) -> tuple[Configuration, list[str]]:
     data, repeats = _parse(path, text)
     data, notices = adopt_twins(data)
     try:
@@ -139,8 +146,6 @@ def _parse(path: Path, text: str) -> tuple[Any, bool]:
         raise ConfigurationError(
             f"{CONFIG_NAME}:{error.lineno}: not valid JSON at column {error.colno}: {error.msg}."
         ) from error
-    except RecursionError as error:
-        raise _too_deep() from error
     except ValueError as error:
         raise ConfigurationError(f"{CONFIG_NAME}: not valid JSON: {error}.") from error
     try:
@@ -165,20 +170,13 @@ def _not_writable(data: Any, path: JsonPath) -> Iterator[Problem]:
         yield Problem(path, "a string holds half of a surrogate pair, which is not valid Unicode")
 
 
-def _too_deep() -> ConfigurationError:
-    return ConfigurationError(f"{CONFIG_NAME}: nested too deeply.")
-
-
 def _explain(path: Path, text: str, data: Any) -> NoReturn:
     from codex_orchestrator.validation import explain
 
     from .positions import Positions
 
-    try:
-        repeated = [Problem(where, "this key is repeated") for where in Positions(text).repeated_keys]
-        _refuse(path, [*repeated, *explain(Configuration, data)])
-    except RecursionError as error:
-        raise _too_deep() from error
+    repeated = [Problem(where, "this key is repeated") for where in Positions(text).repeated_keys]
+    _refuse(path, [*repeated, *explain(Configuration, data)])
     # The fast reader and pydantic read the same shapes; were they ever to differ, refuse all the same.
     raise ConfigurationError(f"{CONFIG_NAME}: does not have the expected shape.")
 

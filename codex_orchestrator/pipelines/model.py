@@ -11,7 +11,8 @@ from codex_orchestrator.records import Bounds, OneOf, camel
 
 _CAMEL: dict[str, Any] = {"extra": "forbid", "alias_generator": camel}
 
-Seconds = Annotated[float, Bounds(gt=0)]
+# A year: what is longer is a mistake, and the kernel's own timers would refuse it.
+Seconds = Annotated[float, Bounds(gt=0, le=31_536_000)]
 Count = Annotated[int, Bounds(ge=1)]
 Name = Annotated[str, Bounds(min_length=1)]
 

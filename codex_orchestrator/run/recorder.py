@@ -37,7 +37,7 @@ def apply(manifest: Manifest, event: Event) -> Manifest:
 
 def beat(manifest: Manifest, timestamp: str) -> Manifest:
     """The manifest with a heartbeat; nothing else of it changes."""
-    return replace(manifest, heartbeat_at=timestamp, updated_at=timestamp)
+    return _touched(replace(manifest, heartbeat_at=timestamp), timestamp)
 
 
 def _start(manifest: Manifest, event: CommandStart) -> Manifest:
