@@ -27,14 +27,14 @@ class PlanItem:
     metadata: dict[str, Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """The items in declared order and the id of the target, ``<pipeline>:<stage>``."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
     items: tuple[PlanItem, ...]
-    targetId: str | None  # noqa: N815 - the JSON key itself
     notes: str | None = field(default=None, metadata={OMIT_NONE: True})
+    targetId: str | None  # noqa: N815 - the JSON key itself
 
 
 class CommandPlanner:

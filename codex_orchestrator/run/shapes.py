@@ -51,7 +51,7 @@ class CommandEntry:
     sub_run_id: str | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ResumeEvent:
     """An attempt to resume the run."""
 
@@ -59,8 +59,8 @@ class ResumeEvent:
     actor: Name
     reason: Name
     outcome: Literal["accepted", "blocked"]
-    timestamp: str
     detail: str | None = field(default=None, metadata=_WHEN_KNOWN)
+    timestamp: str
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,8 @@ def judge(stage: CommandStage, outcome: StageOutcome) -> Verdict:
         return Verdict("succeeded", summary, None)
     if outcome.status == "cancelled":
         return Verdict("failed", summary, "command-cancelled")
-    if stage.allow_failure:
+    # What may fail is the command; where something else broke, nobody knows what the command did.
+    if stage.allow_failure and outcome.exit_code is not None:
         return Verdict("skipped", summary, "command-allow-failure")
     if outcome.status == "timeout":
         return Verdict("failed", summary, "command-timeout")
@@ -43,6 +44,8 @@ def _summary(stage: CommandStage, outcome: StageOutcome) -> str:
     if stage.summary_hint:
         return stage.summary_hint
     said = _text(outcome.cause or outcome.stderr)
+    if outcome.exit_code is None:
+        return said
     tail = f" — {said}" if said else ""
     if outcome.signal:
         return f"Terminated with signal {outcome.signal}{tail}"
