@@ -66,15 +66,14 @@ def load_definitions(environment: Environment) -> Definitions:
     Raises:
         ConfigurationError: The repo's file cannot be used.
     """
-    configuration, notices = _read_configuration(environment.config_path)
+    text = _read_text(environment.config_path)
+    configuration, notices = _read_configuration(text) if text is not None else (Configuration(), [])
     packaged = load_packaged(environment)
     sets = _own_stages(packaged)
     defaults = [_resolve(item, sets, frozenset()) for item in packaged.pipelines]
-    if environment.config_path.is_file():
-        _refuse(
-            environment.config_path,
-            check_configuration(configuration, sets, {item.id: _children(item) for item in defaults}),
-        )
+    if text is not None:
+        children = {item.id: _children(item) for item in defaults}
+        _refuse(text, check_configuration(configuration, sets, children))
     merged = {**sets, **_own_stages(configuration)}
     own = [_resolve(item, merged, frozenset(configuration.stage_sets)) for item in configuration.pipelines]
     pipelines = {item.id: item for item in own}
@@ -97,29 +96,31 @@ def pipeline_digest(pipeline: Pipeline) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _read_configuration(path: Path) -> tuple[Configuration, list[str]]:
+def _read_text(path: Path) -> str | None:
     try:
-        content = path.read_bytes()
+        return _decoded(path.read_bytes())
     except FileNotFoundError:
-        return Configuration(), []
+        return None
     except OSError as error:
         raise ConfigurationError(f"{CONFIG_NAME}: cannot be read: {error.strerror or error}.") from error
-    text = _decoded(content)
+
+
+def _read_configuration(text: str) -> tuple[Configuration, list[str]]:
     try:
-        return _shaped(path, text)
+        return _shaped(text)
     except RecursionError as error:
         raise ConfigurationError(f"{CONFIG_NAME}: nested too deeply.") from error
 
 
-def _shaped(path: Path, text: str) -> tuple[Configuration, list[str]]:
-    data, repeats = _parse(path, text)
+def _shaped(text: str) -> tuple[Configuration, list[str]]:
+    data, repeats = _parse(text)
     data, notices = adopt_twins(data)
     try:
         if repeats:
             raise Mismatch
         return from_json(Configuration, data), notices
     except Mismatch:
-        _explain(path, text, data)
+        _explain(text, data)
 
 
 def _decoded(content: bytes) -> str:
@@ -130,7 +131,7 @@ def _decoded(content: bytes) -> str:
         raise ConfigurationError(f"{CONFIG_NAME}:{line}: not valid UTF-8: {error.reason}.") from error
 
 
-def _parse(path: Path, text: str) -> tuple[Any, bool]:
+def _parse(text: str) -> tuple[Any, bool]:
     """The document, and whether one of its objects repeats a key."""
     repeats = False
 
@@ -151,7 +152,7 @@ def _parse(path: Path, text: str) -> tuple[Any, bool]:
     try:
         json.dumps(data, ensure_ascii=False, allow_nan=False).encode()
     except ValueError:
-        _refuse(path, list(_not_writable(data, ())))
+        _refuse(text, list(_not_writable(data, ())))
     return data, repeats
 
 
@@ -170,26 +171,27 @@ def _not_writable(data: Any, path: JsonPath) -> Iterator[Problem]:
         yield Problem(path, "a string holds half of a surrogate pair, which is not valid Unicode")
 
 
-def _explain(path: Path, text: str, data: Any) -> NoReturn:
+def _explain(text: str, data: Any) -> NoReturn:
     from codex_orchestrator.validation import explain
 
     from .positions import Positions
 
     repeated = [Problem(where, "this key is repeated") for where in Positions(text).repeated_keys]
-    _refuse(path, [*repeated, *explain(Configuration, data)])
+    _refuse(text, [*repeated, *explain(Configuration, data)])
     # The fast reader and pydantic read the same shapes; were they ever to differ, refuse all the same.
     raise ConfigurationError(f"{CONFIG_NAME}: does not have the expected shape.")
 
 
-def _refuse(path: Path, problems: list[Problem]) -> None:
+def _refuse(text: str, problems: list[Problem]) -> None:
     if not problems:
         return
     from .positions import Positions
 
-    positions = Positions(path.read_text(encoding="utf-8"))
+    positions = Positions(text)
+    in_order = sorted(problems, key=lambda problem: positions.line(problem.path))
     lines = [
         f"{CONFIG_NAME}:{positions.line(problem.path)}: {problem.where()}: {problem.message}."
-        for problem in problems[:_SHOWN_PROBLEMS]
+        for problem in in_order[:_SHOWN_PROBLEMS]
     ]
     if len(problems) > _SHOWN_PROBLEMS:
         lines.append(f"… and {len(problems) - _SHOWN_PROBLEMS} more.")
