@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from codex_orchestrator.clock import Clock, timestamp
@@ -17,13 +17,13 @@ from .journal import Journal
 _KEPT_PARSE_ERRORS = 20
 
 
-class MetricsRecorder:
+class MetricsRecorder(Journal):
     """Appends metrics lines and keeps their aggregate."""
 
     def __init__(self, layout: TaskLayout, clock: Clock) -> None:
         self._layout = layout
         self._clock = clock
-        self._journal = Journal(layout.metrics, layout.metrics_pending, layout.metrics_lock)
+        super().__init__(layout.metrics, pending=layout.metrics_pending, lock=layout.metrics_lock)
 
     def queue(self, line: MetricsLine) -> None:
         """Leave a run's line as a pending record.
@@ -31,19 +31,7 @@ class MetricsRecorder:
         Raises:
             StorageError: It could not be written.
         """
-        self._journal.queue(line.run_id, dumps_line(to_json(line)).encode())
-
-    def merge(self, merged: Callable[[str], None]) -> bool:
-        """Merge every pending line; ``merged`` hears each run id. False: the lock was not to be had.
-
-        Raises:
-            StorageError: Something could not be written; the records stay pending.
-        """
-        return self._journal.merge(self, merged)
-
-    def is_queued(self, run_id: str) -> bool:
-        """Whether a run's line still waits to be merged."""
-        return self._journal.is_queued(run_id)
+        self.queue_line(line.run_id, dumps_line(to_json(line)).encode())
 
     def covered_bytes(self) -> int:
         """How much of the metrics the summary on disk covers."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from codex_orchestrator.records import Mismatch, dumps, dumps_line, from_json, to_json
@@ -19,12 +19,12 @@ _STATE_KEYS = {"taskId", "lastRunAt", "totalRuns", "runs"}
 _LEFT_OUT = ("handles", "privacy")
 
 
-class TaskStateStore:
+class TaskStateStore(Journal):
     """Appends RunSummaries to the history and keeps ``state.json`` as its latest end."""
 
     def __init__(self, layout: TaskLayout) -> None:
         self._layout = layout
-        self._journal = Journal(layout.history, layout.history_pending, layout.history_lock)
+        super().__init__(layout.history, pending=layout.history_pending, lock=layout.history_lock)
 
     def queue(self, summary: RunSummary) -> None:
         """Leave a run's summary as a pending record.
@@ -32,19 +32,7 @@ class TaskStateStore:
         Raises:
             StorageError: It could not be written.
         """
-        self._journal.queue(summary.run_id, dumps_line(to_json(summary)).encode())
-
-    def merge(self, merged: Callable[[str], None]) -> bool:
-        """Merge every pending summary. False: the lock was not to be had.
-
-        Raises:
-            StorageError: Something could not be written; the records stay pending.
-        """
-        return self._journal.merge(self, merged)
-
-    def is_queued(self, run_id: str) -> bool:
-        """Whether a run's summary still waits to be merged."""
-        return self._journal.is_queued(run_id)
+        self.queue_line(summary.run_id, dumps_line(to_json(summary)).encode())
 
     def covered_bytes(self) -> int:
         """How much of the history the snapshot on disk covers; 0 starts it anew."""
