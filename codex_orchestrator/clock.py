@@ -62,7 +62,8 @@ class FakeClock:
 
 def timestamp(now: float) -> str:
     """Epoch seconds as ``2026-11-21T02:44:32.979Z``, milliseconds cut and not rounded up."""
-    seconds, milliseconds = divmod(int(now * 1000), 1000)
+    # By way of microseconds: the float nearest to .979 may lie a little below it.
+    seconds, milliseconds = divmod(round(now * 1_000_000) // 1000, 1000)
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{milliseconds:03d}Z"
 
 

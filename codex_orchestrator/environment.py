@@ -98,7 +98,8 @@ def choose_task(
     if configured is not None:
         return TaskChoice(check_id(configured, name="task ID"))
     guess = check_id(slug(environment.root.name, fallback="task"), name="task ID")
-    return TaskChoice(guess, f'No task id given; using "{guess}". Set {TASK_VARIABLE} or pass --task.')
+    hint = f"Set {TASK_VARIABLE}, or taskId in {CONFIG_NAME}."
+    return TaskChoice(guess, f'No task id given; using "{guess}". {hint}')
 
 
 def stage_variables(

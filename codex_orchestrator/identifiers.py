@@ -66,7 +66,7 @@ def new_run_id(now: float) -> str:
 
 def slug(value: str, *, fallback: str = "command") -> str:
     """``value`` with each run of characters other than ASCII letters and digits as one ``-``."""
-    text = re.sub(r"[^A-Za-z0-9]+", "-", value).strip("-")[:_SLUG_LENGTH].rstrip("-")
+    text = re.sub(r"[^A-Za-z0-9]+", "-", value).strip("-")[:_SLUG_LENGTH]
     return text or fallback
 
 

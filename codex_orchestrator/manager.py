@@ -6,13 +6,12 @@ the run (docs/explanation/architecture.md).
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Collection
 from dataclasses import dataclass
 
 from .clock import Clock, timestamp
 from .environment import PREFIX, Environment, stage_variables
-from .execution.process import end_processes, marked_processes
+from .execution.process import end_marked
 from .governance.instructions import read_instructions
 from .pipelines.graph import dependencies, reached_failure
 from .pipelines.model import CommandStage, Limits, Pipeline
@@ -226,9 +225,8 @@ class TaskManager:
                 self.complete(entry.id, outcome)
 
     def _end_left_processes(self) -> None:
-        left = marked_processes(f"{PREFIX}RUN_ID", self.layout.run_id)
+        left = end_marked(f"{PREFIX}RUN_ID", self.layout.run_id)
         if left:
-            end_processes(left, signal.SIGTERM)
             named = ", ".join(f"{process.command} (pid {process.pid})" for process in left)
             self._warnings.append(f"Ended what stages left running: {named}.")
 

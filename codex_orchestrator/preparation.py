@@ -5,6 +5,7 @@ Both ways in, ``start`` and ``pytest --codex-pipeline``, come through `prepare`;
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from .environment import Environment, choose_task
@@ -13,7 +14,7 @@ from .identifiers import check_id
 from .manager import RunOptions
 from .pipelines.loader import Definitions, default_notice, load_definitions
 from .pipelines.mode import parse_mode
-from .pipelines.model import Pipeline
+from .pipelines.model import CommandStage, Configuration, Pipeline
 from .pipelines.planner import CommandPlanner, Plan
 
 
@@ -88,7 +89,12 @@ def prepare(environment: Environment, asked: Asked) -> Prepared:
     order = tuple(planner.order())
     if asked.parent_run is not None:
         check_id(asked.parent_run, name="run ID")
-    notices = (task.notice, *definitions.notices, default_notice(environment, definitions, pipeline))
+    notices = (
+        task.notice,
+        *definitions.notices,
+        default_notice(environment, definitions, pipeline),
+        *_unheeded(pipeline, configuration),
+    )
     return Prepared(
         environment=environment,
         definitions=definitions,
@@ -119,6 +125,15 @@ def require_runnable(prepared: Prepared) -> None:
                 f'Stage "{stage.id}" of pipeline "{name}" needs a cloud engine, and there is none here.',
                 hint="Set its executionMode to mcp, or pass --execution-mode mcp.",
             )
+
+
+def _unheeded(pipeline: Pipeline, configuration: Configuration) -> Iterator[str]:
+    """What the definitions ask for and this version does not do: nobody may rely on it unknowingly."""
+    for stage in pipeline.stages:
+        if isinstance(stage, CommandStage) and stage.retries:
+            yield f'Stage "{stage.id}": this version does not retry; retries is ignored.'
+    if configuration.privacy.rules:
+        yield "This version does not redact output; privacy.rules is ignored."
 
 
 def _selected(pipeline: Pipeline, order: tuple[str, ...], asked: Asked) -> frozenset[str]:

@@ -63,14 +63,18 @@ def json_schema(cls: Any, *, title: str) -> dict[str, Any]:
 
 
 def _untitled(schema: Any) -> Any:
-    """Without the titles that pydantic makes up from field names: editors would show them."""
+    """Without what pydantic makes up from field names: editors would show it."""
     if isinstance(schema, list):
         return [_untitled(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
     # A property may itself be called "title": its schema is an object, pydantic's title a string.
+    # An object's keys have defaults of their own; of the whole, pydantic would show Python's names.
+    left_out = ("default",) if "$ref" in schema else ()
     return {
-        key: _untitled(value) for key, value in schema.items() if key != "title" or not isinstance(value, str)
+        key: _untitled(value)
+        for key, value in schema.items()
+        if key not in left_out and (key != "title" or not isinstance(value, str))
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NoReturn
@@ -79,16 +79,22 @@ class Controller:
         )
         return pytest.CollectReport(collector.nodeid, "passed", None, [node])
 
-    @pytest.hookimpl(trylast=True)
+    @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
-        """Apply ``--only`` and ``--from``; undo what plugins that shuffle tests did."""
+        """Apply ``--only`` and ``--from``; order first, as ``--stepwise`` goes by places."""
         left_out = [item for item in items if item.name not in self.prepared.selected]
         if left_out:
             config.hook.pytest_deselected(items=left_out)
+        items[:] = self._ordered(item for item in items if item.name in self.prepared.selected)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Undo what plugins and options that reorder tests did."""
+        session.items[:] = self._ordered(session.items)
+
+    def _ordered(self, items: Iterable[pytest.Item]) -> list[pytest.Item]:
         order = {stage_id: place for place, stage_id in enumerate(self.prepared.order)}
-        items[:] = sorted(
-            (item for item in items if item.name in self.prepared.selected), key=lambda item: order[item.name]
-        )
+        return sorted(items, key=lambda item: order[item.name])
 
     # The run.
 
@@ -153,9 +159,10 @@ class Controller:
         entry = self.entry(item)
         if report.failed and entry is not None and entry.status != "failed":
             with self._recording() as manager:
-                manager.fail(item.name, _one_line(report, call))
+                if entry.status != "pending" or manager.blocked_by(item.name) is None:
+                    manager.fail(item.name, _one_line(report, call))
         if report.skipped and isinstance(report.longrepr, tuple):
-            report.longrepr = (str(item.config.rootpath / item.nodeid), None, report.longrepr[2])  # type: ignore[assignment]
+            report.longrepr = (item.nodeid, None, report.longrepr[2])  # type: ignore[assignment]
         return report
 
     # What items ask.

@@ -45,12 +45,15 @@ class FailureReport:
         reprcrash: Where the short summary and JUnit take their one line from.
     """
 
-    def __init__(self, nodeid: str, failure: StageFailed) -> None:
+    def __init__(self, nodeid: str, failure: StageFailed, *, one_line: bool = False) -> None:
         self.reprcrash = _Crash(nodeid, failure.headline)
         self._failure = failure
+        self._one_line = one_line
 
     def toterminal(self, writer: Any) -> None:
-        """Print it with pytest's terminal writer."""
+        """Print it with pytest's terminal writer; under ``--tb=line`` pytest prints `reprcrash` itself."""
+        if self._one_line:
+            return
         writer.line(self._failure.headline, red=True, bold=True)
         for line in self._failure.details:
             writer.line(line)
@@ -68,7 +71,7 @@ class _Crash:
         self.message = message
 
     def __str__(self) -> str:
-        return self.message
+        return f"{self.path}: {self.message}"
 
 
 class PipelineNode(pytest.Collector):
@@ -108,7 +111,8 @@ class StageItem(pytest.Item):
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """A failed stage says what a person needs; anything else is pytest's to show."""
         if isinstance(excinfo.value, StageFailed):
-            return FailureReport(self.nodeid, excinfo.value)
+            one_line = self.config.getoption("tbstyle", "auto") == "line"
+            return FailureReport(self.nodeid, excinfo.value, one_line=one_line)
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[Path, None, str]:

@@ -37,7 +37,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Take the session over where a pipeline is asked for; last, when the terminal reporter is there."""
-    if config.getoption("codex_pipeline"):
+    if config.getoption("codex_pipeline") and not config.getoption("help", False):
         from .takeover import register
 
         register(config)

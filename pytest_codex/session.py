@@ -6,11 +6,12 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TextIO
 
 import pytest
 
-from codex_orchestrator.errors import OrchestratorError
+from codex_orchestrator.errors import ConfigurationError, OrchestratorError
 from codex_orchestrator.preparation import Prepared
 from codex_orchestrator.run.shapes import Manifest
 
@@ -66,6 +67,9 @@ def run_session(prepared: Prepared, *, progress: TextIO, colour: bool) -> Sessio
         prepared: What to run.
         progress: Where the lines for people go.
         colour: Whether they may be coloured.
+
+    Raises:
+        ConfigurationError: A module that the definitions name as a plugin cannot be imported.
     """
     controller = Controller(prepared)
     plugins = [controller, PlainProgress(progress, controller, colour=colour)]
@@ -82,8 +86,27 @@ def run_session(prepared: Prepared, *, progress: TextIO, colour: bool) -> Sessio
         arguments += ["-p", module]
     # Whatever plugins print, stdout belongs to the command's answer.
     with _without_test_variables(), redirect_stdout(progress):
+        _import_plugins(prepared)
         pytest.main(arguments, plugins=plugins)
     return SessionResult(controller.manifest, controller.cancelled_by, controller.error)
+
+
+def unusable_plugin(prepared: Prepared, name: str, error: Exception) -> ConfigurationError:
+    """The words for a plugin of the definitions that cannot be imported."""
+    cause = error.__cause__ or error
+    return ConfigurationError(
+        f'{prepared.environment.config_path.name}: plugins: "{name}" cannot be imported: '
+        f"{type(cause).__name__}: {cause}"
+    )
+
+
+def _import_plugins(prepared: Prepared) -> None:
+    """Find out before the session: pytest would answer with a traceback."""
+    for name in prepared.definitions.configuration.plugins:
+        try:
+            import_module(name)
+        except Exception as error:
+            raise unusable_plugin(prepared, name, error) from error
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from codex_orchestrator.errors import OrchestratorError
 from codex_orchestrator.preparation import Asked, Prepared, prepare, require_runnable
 
 from .controller import Controller
+from .session import unusable_plugin
 from .terminal import PytestProgress
 
 _NAME = "codex-controller"
@@ -34,6 +35,8 @@ def register(config: pytest.Config) -> None:
     load_plugins(config, prepared)
     controller = Controller(prepared)
     config.pluginmanager.register(controller, _NAME)
+    # A stage is no file: its id is the same from whichever folder pytest is called.
+    config.cwd_relative_nodeid = lambda nodeid: nodeid  # type: ignore[method-assign]
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     if reporter is not None:
         progress = PytestProgress(reporter, controller)
@@ -49,8 +52,8 @@ def load_plugins(config: pytest.Config, prepared: Prepared) -> None:
     for name in prepared.definitions.configuration.plugins:
         try:
             config.pluginmanager.import_plugin(name)
-        except ImportError as error:
-            raise pytest.UsageError(f"{prepared.environment.config_path.name}: plugins: {error}") from error
+        except Exception as error:
+            raise pytest.UsageError(str(unusable_plugin(prepared, name, error))) from error
 
 
 def _refuse_what_does_not_fit(config: pytest.Config) -> None:
@@ -62,10 +65,19 @@ def _refuse_what_does_not_fit(config: pytest.Config) -> None:
             f"--codex-pipeline runs stages and takes no paths: {' '.join(config.args)}. "
             "Select with -k or --deselect."
         )
+    _refuse_dry_runs(config)
     if config.getoption("numprocesses", None) or config.getoption("tx", None):
         raise pytest.UsageError(
             "--codex-pipeline runs stages one at a time, for now: leave out -n, or pass -n 0."
         )
+
+
+def _refuse_dry_runs(config: pytest.Config) -> None:
+    for option, flag in (("setupplan", "--setup-plan"), ("setuponly", "--setup-only")):
+        if config.getoption(option, False):
+            raise pytest.UsageError(
+                f"--codex-pipeline: stages have nothing to set up: leave out {flag}, or pass --collect-only."
+            )
 
 
 def _asked(config: pytest.Config) -> Asked:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from io import StringIO
 from typing import TYPE_CHECKING, Any, TextIO
 
 import pytest
@@ -18,7 +20,8 @@ class PytestProgress:
     def __init__(self, reporter: Any, controller: Controller) -> None:
         self._reporter = reporter
         self._lines = StageLines(controller)
-        self._active = reporter.config.get_verbosity() == 0
+        self._active = reporter.config.get_verbosity(pytest.Config.VERBOSITY_TEST_CASES) == 0
+        self._counting = False
         if self._active:
             # Our lines name the stages; pytest's letters would stand between them.
             reporter.showfspath = False
@@ -35,20 +38,26 @@ class PytestProgress:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
-        """Count stages as pytest does, without its letters."""
-        if not self._active or not isinstance(report, pytest.TestReport):
+        """Count stages as pytest does, without its letters; the short summary gets pytest's words."""
+        if not self._counting or not isinstance(report, pytest.TestReport):
             return None
         if report.when == "call" or not report.passed:
             category = "error" if report.failed and report.when != "call" else report.outcome
-            return category, "", category.upper()
+            return category, "", ""
         return None
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None, object, object]:
         """A stage has ended."""
+        self._counting = self._active
+        try:
+            result = yield
+        finally:
+            self._counting = False
         line = self._lines.ended(report)
         if self._active and line is not None:
             self._reporter.write_line(line, **{_STYLES[report.outcome]: True})
+        return result
 
     def pytest_terminal_summary(self) -> None:
         """Where the evidence lies."""
@@ -65,6 +74,7 @@ class PlainProgress:
         self._lines = StageLines(controller)
         self._colour = colour
         self._failures: list[str] = []
+        self._gone = False
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         """A stage starts."""
@@ -84,15 +94,13 @@ class PlainProgress:
             self._write(f"\n{text}")
 
     def _write(self, text: str, style: str | None = None) -> None:
-        if self._colour and style:
-            from rich.console import Console
-            from rich.text import Text
-
-            Console(file=self._stream, force_terminal=True, highlight=False).print(
-                Text(text, style=style), soft_wrap=True
-            )
-        else:
-            print(text, file=self._stream, flush=True)
+        if self._gone:
+            return
+        try:
+            print(_coloured(text, style) if self._colour and style else text, file=self._stream, flush=True)
+        except BrokenPipeError:
+            # Nobody watches any more; the run goes on, and what it says is on disk.
+            self._gone = True
 
 
 class StageLines:
@@ -127,6 +135,17 @@ class StageLines:
             return f"{place}: skipped, {_reason(report)}"
         crash = getattr(report.longrepr, "reprcrash", None)
         return f"{place}: failed in {report.duration:.2f} s" + (f", {crash.message}" if crash else "")
+
+
+def _coloured(text: str, style: str) -> str:
+    from rich.console import Console
+    from rich.text import Text
+
+    # Into a string: on a broken pipe, rich would end the process.
+    console = Console(file=StringIO(), force_terminal=True, highlight=False)
+    with console.capture() as capture:
+        console.print(Text(text, style=style), soft_wrap=True, end="")
+    return capture.get()
 
 
 def _reason(report: pytest.TestReport) -> str:

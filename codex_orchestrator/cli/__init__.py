@@ -7,14 +7,16 @@ imported only when it is the one that was asked for (docs/reference/command-line
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from itertools import pairwise
 from typing import NoReturn
 
 from codex_orchestrator import __version__
-from codex_orchestrator.errors import EXIT_USAGE, OrchestratorError, UsageError
+from codex_orchestrator.errors import EXIT_OK, OrchestratorError, UsageError
 
 COMMANDS = {
     "start": "run a pipeline",
@@ -67,24 +69,43 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; the answer is the exit code."""
-    words = list(sys.argv[1:] if argv is None else argv)
+    _prepare_output()
+    try:
+        return _answer(list(sys.argv[1:] if argv is None else argv))
+    except BrokenPipeError:
+        return EXIT_OK
+    finally:
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # Whoever read our output has seen enough; what is still buffered has nowhere to go.
+            sys.stdout = None
+
+
+def _answer(words: list[str]) -> int:
     command = next((word for word in words if word in COMMANDS), "")
     try:
         arguments = build_parser(command).parse_args(words)
         code: int = arguments.handler(arguments)
-        sys.stdout.flush()
     except OrchestratorError as error:
         from .render import refuse
 
-        refuse(error, as_json=_wants_json(words))
+        with suppress(BrokenPipeError):
+            refuse(error, as_json=_wants_json(words))
         return error.exit_code
     except KeyboardInterrupt:
         return _INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read our output has gone; what is still buffered has nowhere to go.
-        sys.stdout = None
-        return EXIT_USAGE
     return code
+
+
+def _prepare_output() -> None:
+    """Have standard output and error take any text in any locale, and none at all where they are closed."""
+    sys.stdout = sys.stdout or io.StringIO()
+    sys.stderr = sys.stderr or io.StringIO()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # What this makes of a character is, in JSON, an escape for it.
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _wants_json(words: Sequence[str]) -> bool:

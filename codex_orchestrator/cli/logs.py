@@ -31,7 +31,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Print them; 0 whatever became of the run."""
     environment = environment_of(arguments)
     found = find_run(environment, arguments.run, task_of(environment, arguments))
-    names = {entry["index"]: entry["id"] for entry in found.manifest["commands"]}
+    entries = enumerate(found.manifest["commands"], start=1)
+    names = {entry.get("index", place): str(entry.get("id")) for place, entry in entries}
     index = None
     if arguments.stage is not None:
         index = next((number for number, name in names.items() if name == arguments.stage), None)

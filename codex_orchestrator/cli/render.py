@@ -10,6 +10,8 @@ from typing import Any, TextIO
 from codex_orchestrator.errors import OrchestratorError
 from codex_orchestrator.records import dumps
 
+_WIDE = 1_000
+
 
 def emit_json(document: Any) -> None:
     """Print the one JSON document of a command."""
@@ -30,7 +32,8 @@ def emit_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         table = Table(*header, box=None, pad_edge=False)
         for row in rows:
             table.add_row(*row)
-        Console(file=sys.stdout, soft_wrap=True).print(table)
+        # Ids must stay whole: what is wider than the terminal is left to the terminal to wrap.
+        Console(file=sys.stdout, width=_WIDE).print(table)
         return
     widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
     for row in (header, *rows):
@@ -40,10 +43,10 @@ def emit_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 def refuse(error: OrchestratorError, *, as_json: bool) -> None:
     """Say why a command was refused: on stderr, and as JSON on stdout where JSON was asked for."""
+    print(f"error: {error}", file=sys.stderr)
     if as_json:
         emit_json({"error": {"code": error.code, "message": error.message, "hint": error.hint}})
         sys.stdout.flush()
-    print(f"error: {error}", file=sys.stderr)
 
 
 def wants_colour(stream: TextIO, variables: Mapping[str, str]) -> bool:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from contextlib import suppress
 from typing import Any
 
-from codex_orchestrator.errors import EXIT_OK, EXIT_RUN_FAILED
+from codex_orchestrator.errors import EXIT_OK, EXIT_RUN_FAILED, OrchestratorError
 from codex_orchestrator.preparation import Asked, prepare, require_runnable
 from codex_orchestrator.run.shapes import Manifest
 
@@ -66,12 +67,14 @@ def run(arguments: argparse.Namespace) -> int:
         raise result.error
     manifest = result.manifest
     if manifest is None:
-        return EXIT_RUN_FAILED
+        raise OrchestratorError("No run was opened: a plugin ended the session before it began.")
     path = f"{manifest.artifact_root}/manifest.json"
-    if as_json:
-        render.emit_json(answer(manifest, path))
-    else:
-        render.emit(_text(manifest, path))
+    # Where nobody reads any more, the exit code still speaks for the run.
+    with suppress(BrokenPipeError):
+        if as_json:
+            render.emit_json(answer(manifest, path))
+        else:
+            render.emit(_text(manifest, path))
     if result.cancelled_by is not None:
         return _SIGNALLED + result.cancelled_by
     return EXIT_OK if manifest.status == "succeeded" else EXIT_RUN_FAILED

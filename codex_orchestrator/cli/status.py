@@ -16,6 +16,7 @@ from codex_orchestrator.report.status import status_document, status_text
 from . import render
 from .common import add_format, add_root, add_task, environment_of, task_of
 
+_LONGEST_INTERVAL = 86_400
 _OVER = ("finished", "dead", "waiting")
 
 
@@ -35,8 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print it; 0 whatever became of the run."""
-    if arguments.interval <= 0:
-        raise UsageError("--interval must be more than 0 seconds.")
+    if not 0 < arguments.interval <= _LONGEST_INTERVAL:
+        raise UsageError(f"--interval must be more than 0 and at most {_LONGEST_INTERVAL} seconds.")
     environment: Environment = environment_of(arguments)
     found = find_run(environment, arguments.run, task_of(environment, arguments))
     if not arguments.watch:

@@ -92,7 +92,7 @@ class _Attempt:
                 correlation_id=self._correlation_id,
                 attempt=self._request.attempt,
                 command=self._request.command,
-                cwd=self._request.cwd,
+                cwd=self._request.cwd.encode("utf-8", "replace").decode(),
                 session_id=self._request.session_id or self._correlation_id,
                 persisted=self._request.persisted,
                 timestamp=self._now(),

@@ -49,8 +49,10 @@ class StreamCapture:
         data = b"".join(self._tail)
         if self.truncated:
             data = data[-self._keep :]
-            while data and data[0] & 0xC0 == 0x80:
-                data = data[1:]
+            # The rest of a cut character is three bytes at most; more of the kind is no text at all.
+            for _ in range(3):
+                if data and data[0] & 0xC0 == 0x80:
+                    data = data[1:]
         return data.decode("utf-8", "replace")
 
     @property

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ NOT_FOUND = 127
 NOT_EXECUTABLE = 126
 _SHELL = "/bin/sh"
 _COMMAND_LENGTH = 80
+_GRACE_POLLS = 50
+_GRACE_POLL_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,8 @@ class SpawnError(Exception):
     def __init__(self, exit_code: int, cause: str) -> None:
         super().__init__(cause)
         self.exit_code = exit_code
-        self.cause = cause
+        # A file name may hold bytes that are no text, which no artefact can.
+        self.cause = cause.encode("utf-8", "replace").decode()
 
 
 def run_tool(
@@ -163,6 +167,20 @@ def end_processes(processes: Iterable[LeftProcess], number: int) -> None:
     for process in processes:
         with suppress(ProcessLookupError, PermissionError):
             os.kill(process.pid, number)
+
+
+def end_marked(name: str, value: str) -> list[LeftProcess]:
+    """End `marked_processes`: TERM, a short grace, then KILL; the answer is what there was to end."""
+    left = marked_processes(name, value)
+    end_processes(left, signal.SIGTERM)
+    rest, pause = left, threading.Event()
+    for _ in range(_GRACE_POLLS):
+        if not rest:
+            return left
+        pause.wait(_GRACE_POLL_SECONDS)
+        rest = marked_processes(name, value)
+    end_processes(rest, signal.SIGKILL)
+    return left
 
 
 def _proc_entries() -> list[str]:

@@ -27,8 +27,8 @@ def read_instructions(root: Path) -> Instructions:
     texts, sources, warnings = [], [], []
     for name in SOURCES:
         try:
-            text = (root / name).read_bytes().decode("utf-8", "replace")
-        except FileNotFoundError:
+            text = (root / name).read_bytes().decode("utf-8-sig", "replace")
+        except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as error:
             warnings.append(f"Instructions {name} could not be read: {error.strerror or error}.")

@@ -53,7 +53,9 @@ class Definitions:
         Raises:
             UsageError: There is none of that id.
         """
-        wanted = pipeline_id or self.configuration.default_pipeline or DEFAULT_PIPELINE
+        wanted = pipeline_id
+        if wanted is None:
+            wanted = self.configuration.default_pipeline or DEFAULT_PIPELINE
         if wanted not in self.pipelines:
             known = ", ".join(self.pipelines)
             raise UsageError(f'Unknown pipeline "{wanted}".', hint=f"Pipelines here: {known}.")

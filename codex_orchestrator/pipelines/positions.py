@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 
 from codex_orchestrator.validation import Path
 
@@ -23,7 +24,9 @@ class Positions:
         self._tokens = _tokens(text)
         self._token, self._line = "", 1
         self._advance()
-        self._value(())
+        # What is nested deeper than Python may recurse has the line of what is around it.
+        with suppress(RecursionError):
+            self._value(())
 
     def line(self, path: Path) -> int:
         """The line (from 1) of a path, or of the nearest thing around it that is in the text."""

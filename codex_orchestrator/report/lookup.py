@@ -73,7 +73,8 @@ def read_manifest(path: Path) -> dict[str, Any]:
         raise UnknownRun(f"{path} is not JSON: {error}.") from error
     if not isinstance(manifest, dict) or not isinstance(manifest.get("run_id"), str):
         raise UnknownRun(f"{path} is not a run manifest.")
-    if not isinstance(manifest.get("commands"), list):
+    commands = manifest.get("commands")
+    if not isinstance(commands, list) or not all(isinstance(entry, dict) for entry in commands):
         raise UnknownRun(f"{path} is not a run manifest: it has no commands.")
     return manifest
 

@@ -69,8 +69,9 @@ def failure_detail(manifest: Manifest, event: StageCompleted) -> str | None:
     """``stage:<id>:<how>`` for the first failed stage by index, cancelled ones aside."""
     if event.reason == "command-cancelled":
         return manifest.status_detail
-    first = next((entry for entry in manifest.commands if entry.status == "failed"), None)
-    if first is None or first.index != event.index:
+    # Not the first failed entry: that may be a cancelled one, which depends on the order of events.
+    named, _, _ = (manifest.status_detail or "").rpartition(":")
+    if any(named == f"stage:{entry.id}" for entry in manifest.commands[: event.index - 1]):
         return manifest.status_detail
     how = {"command-timeout": "timeout", "command-execution-error": "error"}.get(event.reason or "", "failed")
     return f"stage:{event.stage_id}:{how}"

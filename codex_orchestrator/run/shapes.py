@@ -137,7 +137,8 @@ class Manifest:
     """``manifest.json``; a run's evidence in one place."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
-    version: Literal[1]
+    # No Literal: pydantic takes `true` for one.
+    version: Annotated[int, Bounds(ge=1, le=1)]
     task_id: Name
     task_slug: str | None
     run_id: Name

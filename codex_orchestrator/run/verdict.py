@@ -38,7 +38,7 @@ def judge(stage: CommandStage, outcome: StageOutcome) -> Verdict:
 
 def _summary(stage: CommandStage, outcome: StageOutcome) -> str:
     if outcome.status == "timeout":
-        return f"Timed out after {outcome.timeout_seconds:g} s"
+        return f"Timed out after {outcome.timeout_seconds:.12g} s"
     if outcome.status == "cancelled":
         return f"Cancelled by {outcome.cancelled_by}"
     if stage.summary_hint:

@@ -55,8 +55,8 @@ class PersistenceCoordinator:
         with self._guard:
             self._take(manifest)
 
-    def beat(self) -> None:
-        """Write the heartbeat, and the manifest where it is due; failures are counted, not raised."""
+    def beat(self, *, alone: bool = False) -> None:
+        """Write the heartbeat and, unless ``alone``, a manifest that is due; failures are counted only."""
         with self._guard:
             moment = timestamp(self._clock.now())
             try:
@@ -64,7 +64,7 @@ class PersistenceCoordinator:
                 self._beat_at = moment
                 self.heartbeat_writes += 1
                 due = self._clock.monotonic() - self._written_at >= _MANIFEST_HEARTBEAT_SECONDS
-                if self._manifest is not None and (self._dirty or due):
+                if not alone and self._manifest is not None and (self._dirty or due):
                     self._write()
             except StorageError:
                 self.heartbeat_failures += 1

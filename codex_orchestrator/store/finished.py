@@ -27,23 +27,32 @@ class Recording:
 class FinishedRun:
     """Brings one run's records to the task's shared files."""
 
-    def __init__(self, layout: RunLayout, clock: Clock) -> None:
+    def __init__(self, layout: RunLayout, clock: Clock, mark: Callable[[], None]) -> None:
+        """Nothing is touched yet.
+
+        Args:
+            layout: The run.
+            clock: Time.
+            mark: Sets ``metrics_recorded`` in this run's own manifest, before its pending record goes.
+        """
         self._layout = layout
+        self._mark_own = mark
+        self._queued = False
         self._metrics = MetricsRecorder(layout.task, clock)
         self._state = TaskStateStore(layout.task)
 
     def queue(self, line: MetricsLine, summary: RunSummary) -> list[str]:
         """Leave both records as pending files, and say what could not be left."""
-        leave: tuple[Callable[[], None], ...] = (
-            lambda: self._metrics.queue(line),
-            lambda: self._state.queue(summary),
-        )
         warnings = []
-        for record in leave:
-            try:
-                record()
-            except StorageError as error:
-                warnings.append(f"Record not queued: {error.message}")
+        try:
+            self._metrics.queue(line)
+            self._queued = True
+        except StorageError as error:
+            warnings.append(f"Record not queued: {error.message}")
+        try:
+            self._state.queue(summary)
+        except StorageError as error:
+            warnings.append(f"Record not queued: {error.message}")
         return warnings
 
     def merge(self) -> Recording:
@@ -52,7 +61,8 @@ class FinishedRun:
             *self._merged("Metrics", self._metrics.merge, self._mark),
             *self._merged("State", self._state.merge, lambda _: None),
         ]
-        return Recording(not self._metrics.is_queued(self._layout.run_id), tuple(warnings))
+        recorded = self._queued and not self._metrics.is_queued(self._layout.run_id)
+        return Recording(recorded, tuple(warnings))
 
     def _merged(
         self, name: str, merge: Callable[[Callable[[str], None]], bool], merged: Callable[[str], None]
@@ -64,6 +74,8 @@ class FinishedRun:
         return [] if held else [f"{name} not merged yet, the record is queued: another run holds the lock."]
 
     def _mark(self, run_id: str) -> None:
-        # This run's own manifest has one writer, the coordinator, which is told by `Recording`.
-        if run_id != self._layout.run_id:
+        # This run's own manifest has one writer, the coordinator.
+        if run_id == self._layout.run_id:
+            self._mark_own()
+        else:
             mark_recorded(self._layout.task.run(run_id).manifest)

@@ -25,13 +25,13 @@ class HeartbeatWriter:
         self._coordinator.beat()
         self._thread.start()
 
-    def stop(self) -> None:
-        """Wait for a write under way and beat a last time; a second call does nothing."""
+    def stop(self, *, alone: bool = False) -> None:
+        """Wait for a write under way and beat a last time (``alone``: the heartbeat file only), once."""
         if self._stopping.is_set():
             return
         self._stopping.set()
         self._thread.join()
-        self._coordinator.beat()
+        self._coordinator.beat(alone=alone)
 
     def _run(self) -> None:
         while not self._stopping.wait(self._interval):

@@ -15,6 +15,7 @@ from . import files
 from .journal import Journal
 
 _KEPT_PARSE_ERRORS = 20
+_LARGEST = 1e15
 
 
 class MetricsRecorder(Journal):
@@ -42,7 +43,7 @@ class MetricsRecorder(Journal):
         """Write the summary with more lines counted, or with these alone."""
         before = None if rebuild else self._read_summary()
         parsed, errors = _parse(lines)
-        if before is not None and any(line.get("attempts", 1) > 1 for line in parsed):
+        if before is not None and any((line.get("attempts") or 1) > 1 for line in parsed):
             # A resumed run's line stands for its earlier one, which only the whole file can tell.
             parsed, errors = _parse(self._layout.metrics.read_bytes().splitlines(keepends=True))
             before = None
@@ -62,7 +63,7 @@ class MetricsRecorder(Journal):
             return from_json(
                 MetricsSummary, json.loads(self._layout.metrics_summary.read_bytes()), strict=False
             )
-        except (OSError, ValueError, Mismatch):
+        except (OSError, ValueError, RecursionError, Mismatch):
             return None  # None yet, or another tool's: rebuilt from the metrics.
 
 
@@ -73,14 +74,26 @@ def _parse(lines: Sequence[bytes]) -> tuple[list[dict[str, Any]], list[str]]:
             continue
         try:
             record = json.loads(line)
-        except ValueError as error:
-            errors.append(f"{error}: {line[:80].decode('utf-8', 'replace').strip()}")
-            continue
-        if isinstance(record, dict) and isinstance(record.get("run_id"), str):
+            problem = _problem(record)
+        except (ValueError, RecursionError) as error:
+            record, problem = None, str(error)
+        if problem is None:
             parsed.append(record)
         else:
-            errors.append(f"no run_id: {line[:80].decode('utf-8', 'replace').strip()}")
+            errors.append(f"{problem}: {line[:80].decode('utf-8', 'replace').strip()}")
     return parsed, errors
+
+
+def _problem(record: Any) -> str | None:
+    """Why a line cannot be counted, or None where it can."""
+    if not isinstance(record, dict) or not isinstance(record.get("run_id"), str):
+        return "no run_id"
+    for key in ("duration_seconds", "attempts"):
+        value = record.get(key) or 0
+        # Neither NaN nor Infinity, which JSON does not have but Python reads, is below the bound.
+        if not isinstance(value, int | float) or not abs(value) < _LARGEST:
+            return f"{key} is no number"
+    return None
 
 
 def _combined(

@@ -55,7 +55,11 @@ class RunRecording:
         self._heartbeat.start()
         self._log.write(started)
         self.manifest = recorder.apply(manifest, started)
-        self._coordinator.save(self.manifest)
+        try:
+            self._coordinator.save(self.manifest)
+        except StorageError:
+            self.close()
+            raise
 
     def record(self, event: Event) -> None:
         """Log an event and take it up in the manifest.
@@ -92,7 +96,8 @@ class RunRecording:
 
     def stop_heartbeat(self) -> list[str]:
         """Beat a last time; the answer is what went wrong with recording so far."""
-        self._heartbeat.stop()
+        # The manifest is written right after this.
+        self._heartbeat.stop(alone=True)
         failures = self._coordinator.heartbeat_failures
         missed = [f"{failures} heartbeat writes failed."] if failures else []
         return [*self._warnings, *self._log.warnings, *missed]
@@ -114,17 +119,24 @@ class RunRecording:
             heartbeat_writes=self._coordinator.heartbeat_writes,
             heartbeat_failures=self._coordinator.heartbeat_failures,
         )
-        finished = FinishedRun(self._layout, self._clock)
+        finished = FinishedRun(self._layout, self._clock, self._mark_recorded)
         warnings = finished.queue(line, summary)
         try:
             files.replace(self._layout.run_summary, dumps(to_json(summary)).encode())
         except StorageError as error:
             warnings.append(f"No run summary: {error.message}")
+        self.manifest = manifest
         self._coordinator.save(manifest)
         recording = finished.merge()
-        self.manifest = add_warnings(
-            replace(manifest, metrics_recorded=recording.recorded), [*warnings, *recording.warnings]
+        ended = add_warnings(
+            replace(self.manifest, metrics_recorded=recording.recorded), [*warnings, *recording.warnings]
         )
+        if ended != self.manifest:
+            self.manifest = ended
+            self._coordinator.save(ended)
+
+    def _mark_recorded(self) -> None:
+        self.manifest = replace(self.manifest, metrics_recorded=True)
         self._coordinator.save(self.manifest)
 
     def close(self) -> None:

@@ -37,8 +37,10 @@ class TaskStateStore(Journal):
     def covered_bytes(self) -> int:
         """How much of the history the snapshot on disk covers; 0 starts it anew."""
         self._carry_over()
-        index = self._read_index()
-        return index.covered_bytes if index and self._read_state() is not None else 0
+        index, state = self._read_index(), self._read_state()
+        # The snapshot is written first: where only it counts more runs, its writer died between the two.
+        whole = index is not None and state is not None and index.total_runs == state["totalRuns"]
+        return index.covered_bytes if index is not None and whole else 0
 
     def update(self, lines: Sequence[bytes], covered_bytes: int, *, rebuild: bool) -> None:
         """Write the snapshot with more runs, or with these alone; the index is written last and counts."""
@@ -56,14 +58,14 @@ class TaskStateStore(Journal):
             "totalRuns": total,
             "runs": newest[-LATEST_RUNS:],
         }
-        files.replace(self._layout.state, dumps(document).encode())
+        files.replace(self._layout.state, _encoded(dumps(document)))
         files.replace(self._layout.state_index, dumps(to_json(StateIndex(covered_bytes, total))).encode())
 
     def _read_state(self) -> dict[str, Any] | None:
         document = _read_object(self._layout.state)
         if document is None or set(document) != _STATE_KEYS or not isinstance(document["runs"], list):
             return None
-        return document
+        return document if all(_is_run(run) for run in document["runs"]) else None
 
     def _read_index(self) -> StateIndex | None:
         try:
@@ -79,14 +81,14 @@ class TaskStateStore(Journal):
             document = _read_object(path)
             runs = document.get("runs") if document else None
             if isinstance(runs, list) and runs:
-                files.replace(self._layout.history, b"".join(dumps_line(run).encode() for run in runs))
+                files.replace(self._layout.history, b"".join(_encoded(dumps_line(run)) for run in runs))
                 return
 
 
 def _read_object(path: Any) -> dict[str, Any] | None:
     try:
         document = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None  # None yet, or not ours: rebuilt from the history.
     return document if isinstance(document, dict) else None
 
@@ -96,8 +98,22 @@ def _parse(lines: Sequence[bytes]) -> list[dict[str, Any]]:
     for line in lines:
         try:
             run = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue  # A torn line of a writer that died; its run is still pending or queued again.
-        if isinstance(run, dict) and isinstance(run.get("runId"), str):
+        if _is_run(run):
             runs.append({key: value for key, value in run.items() if key not in _LEFT_OUT})
     return runs
+
+
+def _is_run(value: Any) -> bool:
+    """Whether this can be counted and put in order: other tools' runs have other keys besides."""
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("runId"), str)
+        and isinstance(value.get("timestamp"), str | None)
+    )
+
+
+def _encoded(text: str) -> bytes:
+    """UTF-8, also of the half characters that other tools leave where they cut a text."""
+    return text.encode("utf-8", "replace")
