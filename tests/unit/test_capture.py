@@ -1,0 +1,92 @@
+"""One output stream: decoded whole, its end kept."""
+
+from __future__ import annotations
+
+import pytest
+
+from codex_orchestrator.execution.capture import CHUNK_BYTES, Chunk, StreamCapture, unfinished_length
+
+EURO = "€".encode()
+
+
+@pytest.mark.parametrize(
+    ("data", "length"),
+    [
+        (b"", 0),
+        (b"abc", 0),
+        (EURO, 0),
+        (EURO[:1], 1),
+        (EURO[:2], 2),
+        (b"ab" + EURO[:2], 2),
+        ("é".encode()[:1], 1),
+        ("🙂".encode()[:3], 3),
+        ("🙂".encode(), 0),
+        # Nothing that could follow makes these a character.
+        (b"\x80\x80\x80", 0),
+        (b"a\x80", 0),
+        (b"\xff", 0),
+        (b"\xc0", 0),
+        (b"\xf5", 0),
+        (EURO + b"\x80", 0),
+    ],
+)
+def test_how_much_of_the_end_may_still_become_a_character(data, length):
+    assert unfinished_length(data) == length
+
+
+def test_a_character_split_over_reads_comes_out_whole():
+    capture = StreamCapture(100)
+    assert capture.feed(b"a" + EURO[:1]) == Chunk("a", 1)
+    assert capture.feed(EURO[1:2]) is None
+    assert capture.feed(EURO[2:] + b"b") == Chunk("€b", 4)
+    assert capture.finish() is None
+    assert (capture.tail(), capture.total_bytes, capture.truncated) == ("a€b", 5, False)
+
+
+def test_a_stream_that_ends_inside_a_character_says_so_at_its_end():
+    capture = StreamCapture(100)
+    assert capture.feed(b"a" + EURO[:2]) == Chunk("a", 1)
+    assert capture.finish() == Chunk("\N{REPLACEMENT CHARACTER}", 2)
+    assert capture.finish() is None
+
+
+def test_room_is_what_keeps_a_chunk_within_its_limit():
+    capture = StreamCapture(100)
+    assert capture.room == CHUNK_BYTES
+    capture.feed(EURO[:2])
+    assert capture.room == CHUNK_BYTES - 2
+    chunk = capture.feed(EURO[2:] + b"x" * (capture.room - 1))
+    assert chunk is not None
+    assert chunk.size == CHUNK_BYTES
+
+
+@pytest.mark.parametrize(
+    ("keep", "pieces", "tail", "truncated"),
+    [
+        (4, [b"ab", b"cd"], "abcd", False),
+        (4, [b"ab", b"cde"], "bcde", True),
+        (4, [b"abcdefgh"], "efgh", True),
+        (1, [b"a", b"b", b"c"], "c", True),
+        (4, [EURO, EURO], "€", True),
+        (3, [b"a", EURO], "€", True),
+        (2, [EURO], "", True),
+        (4, ["🙂x".encode()], "x", True),
+        # Bytes that are no text at all are an end, too.
+        (8, [b"\x80" * 100], "\N{REPLACEMENT CHARACTER}" * 5, True),
+        (8, [], "", False),
+    ],
+)
+def test_the_tail_is_the_last_bytes_from_a_whole_character_on(keep, pieces, tail, truncated):
+    capture = StreamCapture(keep)
+    for piece in pieces:
+        capture.feed(piece)
+    assert (capture.tail(), capture.truncated) == (tail, truncated)
+
+
+def test_memory_does_not_grow_with_the_stream():
+    capture = StreamCapture(1_000)
+    for _ in range(2_000):
+        capture.feed(b"x" * 700)
+    assert capture.total_bytes == 1_400_000
+    assert capture._tail_bytes < 1_000 + 700
+    assert len(capture.tail()) == 1_000

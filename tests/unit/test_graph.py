@@ -1,0 +1,86 @@
+"""Who waits for whom, in which order, and whom a failure reaches."""
+
+from __future__ import annotations
+
+import pytest
+
+from codex_orchestrator.pipelines.graph import dependencies, find_cycle, reached_failure, topological_order
+from codex_orchestrator.pipelines.model import CommandStage, ManualStage, SubpipelineStage
+
+
+def stage(stage_id: str, needs: tuple[str, ...] | None = None) -> CommandStage:
+    return CommandStage(kind="command", id=stage_id, title=stage_id, command="true", needs=needs)
+
+
+@pytest.mark.parametrize(
+    ("stages", "waits", "order"),
+    [
+        # The example of the reference: b and c both wait for a, and d waits for c.
+        (
+            [("a", None), ("b", None), ("c", ("a",)), ("d", None)],
+            {"a": (), "b": ("a",), "c": ("a",), "d": ("c",)},
+            ["a", "b", "c", "d"],
+        ),
+        ([("a", None), ("b", ()), ("c", None)], {"a": (), "b": (), "c": ("b",)}, ["a", "b", "c"]),
+        ([("a", ()), ("b", ()), ("c", ("a", "b"))], {"a": (), "b": (), "c": ("a", "b")}, ["a", "b", "c"]),
+        # What needs a later stage moves behind it, and nothing else moves.
+        ([("a", ("c",)), ("b", ()), ("c", ())], {"a": ("c",), "b": (), "c": ()}, ["b", "c", "a"]),
+        ([("a", ("b",)), ("b", ()), ("c", None)], {"a": ("b",), "b": (), "c": ("b",)}, ["b", "a", "c"]),
+        ([("only", None)], {"only": ()}, ["only"]),
+        ([], {}, []),
+    ],
+)
+def test_declared_order_and_needs(stages, waits, order):
+    found = dependencies([stage(*one) for one in stages])
+    assert found == waits
+    assert topological_order(found) == order
+    assert find_cycle(found) is None
+
+
+def test_stages_of_every_kind_wait():
+    stages = [
+        stage("a"),
+        SubpipelineStage(kind="subpipeline", id="b", title="B", pipeline="p"),
+        ManualStage(kind="manual", id="c", title="C", needs=("a",)),
+    ]
+    assert dependencies(stages) == {"a": (), "b": ("a",), "c": ("a",)}
+
+
+@pytest.mark.parametrize(
+    ("waits", "cycle"),
+    [
+        ({"a": ("a",)}, ["a", "a"]),
+        ({"a": ("b",), "b": ("a",)}, ["a", "b", "a"]),
+        ({"a": (), "b": ("a", "c"), "c": ("d",), "d": ("b",)}, ["b", "c", "d", "b"]),
+        # A stage that only waits for the cycle is not on it.
+        ({"out": ("b",), "b": ("c",), "c": ("b",)}, ["b", "c", "b"]),
+        ({"a": ("gone",)}, None),
+    ],
+)
+def test_a_cycle_is_named_along_its_way(waits, cycle):
+    assert find_cycle(waits) == cycle
+
+
+def test_what_is_on_or_behind_a_cycle_has_no_place_in_the_order():
+    assert topological_order({"a": (), "b": ("c",), "c": ("b",), "d": ("b",), "e": ()}) == ["a", "e"]
+
+
+WAITS = {"a": (), "b": ("a",), "c": ("a",), "d": ("c", "b"), "e": ()}
+
+
+@pytest.mark.parametrize(
+    ("stage_id", "failed", "root"),
+    [
+        ("b", set(), None),
+        ("b", {"a"}, "a"),
+        ("d", {"a"}, "a"),
+        ("d", {"c"}, "c"),
+        ("b", {"c"}, None),
+        ("e", {"a", "b", "c", "d"}, None),
+        ("d", {"c", "b"}, "b"),
+        ("d", {"d"}, None),
+        ("a", {"d"}, None),
+    ],
+)
+def test_a_failure_reaches_what_waits_for_it(stage_id, failed, root):
+    assert reached_failure(WAITS, stage_id, failed) == root

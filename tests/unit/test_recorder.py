@@ -1,0 +1,237 @@
+"""Events to manifest: what each changes, and that nothing counts twice."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from codex_orchestrator.environment import Environment
+from codex_orchestrator.pipelines.model import CommandStage, Pipeline
+from codex_orchestrator.run import recorder
+from codex_orchestrator.run.events import (
+    CommandEnd,
+    CommandStart,
+    ExecBegin,
+    ExecChunk,
+    ExecEnd,
+    RunCompleted,
+    RunStarted,
+    StageCompleted,
+    StageSkipped,
+)
+from codex_orchestrator.run.layout import TaskLayout
+from codex_orchestrator.run.opening import first_manifest
+from codex_orchestrator.run.shapes import Manifest
+
+
+def at(second: int) -> str:
+    return f"2026-11-21T02:44:{second:02d}.000Z"
+
+
+@pytest.fixture
+def opened() -> Manifest:
+    """A run of three stages that has not started."""
+    root = Path("/repo")
+    stages = tuple(
+        CommandStage(kind="command", id=name, title=name.upper(), command="true") for name in ("a", "b", "c")
+    )
+    return first_manifest(
+        TaskLayout(Environment(root, root / ".runs", root / "out", root, {}), "t").run("r"),
+        Pipeline(id="p", title="P", description=None, tags=None, guardrails_required=None, stages=stages),
+        started_at=at(0),
+        token="sha256:0",
+        target="p:a",
+        parent_run_id=None,
+        approval_policy=None,
+        instructions_hash=None,
+        instructions_sources=(),
+    )
+
+
+def begin(index: int, second: int, correlation: str = "c") -> ExecBegin:
+    return ExecBegin(
+        correlation_id=f"{correlation}{index}",
+        attempt=1,
+        command="true",
+        cwd="/",
+        session_id="s",
+        timestamp=at(second),
+        index=index,
+    )
+
+
+def completed(
+    index: int, second: int, status: str = "succeeded", reason: str | None = None
+) -> StageCompleted:
+    return StageCompleted(
+        stage_id="abc"[index - 1],
+        status=status,
+        exit_code=0 if status == "succeeded" else 1,
+        summary=f"summary {index}",
+        reason=reason,
+        error_file="errors/x.json" if reason else None,
+        correlation_id=f"c{index}",
+        frames=4,
+        timestamp=at(second),
+        index=index,
+    )
+
+
+def applied(manifest: Manifest, *events) -> Manifest:
+    for event in events:
+        manifest = recorder.apply(manifest, event)
+    return manifest
+
+
+def test_a_run_opens_with_an_entry_for_every_stage(opened):
+    assert (opened.status, opened.task_slug, opened.plan_target_id) == ("queued", "t", "p:a")
+    assert [(entry.index, entry.id, entry.status) for entry in opened.commands] == [
+        (1, "a", "pending"),
+        (2, "b", "pending"),
+        (3, "c", "pending"),
+    ]
+    assert opened.entry(2).log_path == ".runs/t/cli/r/commands/02-b.ndjson"
+    assert opened.guardrails_required is False
+
+
+def test_a_stage_from_start_to_end(opened):
+    run = applied(opened, RunStarted(run_id="r", pipeline_id="p", timestamp=at(1)))
+    assert (run.status, run.updated_at) == ("in_progress", at(1))
+    run = applied(run, CommandStart(command="true", timestamp=at(2), index=1), begin(1, 3))
+    entry = run.entry(1)
+    assert (entry.status, entry.started_at, entry.completed_at) == ("running", at(2), None)
+    assert run.handles is not None
+    assert [(handle.stage_id, handle.status, handle.frame_count) for handle in run.handles] == [
+        ("a", "open", 1)
+    ]
+    run = applied(run, completed(1, 5))
+    entry = run.entry(1)
+    assert (entry.status, entry.started_at, entry.completed_at) == ("succeeded", at(2), at(5))
+    assert (entry.exit_code, entry.summary, entry.error_file) == (0, "summary 1", None)
+    assert run.handles is not None
+    handle = run.handles[0]
+    assert (handle.handle_id, handle.status, handle.frame_count, handle.latest_sequence) == (
+        "h-c1",
+        "closed",
+        4,
+        4,
+    )
+    assert (run.status_detail, run.updated_at) == (None, at(5))
+    assert [entry.status for entry in run.commands[1:]] == ["pending", "pending"]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        ExecChunk(
+            correlation_id="c1",
+            attempt=1,
+            stream="stdout",
+            sequence=1,
+            bytes=1,
+            data="x",
+            timestamp=at(9),
+            index=1,
+        ),
+        ExecEnd(
+            correlation_id="c1",
+            attempt=1,
+            exit_code=0,
+            signal=None,
+            duration_ms=1,
+            status="succeeded",
+            timestamp=at(9),
+            index=1,
+        ),
+        CommandEnd(exit_code=0, signal=None, duration_ms=1, timestamp=at(9), index=1),
+        StageSkipped(stage_id="a", reason="blocked by x", timestamp=at(9), index=1),
+    ],
+    ids=lambda event: event.type,
+)
+def test_events_that_say_nothing_to_the_manifest_leave_the_very_object(opened, event):
+    assert recorder.apply(opened, event) is opened
+
+
+@pytest.mark.parametrize(
+    ("events", "detail"),
+    [
+        ([completed(1, 1)], None),
+        ([completed(1, 1, "failed", "command-failed")], "stage:a:failed"),
+        ([completed(2, 1, "failed", "command-timeout")], "stage:b:timeout"),
+        ([completed(2, 1, "failed", "command-execution-error")], "stage:b:error"),
+        ([completed(1, 1, "skipped", "command-allow-failure")], None),
+        ([completed(1, 1, "failed", "command-cancelled")], None),
+        # The first by index counts, in whatever order they fail.
+        (
+            [completed(1, 1, "failed", "command-failed"), completed(2, 2, "failed", "command-timeout")],
+            "stage:a:failed",
+        ),
+        (
+            [completed(2, 1, "failed", "command-timeout"), completed(1, 2, "failed", "command-failed")],
+            "stage:a:failed",
+        ),
+        # A cancelled stage before it does not stand for it.
+        (
+            [completed(1, 1, "failed", "command-cancelled"), completed(2, 2, "failed", "command-failed")],
+            "stage:b:failed",
+        ),
+        (
+            [completed(2, 1, "failed", "command-failed"), completed(1, 2, "failed", "command-cancelled")],
+            "stage:b:failed",
+        ),
+    ],
+)
+def test_the_detail_names_the_first_failed_stage(opened, events, detail):
+    assert applied(opened, *events).status_detail == detail
+
+
+def test_ids_with_colons_are_told_apart(opened):
+    entries = tuple(
+        replace(entry, id=name) for entry, name in zip(opened.commands, ("x:failed", "x", "c"), strict=True)
+    )
+    run = replace(opened, commands=entries)
+    first = replace(completed(2, 1, "failed", "command-failed"), stage_id="x")
+    second = replace(completed(1, 2, "failed", "command-timeout"), stage_id="x:failed")
+    assert applied(run, first, second).status_detail == "stage:x:failed:timeout"
+    assert applied(run, second, first).status_detail == "stage:x:failed:timeout"
+
+
+def test_a_stage_that_could_not_start_has_a_whole_entry_all_the_same(opened):
+    run = applied(opened, completed(1, 4, "failed", "command-execution-error"))
+    entry = run.entry(1)
+    assert (entry.started_at, entry.completed_at, entry.status) == (at(4), at(4), "failed")
+    assert run.handles is None
+
+
+def test_the_end_of_the_run(opened):
+    event = RunCompleted(run_id="r", status="failed", status_detail="d", summary="s", timestamp=at(9))
+    run = applied(opened, event)
+    assert (run.status, run.status_detail, run.summary) == ("failed", "d", "s")
+    assert run.completed_at == run.updated_at == at(9)
+
+
+def test_a_late_start_does_not_reopen_a_stage(opened):
+    run = applied(opened, completed(1, 4))
+    assert recorder.apply(run, CommandStart(command="true", timestamp=at(5), index=1)) is run
+
+
+def test_handles_are_in_the_order_of_the_stages_and_of_their_attempts(opened):
+    run = applied(opened, begin(3, 1), begin(1, 2), begin(2, 3), begin(1, 4, "again"))
+    assert run.handles is not None
+    assert [handle.correlation_id for handle in run.handles] == ["c1", "again1", "c2", "c3"]
+
+
+def test_a_clock_that_is_set_back_does_not_take_the_update_back(opened):
+    run = applied(opened, completed(1, 9), completed(2, 3))
+    assert run.updated_at == at(9)
+    assert run.entry(2).completed_at == at(3)
+
+
+def test_a_heartbeat_changes_nothing_else(opened):
+    run = applied(opened, completed(1, 2, "failed", "command-failed"))
+    beaten = recorder.beat(run, at(7))
+    assert (beaten.heartbeat_at, beaten.updated_at) == (at(7), at(7))
+    assert replace(beaten, heartbeat_at=None, updated_at=run.updated_at) == run
+    assert recorder.beat(beaten, at(1)).updated_at == at(7)

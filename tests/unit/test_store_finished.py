@@ -1,0 +1,301 @@
+"""The records of finished runs: nothing is lost and nothing counts twice, whoever dies when."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from codex_orchestrator.clock import FakeClock
+from codex_orchestrator.environment import Environment
+from codex_orchestrator.errors import StorageError
+from codex_orchestrator.pipelines.planner import Plan
+from codex_orchestrator.records import dumps
+from codex_orchestrator.run import reviewer
+from codex_orchestrator.run.layout import RunLayout, TaskLayout
+from codex_orchestrator.run.reviewer import RunSummary
+from codex_orchestrator.run.shapes import MetricsLine
+from codex_orchestrator.store import files
+from codex_orchestrator.store.coordinator import mark_recorded
+from codex_orchestrator.store.finished import FinishedRun
+
+NOW = "2026-11-21T02:44:32.979Z"
+
+
+class Death(BaseException):
+    """The process ends here: nothing may catch this."""
+
+
+class Fate:
+    """Calls of `files`, one of which is the last of its process."""
+
+    NAMES = ("append", "replace", "remove", "make_folder")
+
+    def __init__(self, monkeypatch, *, at: int, how: str) -> None:
+        self.calls = 0
+        self._at = at
+        self._how = how
+        for name in self.NAMES:
+            monkeypatch.setattr(files, name, self._deadly(name, getattr(files, name)))
+
+    def _deadly(self, name: str, real):
+        def call(path: Path, *arguments, **keywords):
+            place, self.calls = self.calls, self.calls + 1
+            if place != self._at:
+                return real(path, *arguments, **keywords)
+            if self._how == "after":
+                real(path, *arguments, **keywords)
+            elif self._how == "torn" and name == "append":
+                real(path, arguments[0][: len(arguments[0]) * 2 // 3])
+            elif self._how == "refused":
+                raise StorageError(f"Cannot write {path}: full.")
+            raise Death
+
+        return call
+
+
+def line(run_id: str) -> MetricsLine:
+    return MetricsLine(
+        run_id=run_id,
+        task_id="t",
+        pipeline_id="p",
+        status="succeeded",
+        started_at=NOW,
+        completed_at=NOW,
+        duration_seconds=2.0,
+        commands_passed=1,
+        commands_failed=0,
+        guardrails_present=True,
+        recorded_at=NOW,
+        artifact_path="x",
+        child_runs=0,
+        control_plane_status="unknown",
+        scheduler_mode="unknown",
+        instance_stats=(),
+        privacy_mode="unknown",
+        privacy_log_path=None,
+        privacy_event_count=0,
+        privacy_events=(),
+        handle_count=0,
+        commands_skipped=0,
+        approvals_count=0,
+        approvals=(),
+        resumed=False,
+        attempts=1,
+        heartbeat_writes=2,
+        heartbeat_failures=0,
+    )
+
+
+def summary(run_id: str) -> RunSummary:
+    return RunSummary(
+        task_id="t",
+        run_id=run_id,
+        mode="mcp",
+        plan=Plan(items=(), targetId=None),
+        build=reviewer.BuildResult(None, (), "mcp", run_id, success=True),
+        test=reviewer.TestResult(None, success=True, reports=(), run_id=run_id),
+        review=reviewer.ReviewResult("fine", reviewer.Decision(approved=True)),
+        timestamp=NOW,
+    )
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting_for_the_disk(monkeypatch):
+    """Nobody cuts the power here."""
+    monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
+
+
+@pytest.fixture
+def task(tmp_path) -> TaskLayout:
+    layout = TaskLayout(Environment(tmp_path, tmp_path / ".runs", tmp_path / "out", tmp_path, {}), "t")
+    for folder in (layout.cli_dir, layout.out_dir):
+        folder.mkdir(parents=True)
+    return layout
+
+
+def new_run(task: TaskLayout, run_id: str) -> RunLayout:
+    layout = task.run(run_id)
+    layout.folder.mkdir()
+    layout.manifest.write_text(dumps({"run_id": run_id, "metrics_recorded": False}))
+    return layout
+
+
+def finished(layout: RunLayout) -> FinishedRun:
+    return FinishedRun(layout, FakeClock(), lambda: mark_recorded(layout.manifest))
+
+
+def finish(layout: RunLayout) -> None:
+    """All that a run does with its records."""
+    run = finished(layout)
+    assert run.queue(line(layout.run_id), summary(layout.run_id)) == []
+    recording = run.merge()
+    assert (recording.recorded, recording.warnings) == (True, ())
+
+
+def assert_recorded(task: TaskLayout, *run_ids: str) -> None:
+    """Every run exactly once, in both journals and both aggregates."""
+    journal = [one for one in task.metrics.read_bytes().splitlines() if _is_json(one)]
+    assert sorted(json.loads(one)["run_id"] for one in journal) == sorted(run_ids)
+    history = [one for one in task.history.read_bytes().splitlines() if _is_json(one)]
+    assert sorted(json.loads(one)["runId"] for one in history) == sorted(run_ids)
+    metrics = json.loads(task.metrics_summary.read_bytes())
+    assert metrics["entries_total"] == metrics["entries_succeeded"] == len(run_ids)
+    assert metrics["average_duration_seconds"] == pytest.approx(2.0)
+    assert (metrics["success_rate"], metrics["guardrail_coverage"]) == (1.0, 1.0)
+    assert metrics["covered_bytes"] == task.metrics.stat().st_size
+    state = json.loads(task.state.read_bytes())
+    assert state["totalRuns"] == len(run_ids)
+    assert sorted(run["runId"] for run in state["runs"]) == sorted(run_ids)
+    assert json.loads(task.state_index.read_bytes()) == {
+        "covered_bytes": task.history.stat().st_size,
+        "total_runs": len(run_ids),
+    }
+    for folder in (task.metrics_pending, task.history_pending):
+        assert list(folder.glob("*.json")) == []
+    for run_id in run_ids:
+        manifest = json.loads(task.run(run_id).manifest.read_bytes())
+        assert manifest["metrics_recorded"] is True, run_id
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
+def test_runs_that_finish_one_after_the_other(task):
+    for run_id in ("r1", "r2", "r3"):
+        finish(new_run(task, run_id))
+    assert_recorded(task, "r1", "r2", "r3")
+
+
+def merging_calls(task: TaskLayout) -> int:
+    """How many calls a merge of two runs takes, with one run merged before."""
+    with pytest.MonkeyPatch.context() as patch:
+        fate = Fate(patch, at=-1, how="before")
+        merge_two(task)
+        return fate.calls
+
+
+def merge_two(task: TaskLayout) -> None:
+    """Merge two queued runs as the second of them."""
+    finished(task.run("r2")).merge()
+
+
+def queue_two(task: TaskLayout) -> None:
+    finish(new_run(task, "r0"))
+    for run_id in ("r1", "r2"):
+        layout = new_run(task, run_id)
+        finished(layout).queue(line(run_id), summary(run_id))
+
+
+CALLS = 11
+
+
+def test_the_deaths_below_are_all_there_are(task):
+    queue_two(task)
+    assert merging_calls(task) == CALLS
+
+
+@pytest.mark.parametrize("how", ["before", "after", "torn"])
+@pytest.mark.parametrize("at", range(CALLS))
+def test_a_merger_may_die_at_any_step(task, at, how):
+    queue_two(task)
+    with pytest.MonkeyPatch.context() as patch:
+        Fate(patch, at=at, how=how)
+        with pytest.raises(Death):
+            merge_two(task)
+    finish(new_run(task, "r3"))
+    assert_recorded(task, "r0", "r1", "r2", "r3")
+
+
+@pytest.mark.parametrize("at", range(CALLS))
+def test_a_first_merger_may_die_at_any_step_and_the_next_one_at_the_next(task, at):
+    queue_two(task)
+    for step in (at, 0, 1, 2):
+        with pytest.MonkeyPatch.context() as patch:
+            Fate(patch, at=step, how="after")
+            try:
+                merge_two(task)
+            except Death:
+                continue
+    finish(new_run(task, "r3"))
+    assert_recorded(task, "r0", "r1", "r2", "r3")
+
+
+@pytest.mark.parametrize("at", range(CALLS))
+def test_a_step_that_the_disk_refuses_is_a_warning_and_the_next_merge_makes_it_good(task, at):
+    queue_two(task)
+    run = finished(task.run("r2"))
+    with pytest.MonkeyPatch.context() as patch:
+        Fate(patch, at=at, how="refused")
+        recording = run.merge()
+    assert len(recording.warnings) == 1
+    assert "Cannot write" in recording.warnings[0]
+    finish(new_run(task, "r3"))
+    assert_recorded(task, "r0", "r1", "r2", "r3")
+
+
+@pytest.mark.parametrize("how", ["before", "after"])
+@pytest.mark.parametrize("at", range(4))
+def test_a_run_that_dies_while_it_queues_leaves_whole_records_or_none(task, at, how):
+    finish(new_run(task, "r0"))
+    layout = new_run(task, "r1")
+    with pytest.MonkeyPatch.context() as patch:
+        Fate(patch, at=at, how=how)
+        with pytest.raises(Death):
+            finished(layout).queue(line("r1"), summary("r1"))
+    finish(new_run(task, "r2"))
+    metrics = {json.loads(one)["run_id"] for one in task.metrics.read_bytes().splitlines()}
+    history = {json.loads(one)["runId"] for one in task.history.read_bytes().splitlines()}
+    # make_folder, replace for the metrics, then the same for the history.
+    step = at + (how == "after")
+    assert metrics == {"r0", "r2"} | ({"r1"} if step >= 2 else set())
+    assert history == {"r0", "r2"} | ({"r1"} if step >= 4 else set())
+
+
+@pytest.mark.parametrize("at", range(4))
+def test_a_record_that_could_not_be_queued_is_not_said_to_be_recorded(task, at):
+    layout = new_run(task, "r1")
+    run = finished(layout)
+    with pytest.MonkeyPatch.context() as patch:
+        Fate(patch, at=at, how="refused")
+        warnings = run.queue(line("r1"), summary("r1"))
+    assert len(warnings) == 1
+    assert warnings[0].startswith("Record not queued: Cannot write")
+    recording = run.merge()
+    in_metrics = task.metrics.exists() and b'"r1"' in task.metrics.read_bytes()
+    assert recording.recorded is in_metrics is (at >= 2)
+
+
+def test_a_held_lock_leaves_a_warning_and_the_record(task, monkeypatch):
+    from codex_orchestrator.store import journal, locks
+
+    monkeypatch.setattr(journal, "record_lock", lambda path: locks.record_lock(path, timeout=0.01))
+    layout = new_run(task, "r1")
+    run = finished(layout)
+    run.queue(line("r1"), summary("r1"))
+    with locks.record_lock(task.metrics_lock) as held:
+        assert held
+        recording = run.merge()
+    assert recording.recorded is False
+    assert recording.warnings == (
+        "Metrics not merged yet, the record is queued: another run holds the lock.",
+    )
+    finish(new_run(task, "r2"))
+    assert_recorded(task, "r1", "r2")
+
+
+def test_a_run_whose_folder_was_removed_counts_all_the_same(task):
+    layout = new_run(task, "r1")
+    finished(layout).queue(line("r1"), summary("r1"))
+    layout.manifest.unlink()
+    layout.folder.rmdir()
+    finish(new_run(task, "r2"))
+    assert json.loads(task.metrics_summary.read_bytes())["entries_total"] == 2
+    assert not layout.folder.exists()

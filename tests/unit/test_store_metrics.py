@@ -1,0 +1,305 @@
+"""The metrics journal and its aggregate."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+
+from codex_orchestrator.clock import FakeClock
+from codex_orchestrator.environment import Environment
+from codex_orchestrator.records import dumps_line, to_json
+from codex_orchestrator.run.layout import TaskLayout
+from codex_orchestrator.run.shapes import MetricsLine, MetricsSummary
+from codex_orchestrator.store import files
+from codex_orchestrator.store.metrics import MetricsRecorder
+from codex_orchestrator.validation import explain
+
+NOW = "2026-11-21T02:44:32.979Z"
+
+
+def line(run_id: str, **changes: object) -> MetricsLine:
+    values: dict[str, object] = {
+        "run_id": run_id,
+        "task_id": "t",
+        "pipeline_id": "p",
+        "status": "succeeded",
+        "started_at": NOW,
+        "completed_at": NOW,
+        "duration_seconds": 2.0,
+        "commands_passed": 1,
+        "commands_failed": 0,
+        "guardrails_present": True,
+        "recorded_at": NOW,
+        "artifact_path": f".runs/t/cli/{run_id}",
+        "child_runs": 0,
+        "control_plane_status": "unknown",
+        "scheduler_mode": "unknown",
+        "instance_stats": (),
+        "privacy_mode": "unknown",
+        "privacy_log_path": None,
+        "privacy_event_count": 0,
+        "privacy_events": (),
+        "handle_count": 0,
+        "commands_skipped": 0,
+        "approvals_count": 0,
+        "approvals": (),
+        "resumed": False,
+        "attempts": 1,
+        "heartbeat_writes": 2,
+        "heartbeat_failures": 0,
+    }
+    return MetricsLine(**{**values, **changes})
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting_for_the_disk(monkeypatch):
+    """Nobody cuts the power here."""
+    monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
+
+
+@pytest.fixture
+def task(tmp_path) -> TaskLayout:
+    layout = TaskLayout(Environment(tmp_path, tmp_path / ".runs", tmp_path / "out", tmp_path, {}), "t")
+    layout.runs_dir.mkdir(parents=True)
+    return layout
+
+
+@pytest.fixture
+def recorder(task) -> MetricsRecorder:
+    return MetricsRecorder(task, FakeClock())
+
+
+def record(recorder: MetricsRecorder, *lines: MetricsLine) -> list[str]:
+    """Queue lines and merge them; the run ids that were merged."""
+    for one in lines:
+        recorder.queue(one)
+    merged: list[str] = []
+    assert recorder.merge(merged.append) is True
+    return merged
+
+
+def summary(task: TaskLayout) -> dict:
+    document = json.loads(task.metrics_summary.read_bytes())
+    assert explain(MetricsSummary, document) == []
+    assert document["covered_bytes"] == task.metrics.stat().st_size
+    return document
+
+
+def ids(task: TaskLayout) -> list[str]:
+    return [json.loads(one)["run_id"] for one in task.metrics.read_bytes().splitlines()]
+
+
+def test_the_aggregate_in_full(task, recorder):
+    merged = record(
+        recorder,
+        line("r1"),
+        line("r2", status="failed", duration_seconds=5.0, guardrails_present=False),
+        line("r3", status="cancelled", duration_seconds=0.5),
+    )
+    assert merged == ids(task) == ["r1", "r2", "r3"]
+    assert summary(task) == {
+        "generated_at": "2025-11-21T02:44:32.979Z",
+        "task_id": "t",
+        "metrics_file": ".runs/t/metrics.json",
+        "entries_total": 3,
+        "entries_succeeded": 1,
+        "entries_failed": 1,
+        "success_rate": pytest.approx(1 / 3),
+        "guardrail_coverage": pytest.approx(2 / 3),
+        "average_duration_seconds": 2.5,
+        "parse_errors": [],
+        "covered_bytes": task.metrics.stat().st_size,
+    }
+    assert not any(task.metrics_pending.iterdir())
+    assert recorder.is_queued("r1") is False
+
+
+def test_line_by_line_counts_as_all_at_once(task, recorder):
+    lines = [
+        line(
+            f"r{place}",
+            status=("succeeded", "failed")[place % 2],
+            duration_seconds=place / 3,
+            guardrails_present=place % 3 == 0,
+        )
+        for place in range(30)
+    ]
+    for one in lines:
+        assert record(recorder, one) == [one.run_id]
+    step_by_step = summary(task)
+    task.metrics_summary.unlink()
+    record(recorder)
+    at_once = summary(task)
+    for key in ("success_rate", "guardrail_coverage", "average_duration_seconds"):
+        assert step_by_step.pop(key) == pytest.approx(at_once.pop(key))
+    assert step_by_step == at_once
+
+
+def test_a_merge_with_nothing_to_do_writes_nothing(task, recorder, monkeypatch):
+    record(recorder, line("r1"))
+    before = task.metrics_summary.stat().st_ino
+    assert record(recorder) == []
+    assert task.metrics_summary.stat().st_ino == before
+
+
+def test_a_first_merge_without_records_leaves_no_files(task, recorder):
+    assert record(recorder) == []
+    assert not task.metrics.exists()
+    assert not task.metrics_summary.exists()
+
+
+def test_what_is_covered_is_not_read_again(task, recorder):
+    record(recorder, line("r1"), line("r2"))
+    size = task.metrics.stat().st_size
+    task.metrics.write_bytes(b"x" * size)
+    record(recorder, line("r3"))
+    found = summary(task)
+    assert (found["entries_total"], found["parse_errors"]) == (3, [])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [None, "", "not JSON", "[]", "{}", '{"covered_bytes": 10}', "shrunk", "negative", "[" * 100_000],
+)
+def test_an_aggregate_that_cannot_be_trusted_is_rebuilt(task, recorder, text):
+    record(recorder, line("r1"), line("r2", status="failed"))
+    whole = summary(task)
+    if text is None:
+        task.metrics_summary.unlink()
+    elif text == "shrunk":
+        task.metrics_summary.write_text(json.dumps({**whole, "covered_bytes": 10**9}))
+    elif text == "negative":
+        task.metrics_summary.write_text(json.dumps({**whole, "covered_bytes": -1}))
+    else:
+        task.metrics_summary.write_text(text)
+    record(recorder)
+    assert summary(task) == whole
+
+
+def test_a_journal_that_was_removed_starts_anew(task, recorder):
+    record(recorder, line("r1"), line("r2"))
+    task.metrics.unlink()
+    record(recorder, line("r3"))
+    assert ids(task) == ["r3"]
+    assert summary(task)["entries_total"] == 1
+
+
+def test_lines_of_another_writer_are_counted(task, recorder):
+    record(recorder, line("r1"))
+    node = {"run_id": "n1", "status": "succeeded", "duration_seconds": 4, "guardrails_present": True}
+    with task.metrics.open("ab") as journal:
+        journal.write(dumps_line(node).encode() + b"\n\n" + dumps_line({**node, "run_id": "n2"}).encode())
+    record(recorder)
+    found = summary(task)
+    assert (found["entries_total"], found["entries_succeeded"], found["parse_errors"]) == (3, 3, [])
+
+
+MALFORMED = [
+    b"not JSON",
+    b"[]",
+    b"5",
+    b"null",
+    b"{}",
+    b'{"run_id": 5}',
+    b'{"run_id": "x", "duration_seconds": "soon"}',
+    b'{"run_id": "x", "duration_seconds": [1]}',
+    b'{"run_id": "x", "duration_seconds": NaN}',
+    b'{"run_id": "x", "duration_seconds": 1e999}',
+    b'{"run_id": "x", "attempts": "2"}',
+    b"\xff\xfe\x00",
+    b"[" * 100_000,
+    b'{"run_id": "x", "duration_seconds": 1' + b"0" * 400 + b"}",
+]
+
+
+@pytest.mark.parametrize("bad", MALFORMED, ids=lambda bad: repr(bad[:40]))
+@pytest.mark.parametrize("rebuild", [True, False])
+def test_a_malformed_line_is_reported_and_skipped(task, recorder, bad, rebuild):
+    record(recorder, line("r1"))
+    with task.metrics.open("ab") as journal:
+        journal.write(bad + b"\n")
+    if rebuild:
+        task.metrics_summary.unlink()
+    record(recorder, line("r2"))
+    found = summary(task)
+    assert (found["entries_total"], found["average_duration_seconds"]) == (2, 2.0)
+    assert len(found["parse_errors"]) == 1
+    record(recorder, line("r3"))
+    assert len(summary(task)["parse_errors"]) == 1
+
+
+def test_only_the_last_parse_errors_are_kept(task, recorder):
+    task.metrics.write_text("".join(f"bad {place}\n" for place in range(50)))
+    record(recorder, line("r1"))
+    errors = summary(task)["parse_errors"]
+    assert len(errors) == 20
+    assert "bad 49" in errors[-1]
+
+
+@pytest.mark.parametrize("cut", [1, 10, -2, -1])
+def test_a_torn_last_line_is_ended_and_costs_nothing_else(task, recorder, cut):
+    """A merger died while it wrote the line of r2, whose pending file is still there."""
+    record(recorder, line("r1"))
+    recorder.queue(line("r2"))
+    torn = dumps_line(to_json(line("r2"))).encode()[:cut]
+    with task.metrics.open("ab") as journal:
+        journal.write(torn)
+    record(recorder, line("r3"))
+    text = task.metrics.read_bytes()
+    assert text.endswith(b"\n")
+    found = [json.loads(one)["run_id"] for one in text.splitlines() if one.endswith(b"}")]
+    # With only its newline missing it is a whole line, and is not appended again.
+    assert sorted(found) == ["r1", "r2", "r3"]
+    assert summary(task)["entries_total"] == 3
+    assert len(summary(task)["parse_errors"]) == (0 if cut == -1 else 1)
+
+
+def test_a_later_line_of_a_run_stands_for_its_earlier_one(task, recorder):
+    record(recorder, line("r1", status="failed", duration_seconds=9.0), line("r2"))
+    record(recorder, line("r1", attempts=2, resumed=True, duration_seconds=4.0))
+    found = summary(task)
+    assert (found["entries_total"], found["entries_succeeded"], found["entries_failed"]) == (2, 2, 0)
+    assert found["average_duration_seconds"] == 3.0
+    task.metrics_summary.unlink()
+    record(recorder)
+    assert summary(task) == found
+
+
+def test_a_lock_left_by_a_dead_process_does_not_block(task, recorder):
+    task.metrics_lock.write_text("someone")
+    os.utime(task.metrics_lock, (0, 0))
+    assert record(recorder, line("r1")) == ["r1"]
+
+
+def test_a_lock_that_is_held_leaves_the_record_queued(task, recorder, monkeypatch):
+    from codex_orchestrator.store import journal, locks
+
+    monkeypatch.setattr(journal, "record_lock", lambda path: locks.record_lock(path, timeout=0.01))
+    recorder.queue(line("r1"))
+    with locks.record_lock(task.metrics_lock) as held:
+        assert held
+        assert recorder.merge(lambda _: None) is False
+    assert recorder.is_queued("r1")
+    assert record(recorder) == ["r1"]
+
+
+def test_a_record_queued_while_the_lock_was_held_is_merged_by_its_holder(task, recorder):
+    late = [line("r2")]
+
+    def queue_another(_run_id: str) -> None:
+        if late:
+            recorder.queue(late.pop())
+
+    recorder.queue(line("r1"))
+    assert recorder.merge(queue_another) is True
+    assert ids(task) == ["r1", "r2"]
+    assert summary(task)["entries_total"] == 2
+
+
+def test_half_written_records_of_the_dead_are_not_merged(task, recorder):
+    recorder.queue(line("r1"))
+    (task.metrics_pending / ".r2.json.99-abcd.tmp").write_bytes(b'{"run_id": "r2"')
+    assert record(recorder) == ["r1"]
+    assert files.remove(task.metrics_pending / "nothing") is None

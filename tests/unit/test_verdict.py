@@ -1,0 +1,87 @@
+"""What an outcome means for its stage, as tables."""
+
+from __future__ import annotations
+
+import pytest
+
+from codex_orchestrator.pipelines.model import CommandStage
+from codex_orchestrator.run.stage import StageOutcome
+from codex_orchestrator.run.verdict import Verdict, judge
+
+
+def stage(**keys: object) -> CommandStage:
+    return CommandStage(kind="command", id="a", title="A", command="true", **keys)
+
+
+def outcome(status: str, exit_code: int | None = 0, **keys: object) -> StageOutcome:
+    return StageOutcome(status=status, exit_code=exit_code, **keys)
+
+
+LONG = "x" * 241
+CUT = "x" * 240 + "…"
+
+
+@pytest.mark.parametrize(
+    ("ended", "summary"),
+    [
+        (outcome("succeeded"), "Command completed with code 0"),
+        (outcome("succeeded", stdout=" out \n", stderr="err"), "out"),
+        (outcome("succeeded", stdout=" \n", stderr=" err\n"), "err"),
+        (outcome("succeeded", stdout="\n", stderr="\t"), "Command completed with code 0"),
+        (outcome("succeeded", stdout="two\nlines\n"), "two\nlines"),
+        (outcome("succeeded", stdout=LONG), CUT),
+        (outcome("succeeded", stdout="x" * 240 + "\n"), "x" * 240),
+        (outcome("succeeded", stdout="€" * 300), "€" * 240 + "…"),
+        (outcome("failed", 7), "Exited with code 7"),
+        (outcome("failed", 7, stdout="said", stderr=" why\n"), "Exited with code 7 — why"),
+        (outcome("failed", 7, stdout="said"), "Exited with code 7"),
+        (outcome("failed", 7, stderr=LONG), f"Exited with code 7 — {CUT}"),
+        (outcome("failed", 137, signal="SIGKILL"), "Terminated with signal SIGKILL"),
+        (outcome("failed", 139, signal="SIGSEGV", stderr="oops"), "Terminated with signal SIGSEGV — oops"),
+        (outcome("failed", 127, cause="No such file: /x"), "Exited with code 127 — No such file: /x"),
+        (outcome("timeout", 143, signal="SIGTERM", timeout_seconds=2, stderr="x"), "Timed out after 2 s"),
+        (outcome("timeout", 143, signal="SIGTERM", timeout_seconds=0.25), "Timed out after 0.25 s"),
+        (outcome("timeout", 143, signal="SIGTERM", timeout_seconds=2_592_000), "Timed out after 2592000 s"),
+        (outcome("timeout", 143, signal="SIGTERM", timeout_seconds=90_000.5), "Timed out after 90000.5 s"),
+        (outcome("cancelled", 130, signal="SIGINT", cancelled_by="SIGINT"), "Cancelled by SIGINT"),
+        # A stage that never came to its command has no exit code to speak of.
+        (outcome("failed", None, cause="setup: OSError: no"), "setup: OSError: no"),
+    ],
+)
+def test_summaries(ended, summary):
+    assert judge(stage(), ended).summary == summary
+
+
+@pytest.mark.parametrize(
+    ("ended", "summary"),
+    [
+        (outcome("succeeded", stdout="out"), "hint"),
+        (outcome("failed", 1, stderr="err"), "hint"),
+        (outcome("failed", 137, signal="SIGKILL"), "hint"),
+        (outcome("timeout", 143, timeout_seconds=1), "Timed out after 1 s"),
+        (outcome("cancelled", 143, cancelled_by="SIGTERM"), "Cancelled by SIGTERM"),
+    ],
+)
+def test_the_hint_comes_before_all_that_the_command_said(ended, summary):
+    assert judge(stage(summary_hint="hint"), ended).summary == summary
+
+
+@pytest.mark.parametrize(
+    ("ended", "allow_failure", "status", "reason"),
+    [
+        (outcome("succeeded"), False, "succeeded", None),
+        (outcome("succeeded"), True, "succeeded", None),
+        (outcome("failed", 1), False, "failed", "command-failed"),
+        (outcome("failed", 1), True, "skipped", "command-allow-failure"),
+        (outcome("failed", 137, signal="SIGKILL"), False, "failed", "command-failed"),
+        (outcome("failed", 126, cause="denied"), False, "failed", "command-execution-error"),
+        (outcome("failed", 126, cause="denied"), True, "skipped", "command-allow-failure"),
+        (outcome("timeout", 143, timeout_seconds=1), False, "failed", "command-timeout"),
+        (outcome("timeout", 143, timeout_seconds=1), True, "skipped", "command-allow-failure"),
+        (outcome("cancelled", 130, cancelled_by="SIGINT"), False, "failed", "command-cancelled"),
+        (outcome("cancelled", 130, cancelled_by="SIGINT"), True, "failed", "command-cancelled"),
+    ],
+)
+def test_status_and_reason(ended, allow_failure, status, reason):
+    verdict = judge(stage(allow_failure=allow_failure), ended)
+    assert verdict == Verdict(status, verdict.summary, reason)
