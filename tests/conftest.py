@@ -12,15 +12,15 @@ import pytest
 
 # A test run may itself be a stage of a run, or run in CI or under an agent.
 _OURS = ("CODEX_", "MCP_RUNNER_", "PYTEST_")
-_COLOURS = ("NO_COLOR", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE")
+_OTHERS = ("NO_COLOR", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "VIRTUAL_ENV", "BASE_SHA")
 
 
 def clean_environment() -> dict[str, str]:
-    """The process's environment without anything that steers us or pytest."""
+    """The process's environment without what steers us, pytest or the choice of a project's tools."""
     return {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(_OURS) and name not in _COLOURS
+        if not name.startswith(_OURS) and name not in _OTHERS
     }
 
 
