@@ -29,7 +29,16 @@ def node_package(tmp_path_factory) -> Path:
             pytest.skip(f"{tool} is not installed")
     folder = Path(INSTALLED) if INSTALLED else tmp_path_factory.mktemp("node-cli")
     if not INSTALLED:
-        words = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(folder)]
+        words = [
+            "npm",
+            "install",
+            "--no-audit",
+            "--no-fund",
+            "--ignore-scripts",
+            "--fetch-retries=0",
+            "--prefix",
+            str(folder),
+        ]
         done = subprocess.run(
             [*words, f"{PACKAGE}@{VERSION}"],
             cwd=folder,
