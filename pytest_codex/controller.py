@@ -17,7 +17,7 @@ from codex_orchestrator.execution.builder import CommandBuilder
 from codex_orchestrator.execution.cancellation import Cancellation
 from codex_orchestrator.manager import TaskManager
 from codex_orchestrator.preparation import Prepared
-from codex_orchestrator.report.failure import failure_details
+from codex_orchestrator.report.failure import failure_cause, failure_details
 from codex_orchestrator.run.shapes import CommandEntry, Manifest
 
 from .nodes import PipelineNode, StageFailed, StageItem
@@ -194,7 +194,7 @@ class Controller:
                 item.add_report_section("call", stream, text)
         item.user_properties.extend(_properties(entry))
         if entry.status == "failed":
-            raise StageFailed(*failure_details(entry, outcome))
+            raise StageFailed(entry.title, failure_cause(entry, outcome), failure_details(entry, outcome))
         if entry.status == "skipped":
             pytest.skip(f"allowed failure: {entry.summary}")
 

@@ -29,13 +29,15 @@ class StageFailed(Exception):
 
     Attributes:
         headline: One line: which stage, and how it ended.
+        cause: How it ended, in a few words.
         details: Further lines: command, output, where to look.
     """
 
-    def __init__(self, headline: str, details: tuple[str, ...]) -> None:
-        super().__init__(headline)
-        self.headline = headline
+    def __init__(self, title: str, cause: str, details: tuple[str, ...]) -> None:
+        self.headline = f"Stage '{title}' failed: {cause}"
+        self.cause = cause
         self.details = details
+        super().__init__(self.headline)
 
 
 class FailureReport:
@@ -43,10 +45,12 @@ class FailureReport:
 
     Attributes:
         reprcrash: Where the short summary and JUnit take their one line from.
+        cause: How the stage ended, in a few words.
     """
 
     def __init__(self, nodeid: str, failure: StageFailed, *, one_line: bool = False) -> None:
         self.reprcrash = _Crash(nodeid, failure.headline)
+        self.cause = failure.cause
         self._failure = failure
         self._one_line = one_line
 

@@ -133,8 +133,9 @@ class StageLines:
             return f"{place}: passed in {report.duration:.2f} s"
         if report.skipped:
             return f"{place}: skipped, {_reason(report)}"
-        crash = getattr(report.longrepr, "reprcrash", None)
-        return f"{place}: failed in {report.duration:.2f} s" + (f", {crash.message}" if crash else "")
+        # A `FailureReport` has a cause; what other plugins' hooks raise has not.
+        cause = getattr(report.longrepr, "cause", report.when)
+        return f"{place}: failed in {report.duration:.2f} s, {cause}"
 
 
 def _coloured(text: str, style: str) -> str:

@@ -9,8 +9,8 @@ TAIL_LINES = 20
 _LINE_LENGTH = 400
 
 
-def failure_details(entry: CommandEntry, outcome: StageOutcome) -> tuple[str, tuple[str, ...]]:
-    """The headline, and the lines under it."""
+def failure_details(entry: CommandEntry, outcome: StageOutcome) -> tuple[str, ...]:
+    """Command, last lines of output, and where to look."""
     lines = [f"  command: {entry.command}"]
     for name, text, cut in (
         ("stdout", outcome.stdout, outcome.stdout_truncated),
@@ -25,10 +25,11 @@ def failure_details(entry: CommandEntry, outcome: StageOutcome) -> tuple[str, tu
     lines.append(f"  log: {entry.log_path}")
     if entry.error_file:
         lines.append(f"  error file: {entry.error_file}")
-    return f"Stage '{entry.title}' failed: {_how(entry, outcome)}", tuple(lines)
+    return tuple(lines)
 
 
-def _how(entry: CommandEntry, outcome: StageOutcome) -> str:
+def failure_cause(entry: CommandEntry, outcome: StageOutcome) -> str:
+    """How the stage ended, in a few words."""
     if outcome.status == "timeout":
         return f"timed out after {outcome.timeout_seconds:g} s"
     if outcome.cancelled_by:

@@ -113,7 +113,7 @@ def mark_recorded(path: Path) -> None:
 class _ManifestEncoder:
     """Manifest to JSON as `records.dumps` writes it, entries that have not changed taken from before.
 
-    A run of n stages writes its manifest 2n times; without this, encoding alone would be quadratic
+    A run of n stages writes its manifest n times; without this, encoding alone would be quadratic
     in the pure-Python encoder that the standard library falls back to for indented output.
     """
 

@@ -136,7 +136,7 @@ def test_a_line_as_each_stage_starts_and_as_it_ends(project, run):
         "[2/4] soft: started",
         "[2/4] soft: skipped, allowed failure: Exited with code 3",
         "[3/4] test: started",
-        "[3/4] test: failed in N s, Stage 'TEST' failed: exit code 7",
+        "[3/4] test: failed in N s, exit code 7",
         "[4/4] docs: started",
         "[4/4] docs: skipped, blocked: work::test failed",
         "",
