@@ -6,6 +6,7 @@ so that only the installed wheel can be imported.
 
 import re
 import shutil
+import tempfile
 from pathlib import Path
 
 import nox
@@ -23,6 +24,9 @@ OTHER_PLUGINS = (
     "pytest-repeat",
     "pytest-sugar",
 )
+
+# nox points TMPDIR into its own folder, which lies in this very project: tests would find it.
+OUTSIDE = {"TMPDIR": tempfile.gettempdir()}
 
 nox.options.error_on_missing_interpreters = False
 
@@ -52,7 +56,7 @@ def tests(session: nox.Session) -> None:
     """All tests against the installed wheel, but for those of packaging, which build it themselves."""
     session.install(str(built_wheel(session)), *TEST_TOOLS)
     session.chdir(checkout_without_packages(session))
-    session.run("python", "-m", "pytest", "--ignore=tests/packaging", *session.posargs)
+    session.run("python", "-m", "pytest", "--ignore=tests/packaging", *session.posargs, env=OUTSIDE)
 
 
 @nox.session(python=PYTHONS[:1])
@@ -61,7 +65,8 @@ def plugins(session: nox.Session) -> None:
     session.install(str(built_wheel(session)), *TEST_TOOLS, *OTHER_PLUGINS)
     session.chdir(checkout_without_packages(session))
     # Their own deprecations are not ours to fail on.
-    session.run("python", "-m", "pytest", "-W", "default", "tests/functional", *session.posargs)
+    words = ("-m", "pytest", "-W", "default", "tests/functional", *session.posargs)
+    session.run("python", *words, env=OUTSIDE)
 
 
 @nox.session(python=PYTHONS)

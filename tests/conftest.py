@@ -31,6 +31,14 @@ def _clean_environment(monkeypatch):
             monkeypatch.delenv(name)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _temporary_folder_outside_of_projects(tmp_path_factory):
+    # A test that defines nothing would find, and run, the project that its folder lies in.
+    for folder in tmp_path_factory.getbasetemp().parents:
+        if (folder / "codex.orchestrator.json").exists():
+            pytest.exit(f"{folder} is a project: set TMPDIR to a folder outside of it", returncode=4)
+
+
 class Project:
     """A folder with definitions, and the command line run in it as a process of its own."""
 
