@@ -413,7 +413,8 @@ def test_a_bad_file_is_refused_with_file_line_and_path(project, case, monkeypatc
 
 UNREADABLE = (
     ("bad JSON", b'{"pipelines": [],\n "x": }\n', f"{NAME}:2: not valid JSON at column 7: Expecting value."),
-    ("a trailing comma", b'{\n"pipelines": [],\n}', f"{NAME}:3: not valid JSON at column 1:"),
+    # Python 3.13 names the comma, earlier ones what follows it.
+    ("a trailing comma", b'{"x": [\n],}', f"{NAME}:2: not valid JSON at column "),
     ("two documents", b"{}\n{}", f"{NAME}:2: not valid JSON at column 1: Extra data."),
     ("an empty file", b"", f"{NAME}:1: not valid JSON at column 1:"),
     ("blank lines", b"\n\n", f"{NAME}:3: not valid JSON at column 1:"),
