@@ -104,7 +104,6 @@ def _prepare_output() -> None:
     sys.stderr = sys.stderr or io.StringIO()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # What this makes of a character is, in JSON, an escape for it.
             stream.reconfigure(errors="backslashreplace")
 
 

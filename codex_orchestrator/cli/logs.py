@@ -12,6 +12,7 @@ from codex_orchestrator.report.logs import LogReader, OutputText, parse_event
 from codex_orchestrator.report.lookup import FoundRun, find_run, read_manifest
 from codex_orchestrator.report.status import liveness_of
 
+from . import render
 from .common import add_format, add_root, add_task, environment_of, task_of
 
 _POLL_SECONDS = 0.1
@@ -73,7 +74,7 @@ class _Printer:
             if event is None or event.get("index") != self._index:
                 return
         if self._as_json:
-            sys.stdout.write(line.decode("utf-8", "replace") + "\n")
+            render.emit_ndjson(line)
         else:
             sys.stdout.write(self._text.feed(line))
 

@@ -2,20 +2,42 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
 from codex_orchestrator.errors import OrchestratorError
-from codex_orchestrator.records import dumps
+from codex_orchestrator.records import dumps, dumps_line
 
 _WIDE = 1_000
 
 
 def emit_json(document: Any) -> None:
     """Print the one JSON document of a command."""
-    sys.stdout.write(dumps(document))
+    sys.stdout.write(_spelled(dumps(document)))
+
+
+def emit_json_line(document: Any) -> None:
+    """Print one of several JSON documents, on a line of its own."""
+    sys.stdout.write(_spelled(dumps_line(document)))
+
+
+def emit_ndjson(line: bytes) -> None:
+    """Print a line of an event log as it is."""
+    sys.stdout.write(_spelled(line.decode("utf-8", "replace") + "\n"))
+
+
+def _spelled(document: str) -> str:
+    """JSON for a stdout that may not be UTF-8: there every other character is an escape, as JSON has them."""
+    encoding = (sys.stdout.encoding or "utf-8").lower().replace("-", "")
+    if encoding == "utf8" or document.isascii():
+        return document
+    # Outside of strings JSON is ASCII, so an escape can stand for any character that is not.
+    return "".join(
+        character if character.isascii() else json.dumps(character)[1:-1] for character in document
+    )
 
 
 def emit(text: str) -> None:

@@ -9,7 +9,6 @@ import threading
 from codex_orchestrator.clock import SystemClock
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.errors import EXIT_OK, UsageError
-from codex_orchestrator.records import dumps_line
 from codex_orchestrator.report.lookup import FoundRun, find_run, read_manifest
 from codex_orchestrator.report.status import status_document, status_text
 
@@ -63,7 +62,7 @@ def _show(found: FoundRun, *, as_json: bool) -> None:
 def _show_poll(found: FoundRun, *, as_json: bool) -> str:
     document = status_document(found, now=SystemClock().now())
     if as_json:
-        sys.stdout.write(dumps_line(document))
+        render.emit_json_line(document)
     else:
         done = sum(entry.get("status") not in ("pending", "running") for entry in document["commands"])
         running = ", ".join(str(e.get("id")) for e in document["commands"] if e.get("status") == "running")

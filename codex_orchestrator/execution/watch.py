@@ -148,7 +148,8 @@ class ProcessWatch:
         streams = self._process.streams()
         until = self._clock.monotonic() + DRAIN_SECONDS
         for name in list(self._open):
-            while self._read(streams[name], name):
+            # Bounded too: a descendant may write faster than this reads.
+            while self._clock.monotonic() < until and self._read(streams[name], name):
                 pass
         while self._open and (left := until - self._clock.monotonic()) > 0:
             self._step(min(left, _POLL_SECONDS))

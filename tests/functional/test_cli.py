@@ -645,6 +645,23 @@ def test_a_reader_that_goes_early_disturbs_nothing(project):
     assert manifest["status_detail"] == "stage:s3:failed"
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_json_is_json_in_any_encoding(project, encoding):
+    title = "naïve € 𝄞"
+    project.pipeline({"id": "s1", "title": title, "command": f"echo '{title}'"})
+    spelled = {"PYTHONIOENCODING": encoding}
+    assert project.cli("start", "work", "--format", "json").returncode == 0
+    for words in (("plan", "work"), ("status",), ("status", "--watch"), ("runs",)):
+        done = project.cli(*words, "--format", "json", environment=spelled)
+        assert json.loads(done.stdout), done.stderr
+    status = json.loads(project.cli("status", "--format", "json", environment=spelled).stdout)
+    assert status["commands"][0]["summary"] == title
+    events = project.cli("logs", "--format", "json", environment=spelled).stdout.splitlines()
+    assert [event["data"] for event in map(json.loads, events) if event["type"] == "exec:chunk"] == [
+        f"{title}\n"
+    ]
+
+
 def test_output_that_the_terminal_cannot_spell_and_closed_streams_disturb_nothing(project):
     project.pipeline("echo 'naïve €'; echo '→' >&2; exit 1")
     done = project.cli("start", "work", environment={"PYTHONIOENCODING": "ascii"})

@@ -89,6 +89,15 @@ def test_what_descendants_write_after_the_shell_is_drained(kernel, tmp_path):
     assert outcome.stdout == "late\n"
 
 
+def test_a_descendant_that_never_stops_writing_hangs_nothing(kernel, tmp_path):
+    # Each of its lines is ready before the one before it is read.
+    environ = {"CODEX_TEST_MARK": tmp_path.name}
+    outcome, _ = run("yes & exit 3", tmp_path, environ=environ, sink=lambda event: None)
+    end_processes(marked_processes("CODEX_TEST_MARK", tmp_path.name), signal.SIGKILL)
+    assert (outcome.status, outcome.exit_code) == ("failed", 3)
+    assert outcome.stdout_truncated or set(outcome.stdout.split()) <= {"y"}
+
+
 def test_a_cancelled_command_is_ended_by_the_same_signal(kernel, tmp_path):
     cancellation = Cancellation()
     seen = []
