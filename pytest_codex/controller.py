@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
-from types import FrameType
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import pytest
 
@@ -20,9 +17,9 @@ from codex_orchestrator.preparation import Prepared
 from codex_orchestrator.report.failure import failure_cause, failure_details
 from codex_orchestrator.run.shapes import CommandEntry, Manifest
 
+from . import signals
 from .nodes import PipelineNode, StageFailed, StageItem
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+from .others import run_by_pytest_alone
 
 
 class Controller:
@@ -104,16 +101,12 @@ class Controller:
         if session.config.getoption("collectonly") or not session.items:
             return (yield)
         self._cancellation = Cancellation()
-        previous = self._catch_signals(session)
-        try:
+        with signals.caught(lambda number: self._signalled(session, number)):
             self._open([item.name for item in session.items])
             try:
                 return (yield)
             finally:
                 self._close()
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
@@ -129,19 +122,7 @@ class Controller:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> object:
         """Run a stage once, by pytest's own protocol: plugins that repeat tests are left out."""
-        if not isinstance(item, StageItem):
-            return None
-        manager = item.config.pluginmanager
-        hook = item.config.hook.pytest_runtest_protocol
-        others = [
-            implementation.plugin
-            for implementation in hook.get_hookimpls()
-            if implementation.plugin is self or not _is_of_pytest(implementation.plugin)
-        ]
-        # pytest's wrappers around this very call are active already and must not be entered twice.
-        wrappers = [impl.plugin for impl in hook.get_hookimpls() if impl.wrapper or impl.hookwrapper]
-        alone = manager.subset_hook_caller("pytest_runtest_protocol", [*others, *wrappers])
-        return alone(item=item, nextitem=nextitem)
+        return run_by_pytest_alone(item, nextitem) if isinstance(item, StageItem) else None
 
     @pytest.hookimpl(optionalhook=True, tryfirst=True)
     def pytest_timeout_set_timer(self, item: pytest.Item) -> bool | None:
@@ -225,22 +206,16 @@ class Controller:
         with self._recording() as manager:
             manager.close(cancelled_by=cancelled)
 
-    def _catch_signals(self, session: pytest.Session) -> dict[int, Any]:
-        """Have SIGINT and SIGTERM end the stage, then the session; the handlers to put back."""
-
-        def handler(number: int, _frame: FrameType | None) -> None:
-            cancellation = self._cancellation
-            if cancellation is None:
-                return
-            cancellation.request(number)
-            session.shouldstop = f"cancelled by {cancellation.signal_name}"
-            # Between stages there is nothing of ours to end: someone's hook hangs.
-            if cancellation.requests > 1 and not self._running:
-                raise KeyboardInterrupt
-
-        if threading.current_thread() is not threading.main_thread():
-            return {}
-        return {number: signal.signal(number, handler) for number in _SIGNALS}
+    def _signalled(self, session: pytest.Session, number: int) -> None:
+        """End the stage, then the session."""
+        cancellation = self._cancellation
+        if cancellation is None:
+            return
+        cancellation.request(number)
+        session.shouldstop = f"cancelled by {cancellation.signal_name}"
+        # Between stages there is nothing of ours to end: someone's hook hangs.
+        if cancellation.requests > 1 and not self._running:
+            raise KeyboardInterrupt
 
     def _stop(self, error: OrchestratorError) -> NoReturn:
         """Evidence cannot be written: going on would be running without a record."""
@@ -256,11 +231,6 @@ class Controller:
             yield self.manager
         except OrchestratorError as error:
             self._stop(error)
-
-
-def _is_of_pytest(plugin: Any) -> bool:
-    name = getattr(plugin, "__name__", None) or type(plugin).__module__
-    return name == "pytest" or name.startswith("_pytest.")
 
 
 def _one_line(report: pytest.TestReport, call: pytest.CallInfo[None]) -> str:

@@ -1,0 +1,32 @@
+"""SIGINT and SIGTERM for as long as a run lasts."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def caught(react: Callable[[int], None]) -> Iterator[None]:
+    """Have ``react`` hear of each signal instead of what was set before, which is put back afterwards.
+
+    Only the main thread may set handlers; a session in another one keeps those it has.
+    """
+
+    def handler(number: int, _frame: FrameType | None) -> None:
+        react(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = {number: signal.signal(number, handler) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, before in previous.items():
+            signal.signal(number, before)
