@@ -27,26 +27,8 @@ def render_error(
     limits: Limits,
 ) -> bytes:
     """The bytes of a failed stage's error file."""
-    details: dict[str, Any] = {"exit_code": outcome.exit_code, "sandbox_state": "none"}
-    if outcome.signal:
-        details["signal"] = outcome.signal
-    if outcome.status == "timeout":
-        details["timed_out"] = True
-    if outcome.cancelled_by:
-        details["cancelled_by"] = outcome.cancelled_by
-    texts = {"cause": outcome.cause or "", "stdout": outcome.stdout, "stderr": outcome.stderr}
-    cut_before = {"stdout": outcome.stdout_truncated, "stderr": outcome.stderr_truncated}
     share = limits.error_detail_bytes
-
-    def document() -> bytes:
-        shown: dict[str, Any] = dict(details)
-        for key, text in texts.items():
-            if not text and key == "cause":
-                continue
-            kept = end_of(text, share)
-            shown[key] = kept
-            if kept != text or cut_before.get(key):
-                shown[f"{key}_truncated"] = True
+    while True:
         error = StageError(
             run_id=manifest.run_id,
             task_id=manifest.task_id,
@@ -54,17 +36,36 @@ def render_error(
             command_id=end_of(entry.id, min(share, _SHORT_TEXT_BYTES)),
             command=end_of(entry.command or "", min(share, _SHORT_TEXT_BYTES)),
             reason=reason,
-            details=shown,
+            details=_details(outcome, share),
             created_at=created_at,
         )
-        return dumps(to_json(error)).encode()
-
-    body = document()
-    while len(body) > limits.error_file_bytes and share > 0:
+        body = dumps(to_json(error)).encode()
+        if len(body) <= limits.error_file_bytes or share == 0:
+            return body
         # Several texts share the room, so take off what is too much and look again.
         share = min(share - 1, share * limits.error_file_bytes // len(body))
-        body = document()
-    return body
+
+
+def _details(outcome: StageOutcome, share: int) -> dict[str, Any]:
+    """What is known of the outcome, no text of it longer than ``share`` bytes."""
+    details: dict[str, Any] = {"exit_code": outcome.exit_code, "sandbox_state": "none"}
+    if outcome.signal:
+        details["signal"] = outcome.signal
+    if outcome.status == "timeout":
+        details["timed_out"] = True
+    if outcome.cancelled_by:
+        details["cancelled_by"] = outcome.cancelled_by
+    texts = [
+        ("stdout", outcome.stdout, outcome.stdout_truncated),
+        ("stderr", outcome.stderr, outcome.stderr_truncated),
+    ]
+    if outcome.cause:
+        texts.insert(0, ("cause", outcome.cause, False))
+    for key, text, cut_before in texts:
+        details[key] = end_of(text, share)
+        if cut_before or details[key] != text:
+            details[f"{key}_truncated"] = True
+    return details
 
 
 def end_of(text: str, limit: int) -> str:
