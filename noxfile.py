@@ -15,9 +15,10 @@ ROOT = Path(__file__).resolve().parent
 # No upper bound: whatever this folder of names finds is tried.
 PYTHONS = [version for minor in range(11, 30) if shutil.which(f"python{(version := f'3.{minor}')}")]
 TEST_TOOLS = ("hypothesis", "jsonschema", "pytest-randomly", "pytest-rerunfailures", "pytest-timeout")
+# Without pytest-asyncio: where it is not configured it warns in every session, ordinary ones too, and the
+# tests run sessions that take warnings for errors.
 OTHER_PLUGINS = (
     "anyio",
-    "pytest-asyncio",
     "pytest-benchmark",
     "pytest-cov",
     "pytest-mock",
@@ -73,9 +74,8 @@ def plugins(session: nox.Session) -> None:
 def bare(session: nox.Session) -> None:
     """The wheel with nothing but what it asks for: a pipeline runs, and its manifest validates."""
     session.install(str(built_wheel(session)))
-    folder = Path(session.create_tmp()) / "project"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
+    # Not in nox's own folder: pytest would find this project's settings above it.
+    folder = Path(tempfile.mkdtemp(prefix="bare-"))
     pipeline = '{"pipelines": [{"id": "p", "title": "P", "stages": [%s]}]}'
     stage = '{"kind": "command", "id": "hello", "title": "Hello", "command": "echo hello"}'
     (folder / "codex.orchestrator.json").write_text(pipeline % stage, encoding="utf-8")

@@ -1,7 +1,8 @@
-"""Keeping plugins that are made for tests from repeating stages."""
+"""Keeping what is made for tests away from stages: plugins that repeat them, keys of the ini file."""
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import Any
 
 import pytest
@@ -18,6 +19,32 @@ def run_by_pytest_alone(item: pytest.Item, nextitem: pytest.Item | None) -> obje
     ]
     manager = item.config.pluginmanager
     return manager.subset_hook_caller("pytest_runtest_protocol", left_out)(item=item, nextitem=nextitem)
+
+
+class KeysOfTests:
+    """Has pytest accept keys of the ini file that it does not know.
+
+    It checks them once it has collected. Those that a repo defines in its conftest are unknown where
+    no conftest is loaded, and a pipeline run needs none of them.
+    """
+
+    def __init__(self, config: pytest.Config) -> None:
+        config.addinivalue_line("filterwarnings", "ignore:Unknown config option:pytest.PytestConfigWarning")
+        self._collected = False
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collection(self) -> Generator[None, object, object]:
+        """Let the check after collecting pass where it is an error; as a warning it is filtered out."""
+        try:
+            return (yield)
+        except pytest.UsageError:
+            if not self._collected:
+                raise
+            return True
+
+    def pytest_collection_finish(self) -> None:
+        """From here on only checks are left."""
+        self._collected = True
 
 
 def _is_of_pytest(plugin: Any) -> bool:

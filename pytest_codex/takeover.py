@@ -12,6 +12,7 @@ from codex_orchestrator.errors import OrchestratorError
 from codex_orchestrator.preparation import Asked, Prepared, prepare, require_runnable
 
 from .controller import Controller
+from .others import KeysOfTests
 from .session import unusable_plugin
 from .terminal import PytestProgress
 
@@ -35,6 +36,7 @@ def register(config: pytest.Config) -> None:
     load_plugins(config, prepared)
     controller = Controller(prepared)
     config.pluginmanager.register(controller, _NAME)
+    config.pluginmanager.register(KeysOfTests(config), "codex-keys-of-tests")
     # A stage is no file: its id is the same from whichever folder pytest is called.
     config.cwd_relative_nodeid = lambda nodeid: nodeid  # type: ignore[method-assign]
     reporter = config.pluginmanager.get_plugin("terminalreporter")

@@ -63,6 +63,30 @@ def succeeded(project) -> bool:
     return [entry["status"] for entry in manifest["commands"]] == ["succeeded", "succeeded"]
 
 
+@pytest.mark.parametrize("strictness", ["strict = true", "filterwarnings = error", ""])
+def test_keys_that_only_a_conftest_defines_disturb_nothing(trapped, strictness):
+    (trapped.root / "pytest.ini").write_text(f"[pytest]\n{strictness}\nkey_of_the_conftest = 1\n")
+    done = trapped.pytest("--codex-pipeline", "work", "--color=no")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 passed" in done.stdout
+    assert "key_of_the_conftest" not in done.stdout + done.stderr
+    assert succeeded(trapped)
+
+
+def test_a_usage_error_of_another_plugin_is_not_swallowed(trapped):
+    (trapped.root / "refuses.py").write_text(
+        "import pytest\n"
+        "@pytest.hookimpl(wrapper=True)\n"
+        "def pytest_collection():\n"
+        "    raise pytest.UsageError('not today')\n"
+        "    yield\n"
+    )
+    done = trapped.pytest("--codex-pipeline", "work", "-p", "refuses", environment={"PYTHONPATH": "."})
+    assert done.returncode == 4
+    assert "not today" in done.stderr
+    assert not trapped.runs()
+
+
 @pytest.mark.parametrize("ini", sorted(INI))
 def test_nothing_of_the_repo_is_collected_or_loaded(trapped, mark, ini):
     (trapped.root / ini).write_text(INI[ini])
