@@ -48,10 +48,8 @@ class Controller:
 
     def entry(self, item: pytest.Item) -> CommandEntry | None:
         """The manifest's entry of an item."""
-        manifest = self.manifest
-        return (
-            next((entry for entry in manifest.commands if entry.id == item.name), None) if manifest else None
-        )
+        commands = self.manifest.commands if self.manifest else ()
+        return next((entry for entry in commands if entry.id == item.name), None)
 
     # Collection: the stages are the session's only items.
 
@@ -111,12 +109,8 @@ class Controller:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """A run that did not succeed must not look green, also where no test failed."""
-        manifest = self.manifest
-        if (
-            manifest is not None
-            and manifest.status != "succeeded"
-            and session.exitstatus == pytest.ExitCode.OK
-        ):
+        failed = self.manifest is not None and self.manifest.status != "succeeded"
+        if failed and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     @pytest.hookimpl(tryfirst=True)

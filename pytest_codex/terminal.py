@@ -117,11 +117,10 @@ class StageLines:
 
     def started(self, nodeid: str) -> str:
         """``[2/4] lint: started``."""
-        manifest = self.controller.manifest
-        total = len(manifest.commands) if manifest else 0
+        commands = self.controller.manifest.commands if self.controller.manifest else ()
         name = nodeid.partition("::")[2]
-        index = next((entry.index for entry in manifest.commands if entry.id == name), 0) if manifest else 0
-        place = self._places[nodeid] = f"[{index}/{total}] {name}"
+        index = next((entry.index for entry in commands if entry.id == name), 0)
+        place = self._places[nodeid] = f"[{index}/{len(commands)}] {name}"
         return f"{place}: started"
 
     def ended(self, report: pytest.TestReport) -> str | None:
