@@ -1,4 +1,4 @@
-"""Runs that are watched, signalled or killed while they live."""
+"""Sessions in this process, and runs that are watched, signalled or killed while they live."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+
+import pytest_codex.takeover  # noqa: F401 (once here, or every inner session would load it anew)
 
 DEADLINE_SECONDS = 60.0
 
@@ -129,3 +131,18 @@ def live(project):
     live = Live(project)
     yield live
     live.end()
+
+
+@pytest.fixture
+def run(project, pytester, monkeypatch):
+    """Run pytest in this process, in the project, with our plugin and those given."""
+    monkeypatch.chdir(project.root)
+    monkeypatch.setenv("MCP_RUNNER_TASK_ID", "task-1")
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+
+    def runner(*words, pipeline="work", plugins=()):
+        return pytester.runpytest_inprocess(
+            "-p", "pytest_codex.plugin", "--codex-pipeline", pipeline, *words, plugins=plugins
+        )
+
+    return runner

@@ -7,21 +7,6 @@ import re
 
 import pytest
 
-import pytest_codex.takeover  # noqa: F401 (once here, or every inner session would load it anew)
-
-
-@pytest.fixture
-def run(project, pytester, monkeypatch):
-    """Run pytest in this process, in the project, with our plugin and no other."""
-    monkeypatch.chdir(project.root)
-    monkeypatch.setenv("MCP_RUNNER_TASK_ID", "task-1")
-    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-
-    def runner(*words, pipeline="work"):
-        return pytester.runpytest_inprocess("-p", "pytest_codex.plugin", "--codex-pipeline", pipeline, *words)
-
-    return runner
-
 
 def tree(root) -> dict:
     """Every file below a folder, with its bytes."""

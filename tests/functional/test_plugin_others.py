@@ -10,23 +10,6 @@ import sys
 
 import pytest
 
-import pytest_codex.takeover  # noqa: F401 (once here, or every inner session would load it anew)
-
-
-@pytest.fixture
-def run(project, pytester, monkeypatch):
-    """Run pytest in this process, in the project, with our plugin and those given."""
-    monkeypatch.chdir(project.root)
-    monkeypatch.setenv("MCP_RUNNER_TASK_ID", "task-1")
-    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-
-    def runner(*words, plugins=()):
-        return pytester.runpytest_inprocess(
-            "-p", "pytest_codex.plugin", "--codex-pipeline", "work", *words, plugins=plugins
-        )
-
-    return runner
-
 
 def statuses(project) -> list[str]:
     """The stages' statuses in the newest run."""

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codex_orchestrator.environment import Environment
-from codex_orchestrator.pipelines.model import CommandStage, Limits, Pipeline
+from codex_orchestrator.pipelines.model import CommandStage, Limits
 from codex_orchestrator.run.errorfile import end_of, render_error
-from codex_orchestrator.run.layout import TaskLayout
-from codex_orchestrator.run.opening import first_manifest
 from codex_orchestrator.run.stage import StageOutcome
+from tests.builders import layout_of, opened_run, pipeline_of
 
 NOW = "2026-11-21T02:44:32.979Z"
 UNITS = st.text(st.sampled_from('x€🙂\n\t\x00\x1f"\\\x7f\u2028') | st.characters(codec="utf-8"), max_size=8)
@@ -23,22 +20,9 @@ LONG = st.builds(
 
 
 def manifest(stage_id, command, task_id):
-    root = Path("/repo")
     stage = CommandStage(kind="command", id=stage_id, title="T", command=command)
-    pipeline = Pipeline(
-        id="p", title="P", description=None, tags=None, guardrails_required=None, stages=(stage,)
-    )
-    return first_manifest(
-        TaskLayout(Environment(root, root / ".runs", root / "out", root, {}), task_id).run("run-1"),
-        pipeline,
-        started_at=NOW,
-        token="sha256:0",
-        target=None,
-        parent_run_id=None,
-        approval_policy=None,
-        instructions_hash=None,
-        instructions_sources=(),
-    )
+    pipeline = pipeline_of(stage)
+    return opened_run(pipeline, layout=layout_of(task_id=task_id, run_id="run-1"))
 
 
 @settings(max_examples=200)

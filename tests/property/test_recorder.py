@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codex_orchestrator.environment import Environment
-from codex_orchestrator.pipelines.model import CommandStage, Pipeline
+from codex_orchestrator.pipelines.model import CommandStage
 from codex_orchestrator.run import recorder
 from codex_orchestrator.run.events import (
     CommandEnd,
@@ -18,9 +15,8 @@ from codex_orchestrator.run.events import (
     RunStarted,
     StageCompleted,
 )
-from codex_orchestrator.run.layout import TaskLayout
-from codex_orchestrator.run.opening import first_manifest
 from codex_orchestrator.run.shapes import Manifest
+from tests.builders import opened_run, pipeline_of
 
 SECONDS = st.integers(0, 59).map(lambda second: f"2026-11-21T02:44:{second:02d}.000Z")
 ENDS = st.sampled_from(
@@ -37,22 +33,11 @@ STAGES = 4
 
 
 def opened() -> Manifest:
-    root = Path("/repo")
     stages = tuple(
         CommandStage(kind="command", id=f"s{place}", title="S", command="true", needs=())
         for place in range(1, STAGES + 1)
     )
-    return first_manifest(
-        TaskLayout(Environment(root, root / ".runs", root / "out", root, {}), "t").run("r"),
-        Pipeline(id="p", title="P", description=None, tags=None, guardrails_required=None, stages=stages),
-        started_at="2026-11-21T02:44:00.000Z",
-        token="sha256:0",
-        target=None,
-        parent_run_id=None,
-        approval_policy=None,
-        instructions_hash=None,
-        instructions_sources=(),
-    )
+    return opened_run(pipeline_of(*stages), started_at="2026-11-21T02:44:00.000Z")
 
 
 @st.composite

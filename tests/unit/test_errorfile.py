@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from codex_orchestrator.environment import Environment
-from codex_orchestrator.pipelines.model import CommandStage, Limits, Pipeline
+from codex_orchestrator.pipelines.model import CommandStage, Limits
 from codex_orchestrator.run.errorfile import end_of, render_error
-from codex_orchestrator.run.layout import TaskLayout
-from codex_orchestrator.run.opening import first_manifest
 from codex_orchestrator.run.shapes import Manifest, StageError
 from codex_orchestrator.run.stage import StageOutcome
 from codex_orchestrator.validation import explain
+from tests.builders import layout_of, opened_run, pipeline_of
 
 NOW = "2026-11-21T02:44:32.979Z"
 SIZE = 100_000
@@ -33,22 +30,9 @@ NASTY = {
 
 
 def manifest(stage_id: str = "build", command: str = "make", task_id: str = "task-1") -> Manifest:
-    root = Path("/repo")
     stage = CommandStage(kind="command", id=stage_id, title="T", command=command)
-    pipeline = Pipeline(
-        id="p", title="P", description=None, tags=None, guardrails_required=None, stages=(stage,)
-    )
-    return first_manifest(
-        TaskLayout(Environment(root, root / ".runs", root / "out", root, {}), task_id).run("run-1"),
-        pipeline,
-        started_at=NOW,
-        token="sha256:0",
-        target=None,
-        parent_run_id=None,
-        approval_policy=None,
-        instructions_hash=None,
-        instructions_sources=(),
-    )
+    pipeline = pipeline_of(stage)
+    return opened_run(pipeline, layout=layout_of(task_id=task_id, run_id="run-1"))
 
 
 def render(outcome: StageOutcome, run: Manifest | None = None, limits: Limits | None = None) -> bytes:

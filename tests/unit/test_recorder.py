@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from codex_orchestrator.environment import Environment
-from codex_orchestrator.pipelines.model import CommandStage, Pipeline
+from codex_orchestrator.pipelines.model import CommandStage
 from codex_orchestrator.run import recorder
 from codex_orchestrator.run.events import (
     CommandEnd,
@@ -21,9 +19,8 @@ from codex_orchestrator.run.events import (
     StageCompleted,
     StageSkipped,
 )
-from codex_orchestrator.run.layout import TaskLayout
-from codex_orchestrator.run.opening import first_manifest
 from codex_orchestrator.run.shapes import Manifest
+from tests.builders import opened_run, pipeline_of
 
 
 def at(second: int) -> str:
@@ -33,21 +30,10 @@ def at(second: int) -> str:
 @pytest.fixture
 def opened() -> Manifest:
     """A run of three stages that has not started."""
-    root = Path("/repo")
     stages = tuple(
         CommandStage(kind="command", id=name, title=name.upper(), command="true") for name in ("a", "b", "c")
     )
-    return first_manifest(
-        TaskLayout(Environment(root, root / ".runs", root / "out", root, {}), "t").run("r"),
-        Pipeline(id="p", title="P", description=None, tags=None, guardrails_required=None, stages=stages),
-        started_at=at(0),
-        token="sha256:0",
-        target="p:a",
-        parent_run_id=None,
-        approval_policy=None,
-        instructions_hash=None,
-        instructions_sources=(),
-    )
+    return opened_run(pipeline_of(*stages), started_at=at(0), target="p:a")
 
 
 def begin(index: int, second: int, correlation: str = "c") -> ExecBegin:

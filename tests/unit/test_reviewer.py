@@ -7,16 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from codex_orchestrator.environment import Environment
-from codex_orchestrator.pipelines.model import CommandStage, Pipeline, PlanHints
+from codex_orchestrator.pipelines.model import CommandStage, PlanHints
 from codex_orchestrator.pipelines.planner import CommandPlanner
 from codex_orchestrator.records import to_json
-from codex_orchestrator.run.layout import TaskLayout
-from codex_orchestrator.run.opening import first_manifest
 from codex_orchestrator.run.reviewer import CommandReviewer, RunSummary, metrics_line
 from codex_orchestrator.run.shapes import Approval, Handle, HandleMetadata, Manifest, MetricsLine
 from codex_orchestrator.run.summary import guardrail_status
 from codex_orchestrator.validation import explain
+from tests.builders import opened_run, pipeline_of
 
 START = "2026-11-21T02:44:32.979Z"
 END = "2026-11-21T02:45:33.980Z"
@@ -24,28 +22,12 @@ END = "2026-11-21T02:45:33.980Z"
 
 def finished(*stages: tuple[str, str], status: str = "succeeded", required: bool | None = None, **keys):
     """A manifest and its plan; stages are (id, status)."""
-    root = Path("/repo")
-    pipeline = Pipeline(
-        id="p",
-        title="P",
+    pipeline = pipeline_of(
+        *(CommandStage(kind="command", id=name, title=name.title(), command="true") for name, _ in stages),
+        required=required,
         description="Notes.",
-        tags=None,
-        guardrails_required=required,
-        stages=tuple(
-            CommandStage(kind="command", id=name, title=name.title(), command="true") for name, _ in stages
-        ),
     )
-    first = first_manifest(
-        TaskLayout(Environment(root, root / ".runs", root / "out", root, {}), "t").run("r"),
-        pipeline,
-        started_at=START,
-        token="sha256:0",
-        target="p:a",
-        parent_run_id=None,
-        approval_policy=None,
-        instructions_hash=None,
-        instructions_sources=(),
-    )
+    first = opened_run(pipeline, started_at=START, target="p:a")
     entries = tuple(
         replace(
             entry,
@@ -160,9 +142,7 @@ def test_the_mode_is_that_of_the_target():
         CommandStage(kind="command", id="a", title="A", command="x", requires_cloud=True),
         CommandStage(kind="command", id="b", title="B", command="x", plan=PlanHints(default_target=True)),
     )
-    pipeline = Pipeline(
-        id="p", title="P", description=None, tags=None, guardrails_required=None, stages=stages
-    )
+    pipeline = pipeline_of(*stages)
     for target, mode in ((None, "mcp"), ("a", "cloud")):
         plan = CommandPlanner(pipeline, target=target).plan()
         summary = CommandReviewer(run, plan, manifest_path=str(root / "m.json"), partial=False).summarize()

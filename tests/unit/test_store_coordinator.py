@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,21 +17,17 @@ from codex_orchestrator.pipelines.planner import CommandPlanner
 from codex_orchestrator.records import dumps, to_json
 from codex_orchestrator.run.events import CommandStart, ExecBegin, ExecChunk
 from codex_orchestrator.run.layout import TaskLayout
-from codex_orchestrator.run.opening import first_manifest
 from codex_orchestrator.run.stage import StageOutcome
 from codex_orchestrator.store import files
 from codex_orchestrator.store.coordinator import PersistenceCoordinator, mark_recorded
+from tests.builders import opened_run, pipeline_of
+
+pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
 
 
 def pipeline(*ids: str) -> Pipeline:
     stages = tuple(CommandStage(kind="command", id=name, title=name, command="true") for name in ids)
-    return Pipeline(id="p", title="P", description=None, tags=None, guardrails_required=None, stages=stages)
-
-
-@pytest.fixture(autouse=True)
-def _no_waiting_for_the_disk(monkeypatch):
-    """Nobody cuts the power here."""
-    monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
+    return pipeline_of(*stages)
 
 
 @pytest.fixture
@@ -49,17 +44,7 @@ def layout(environment):
 
 @pytest.fixture
 def manifest(layout):
-    return first_manifest(
-        layout,
-        pipeline("a", "b"),
-        started_at="2025-11-21T02:44:32.979Z",
-        token="sha256:0",
-        target=None,
-        parent_run_id=None,
-        approval_policy=None,
-        instructions_hash=None,
-        instructions_sources=(),
-    )
+    return opened_run(pipeline("a", "b"), layout=layout, started_at="2025-11-21T02:44:32.979Z")
 
 
 @pytest.fixture

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import pytest
 
 from codex_orchestrator.clock import FakeClock
-from codex_orchestrator.environment import Environment
 from codex_orchestrator.errors import StorageError
 from codex_orchestrator.pipelines.planner import Plan
 from codex_orchestrator.records import dumps
@@ -20,6 +18,8 @@ from codex_orchestrator.run.shapes import MetricsLine
 from codex_orchestrator.store import files
 from codex_orchestrator.store.coordinator import mark_recorded
 from codex_orchestrator.store.finished import FinishedRun
+
+pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
 
 NOW = "2026-11-21T02:44:32.979Z"
 
@@ -100,20 +100,6 @@ def summary(run_id: str) -> RunSummary:
         review=reviewer.ReviewResult("fine", reviewer.Decision(approved=True)),
         timestamp=NOW,
     )
-
-
-@pytest.fixture(autouse=True)
-def _no_waiting_for_the_disk(monkeypatch):
-    """Nobody cuts the power here."""
-    monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
-
-
-@pytest.fixture
-def task(tmp_path) -> TaskLayout:
-    layout = TaskLayout(Environment(tmp_path, tmp_path / ".runs", tmp_path / "out", tmp_path, {}), "t")
-    for folder in (layout.cli_dir, layout.out_dir):
-        folder.mkdir(parents=True)
-    return layout
 
 
 def new_run(task: TaskLayout, run_id: str) -> RunLayout:

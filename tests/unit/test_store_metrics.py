@@ -8,13 +8,14 @@ import os
 import pytest
 
 from codex_orchestrator.clock import FakeClock
-from codex_orchestrator.environment import Environment
 from codex_orchestrator.records import dumps_line, to_json
 from codex_orchestrator.run.layout import TaskLayout
 from codex_orchestrator.run.shapes import MetricsLine, MetricsSummary
 from codex_orchestrator.store import files
 from codex_orchestrator.store.metrics import MetricsRecorder
 from codex_orchestrator.validation import explain
+
+pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
 
 NOW = "2026-11-21T02:44:32.979Z"
 
@@ -51,19 +52,6 @@ def line(run_id: str, **changes: object) -> MetricsLine:
         "heartbeat_failures": 0,
     }
     return MetricsLine(**{**values, **changes})
-
-
-@pytest.fixture(autouse=True)
-def _no_waiting_for_the_disk(monkeypatch):
-    """Nobody cuts the power here."""
-    monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
-
-
-@pytest.fixture
-def task(tmp_path) -> TaskLayout:
-    layout = TaskLayout(Environment(tmp_path, tmp_path / ".runs", tmp_path / "out", tmp_path, {}), "t")
-    layout.runs_dir.mkdir(parents=True)
-    return layout
 
 
 @pytest.fixture

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 
 import pytest
 
-from codex_orchestrator.environment import Environment
 from codex_orchestrator.pipelines.planner import Plan
 from codex_orchestrator.records import dumps, dumps_line, to_json
 from codex_orchestrator.run import reviewer
@@ -23,6 +21,8 @@ from codex_orchestrator.run.reviewer import (
 from codex_orchestrator.run.shapes import StateIndex
 from codex_orchestrator.store.state import TaskStateStore
 from codex_orchestrator.validation import explain
+
+pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
 
 
 def moment(place: int) -> str:
@@ -41,19 +41,6 @@ def summary(run_id: str, place: int = 0) -> RunSummary:
         timestamp=moment(place),
         handles=(HandleSummary("h", "c", "a", "closed", 1, 1),),
     )
-
-
-@pytest.fixture(autouse=True)
-def _no_waiting_for_the_disk(monkeypatch):
-    """Nobody cuts the power here."""
-    monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
-
-
-@pytest.fixture
-def task(tmp_path) -> TaskLayout:
-    layout = TaskLayout(Environment(tmp_path, tmp_path / ".runs", tmp_path / "out", tmp_path, {}), "t")
-    layout.out_dir.mkdir(parents=True)
-    return layout
 
 
 @pytest.fixture

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from codex_orchestrator.environment import Environment
 from codex_orchestrator.pipelines.guardrails import guardrails_required
-from codex_orchestrator.pipelines.model import CommandStage, Pipeline
+from codex_orchestrator.pipelines.model import CommandStage
 from codex_orchestrator.run.ending import Ending, add_warnings, final_status, finish
-from codex_orchestrator.run.layout import TaskLayout
-from codex_orchestrator.run.opening import first_manifest
 from codex_orchestrator.run.shapes import Approval, GuardrailCounts, Manifest
 from codex_orchestrator.run.summary import compose_summary, failure_line, guardrail_status, partial_line
+from tests.builders import opened_run, pipeline_of
 
 RERUN = "codex-orchestrator start diagnostics --approval-policy never --format json --no-interactive"
 MISSING = f'Guardrail command missing; run "{RERUN}" to capture reviewer diagnostics.'
@@ -24,31 +21,13 @@ NOT_FOUND = "Guardrails: spec-guard command not found."
 
 def manifest(*statuses: str, required: bool | None = None, guard: bool = True) -> Manifest:
     """A run whose stages ended so; with ``guard`` each is a guardrail."""
-    root = Path("/repo")
     name = "spec-guard" if guard else "stage"
     stages = [
         CommandStage(kind="command", id=f"{name}-{place}", title=f"{name} {place}", command="true")
         for place, _ in enumerate(statuses, start=1)
     ]
-    pipeline = Pipeline(
-        id="p",
-        title="P",
-        description=None,
-        tags=None,
-        guardrails_required=required,
-        stages=tuple(stages),
-    )
-    first = first_manifest(
-        TaskLayout(Environment(root, root / ".runs", root / "out", root, {}), "t").run("r"),
-        pipeline,
-        started_at="2026-11-21T02:44:32.979Z",
-        token="sha256:0",
-        target=None,
-        parent_run_id=None,
-        approval_policy=None,
-        instructions_hash=None,
-        instructions_sources=(),
-    )
+    pipeline = pipeline_of(*stages, required=required)
+    first = opened_run(pipeline)
     entries = [
         replace(entry, status=status, exit_code=3 if status == "failed" else None)
         for entry, status in zip(first.commands, statuses, strict=True)
@@ -125,9 +104,7 @@ def test_the_recommendation(statuses, required, guard, recommendation):
 )
 def test_guardrails_are_required_by_flag_or_by_being_there(stage_id, title, command, flag, required):
     stage = CommandStage(kind="command", id=stage_id, title=title, command=command)
-    pipeline = Pipeline(
-        id="p", title="P", description=None, tags=None, guardrails_required=flag, stages=(stage,)
-    )
+    pipeline = pipeline_of(stage, required=flag)
     assert guardrails_required(pipeline) is required
 
 
