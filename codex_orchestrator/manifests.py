@@ -21,11 +21,12 @@ def load_manifest(path: str | os.PathLike[str]) -> Manifest:
     Raises:
         UnknownRun: There is no readable manifest there.
     """
+    file = _file(path)
+    document = read_document(file)
     try:
-        return from_json(Manifest, _read(path), strict=False)
+        return from_json(Manifest, document, strict=False)
     except Mismatch as error:
-        problems = "; ".join(validate_manifest(path))
-        raise UnknownRun(f"{_file(path)} is not a run manifest: {problems}.") from error
+        raise UnknownRun(f"{file} is not a run manifest: {'; '.join(_problems(document))}.") from error
 
 
 def validate_manifest(manifest: str | os.PathLike[str] | dict[str, Any]) -> list[str]:
@@ -37,22 +38,29 @@ def validate_manifest(manifest: str | os.PathLike[str] | dict[str, Any]) -> list
     Raises:
         UnknownRun: There is no readable manifest at that path.
     """
-    from .validation import explain
-
-    document = manifest if isinstance(manifest, dict) else _read(manifest)
-    return [f"{problem.where()}: {problem.message}" for problem in explain(Manifest, document)]
+    return _problems(manifest if isinstance(manifest, dict) else read_document(_file(manifest)))
 
 
-def _file(path: str | os.PathLike[str]) -> Path:
-    path = Path(path)
-    return path / "manifest.json" if path.is_dir() else path
+def read_document(file: Path) -> Any:
+    """The parsed JSON of a run's file, whatever it holds.
 
-
-def _read(path: str | os.PathLike[str]) -> Any:
-    file = _file(path)
+    Raises:
+        UnknownRun: It is missing, unreadable or not JSON.
+    """
     try:
         return json.loads(file.read_bytes())
     except OSError as error:
         raise UnknownRun(f"Cannot read {file}: {error.strerror or error}.") from error
     except ValueError as error:
         raise UnknownRun(f"{file} is not JSON: {error}.") from error
+
+
+def _problems(document: Any) -> list[str]:
+    from .validation import explain
+
+    return [f"{problem.where()}: {problem.message}" for problem in explain(Manifest, document)]
+
+
+def _file(path: str | os.PathLike[str]) -> Path:
+    path = Path(path)
+    return path / "manifest.json" if path.is_dir() else path

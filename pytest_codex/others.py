@@ -1,4 +1,4 @@
-"""Keeping what is made for tests away from stages: plugins that repeat them, keys of the ini file."""
+"""Other people's plugins: those made for tests kept away from stages, those the definitions name."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from collections.abc import Generator
 from typing import Any
 
 import pytest
+
+from codex_orchestrator.errors import ConfigurationError
+from codex_orchestrator.preparation import Prepared
 
 
 def run_by_pytest_alone(item: pytest.Item, nextitem: pytest.Item | None) -> object:
@@ -45,6 +48,15 @@ class KeysOfTests:
     def pytest_collection_finish(self) -> None:
         """From here on only checks are left."""
         self._collected = True
+
+
+def unusable_plugin(prepared: Prepared, name: str, error: Exception) -> ConfigurationError:
+    """The words for a plugin of the definitions that cannot be imported."""
+    cause = error.__cause__ or error
+    return ConfigurationError(
+        f'{prepared.environment.config_path.name}: plugins: "{name}" cannot be imported: '
+        f"{type(cause).__name__}: {cause}"
+    )
 
 
 def _is_of_pytest(plugin: Any) -> bool:

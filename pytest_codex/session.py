@@ -11,11 +11,12 @@ from typing import TextIO
 
 import pytest
 
-from codex_orchestrator.errors import ConfigurationError, OrchestratorError
+from codex_orchestrator.errors import OrchestratorError
 from codex_orchestrator.preparation import Prepared
 from codex_orchestrator.run.shapes import Manifest
 
 from .controller import Controller
+from .others import unusable_plugin
 from .terminal import PlainProgress
 
 # Builtin plugins that serve tests; leaving them out saves a tenth of the start.
@@ -89,15 +90,6 @@ def run_session(prepared: Prepared, *, progress: TextIO, colour: bool) -> Sessio
         _import_plugins(prepared)
         pytest.main(arguments, plugins=plugins)
     return SessionResult(controller.manifest, controller.cancelled_by, controller.error)
-
-
-def unusable_plugin(prepared: Prepared, name: str, error: Exception) -> ConfigurationError:
-    """The words for a plugin of the definitions that cannot be imported."""
-    cause = error.__cause__ or error
-    return ConfigurationError(
-        f'{prepared.environment.config_path.name}: plugins: "{name}" cannot be imported: '
-        f"{type(cause).__name__}: {cause}"
-    )
 
 
 def _import_plugins(prepared: Prepared) -> None:

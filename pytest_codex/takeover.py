@@ -12,8 +12,7 @@ from codex_orchestrator.errors import OrchestratorError
 from codex_orchestrator.preparation import Asked, Prepared, prepare, require_runnable
 
 from .controller import Controller
-from .others import KeysOfTests
-from .session import unusable_plugin
+from .others import KeysOfTests, unusable_plugin
 from .terminal import PytestProgress
 
 _NAME = "codex-controller"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import Literal
 
 from codex_orchestrator.clock import Clock, timestamp
 from codex_orchestrator.run.events import CommandEnd, CommandStart, Event, ExecBegin, ExecChunk, ExecEnd
@@ -72,7 +73,8 @@ class _Attempt:
                 self._request.command, cwd=self._request.cwd, environ=self._request.environ
             )
         except SpawnError as error:
-            outcome = self._outcome(None, started, spawn_error=error)
+            ending = Ending(error.exit_code, timed_out=False, cancelled=False)
+            outcome = self._outcome(ending, started, cause=error.cause)
         else:
             watch = ProcessWatch(
                 process,
@@ -129,21 +131,11 @@ class _Attempt:
             )
         )
 
-    def _outcome(
-        self, ending: Ending | None, started: float, spawn_error: SpawnError | None = None
-    ) -> StageOutcome:
+    def _outcome(self, ending: Ending, started: float, cause: str | None = None) -> StageOutcome:
         stdout, stderr = self._captures["stdout"], self._captures["stderr"]
-        status = ending.exit_status if ending else (spawn_error.exit_code if spawn_error else 1)
-        timed_out = ending is not None and ending.timed_out
-        cancelled = ending is not None and ending.cancelled
+        status = ending.exit_status
         return StageOutcome(
-            status="cancelled"
-            if cancelled
-            else "timeout"
-            if timed_out
-            else "failed"
-            if status
-            else "succeeded",
+            status=_meaning(ending),
             exit_code=status if status >= 0 else _SIGNALLED - status,
             signal=signal_name(-status) if status < 0 else None,
             duration_ms=round((self._clock.monotonic() - started) * 1000),
@@ -151,12 +143,20 @@ class _Attempt:
             stderr=stderr.tail(),
             stdout_truncated=stdout.truncated,
             stderr_truncated=stderr.truncated,
-            cause=spawn_error.cause if spawn_error else None,
-            cancelled_by=self._cancellation.signal_name if cancelled else None,
-            timeout_seconds=self._request.timeout_seconds if timed_out else None,
+            cause=cause,
+            cancelled_by=self._cancellation.signal_name if ending.cancelled else None,
+            timeout_seconds=self._request.timeout_seconds if ending.timed_out else None,
             correlation_id=self._correlation_id,
             frames=self._sequence + 2,
         )
 
     def _now(self) -> str:
         return timestamp(self._clock.now())
+
+
+def _meaning(ending: Ending) -> Literal["succeeded", "failed", "timeout", "cancelled"]:
+    if ending.cancelled:
+        return "cancelled"
+    if ending.timed_out:
+        return "timeout"
+    return "failed" if ending.exit_status else "succeeded"

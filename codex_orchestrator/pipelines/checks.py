@@ -19,18 +19,15 @@ Placed = tuple[Stage, Path]
 
 
 def check_configuration(
-    configuration: Configuration, packaged_sets: StageSets, packaged_pipelines: Mapping[str, frozenset[str]]
+    configuration: Configuration, sets: StageSets, packaged_pipelines: Mapping[str, frozenset[str]]
 ) -> list[Problem]:
     """Every problem of a well-shaped file.
 
     Args:
         configuration: The file.
-        packaged_sets: Stage sets that it may refer to without defining them.
+        sets: The stage sets that it may refer to: the packaged ones under its own.
         packaged_pipelines: Packaged pipelines' ids, each with the pipelines it runs as children.
     """
-    sets: dict[str, Sequence[Stage]] = dict(packaged_sets)
-    for name, members in configuration.stage_sets.items():
-        sets[name] = [stage for stage in members if not isinstance(stage, StageSetRef)]
     problems = [
         *_check_task(configuration),
         *_check_sets(configuration),

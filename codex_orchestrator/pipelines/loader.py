@@ -72,11 +72,11 @@ def load_definitions(environment: Environment) -> Definitions:
     configuration, notices = _read_configuration(text) if text is not None else (Configuration(), [])
     packaged = load_packaged(environment)
     sets = _own_stages(packaged)
+    merged = {**sets, **_own_stages(configuration)}
     defaults = [_resolve(item, sets, frozenset()) for item in packaged.pipelines]
     if text is not None:
         children = {item.id: _children(item) for item in defaults}
-        _refuse(text, check_configuration(configuration, sets, children))
-    merged = {**sets, **_own_stages(configuration)}
+        _refuse(text, check_configuration(configuration, merged, children))
     own = [_resolve(item, merged, frozenset(configuration.stage_sets)) for item in configuration.pipelines]
     pipelines = {item.id: item for item in own}
     sources: dict[str, Source] = dict.fromkeys(pipelines, "user")

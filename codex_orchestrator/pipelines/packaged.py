@@ -8,7 +8,6 @@ holds is taken. Everything else is as in ``codex.orchestrator.json``.
 from __future__ import annotations
 
 import json
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,6 @@ NOTICES = {
 }
 
 
-@cache
 def packaged_folder() -> Path:
     """Where the JSON lies: inside the package in a wheel, beside it in a checkout."""
     inside = Path(__file__).parent / "packaged"

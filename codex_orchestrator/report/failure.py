@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from codex_orchestrator.run.shapes import CommandEntry
 from codex_orchestrator.run.stage import StageOutcome
+from codex_orchestrator.run.verdict import interruption
 
 TAIL_LINES = 20
 _LINE_LENGTH = 400
@@ -30,10 +31,9 @@ def failure_details(entry: CommandEntry, outcome: StageOutcome) -> tuple[str, ..
 
 def failure_cause(entry: CommandEntry, outcome: StageOutcome) -> str:
     """How the stage ended, in a few words."""
-    if outcome.status == "timeout":
-        return f"timed out after {outcome.timeout_seconds:g} s"
-    if outcome.cancelled_by:
-        return f"cancelled by {outcome.cancelled_by}"
+    interrupted = interruption(outcome)
+    if interrupted is not None:
+        return f"{interrupted[0].lower()}{interrupted[1:]}"
     if outcome.cause:
         return outcome.cause
     if outcome.signal:

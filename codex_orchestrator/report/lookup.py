@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.errors import UnknownRun
 from codex_orchestrator.identifiers import check_id, id_problem
+from codex_orchestrator.manifests import read_document
 from codex_orchestrator.run.layout import RunLayout, TaskLayout
 
 LATEST = "latest"
@@ -65,12 +65,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
     Raises:
         UnknownRun: It is missing, unreadable or no manifest.
     """
-    try:
-        manifest = json.loads(path.read_bytes())
-    except OSError as error:
-        raise UnknownRun(f"Cannot read {path}: {error.strerror or error}.") from error
-    except ValueError as error:
-        raise UnknownRun(f"{path} is not JSON: {error}.") from error
+    manifest = read_document(path)
     if not isinstance(manifest, dict) or not isinstance(manifest.get("run_id"), str):
         raise UnknownRun(f"{path} is not a run manifest.")
     commands = manifest.get("commands")

@@ -55,7 +55,7 @@ def status_document(run: FoundRun, *, now: float) -> dict[str, Any]:
     manifest = run.manifest
     activity = read_activity(run)
     age = _age(activity.latest, now)
-    liveness = liveness_of(run, now=now)
+    liveness = liveness_of(run, now=now, activity=activity)
     stale = liveness in ("alive", "dead") and (age is None or age > STALE_SECONDS)
     return {
         **{
@@ -127,12 +127,12 @@ def runs_row(run: FoundRun, *, now: float) -> dict[str, Any]:
     return {**row, "manifest": run.layout.relative(run.layout.manifest)}
 
 
-def liveness_of(run: FoundRun, *, now: float) -> Liveness:
-    """`judge_liveness` with what the disk and the kernel say."""
+def liveness_of(run: FoundRun, *, now: float, activity: Activity | None = None) -> Liveness:
+    """`judge_liveness` with what the disk and the kernel say; ``activity`` where it was read already."""
     if run.manifest.get("status") in TERMINAL:
         return "finished"
     owner = read_owner(run.layout.lock)
-    age = _age(read_activity(run).latest, now)
+    age = _age((activity or read_activity(run)).latest, now)
     return judge_liveness(run.manifest, is_alive(owner) if owner else None, heartbeat_age=age)
 
 

@@ -36,11 +36,19 @@ def judge(stage: CommandStage, outcome: StageOutcome) -> Verdict:
     return Verdict("failed", summary, "command-execution-error" if outcome.cause else "command-failed")
 
 
-def _summary(stage: CommandStage, outcome: StageOutcome) -> str:
+def interruption(outcome: StageOutcome) -> str | None:
+    """``Timed out after 2 s``, ``Cancelled by SIGINT``, or None where the command ended by itself."""
     if outcome.status == "timeout":
         return f"Timed out after {outcome.timeout_seconds:.12g} s"
     if outcome.status == "cancelled":
         return f"Cancelled by {outcome.cancelled_by}"
+    return None
+
+
+def _summary(stage: CommandStage, outcome: StageOutcome) -> str:
+    interrupted = interruption(outcome)
+    if interrupted is not None:
+        return interrupted
     if stage.summary_hint:
         return stage.summary_hint
     said = _text(outcome.cause or outcome.stderr)

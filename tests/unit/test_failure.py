@@ -1,0 +1,27 @@
+"""A failed stage in a few words."""
+
+from __future__ import annotations
+
+import pytest
+
+from codex_orchestrator.report.failure import failure_cause
+from codex_orchestrator.run.shapes import CommandEntry
+from codex_orchestrator.run.stage import StageOutcome
+
+
+@pytest.mark.parametrize(
+    ("outcome", "said"),
+    [
+        (StageOutcome("failed", 7), "exit code 7"),
+        (StageOutcome("failed", 137, signal="SIGKILL"), "terminated with signal SIGKILL"),
+        (StageOutcome("failed", 127, cause="No such file"), "No such file"),
+        (StageOutcome("timeout", 143, signal="SIGTERM", timeout_seconds=0.5), "timed out after 0.5 s"),
+        (StageOutcome("timeout", 143, timeout_seconds=2_592_000), "timed out after 2592000 s"),
+        (StageOutcome("cancelled", 130, signal="SIGINT", cancelled_by="SIGINT"), "cancelled by SIGINT"),
+    ],
+)
+def test_how_a_stage_failed(outcome, said):
+    entry = CommandEntry(
+        1, "s", "S", "x", "command", "failed", None, None, outcome.exit_code, None, None, None, None
+    )
+    assert failure_cause(entry, outcome) == said
