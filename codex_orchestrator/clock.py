@@ -64,7 +64,7 @@ def timestamp(now: float) -> str:
     """Epoch seconds as ``2026-11-21T02:44:32.979Z``, milliseconds cut and not rounded up."""
     # By way of microseconds: the float nearest to .979 may lie a little below it.
     seconds, milliseconds = divmod(round(now * 1_000_000) // 1000, 1000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{milliseconds:03d}Z"
+    return f"{datetime.fromtimestamp(seconds, UTC).isoformat()[:19]}.{milliseconds:03d}Z"
 
 
 def parse_timestamp(text: str) -> float | None:

@@ -167,9 +167,24 @@ AnyEvent = Annotated[Event, OneOf("type")]
 def encode(event: Event) -> bytes:
     """The event's line in the logs."""
     if isinstance(event, ExecChunk):
-        # The only event there are many of: its values are plain already.
-        return dumps_line({field.name: getattr(event, field.name) for field in _CHUNK_FIELDS}).encode()
+        return _encode_chunk(event)
     return dumps_line(to_json(event)).encode()
 
 
+def _encode_chunk(chunk: ExecChunk) -> bytes:
+    """The line that any event would get, made several times faster: chunks are many, and of 64 KiB."""
+    values = {field.name: getattr(chunk, field.name) for field in _CHUNK_FIELDS}
+    before, after = dumps_line({**values, "data": ""}).encode().split(_NO_DATA)
+    data = chunk.data.encode()
+    for character, escape in _ESCAPES:
+        # A search for one byte runs at the speed of memory, and is all that most of these come to.
+        data = data.replace(character, escape)
+    return b"".join((before, b'"data":"', data, b'"', after))
+
+
 _CHUNK_FIELDS = fields(ExecChunk)
+# No value can hold these bytes: within a text, a quotation mark has a backslash before it.
+_NO_DATA = b'"data":""'
+# The backslash comes first, or it would escape the other escapes.
+_ESCAPED = ("\\", '"', *map(chr, range(0x20)))
+_ESCAPES = tuple((character.encode(), dumps_line(character)[1:-2].encode()) for character in _ESCAPED)

@@ -1,1 +1,1 @@
-"""Benchmarks: whole processes of this project side by side with the Node CLI; see ``README.md`` here."""
+"""Benchmarks: whole processes of this project side by side with those of a peer; see ``README.md`` here."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .cases import CASES, Case
+from .cases import CASES, NODE, Case
 from .figures import compare
 from .measure import measure_case
 from .processes import CommandFailedError, peak_floor
@@ -55,17 +55,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: Options, work: Path) -> int:
     home = work / "home"
     home.mkdir()
-    tools = [find_ours(home)]
-    skipped: str | None = "left out by --no-node"
-    if options.with_node:
+    ours, node = find_ours(home), None
+    skipped: str | None = "left out by --no-node" if not options.with_node else None
+    if options.with_node and any(case.peer == NODE for case in options.cases):
         try:
-            tools.append(find_node(home, work / "npm", options.node_dir, options.node_entry))
-            skipped = None
+            node = find_node(home, work / "npm", options.node_dir, options.node_entry)
         except NodeUnavailableError as reason:
             skipped = str(reason)
+    tools = [tool for tool in (ours, node) if tool is not None]
     _announce(tools, skipped, options.runs)
     floor = peak_floor(work)
-    measured = [_measure(case, tools, options.runs, work) for case in options.cases]
+    measured = [_measure(case, ours, node, options.runs, work) for case in options.cases]
     results = [result for result in measured if result is not None]
     print(table(results))
     print(f"Peak memory of `true` by the same method: {floor / 2**20:.1f} MiB.")
@@ -76,22 +76,22 @@ def _run(options: Options, work: Path) -> int:
     return 0 if len(results) == len(measured) else 1
 
 
-def _measure(case: Case, tools: Sequence[Tool], runs: int, work: Path) -> CaseResult | None:
+def _measure(case: Case, ours: Tool, node: Tool | None, runs: int, work: Path) -> CaseResult | None:
     """None where a command failed: that is reported, and the other cases are still worth their figures."""
     print(f"{case.key}: {case.title} ...", file=sys.stderr, flush=True)
     try:
-        samples = measure_case(case, tools, runs, work)
+        mine, *peers = measure_case(case, ours, node, runs, work)
     except CommandFailedError as error:
         print(f"error: case {case.key} is left out, a measured command failed: {error}", file=sys.stderr)
         return None
-    return CaseResult(case, compare(samples["ours"], samples.get("node"), case.targets))
+    return CaseResult(case, compare(mine, peers[0] if peers else None, case.targets))
 
 
 def _announce(tools: Sequence[Tool], skipped: str | None, runs: int) -> None:
     for tool in tools:
         print(f"{tool.name}: {tool.origin}", file=sys.stderr)
     if skipped is not None:
-        print(f"notice: the Node CLI is skipped, so there are no ratios: {skipped}", file=sys.stderr)
+        print(f"notice: the Node CLI is skipped, so there is nothing beside ours: {skipped}", file=sys.stderr)
     if runs < _FEWEST_RUNS:
         print(
             f"notice: runs per tool: {runs}; the targets are meant for {_FEWEST_RUNS} or more",
@@ -101,7 +101,7 @@ def _announce(tools: Sequence[Tool], skipped: str | None, runs: int) -> None:
 
 def _options(arguments: Sequence[str] | None) -> Options:
     parser = argparse.ArgumentParser(
-        prog="python -m tests.bench", description="Benchmarks against the Node CLI."
+        prog="python -m tests.bench", description="Benchmarks against the Node CLI and other peers."
     )
     parser.add_argument(
         "--cases", type=_cases, default=CASES, metavar="KEYS", help="such as a,c (default: all)"

@@ -1,4 +1,4 @@
-"""Pure statistics of the benchmarks: from samples of two tools to ratios and verdicts."""
+"""Pure statistics of the benchmarks: from samples of ours and of a peer to ratios and verdicts."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -13,8 +13,23 @@ class Measure(StrEnum):
     MEMORY = "peak_memory_bytes"
 
 
+class Limit(StrEnum):
+    """What a target limits: ours divided by the peer's, or ours less the peer's."""
+
+    RATIO = "ratio"
+    GROWTH = "growth"
+
+
+@dataclass(frozen=True)
+class Target:
+    """The highest value that counts as met; that of a growth has its measure's unit."""
+
+    highest: float
+    limit: Limit = Limit.RATIO
+
+
 class Verdict(StrEnum):
-    """How a ratio stands to its target."""
+    """How a comparison stands to its target."""
 
     MET = "met"
     MISSED = "missed"
@@ -50,47 +65,49 @@ class Spread:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One measure of one case; ``node`` and the ratios (ours divided by Node's) are None if only ours ran.
+    """One measure of one case; without a peer, all that needs one is None.
 
-    ``verdict`` judges ``ratio``; it is None without a ratio or without a ``target``.
+    ``ratio`` is ours divided by the peer's and ``growth`` ours less the peer's, of the medians; ``verdict``
+    judges the one that ``target`` limits.
     """
 
     measure: Measure
     ours: Spread
-    node: Spread | None
-    ratio: float | None
-    pairwise_ratio: float | None
-    target: float | None
-    verdict: Verdict | None
+    peer: Spread | None = None
+    ratio: float | None = None
+    pairwise_ratio: float | None = None
+    growth: float | None = None
+    target: Target | None = None
+    verdict: Verdict | None = None
 
 
-def ratio_of_medians(ours: Spread, node: Spread) -> float:
-    """Our median divided by Node's; raises ValueError where Node's is not positive."""
-    if node.median <= 0:
+def ratio_of_medians(ours: Spread, peer: Spread) -> float:
+    """Our median divided by the peer's; raises ValueError where the peer's is not positive."""
+    if peer.median <= 0:
         raise ValueError("a ratio needs a positive median to divide by")
-    return ours.median / node.median
+    return ours.median / peer.median
 
 
-def median_of_pairwise_ratios(ours: Spread, node: Spread) -> float:
+def median_of_pairwise_ratios(ours: Spread, peer: Spread) -> float:
     """The median of the ratios within each alternating pair, which a slow drift of the machine cannot shift.
 
-    Raises ValueError where the two do not pair up or a value of Node's is not positive.
+    Raises ValueError where the two do not pair up or a value of the peer's is not positive.
     """
-    if len(ours.values) != len(node.values):
-        raise ValueError(f"{len(ours.values)} runs of ours do not pair with {len(node.values)} of Node's")
-    if min(node.values) <= 0:
+    if len(ours.values) != len(peer.values):
+        raise ValueError(f"{len(ours.values)} runs of ours do not pair with {len(peer.values)} of the peer's")
+    if min(peer.values) <= 0:
         raise ValueError("a ratio needs positive values to divide by")
-    return statistics.median(mine / theirs for mine, theirs in zip(ours.values, node.values, strict=True))
+    return statistics.median(mine / theirs for mine, theirs in zip(ours.values, peer.values, strict=True))
 
 
-def judge(ratio: float | None, target: float | None) -> Verdict | None:
-    """``MET`` where the ratio is at most the target, else ``MISSED``; None where either is unknown.
+def judge(value: float, target: Target | None) -> Verdict | None:
+    """``MET`` where the value is at most the target's, else ``MISSED``; None without a target.
 
-    The unrounded ratio is judged, so a ratio printed equal to its target may still have missed it.
+    The unrounded value is judged, so one printed equal to its target may still have missed it.
     """
-    if ratio is None or target is None:
+    if target is None:
         return None
-    return Verdict.MET if ratio <= target else Verdict.MISSED
+    return Verdict.MET if value <= target.highest else Verdict.MISSED
 
 
 def spread(samples: Sequence[Sample], measure: Measure) -> Spread:
@@ -101,20 +118,28 @@ def spread(samples: Sequence[Sample], measure: Measure) -> Spread:
 
 
 def compare(
-    ours: Sequence[Sample], node: Sequence[Sample] | None, targets: Mapping[Measure, float]
+    ours: Sequence[Sample], peer: Sequence[Sample] | None, targets: Mapping[Measure, Target]
 ) -> tuple[Comparison, ...]:
-    """One comparison per measure, in the order of ``Measure``; ``node`` is None where only ours ran."""
-    return tuple(_compare_measure(measure, ours, node, targets.get(measure)) for measure in Measure)
+    """One comparison per measure, in the order of ``Measure``; ``peer`` is None where only ours ran."""
+    return tuple(_compare_measure(measure, ours, peer, targets.get(measure)) for measure in Measure)
 
 
 def _compare_measure(
-    measure: Measure, ours: Sequence[Sample], node: Sequence[Sample] | None, target: float | None
+    measure: Measure, ours: Sequence[Sample], peer: Sequence[Sample] | None, target: Target | None
 ) -> Comparison:
     mine = spread(ours, measure)
-    if node is None:
-        return Comparison(measure, mine, None, None, None, target, None)
-    theirs = spread(node, measure)
-    ratio = ratio_of_medians(mine, theirs)
+    if peer is None:
+        return Comparison(measure, mine, target=target)
+    theirs = spread(peer, measure)
+    ratio, growth = ratio_of_medians(mine, theirs), mine.median - theirs.median
+    judged = growth if target is not None and target.limit is Limit.GROWTH else ratio
     return Comparison(
-        measure, mine, theirs, ratio, median_of_pairwise_ratios(mine, theirs), target, judge(ratio, target)
+        measure,
+        mine,
+        theirs,
+        ratio,
+        median_of_pairwise_ratios(mine, theirs),
+        growth,
+        target,
+        judge(judged, target),
     )

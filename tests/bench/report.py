@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from .cases import Case
-from .figures import Comparison, Measure, Spread
+from .figures import Comparison, Limit, Measure, Spread, Target
 from .tools import Tool
 
-_HEADER = ("case", "", "measure", "ours", "node", "ratio", "pairwise", "target", "")
+_HEADER = ("case", "", "measure", "ours", "beside", "", "ratio", "pairwise", "growth", "target", "")
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def document(
     ``floor`` is the peak memory in bytes of ``true``; ``skipped`` says why the Node CLI did not run, or None.
     """
     return {
-        "version": 1,
+        "version": 2,
         "created_at": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "runs_per_tool": runs,
         "machine": {"platform": platform.platform(), "cpu_count": os.cpu_count()},
@@ -50,16 +50,23 @@ def document(
 
 def _case_document(result: CaseResult) -> dict[str, object]:
     measures = {item.measure.value: _comparison_document(item) for item in result.comparisons}
-    return {"key": result.case.key, "title": result.case.title, "measures": measures}
+    return {
+        "key": result.case.key,
+        "title": result.case.title,
+        "peer": result.case.peer,
+        "measures": measures,
+    }
 
 
 def _comparison_document(item: Comparison) -> Mapping[str, object]:
+    target = item.target
     return {
         "ours": _spread_document(item.ours),
-        "node": _spread_document(item.node) if item.node else None,
+        "peer": _spread_document(item.peer) if item.peer else None,
         "ratio_of_medians": item.ratio,
         "median_of_pairwise_ratios": item.pairwise_ratio,
-        "target": item.target,
+        "growth_of_medians": item.growth,
+        "target": {"limit": target.limit.value, "highest": target.highest} if target else None,
         "verdict": item.verdict,
     }
 
@@ -74,10 +81,12 @@ def _row(case: Case, item: Comparison) -> tuple[str, ...]:
         case.title,
         "wall" if item.measure is Measure.WALL else "peak memory",
         _quantity(item.measure, item.ours.median),
-        _quantity(item.measure, item.node.median) if item.node else "-",
+        case.peer,
+        _quantity(item.measure, item.peer.median) if item.peer else "-",
         _ratio(item.ratio),
         _ratio(item.pairwise_ratio),
-        "-" if item.target is None else f"<= {item.target:.2f}",
+        _growth(item.measure, item.growth),
+        _target(item.measure, item.target),
         item.verdict or "",
     )
 
@@ -88,3 +97,14 @@ def _quantity(measure: Measure, value: float) -> str:
 
 def _ratio(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
+
+
+def _growth(measure: Measure, value: float | None) -> str:
+    return "-" if value is None else f"{'' if value < 0 else '+'}{_quantity(measure, value)}"
+
+
+def _target(measure: Measure, target: Target | None) -> str:
+    if target is None:
+        return "-"
+    highest = target.highest
+    return f"<= {highest:.2f}" if target.limit is Limit.RATIO else f"<= {_growth(measure, highest)}"

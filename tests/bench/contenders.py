@@ -1,0 +1,143 @@
+"""What is measured in turns: a tool at its work, or a command line of the shell."""
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from .cases import NODE, START, TASK_ID, Case, Shell, Work, configuration
+from .figures import Sample
+from .history import make_history
+from .processes import failure, run_measured
+from .tools import Tool, neutral_environment
+
+
+class Contender(Protocol):
+    """Something that can be measured again and again.
+
+    It removes what a process wrote before the next is measured, which would else wait for the same disk.
+    """
+
+    def measure(self) -> Sample:
+        """One process, from nothing to its end; raises CommandFailedError where it did not do its work."""
+        ...
+
+
+class ToolAtWork:
+    """A tool in a project below ``folder``: fresh for each process, or one with runs made beforehand."""
+
+    def __init__(self, tool: Tool, work: Work, folder: Path) -> None:
+        self._tool = tool
+        self._work = work
+        self._outputs = folder
+        self._project = folder / "project"
+        self._keeps = work.needs_run or work.past_runs > 0
+        self._run_id = ""
+        if self._keeps:
+            self._make_project()
+            self._run_id = self._make_run()
+        if work.past_runs:
+            make_history(self._project, TASK_ID, self._run_id, work.past_runs)
+            # It makes the aggregates of all these runs anew.
+            self._make_run()
+            os.sync()
+
+    def measure(self) -> Sample:
+        """Run the command line once, and check what it did."""
+        if not self._keeps:
+            self._make_project()
+        command = (*self._tool.command, *self._work.command_line(self._run_id))
+        sample = run_measured(command, self._tool.environment, self._project, self._outputs)
+        if self._work.starts_run:
+            self._check_newest_run(command)
+        fragment = self._work.output_fragment(self._run_id)
+        if fragment not in (self._outputs / "stdout").read_text(encoding="utf-8"):
+            raise failure(command, f"stdout does not hold {fragment!r}", self._outputs)
+        if not self._keeps:
+            _empty(self._project)
+        return sample
+
+    def _make_run(self) -> str:
+        command = (*self._tool.command, *Work(self._work.stages, START).command_line(""))
+        run_measured(command, self._tool.environment, self._project, self._outputs)
+        return self._check_newest_run(command)
+
+    def _check_newest_run(self, command: Sequence[str]) -> str:
+        """The id of the project's newest run, checked by its manifest, at the same place for both tools."""
+        # Run ids begin with the time.
+        manifest_path = max(
+            (self._project / ".runs" / TASK_ID / "cli").glob("*/manifest.json"),
+            key=lambda path: path.parent.name,
+            default=None,
+        )
+        if manifest_path is None:
+            raise failure(command, "no run in the project", self._outputs)
+        folder = manifest_path.parent
+        manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
+        done = [entry["status"] for entry in manifest["commands"]].count("succeeded")
+        if manifest["status"] != "succeeded" or done != len(self._work.stages):
+            raise failure(
+                command,
+                f"run {manifest['status']}, {done} of {len(self._work.stages)} stages succeeded",
+                self._outputs,
+            )
+        logged = sum(log.stat().st_size for log in (folder / "commands").iterdir())
+        if logged < self._work.log_bytes:
+            raise failure(
+                command,
+                f"{logged} bytes in the stage logs, at least {self._work.log_bytes} expected",
+                self._outputs,
+            )
+        return folder.name
+
+    def _make_project(self) -> None:
+        _empty(self._project)
+        text = json.dumps(configuration(self._work), indent=2) + "\n"
+        (self._project / "codex.orchestrator.json").write_text(text, encoding="utf-8")
+
+
+class ShellCommand:
+    """A command line of the shell, in an empty folder below ``folder``."""
+
+    def __init__(self, work: Shell, folder: Path) -> None:
+        self._work = work
+        self._outputs = folder
+        self._folder = folder / "files"
+
+    def measure(self) -> Sample:
+        """Run it once, and check what it wrote."""
+        _empty(self._folder)
+        command = (shutil.which("sh") or "/bin/sh", "-c", self._work.command)
+        sample = run_measured(command, neutral_environment(self._outputs), self._folder, self._outputs)
+        for name in self._work.files:
+            path = self._folder / name
+            if not path.exists() or path.stat().st_size < self._work.size:
+                raise failure(command, f"{name} holds less than {self._work.size} bytes", self._outputs)
+        _empty(self._folder)
+        return sample
+
+
+def contenders(case: Case, ours: Tool, node: Tool | None, folder: Path) -> list[Contender]:
+    """Our tool, and the case's peer where there is one; each below a new folder of its own in ``folder``.
+
+    Raises CommandFailedError where a run that is needed beforehand fails.
+    """
+    mine, theirs = folder / case.key / "ours", folder / case.key / "peer"
+    mine.mkdir(parents=True)
+    theirs.mkdir()
+    found: list[Contender] = [ToolAtWork(ours, case.work, mine)]
+    if isinstance(case.peer_work, Shell):
+        found.append(ShellCommand(case.peer_work, theirs))
+    elif case.peer_work is not None:
+        found.append(ToolAtWork(ours, case.peer_work, theirs))
+    elif case.peer == NODE and node is not None:
+        found.append(ToolAtWork(node, case.work, theirs))
+    return found
+
+
+def _empty(folder: Path) -> None:
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir()
