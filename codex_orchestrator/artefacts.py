@@ -46,7 +46,7 @@ ARTEFACTS = {
         Artefact("error", "Error file of a stage", shapes.StageError),
         Artefact("plan", "plan.json of a run", shapes.PlanRecord),
         Artefact("resume-token", "Resume token of a run", shapes.ResumeToken),
-        Artefact("owner", "run.lock: the owner of a run", shapes.Owner),
+        Artefact("owner", "run.lock, and a file under live/: the owner of a run", shapes.Owner),
         Artefact("pointer", "Pointer for tools of the MCP days", shapes.Pointer),
         Artefact("run-summary", "run-summary.json, and a line of runs.ndjson", RunSummary),
         Artefact("metrics", "Line of metrics.json", shapes.MetricsLine, lines=True),
@@ -76,6 +76,7 @@ _BY_NAME: dict[str, Artefact] = {
 _BY_FOLDER: dict[str, Artefact] = {
     "commands": ARTEFACTS["event"],
     "errors": ARTEFACTS["error"],
+    "live": ARTEFACTS["owner"],
     "metrics.pending": ARTEFACTS["metrics"],
     "runs.pending": _HISTORY,
 }

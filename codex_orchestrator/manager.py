@@ -6,12 +6,12 @@ the run (docs/explanation/architecture.md).
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from .clock import Clock, timestamp
 from .environment import PREFIX, Environment, stage_variables
-from .execution.process import end_marked
+from .execution.leftovers import end_left
 from .governance.instructions import read_instructions
 from .pipelines.graph import dependencies, reached_failure
 from .pipelines.model import CommandStage, Limits, Pipeline
@@ -26,6 +26,7 @@ from .run.stage import StageOutcome, StageRequest
 from .run.verdict import judge
 from .store.evidence import create_run_folder, write_first_files
 from .store.recording import RunRecording
+from .store.sweep import sweep
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class TaskManager:
         limits: Limits,
         selected: Collection[str],
         clock: Clock,
+        notify: Callable[[str], None],
     ) -> None:
         """Open the run: make its folder and first files, and start its heartbeat.
 
@@ -65,6 +67,7 @@ class TaskManager:
             limits: Bounds on memory and error files.
             selected: The ids of the stages that this session means to run.
             clock: Time.
+            notify: Told at once of what a person should not have to wait for.
 
         Raises:
             StorageError: The evidence cannot be written.
@@ -79,9 +82,10 @@ class TaskManager:
         self._waits = dependencies(pipeline.stages)
         self._index = {stage.id: index for index, stage in enumerate(pipeline.stages, start=1)}
         self._causes: dict[int, str] = {}
-        self._warnings: list[str] = []
-        self.layout = create_run_folder(TaskLayout(environment, options.task_id), clock)
-        self._recording = RunRecording(self.layout, clock)
+        task = TaskLayout(environment, options.task_id)
+        self._warnings = list(sweep(task).warnings)
+        self.layout = create_run_folder(task, clock)
+        self._recording = RunRecording(self.layout, clock, notify=notify)
         manifest = self._first_manifest(write_first_files(self.layout, pipeline, clock))
         started = RunStarted(
             run_id=self.layout.run_id, pipeline_id=pipeline.id, timestamp=manifest.started_at
@@ -92,6 +96,12 @@ class TaskManager:
     def manifest(self) -> Manifest:
         """The run as it is now."""
         return self._recording.manifest
+
+    @property
+    def mark(self) -> str:
+        """What every process of this run has in its environment, unless it changed that itself."""
+        name = f"{PREFIX}RUN_ID"
+        return f"{name}={self.layout.run_id}"
 
     def blocked_by(self, stage_id: str) -> str | None:
         """The failed stage that keeps this one from running, or None."""
@@ -175,19 +185,24 @@ class TaskManager:
         """
         return self.complete(stage_id, StageOutcome(status="failed", exit_code=None, cause=cause))
 
-    def close(self, *, cancelled_by: str | None = None) -> Manifest:
+    def close(
+        self, *, cancelled_by: str | None = None, groups: Collection[int] = (), warnings: Sequence[str] = ()
+    ) -> Manifest:
         """Give the run its final status and leave every record of it.
 
         Args:
             cancelled_by: The signal that cancelled the run, or None.
+            groups: The process groups of stages that still have members.
+            warnings: What the summary has to say of how the stages were run.
 
         Raises:
             StorageError: The manifest cannot be written.
         """
         try:
+            # First, as nothing that goes wrong with the evidence may keep processes alive.
+            self._end_left_processes(groups)
             self._end_running_entries(cancelled_by)
-            self._end_left_processes()
-            warnings = [*self._warnings, *self._recording.stop_heartbeat()]
+            warnings = [*self._warnings, *warnings, *self._recording.stop_heartbeat()]
             manifest, completed = finish(
                 self.manifest,
                 Ending(self._selected, cancelled_by, self._causes, warnings),
@@ -224,8 +239,8 @@ class TaskManager:
                 )
                 self.complete(entry.id, outcome)
 
-    def _end_left_processes(self) -> None:
-        left = end_marked(f"{PREFIX}RUN_ID", self.layout.run_id)
+    def _end_left_processes(self, groups: Collection[int]) -> None:
+        left = end_left(self.mark, groups)
         if left:
             named = ", ".join(f"{process.command} (pid {process.pid})" for process in left)
             self._warnings.append(f"Ended what stages left running: {named}.")

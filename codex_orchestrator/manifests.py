@@ -51,7 +51,7 @@ def read_document(file: Path) -> Any:
         return json.loads(file.read_bytes())
     except OSError as error:
         raise UnknownRun(f"Cannot read {file}: {error.strerror or error}.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UnknownRun(f"{file} is not JSON: {error}.") from error
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NoReturn
 
 import pytest
@@ -12,6 +13,7 @@ from codex_orchestrator.clock import SystemClock
 from codex_orchestrator.errors import OrchestratorError
 from codex_orchestrator.execution.builder import CommandBuilder
 from codex_orchestrator.execution.cancellation import Cancellation
+from codex_orchestrator.execution.guardian import Guardian
 from codex_orchestrator.manager import TaskManager
 from codex_orchestrator.preparation import Prepared
 from codex_orchestrator.report.failure import failure_cause, failure_details
@@ -39,6 +41,7 @@ class Controller:
         self.error: OrchestratorError | None = None
         self._clock = SystemClock()
         self._cancellation: Cancellation | None = None
+        self._guardian = Guardian()
         self._running = False
 
     @property
@@ -100,8 +103,8 @@ class Controller:
             return (yield)
         self._cancellation = Cancellation()
         with signals.caught(lambda number: self._signalled(session, number)):
-            self._open([item.name for item in session.items])
             try:
+                self._open([item.name for item in session.items])
                 return (yield)
             finally:
                 self._close()
@@ -157,7 +160,7 @@ class Controller:
         if cancellation is None or cancellation.requested:
             pytest.skip("the run is cancelled")
         with self._recording() as manager:
-            builder = CommandBuilder(manager.record, self._clock, cancellation)
+            builder = CommandBuilder(manager.record, self._clock, cancellation, self._guardian)
             self._running = True
             try:
                 outcome = builder.run(manager.request(item.name))
@@ -186,9 +189,11 @@ class Controller:
                 limits=prepared.definitions.configuration.limits,
                 selected=selected,
                 clock=self._clock,
+                notify=_notify,
             )
         except OrchestratorError as error:
             self._stop(error)
+        self._guardian.start(self.manager.mark)
 
     def _close(self) -> None:
         # From here on a signal changes nothing: the run ends anyway, and its records must be whole.
@@ -197,8 +202,15 @@ class Controller:
         if cancellation is not None:
             self.cancelled_by, cancelled = cancellation.number, cancellation.signal_name or None
             cancellation.close()
-        with self._recording() as manager:
-            manager.close(cancelled_by=cancelled)
+        if self.manager is None:
+            return
+        guardian = self._guardian
+        guardian.forget_empty()
+        try:
+            with self._recording() as manager:
+                manager.close(cancelled_by=cancelled, groups=guardian.groups, warnings=guardian.warnings)
+        finally:
+            guardian.dismiss()
 
     def _signalled(self, session: pytest.Session, number: int) -> None:
         """End the stage, then the session."""
@@ -225,6 +237,12 @@ class Controller:
             yield self.manager
         except OrchestratorError as error:
             self._stop(error)
+
+
+def _notify(message: str) -> None:
+    # Where nobody listens any more, the run's summary still says it.
+    with suppress(OSError):
+        sys.stderr.write(f"codex-orchestrator: {message}\n")
 
 
 def _one_line(report: pytest.TestReport, call: pytest.CallInfo[None]) -> str:

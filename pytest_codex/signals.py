@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM for as long as a run lasts."""
+"""SIGHUP, SIGINT and SIGTERM for as long as a run lasts (docs/reference/command-line.md, "Signals")."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
 def caught(react: Callable[[int], None]) -> Iterator[None]:
     """Have ``react`` hear of each signal instead of what was set before, which is put back afterwards.
 
-    Only the main thread may set handlers; a session in another one keeps those it has.
+    Only the main thread may set handlers; a session in another one keeps those it has. A hang-up that is
+    ignored (nohup) stays so.
     """
 
     def handler(number: int, _frame: FrameType | None) -> None:
@@ -24,7 +25,9 @@ def caught(react: Callable[[int], None]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    previous = {number: signal.signal(number, handler) for number in _SIGNALS}
+    nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    heard = [number for number in _SIGNALS if number != signal.SIGHUP or not nohup]
+    previous = {number: signal.signal(number, handler) for number in heard}
     try:
         yield
     finally:

@@ -98,7 +98,7 @@ class PlainProgress:
             return
         try:
             print(_coloured(text, style) if self._colour and style else text, file=self._stream, flush=True)
-        except BrokenPipeError:
+        except OSError:
             # Nobody watches any more; the run goes on, and what it says is on disk.
             self._gone = True
 

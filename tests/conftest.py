@@ -7,6 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -35,9 +38,12 @@ def _clean_environment(monkeypatch):
 @pytest.fixture(autouse=True, scope="session")
 def _interrupts_arrive():
     # A shell starts what runs in the background with SIGINT ignored, which processes inherit.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    # One that outlives its terminal (nohup) ignores SIGHUP, and so would they.
+    interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)
+    hang_up = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
-    signal.signal(signal.SIGINT, before)
+    signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGHUP, hang_up)
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -151,3 +157,132 @@ def project(tmp_path) -> Project:
     root = tmp_path / "project"
     (root / ".git").mkdir(parents=True)
     return Project(root)
+
+
+DEADLINE_SECONDS = 60.0
+
+
+def until(condition: Callable[[], object], what: str) -> object:
+    """The condition's first true answer; what it waits for takes as long as the machine needs."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while time.monotonic() < deadline:
+        if answer := condition():
+            return answer
+        time.sleep(0.01)
+    pytest.fail(f"waited in vain: {what}")
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; a zombie does not."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] not in "ZX"
+
+
+def processes_in(folder: Path) -> list[int]:
+    """The processes that work in a folder or below it, whatever else they are, but for the tests' own."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cwd"):
+        pid = int(path.parent.name)
+        with suppress(OSError):
+            if pid != os.getpid() and path.readlink().is_relative_to(folder) and is_alive(pid):
+                found.append(pid)
+    return found
+
+
+class LiveRun:
+    """A run in a process that goes on while the test looks."""
+
+    def __init__(self, project, command, streams) -> None:
+        self.project = project
+        before = set(project.runs())
+        piped = dict.fromkeys(("stdout", "stderr"), subprocess.PIPE)
+        self.process = subprocess.Popen(
+            command, cwd=project.root, env=project.environment, text=True, **{**piped, **streams}
+        )
+        self.folder: Path = until(lambda: next(iter(set(project.runs()) - before), None), "the run's folder")
+        self.run_id = self.folder.name
+
+    @property
+    def manifest(self) -> dict:
+        return json.loads((self.folder / "manifest.json").read_text(encoding="utf-8"))
+
+    def log(self) -> str:
+        """What is in the event log so far."""
+        try:
+            return (self.folder / "runner.ndjson").read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return ""
+
+    def has_printed(self, text: str) -> None:
+        """Wait until a stage's output is in the log."""
+        until(lambda: any(text in line for line in self.log().splitlines() if '"exec:chunk"' in line), text)
+
+    def stage_pid(self, name: str = "pid") -> int:
+        """The pid that a stage left in a file."""
+
+        def written() -> str:
+            path = self.project.root / name
+            return path.read_text() if path.exists() else ""
+
+        text = until(lambda: written() if written().endswith("\n") else "", f"the file {name}")
+        return int(text)
+
+    def open_gate(self) -> None:
+        """Let the stage that waits at the gate go on."""
+        (self.project.root / "gate").write_text("through\n")
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def finish(self) -> tuple[int, str, str]:
+        """Wait for the end: exit code, stdout, stderr."""
+        out, err = self.process.communicate(timeout=DEADLINE_SECONDS)
+        return self.process.returncode, out, err
+
+
+class Live:
+    """Starts runs that go on, and what tests need to wait for them."""
+
+    # A stage that says it is up, leaves its pid, and waits until somebody opens the gate.
+    GATE = "echo up; echo $$ > pid; exec cat gate"
+    until = staticmethod(until)
+    is_alive = staticmethod(is_alive)
+
+    def __init__(self, project) -> None:
+        self._project = project
+        self._runs: list[LiveRun] = []
+        os.mkfifo(project.root / "gate")
+
+    def start(self, *words: str, under: Sequence[str] = (), **streams) -> LiveRun:
+        """``codex-orchestrator start``, run by the command ``under`` where one is given."""
+        return self._run([*under, sys.executable, "-m", "codex_orchestrator", "start", *words], streams)
+
+    def pytest(self, pipeline: str) -> LiveRun:
+        """``pytest --codex-pipeline``."""
+        return self._run([sys.executable, "-m", "pytest", "--codex-pipeline", pipeline], {})
+
+    def _run(self, command, streams) -> LiveRun:
+        run = LiveRun(self._project, command, streams)
+        self._runs.append(run)
+        return run
+
+    def end(self) -> None:
+        """End whatever is left."""
+        for run in self._runs:
+            if run.process.poll() is None:
+                run.process.kill()
+            run.process.communicate(timeout=DEADLINE_SECONDS)
+        for pid in processes_in(self._project.root):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def live(project):
+    """Runs that go on while the test looks."""
+    live = Live(project)
+    yield live
+    live.end()

@@ -18,24 +18,27 @@ from typing import NoReturn
 from codex_orchestrator import __version__
 from codex_orchestrator.errors import EXIT_OK, OrchestratorError, UsageError
 
+from .reader import is_gone
+
 COMMANDS = {
     "start": "run a pipeline",
     "plan": "show what a pipeline would run",
     "status": "show a run",
     "logs": "print what stages printed",
     "runs": "list runs",
+    "gc": "remove runs that are not needed any more",
     "guard": "run a built-in guard",
     "schema": "print the JSON Schema of an artefact",
     "validate": "check files against the schemas",
     "version": "print the version",
 }
 EXIT_CODES = """exit codes:
-  0        succeeded
-  1        the run failed, or a check found something
-  2        usage or configuration error, or unknown run
-  3        waiting for an approval
-  75       the run or a lock is held by a live process
-  130/143  cancelled by SIGINT/SIGTERM"""
+  0            succeeded
+  1            the run failed, or a check found something
+  2            usage or configuration error, or unknown run
+  3            waiting for an approval
+  75           the run or a lock is held by a live process
+  129/130/143  cancelled by SIGHUP/SIGINT/SIGTERM"""
 _INTERRUPTED = 130
 
 
@@ -77,7 +80,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     finally:
         try:
             sys.stdout.flush()
-        except BrokenPipeError:
+        except OSError as error:
+            if not is_gone(error):
+                raise
             # Whoever read our output has seen enough; what is still buffered has nowhere to go.
             sys.stdout = None
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from contextlib import suppress
 from typing import Any
 
 from codex_orchestrator.errors import EXIT_OK, EXIT_RUN_FAILED, OrchestratorError
@@ -14,6 +13,7 @@ from codex_orchestrator.run.shapes import Manifest
 
 from . import render
 from .common import add_format, add_root, add_task, environment_of, notify
+from .reader import is_gone
 
 _SIGNALLED = 128
 
@@ -68,16 +68,23 @@ def run(arguments: argparse.Namespace) -> int:
     manifest = result.manifest
     if manifest is None:
         raise OrchestratorError("No run was opened: a plugin ended the session before it began.")
+    _tell(manifest, as_json=as_json)
+    if result.cancelled_by is not None:
+        return _SIGNALLED + result.cancelled_by
+    return EXIT_OK if manifest.status == "succeeded" else EXIT_RUN_FAILED
+
+
+def _tell(manifest: Manifest, *, as_json: bool) -> None:
     path = f"{manifest.artifact_root}/manifest.json"
-    # Where nobody reads any more, the exit code still speaks for the run.
-    with suppress(BrokenPipeError):
+    try:
         if as_json:
             render.emit_json(answer(manifest, path))
         else:
             render.emit(_text(manifest, path))
-    if result.cancelled_by is not None:
-        return _SIGNALLED + result.cancelled_by
-    return EXIT_OK if manifest.status == "succeeded" else EXIT_RUN_FAILED
+    except OSError as error:
+        # Where nobody reads any more, the exit code still speaks for the run.
+        if not is_gone(error):
+            raise
 
 
 def answer(manifest: Manifest, path: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from codex_orchestrator.run.stage import StageOutcome, StageRequest
 
 from .cancellation import Cancellation
 from .capture import Chunk, StreamCapture
+from .guardian import Guardian
 from .process import SpawnError, StageProcess, signal_name
 from .watch import Ending, ProcessWatch, StreamName
 
@@ -26,15 +27,16 @@ _SIGNALLED = 128
 class CommandBuilder:
     """Runs commands one at a time."""
 
-    def __init__(self, sink: Sink, clock: Clock, cancellation: Cancellation) -> None:
+    def __init__(self, sink: Sink, clock: Clock, cancellation: Cancellation, guardian: Guardian) -> None:
         self._sink = sink
         self._clock = clock
         self._cancellation = cancellation
+        self._guardian = guardian
 
     def run(self, request: StageRequest) -> StageOutcome:
         """Run the command to its end, whatever that is; only the sink's errors come out of here."""
         self._sink(CommandStart(command=request.command, timestamp=self._now(), index=request.index))
-        outcome = _Attempt(request, self._sink, self._clock, self._cancellation).run()
+        outcome = _Attempt(request, self._sink, self._clock, self._cancellation, self._guardian).run()
         self._sink(
             CommandEnd(
                 exit_code=outcome.exit_code,
@@ -53,11 +55,19 @@ class CommandBuilder:
 class _Attempt:
     """One attempt: begin, chunks, end."""
 
-    def __init__(self, request: StageRequest, sink: Sink, clock: Clock, cancellation: Cancellation) -> None:
+    def __init__(
+        self,
+        request: StageRequest,
+        sink: Sink,
+        clock: Clock,
+        cancellation: Cancellation,
+        guardian: Guardian,
+    ) -> None:
         self._request = request
         self._sink = sink
         self._clock = clock
         self._cancellation = cancellation
+        self._guardian = guardian
         self._correlation_id = os.urandom(16).hex()
         self._sequence = 0
         self._captures: dict[StreamName, StreamCapture] = {
@@ -76,17 +86,23 @@ class _Attempt:
             ending = Ending(error.exit_code, timed_out=False, cancelled=False)
             outcome = self._outcome(ending, started, cause=error.cause)
         else:
-            watch = ProcessWatch(
+            outcome = self._outcome(self._wait(process), started)
+        self._end(outcome)
+        return outcome
+
+    def _wait(self, process: StageProcess) -> Ending:
+        self._guardian.watch(process.pid)
+        try:
+            return ProcessWatch(
                 process,
                 self._captures,
                 self._chunk,
                 clock=self._clock,
                 cancellation=self._cancellation,
                 timeout_seconds=self._request.timeout_seconds,
-            )
-            outcome = self._outcome(watch.wait(), started)
-        self._end(outcome)
-        return outcome
+            ).wait()
+        finally:
+            self._guardian.forget_empty()
 
     def _begin(self) -> None:
         self._sink(

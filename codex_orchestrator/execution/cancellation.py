@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from contextlib import suppress
 
 from .process import signal_name
@@ -32,6 +33,8 @@ class Cancellation:
         """Ask, with a signal's number; safe to call from a signal handler."""
         if self.number is None:
             self.number = number
+        elif number == signal.SIGHUP:
+            return  # Shell and kernel both tell of one and the same hang-up.
         self.requests += 1
         with suppress(OSError):
             os.write(self._writer, b"\0")

@@ -10,8 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +20,7 @@ from codex_orchestrator.errors import OrchestratorError, ToolMissing
 NOT_FOUND = 127
 NOT_EXECUTABLE = 126
 _SHELL = "/bin/sh"
-_COMMAND_LENGTH = 80
-_GRACE_POLLS = 50
-_GRACE_POLL_SECONDS = 0.02
+_FAREWELL_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -33,14 +30,6 @@ class ToolResult:
     exit_code: int
     stdout: bytes
     stderr: bytes
-
-
-@dataclass(frozen=True)
-class LeftProcess:
-    """A process that a stage left behind."""
-
-    pid: int
-    command: str
 
 
 class SpawnError(Exception):
@@ -139,60 +128,62 @@ class StageProcess:
             self.pidfd = None
 
 
+class Listener:
+    """A shell script of ours that reads lines from us, and has nothing else of this process.
+
+    It is in a session of its own, without our environment, folder and terminal.
+    """
+
+    def __init__(self, script: str, arguments: Sequence[str]) -> None:
+        """Start it.
+
+        Args:
+            script: Its text, for any POSIX shell.
+            arguments: ``$0``, ``$1``, …
+
+        Raises:
+            OSError: The shell is missing, or the kernel refuses.
+        """
+        self._popen = subprocess.Popen(
+            [_SHELL, "-c", script, *arguments],
+            cwd="/",
+            env={},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            bufsize=0,
+            start_new_session=True,
+        )
+        if self._popen.stdin is not None:
+            # One that does not read must not keep us waiting.
+            os.set_blocking(self._popen.stdin.fileno(), False)
+
+    def tell(self, line: str) -> None:
+        """Write a line, at most PIPE_BUF long.
+
+        Raises:
+            OSError: It is gone, or does not read any more.
+        """
+        if self._popen.stdin is not None:
+            os.write(self._popen.stdin.fileno(), f"{line}\n".encode())
+
+    def close(self) -> None:
+        """End its input and wait for it; where it does not end, end it."""
+        if self._popen.stdin is not None:
+            self._popen.stdin.close()
+        try:
+            self._popen.wait(_FAREWELL_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._popen.kill()
+            self._popen.wait()
+
+
 def signal_name(number: int) -> str:
     """``SIGKILL`` for 9; ``SIG64`` for one without a name."""
     try:
         return signal.Signals(number).name
     except ValueError:
         return f"SIG{number}"
-
-
-def marked_processes(name: str, value: str) -> list[LeftProcess]:
-    """Live processes whose environment has ``name=value``; empty where there is no ``/proc``."""
-    mark = f"{name}={value}".encode()
-    found = []
-    for entry in _proc_entries():
-        try:
-            environ = Path(f"/proc/{entry}/environ").read_bytes()
-            if mark in environ.split(b"\0"):
-                words = Path(f"/proc/{entry}/cmdline").read_bytes().split(b"\0")
-                found.append(LeftProcess(int(entry), _readable(words)))
-        except OSError:
-            continue  # Ended meanwhile, or another user's: neither is ours to end.
-    return found
-
-
-def end_processes(processes: Iterable[LeftProcess], number: int) -> None:
-    """Send a signal to each that still lives."""
-    for process in processes:
-        with suppress(ProcessLookupError, PermissionError):
-            os.kill(process.pid, number)
-
-
-def end_marked(name: str, value: str) -> list[LeftProcess]:
-    """End `marked_processes`: TERM, a short grace, then KILL; the answer is what there was to end."""
-    left = marked_processes(name, value)
-    end_processes(left, signal.SIGTERM)
-    rest, pause = left, threading.Event()
-    for _ in range(_GRACE_POLLS):
-        if not rest:
-            return left
-        pause.wait(_GRACE_POLL_SECONDS)
-        rest = marked_processes(name, value)
-    end_processes(rest, signal.SIGKILL)
-    return left
-
-
-def _proc_entries() -> list[str]:
-    try:
-        return [entry for entry in os.listdir("/proc") if entry.isdigit()]
-    except OSError:
-        return []
-
-
-def _readable(words: list[bytes]) -> str:
-    text = b" ".join(words).decode("utf-8", "replace").strip()
-    return text if len(text) <= _COMMAND_LENGTH else f"{text[:_COMMAND_LENGTH]}…"
 
 
 def _open_pidfd(pid: int) -> int | None:

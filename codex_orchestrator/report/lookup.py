@@ -34,7 +34,7 @@ def find_run(environment: Environment, run: str, task: str) -> FoundRun:
     if run == LATEST:
         return _latest(environment, task)
     check_id(run, name="run ID")
-    for candidate in (task, *_tasks(environment)):
+    for candidate in (task, *task_ids(environment)):
         layout = TaskLayout(environment, candidate).run(run)
         if layout.folder.is_dir():
             return FoundRun(layout, read_manifest(layout.manifest))
@@ -45,8 +45,8 @@ def find_run(environment: Environment, run: str, task: str) -> FoundRun:
 
 def list_runs(environment: Environment, task: str | None, limit: int | None) -> list[FoundRun]:
     """Runs of a task, or of all, newest first; folders without a readable manifest are left out."""
-    tasks = [task] if task is not None else _tasks(environment)
-    layouts = [layout for name in tasks for layout in _runs(TaskLayout(environment, name))]
+    tasks = [task] if task is not None else task_ids(environment)
+    layouts = [layout for name in tasks for layout in run_layouts(TaskLayout(environment, name))]
     layouts.sort(key=lambda layout: layout.run_id, reverse=True)
     found: list[FoundRun] = []
     for layout in layouts:
@@ -74,9 +74,19 @@ def read_manifest(path: Path) -> dict[str, Any]:
     return manifest
 
 
+def task_ids(environment: Environment) -> list[str]:
+    """All tasks that have a folder."""
+    return sorted(folder for folder in _folders(environment.runs_dir) if id_problem(folder) is None)
+
+
+def run_layouts(task: TaskLayout) -> Iterator[RunLayout]:
+    """Whatever may be a run of a task: its manifest need not be readable."""
+    return (task.run(name) for name in _folders(task.cli_dir) if id_problem(name) is None)
+
+
 def _latest(environment: Environment, task: str) -> FoundRun:
     task_layout = TaskLayout(environment, task)
-    for layout in sorted(_runs(task_layout), key=lambda layout: layout.run_id, reverse=True):
+    for layout in sorted(run_layouts(task_layout), key=lambda layout: layout.run_id, reverse=True):
         try:
             manifest = read_manifest(layout.manifest)
         except UnknownRun:
@@ -87,14 +97,6 @@ def _latest(environment: Environment, task: str) -> FoundRun:
         f'Task "{task}" has no runs under {environment.runs_dir}.',
         hint="Name another task with --task, or list runs with: codex-orchestrator runs",
     )
-
-
-def _tasks(environment: Environment) -> list[str]:
-    return sorted(folder for folder in _folders(environment.runs_dir) if id_problem(folder) is None)
-
-
-def _runs(task: TaskLayout) -> Iterator[RunLayout]:
-    return (task.run(name) for name in _folders(task.cli_dir) if id_problem(name) is None)
 
 
 def _folders(path: Path) -> list[str]:

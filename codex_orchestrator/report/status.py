@@ -41,7 +41,7 @@ def judge_liveness(
         owner_alive: Whether the owner named in the lock runs; None where nobody can tell.
         heartbeat_age: Seconds since the newest heartbeat; decides only where the owner cannot.
     """
-    if manifest.get("status") in TERMINAL:
+    if str(manifest.get("status")) in TERMINAL:
         return "finished"
     if owner_alive is None:
         owner_alive = heartbeat_age is not None and heartbeat_age <= STALE_SECONDS
@@ -129,7 +129,7 @@ def runs_row(run: FoundRun, *, now: float) -> dict[str, Any]:
 
 def liveness_of(run: FoundRun, *, now: float, activity: Activity | None = None) -> Liveness:
     """`judge_liveness` with what the disk and the kernel say; ``activity`` where it was read already."""
-    if run.manifest.get("status") in TERMINAL:
+    if str(run.manifest.get("status")) in TERMINAL:
         return "finished"
     owner = read_owner(run.layout.lock)
     age = _age((activity or read_activity(run)).latest, now)

@@ -76,6 +76,11 @@ class TaskLayout:
         """Held while the history is merged."""
         return self.out_dir / "runs.lock"
 
+    @property
+    def live_dir(self) -> Path:
+        """A file for each run that has not ended, or whose leftovers nobody has swept yet."""
+        return self.runs_dir / "live"
+
     def run(self, run_id: str) -> RunLayout:
         """The layout of one run of this task."""
         return RunLayout(self, run_id)
@@ -129,6 +134,11 @@ class RunLayout:
         return self.folder / "run.lock"
 
     @property
+    def live_marker(self) -> Path:
+        """There from before the run's folder is made until its last file is written; names the owner."""
+        return self.task.live_dir / f"{self.run_id}.json"
+
+    @property
     def mcp_folder(self) -> Path:
         """The folder where tools of the MCP days look."""
         return self.task.runs_dir / "mcp" / self.run_id
@@ -139,9 +149,14 @@ class RunLayout:
         return self.mcp_folder / "manifest.json"
 
     @property
+    def compat_folder(self) -> Path:
+        """The folder where local MCP tools look."""
+        return self.task.environment.runs_dir / "local-mcp" / self.run_id
+
+    @property
     def compat_pointer(self) -> Path:
         """The same pointer for local MCP tools."""
-        return self.task.environment.runs_dir / "local-mcp" / self.run_id / "compat.json"
+        return self.compat_folder / "compat.json"
 
     def command_log(self, index: int, stage_id: str) -> Path:
         """The events of one stage; ``index`` counts from 1."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields
-from pathlib import Path
 
 from codex_orchestrator.clock import Clock, timestamp
 from codex_orchestrator.errors import StorageError
@@ -19,26 +20,52 @@ from codex_orchestrator.run.layout import RunLayout
 from codex_orchestrator.run.shapes import CommandEntry, Handle, Manifest
 
 from . import files
+from .locks import held_lock, pause
 
 _MANIFEST_HEARTBEAT_SECONDS = 30.0
-_ATTEMPTS = 3
+_SLOW_SECONDS = 10.0
+# Before the second and the third attempt to write.
+_RETRY_SECONDS = (0.05, 0.2)
 
 
 class PersistenceCoordinator:
-    """The single writer of one run's manifest and heartbeat; safe to call from two threads."""
+    """The single writer of one run's manifest and heartbeat; safe to call from two threads.
 
-    def __init__(self, layout: RunLayout, clock: Clock) -> None:
+    Attributes:
+        warnings: What went wrong and was made good, and what took too long.
+    """
+
+    def __init__(
+        self,
+        layout: RunLayout,
+        clock: Clock,
+        *,
+        notify: Callable[[str], None] = lambda _: None,
+        slow_seconds: float = _SLOW_SECONDS,
+    ) -> None:
+        """Nothing is touched yet.
+
+        Args:
+            layout: The run.
+            clock: Time.
+            notify: Told at once when a write takes too long.
+            slow_seconds: How long that is.
+        """
         self._layout = layout
         self._clock = clock
+        self._notify = notify
+        self._slow_seconds = slow_seconds
         self._encoder = _ManifestEncoder()
         self._guard = threading.Lock()
         self._manifest: Manifest | None = None
         self._dirty = False
         self._beat_at: str | None = None
         self._written_at = 0.0
+        self._begun_at: float | None = None
         self.manifest_writes = 0
         self.heartbeat_writes = 0
         self.heartbeat_failures = 0
+        self.warnings: dict[str, None] = {}
 
     def save(self, manifest: Manifest) -> None:
         """Put the manifest on disk before returning.
@@ -46,18 +73,18 @@ class PersistenceCoordinator:
         Raises:
             StorageError: It could not be written, also after trying again.
         """
-        with self._guard:
+        with self._turn():
             self._take(manifest)
             self._write_with_retries()
 
     def note(self, manifest: Manifest) -> None:
         """Keep the manifest for the next write, which a heartbeat brings at the latest."""
-        with self._guard:
+        with self._turn():
             self._take(manifest)
 
     def beat(self, *, alone: bool = False) -> None:
         """Write the heartbeat and, unless ``alone``, a manifest that is due; failures are counted only."""
-        with self._guard:
+        with self._turn():
             moment = timestamp(self._clock.now())
             try:
                 files.replace(self._layout.heartbeat, f"{moment}\n".encode(), durable=False)
@@ -69,19 +96,50 @@ class PersistenceCoordinator:
             except StorageError:
                 self.heartbeat_failures += 1
 
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Write alone. A disk that hangs is waited for, as nothing may be lost, but not in silence."""
+        if not self._guard.acquire(timeout=self._patience()):
+            self._warn_of_slowness()
+            self._guard.acquire()
+        begun_at = self._begun_at = self._clock.monotonic()
+        try:
+            yield
+        finally:
+            if self._clock.monotonic() - begun_at > self._slow_seconds:
+                self._warn_of_slowness()
+            self._begun_at = None
+            self._guard.release()
+
+    def _patience(self) -> float:
+        """How much longer whoever writes now may take."""
+        begun_at = self._begun_at
+        elapsed = 0.0 if begun_at is None else self._clock.monotonic() - begun_at
+        return max(0.0, self._slow_seconds - elapsed)
+
+    def _warn_of_slowness(self) -> None:
+        warning = f"The disk takes longer than {self._slow_seconds:g} s to write in {self._layout.folder}."
+        if warning not in self.warnings:
+            self.warnings[warning] = None
+            self._notify(warning)
+
     def _take(self, manifest: Manifest) -> None:
         self._manifest = manifest
         self._dirty = True
 
     def _write_with_retries(self) -> None:
-        for attempt in range(1, _ATTEMPTS + 1):
+        failure: StorageError | None = None
+        for delay in (*_RETRY_SECONDS, None):
             try:
                 self._write()
-            except StorageError:
-                if attempt == _ATTEMPTS:
+                break
+            except StorageError as error:
+                if delay is None:
                     raise
-            else:
-                return
+                failure = error
+                pause(delay)
+        if failure is not None:
+            self.warnings[f"Written at a later attempt: {failure.message}"] = None
 
     def _write(self) -> None:
         if self._manifest is None:
@@ -95,19 +153,29 @@ class PersistenceCoordinator:
         self.manifest_writes += 1
 
 
-def mark_recorded(path: Path) -> None:
-    """Set ``metrics_recorded`` in the manifest of a run that is over, whose record was merged for it.
+def mark_recorded(layout: RunLayout) -> bool:
+    """Set ``metrics_recorded`` in the manifest of a run whose record was merged for it.
+
+    Returns:
+        False where the run's owner is still at it, and sets it itself.
 
     Raises:
         StorageError: The manifest could not be written.
     """
-    try:
-        manifest = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return  # The run's folder was removed, or never finished: its record counts all the same.
-    if isinstance(manifest, dict) and manifest.get("metrics_recorded") is False:
-        manifest["metrics_recorded"] = True
-        files.replace(path, dumps(manifest).encode())
+    if not layout.folder.is_dir():
+        return True  # The run was removed: its record counts all the same.
+    with held_lock(layout.lock) as held:
+        if not held:
+            return False
+        files.remove_temporaries(layout.folder)
+        try:
+            manifest = json.loads(layout.manifest.read_bytes())
+        except (OSError, ValueError):
+            return True  # It never finished its first manifest.
+        if isinstance(manifest, dict) and manifest.get("metrics_recorded") is False:
+            manifest["metrics_recorded"] = True
+            files.replace(layout.manifest, dumps(manifest).encode())
+    return True
 
 
 class _ManifestEncoder:

@@ -16,6 +16,8 @@ from codex_orchestrator.run.layout import RunLayout, TaskLayout
 from codex_orchestrator.run.shapes import CommandEntry, PlanRecord, Pointer, ResumeToken
 
 from . import files
+from .lines import LogFile
+from .owner import render_owner, this_process
 
 _POINTER_NOTE = "The run lives under cli/; this file is for tools that look in the old place."
 
@@ -23,15 +25,19 @@ _POINTER_NOTE = "The run lives under cli/; this file is for tools that look in t
 def create_run_folder(task: TaskLayout, clock: Clock) -> RunLayout:
     """Make the folder of a new run; its name is the run id, and no other run can have it.
 
+    Its marker comes first: from then on whatever the run leaves half done can be found and swept.
+
     Raises:
         StorageError: The disk refused.
     """
     files.make_folder(task.environment.runs_dir, ignored=True)
     files.make_folder(task.cli_dir)
+    files.make_folder(task.live_dir)
     files.make_folder(task.out_dir, ignored=True)
+    marker = render_owner(this_process())
     while True:
         layout = task.run(new_run_id(clock.now()))
-        if files.make_new_folder(layout.folder):
+        if files.create(layout.live_marker, marker) and files.make_new_folder(layout.folder):
             files.make_folder(layout.folder / "commands")
             return layout
 
@@ -68,8 +74,8 @@ class EventLog:
     def __init__(self, layout: RunLayout, commands: tuple[CommandEntry, ...]) -> None:
         self._layout = layout
         self._ids = {entry.index: entry.id for entry in commands}
-        self._runner: files.LogFile | None = None
-        self._stages: dict[int, files.LogFile] = {}
+        self._runner: LogFile | None = None
+        self._stages: dict[int, LogFile] = {}
         self.warnings: dict[str, None] = {}
 
     def write(self, event: Event) -> None:
@@ -78,7 +84,7 @@ class EventLog:
         index = getattr(event, "index", None)
         try:
             if self._runner is None:
-                self._runner = files.LogFile(self._layout.runner_log)
+                self._runner = LogFile(self._layout.runner_log)
             self._runner.write(line)
             if index is not None:
                 self._stage_log(index).write(line)
@@ -99,12 +105,12 @@ class EventLog:
         if self._runner is not None:
             self._close(self._runner, durable=True)
 
-    def _stage_log(self, index: int) -> files.LogFile:
+    def _stage_log(self, index: int) -> LogFile:
         if index not in self._stages:
-            self._stages[index] = files.LogFile(self._layout.command_log(index, self._ids[index]))
+            self._stages[index] = LogFile(self._layout.command_log(index, self._ids[index]))
         return self._stages[index]
 
-    def _close(self, log: files.LogFile, *, durable: bool) -> None:
+    def _close(self, log: LogFile, *, durable: bool) -> None:
         try:
             log.close(durable=durable)
         except StorageError as error:

@@ -1,4 +1,4 @@
-"""The only writer of bytes: atomic replacement, whole-line appends, folders.
+"""The writer of whole files: atomic replacement, folders, removal; `lines` appends.
 
 What is replaced is either the old file or the new one, never a mixture: a unique temporary file
 beside it, fsync, rename, fsync of the folder (docs/reference/files.md, "How files are written").
@@ -7,19 +7,22 @@ beside it, fsync, rename, fsync of the folder (docs/reference/files.md, "How fil
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from codex_orchestrator.errors import StorageError
 
-_PUBLIC = 0o666
+PUBLIC = 0o666
 PRIVATE = 0o600
-_GITIGNORE = "# Made by codex-orchestrator: evidence of runs is not source.\n*\n"
+_GITIGNORE = b"# Made by codex-orchestrator: evidence of runs is not source.\n*\n"
+_TEMPORARY = re.compile(r"\.(?P<name>.+)\.\d+-[0-9a-f]{8}\.tmp")
 
 
 @contextmanager
-def _reported(action: str, path: Path) -> Iterator[None]:
+def reported(action: str, path: Path) -> Iterator[None]:
+    """Make a refusal of the disk an error that says what was tried, on which path, and what to do."""
     try:
         yield
     except OSError as error:
@@ -30,7 +33,7 @@ def _reported(action: str, path: Path) -> Iterator[None]:
         ) from error
 
 
-def replace(path: Path, data: bytes, *, durable: bool = True, mode: int = _PUBLIC) -> None:
+def replace(path: Path, data: bytes, *, durable: bool = True, mode: int = PUBLIC) -> None:
     """Put ``data`` in place of whatever ``path`` holds, atomically.
 
     Args:
@@ -43,11 +46,11 @@ def replace(path: Path, data: bytes, *, durable: bool = True, mode: int = _PUBLI
         StorageError: The disk refused; the old file is as it was.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
-    with _reported("write", path):
+    with reported("write", path):
         try:
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
             try:
-                _write_all(descriptor, data)
+                write_all(descriptor, data)
                 if durable:
                     os.fsync(descriptor)
             finally:
@@ -61,32 +64,40 @@ def replace(path: Path, data: bytes, *, durable: bool = True, mode: int = _PUBLI
             _sync_folder(path.parent)
 
 
-def append(path: Path, data: bytes) -> None:
-    """Append whole lines and wait until the disk has them.
+def create(path: Path, data: bytes) -> bool:
+    """Make a small file that must not exist yet; False where it does. It has no temporary file.
 
     Raises:
-        StorageError: The disk refused; a torn last line may be there, which readers tolerate.
+        StorageError: The disk refused; the file is not there.
     """
-    with _reported("append to", path):
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, _PUBLIC)
+    with reported("write", path):
         try:
-            _write_all(descriptor, data)
-            os.fsync(descriptor)
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PUBLIC)
+        except FileExistsError:
+            return False
+        try:
+            write_all(descriptor, data)
+        except OSError:
+            with suppress(OSError):
+                os.unlink(path)
+            raise
         finally:
             os.close(descriptor)
+    return True
 
 
 def overwrite(path: Path, data: bytes) -> None:
-    """Rewrite a file without giving it a new inode: a lock file must stay the one that is locked.
+    """Rewrite a small text file without giving it a new inode: a lock file must stay the one that is locked.
+
+    What was longer before is covered with spaces, in one write, so that no reader meets it half empty.
 
     Raises:
         StorageError: The disk refused.
     """
-    with _reported("write", path):
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, _PUBLIC)
+    with reported("write", path):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, PUBLIC)
         try:
-            os.ftruncate(descriptor, 0)
-            _write_all(descriptor, data)
+            write_all(descriptor, data.rstrip().ljust(os.fstat(descriptor).st_size - 1) + b"\n")
         finally:
             os.close(descriptor)
 
@@ -97,8 +108,44 @@ def remove(path: Path) -> None:
     Raises:
         StorageError: The disk refused.
     """
-    with _reported("remove", path), suppress(FileNotFoundError):
+    with reported("remove", path), suppress(FileNotFoundError):
         os.unlink(path)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a folder with all that is in it; links are removed, not followed.
+
+    Raises:
+        StorageError: The disk refused; a part may be gone.
+    """
+    # Imported here: only housekeeping needs it.
+    import shutil
+
+    with reported("remove", path), suppress(FileNotFoundError):
+        if path.is_symlink():
+            os.unlink(path)
+        else:
+            shutil.rmtree(path)
+
+
+def move(path: Path, to: Path) -> None:
+    """Give a file or folder another name on the same file system.
+
+    Raises:
+        StorageError: The disk refused.
+    """
+    with reported("rename", path):
+        os.rename(path, to)
+
+
+def sync_folder(path: Path) -> None:
+    """Wait until the disk has the names in a folder.
+
+    Raises:
+        StorageError: The disk refused.
+    """
+    with reported("bring to disk", path):
+        _sync_folder(path)
 
 
 def make_folder(path: Path, *, ignored: bool = False) -> None:
@@ -111,7 +158,7 @@ def make_folder(path: Path, *, ignored: bool = False) -> None:
     Raises:
         StorageError: The disk refused.
     """
-    with _reported("make the folder", path):
+    with reported("make the folder", path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             path.mkdir()
@@ -120,63 +167,50 @@ def make_folder(path: Path, *, ignored: bool = False) -> None:
                 raise
             return
     if ignored:
-        replace(path / ".gitignore", _GITIGNORE.encode(), durable=False)
+        create(path / ".gitignore", _GITIGNORE)
 
 
 def make_new_folder(path: Path) -> bool:
-    """Make a folder that must not exist yet; False where it does.
+    """Make a folder that must not exist yet, and wait until the disk has it; False where it does.
 
     Raises:
         StorageError: The disk refused.
     """
-    with _reported("make the folder", path):
+    with reported("make the folder", path):
         try:
             path.mkdir()
         except FileExistsError:
             return False
+        _sync_folder(path.parent)
     return True
 
 
-class LogFile:
-    """An append-only log that stays open; each write is whole lines."""
+def remove_temporaries(folder: Path, *, of: str | None = None) -> int:
+    """Remove the temporary files that dead writers left in a folder; how many they were.
 
-    def __init__(self, path: Path) -> None:
-        """Open or create it.
+    Args:
+        folder: The folder; one that is not there holds none.
+        of: Only those of the file of this name.
 
-        Raises:
-            StorageError: The disk refused.
-        """
-        self._path = path
-        with _reported("open", path):
-            self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, _PUBLIC)
-
-    def write(self, data: bytes) -> None:
-        """Append whole lines.
-
-        Raises:
-            StorageError: The disk refused.
-        """
-        with _reported("append to", self._path):
-            _write_all(self._descriptor, data)
-
-    def close(self, *, durable: bool) -> None:
-        """Close, first waiting (``durable``) until the disk has it all; a second call does nothing.
-
-        Raises:
-            StorageError: The disk refused.
-        """
-        if self._descriptor < 0:
-            return
-        with _reported("append to", self._path):
-            descriptor, self._descriptor = self._descriptor, -1
-            try:
-                if durable:
-                    os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+    Raises:
+        StorageError: The disk refused.
+    """
+    count = 0
+    with reported("sweep", folder):
+        try:
+            names = os.listdir(folder)
+        except (FileNotFoundError, NotADirectoryError):
+            return 0
+        for name in names:
+            match = _TEMPORARY.fullmatch(name)
+            if match and (of is None or match["name"] == of):
+                with suppress(FileNotFoundError):
+                    os.unlink(folder / name)
+                    count += 1
+    return count
 
 
-def _write_all(descriptor: int, data: bytes) -> None:
+def write_all(descriptor: int, data: bytes) -> None:
     """Write all of it: the kernel may take less than it is given."""
     view = memoryview(data)
     while view:

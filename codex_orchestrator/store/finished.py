@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from codex_orchestrator.clock import Clock
 from codex_orchestrator.errors import StorageError
-from codex_orchestrator.run.layout import RunLayout
+from codex_orchestrator.run.layout import RunLayout, TaskLayout
 from codex_orchestrator.run.reviewer import RunSummary
 from codex_orchestrator.run.shapes import MetricsLine
 
@@ -57,25 +57,47 @@ class FinishedRun:
 
     def merge(self) -> Recording:
         """Merge all pending records of the task, this run's among them."""
+        run_id = self._layout.run_id
         warnings = [
-            *self._merged("Metrics", self._metrics.merge, self._mark),
-            *self._merged("State", self._state.merge, lambda _: None),
+            *_unmerged("Metrics", lambda: self._metrics.merge(run_id, self._settle)),
+            *_unmerged("State", lambda: self._state.merge(run_id, _known)),
         ]
-        recorded = self._queued and not self._metrics.is_queued(self._layout.run_id)
+        recorded = self._queued and not self._metrics.is_queued(run_id)
         return Recording(recorded, tuple(warnings))
 
-    def _merged(
-        self, name: str, merge: Callable[[Callable[[str], None]], bool], merged: Callable[[str], None]
-    ) -> list[str]:
-        try:
-            held = merge(merged)
-        except StorageError as error:
-            return [f"{name} not merged yet, the record is queued: {error.message}"]
-        return [] if held else [f"{name} not merged yet, the record is queued: another run holds the lock."]
+    def acknowledge(self) -> None:
+        """The run's manifest says that its line is in.
 
-    def _mark(self, run_id: str) -> None:
+        Raises:
+            StorageError: The disk refused; the next merger does it then.
+        """
+        self._metrics.forget(self._layout.run_id)
+
+    def _settle(self, run_id: str) -> bool:
+        if run_id != self._layout.run_id:
+            return mark_recorded(self._layout.task.run(run_id))
         # This run's own manifest has one writer, the coordinator.
-        if run_id == self._layout.run_id:
-            self._mark_own()
-        else:
-            mark_recorded(self._layout.task.run(run_id).manifest)
+        self._mark_own()
+        return True
+
+
+def merge_queued(task: TaskLayout, clock: Clock) -> bool:
+    """Merge what runs of a task have queued, if the locks can be had at once; whether they could.
+
+    Raises:
+        StorageError: Something could not be written; nothing is lost by it.
+    """
+    metrics = MetricsRecorder(task, clock).merge_now(lambda run_id: mark_recorded(task.run(run_id)))
+    return TaskStateStore(task).merge_now(_known) and metrics
+
+
+def _known(_run_id: str) -> bool:
+    return True
+
+
+def _unmerged(name: str, merge: Callable[[], bool]) -> list[str]:
+    try:
+        merged = merge()
+    except StorageError as error:
+        return [f"{name} not merged yet, the record is queued: {error.message}"]
+    return [] if merged else [f"{name} not merged yet, the record is queued: another run holds the lock."]

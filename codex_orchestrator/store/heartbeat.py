@@ -30,8 +30,9 @@ class HeartbeatWriter:
         if self._stopping.is_set():
             return
         self._stopping.set()
-        self._thread.join()
+        # First, because it speaks up where a write under way takes too long; join would wait in silence.
         self._coordinator.beat(alone=alone)
+        self._thread.join()
 
     def _run(self) -> None:
         while not self._stopping.wait(self._interval):

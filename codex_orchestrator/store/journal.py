@@ -5,6 +5,9 @@ pending records, then removes them, then writes the aggregate, which says how ma
 journal it covers. Whatever lies beyond those bytes was appended by a merger that died on the way:
 it is read, counted, and not appended again. So each step may be the last, and the cost does not
 grow with the journal (docs/reference/files.md, "Metrics and state").
+
+A run that is merged by another, and is still busy with its manifest, is told by a file of another
+name, which it removes when the manifest says so, or whoever merges next where it cannot any more.
 """
 
 from __future__ import annotations
@@ -14,9 +17,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from . import files
-from .locks import record_lock
+from .lines import append, mend_last_line
+from .locks import backoff, held_lock, pause
 
-_RETRIES = 3
+PATIENCE_SECONDS = 10.0
+_LOOKS = 3
+_QUEUED = ".json"
+_MERGED = ".merged"
+
+Settle = Callable[[str], bool]
 
 
 class Journal(ABC):
@@ -55,52 +64,89 @@ class Journal(ABC):
         """Whether a run's record still waits."""
         return self._pending_file(run_id).exists()
 
-    def merge(self, merged: Callable[[str], None]) -> bool:
-        """Merge all pending records; False where the lock could not be had.
+    def merge(self, run_id: str, settle: Settle, *, patience_seconds: float = PATIENCE_SECONDS) -> bool:
+        """Merge all pending records, or see that another process has merged this run's.
 
         Args:
-            merged: Called with each run id before its pending file goes.
+            run_id: The run on whose behalf this is done.
+            settle: Called with the id of each merged run; whether that run knows of it, so that its
+                pending file may go.
+            patience_seconds: How long to try for the lock.
+
+        Returns:
+            False where the record still waits, as the lock could not be had.
 
         Raises:
             StorageError: Something could not be written; nothing is lost by it.
         """
-        for _ in range(_RETRIES):
-            with record_lock(self._lock) as held:
-                if not held:
-                    return False
-                self._merge_locked(merged)
-            # A run may have queued while the lock was held and found it taken.
-            if not self._pending_files():
+        for delay in backoff(patience_seconds):
+            pause(delay)
+            if not self.is_queued(run_id):
                 return True
-        return True
+            if self.merge_now(settle):
+                return True
+        return False
 
-    def _merge_locked(self, merged: Callable[[str], None]) -> None:
+    def merge_now(self, settle: Settle) -> bool:
+        """Merge all pending records if the lock can be had at once; whether it could.
+
+        Raises:
+            StorageError: Something could not be written; nothing is lost by it.
+        """
+        merged = False
+        for _ in range(_LOOKS):
+            with held_lock(self._lock) as held:
+                if not held:
+                    break
+                self._merge_locked(settle)
+                merged = True
+            # A run may have queued while the lock was held, and found it taken for the last time.
+            if not self._pending_files(_QUEUED):
+                break
+        return merged
+
+    def forget(self, run_id: str) -> None:
+        """The run knows that its record was merged.
+
+        Raises:
+            StorageError: The disk refused.
+        """
+        files.remove(self._pending_file(run_id).with_suffix(_MERGED))
+
+    def _merge_locked(self, settle: Settle) -> None:
+        # Under the lock nobody else writes here: what is left was left by the dead.
+        files.remove_temporaries(self._path.parent)
         covered = self.covered_bytes()
         rebuild = covered > self._size()
         start = 0 if rebuild else covered
-        appended = self._repaired_tail(start)
-        waiting = [(path, path.read_bytes()) for path in self._pending_files()]
+        appended = self._tail(start)
+        waiting = [(path, path.read_bytes()) for path in self._pending_files(_QUEUED)]
         known = set(appended)
         fresh = [line for _, line in waiting if line not in known]
         if fresh:
-            files.append(self._path, b"".join(fresh))
-        for path, _ in waiting:
-            merged(path.stem)
-            files.remove(path)
+            append(self._path, b"".join(fresh))
+        self._settle([path for path, _ in waiting], settle)
         if fresh or appended or rebuild:
             self.update([*appended, *fresh], self._size(), rebuild=rebuild or start == 0)
 
-    def _repaired_tail(self, start: int) -> list[bytes]:
-        """The lines from ``start`` on, the last one ended where its writer died in it."""
+    def _settle(self, merged: Sequence[Path], settle: Settle) -> None:
+        for path in (*self._pending_files(_MERGED), *merged):
+            if settle(path.stem):
+                files.remove(path)
+            elif path.suffix == _QUEUED:
+                files.move(path, path.with_suffix(_MERGED))
+        if merged:
+            # Or a record could be back after a power failure, when the aggregate covers it already.
+            files.sync_folder(self._pending)
+
+    def _tail(self, start: int) -> list[bytes]:
+        """The whole lines from ``start`` on; one that its writer died in is pending still."""
         if self._size() == start:
             return []
+        mend_last_line(self._path)
         with self._path.open("rb") as journal:
             journal.seek(start)
-            text = journal.read()
-        if not text.endswith(b"\n"):
-            files.append(self._path, b"\n")
-            text += b"\n"
-        return text.splitlines(keepends=True)
+            return journal.read().splitlines(keepends=True)
 
     def _size(self) -> int:
         try:
@@ -108,8 +154,8 @@ class Journal(ABC):
         except FileNotFoundError:
             return 0
 
-    def _pending_files(self) -> list[Path]:
-        return sorted(self._pending.glob("*.json"))
+    def _pending_files(self, suffix: str) -> list[Path]:
+        return sorted(self._pending.glob(f"*{suffix}"))
 
     def _pending_file(self, run_id: str) -> Path:
-        return self._pending / f"{run_id}.json"
+        return self._pending / f"{run_id}{_QUEUED}"

@@ -1,7 +1,13 @@
-"""Kernel locks: they die with their process, so a lock file that is left over never blocks."""
+"""Kernel locks: they die with their process, so a lock file that is left over never blocks.
+
+Where a file system has none (some network and FUSE mounts), a lock is a file that names its holder, and
+one whose holder is provably dead is taken over (docs/reference/files.md, "Locks").
+"""
 
 from __future__ import annotations
 
+import errno
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,28 +21,39 @@ from .owner import render_owner, this_process
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
-_RECORD_TIMEOUT_SECONDS = 10.0
-_RECORD_POLL_SECONDS = 0.02
-_RUN_TIMEOUT_SECONDS = 1.0
+SOFT_SUFFIX = ".held"
+_UNSUPPORTED = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK})
+_SHORTEST_SECONDS = 0.01
+_LONGEST_SECONDS = 0.25
 
 
 class RunLock:
-    """A run's lock, held by the owner for as long as it lives."""
+    """A run's lock, held by the owner for as long as it lives.
+
+    Attributes:
+        soft: Whether the file system has no locks of its own, so that a file stands for this one.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock: BaseFileLock | None = None
+        self.soft = False
 
-    def acquire(self) -> None:
+    def acquire(self, *, patience_seconds: float = 1.0) -> None:
         """Take the lock and write this process into it.
 
         Raises:
-            Busy: A live process holds it.
+            Busy: A live process holds it, and did so for ``patience_seconds``.
             StorageError: The file cannot be made.
         """
-        self._lock = _acquire(self._path, timeout=_RUN_TIMEOUT_SECONDS, poll=0.05)
-        if self._lock is None:
+        for delay in backoff(patience_seconds):
+            pause(delay)
+            self._lock = try_lock(self._path)
+            if self._lock is not None:
+                break
+        else:
             raise Busy(f"A live process owns the run ({self._path}).", hint="Wait for it to end.")
+        self.soft = self._lock.lock_file.endswith(SOFT_SUFFIX)
         files.overwrite(self._path, render_owner(this_process()))
 
     def release(self) -> None:
@@ -47,13 +64,13 @@ class RunLock:
 
 
 @contextmanager
-def record_lock(path: Path, timeout: float = _RECORD_TIMEOUT_SECONDS) -> Iterator[bool]:
-    """Hold the lock of a shared file; False where it could not be had within ``timeout`` seconds.
+def held_lock(path: Path) -> Iterator[bool]:
+    """Hold a lock for the length of a block, without waiting for it; False where it cannot be had now.
 
     Raises:
         StorageError: The lock file cannot be made.
     """
-    lock = _acquire(path, timeout=timeout, poll=_RECORD_POLL_SECONDS)
+    lock = try_lock(path)
     try:
         yield lock is not None
     finally:
@@ -61,15 +78,52 @@ def record_lock(path: Path, timeout: float = _RECORD_TIMEOUT_SECONDS) -> Iterato
             lock.release()
 
 
-def _acquire(path: Path, *, timeout: float, poll: float) -> BaseFileLock | None:
-    # Imported here: it costs 20 ms, and only runs need it.
-    from filelock import FileLock, Timeout
+def try_lock(path: Path) -> BaseFileLock | None:
+    """Take a lock now, or not at all: None where somebody else holds it.
 
-    lock = FileLock(path, thread_local=False)
+    Raises:
+        StorageError: The lock file cannot be made.
+    """
+    # Imported here: it costs 20 ms, and only runs need it.
+    from filelock import FileLock, SoftFileLock
+
     try:
-        lock.acquire(timeout=timeout, poll_interval=poll)
-    except Timeout:
-        return None
+        return _taken(FileLock(path, thread_local=False, fallback_to_soft=False))
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise StorageError(f"Cannot lock {path}: {error.strerror or error}.") from error
+    try:
+        # Beside the file, not in its place: what the file itself holds is read by others.
+        return _taken(SoftFileLock(path.with_name(path.name + SOFT_SUFFIX), thread_local=False))
     except OSError as error:
         raise StorageError(f"Cannot lock {path}: {error.strerror or error}.") from error
+
+
+def backoff(total_seconds: float) -> Iterator[float]:
+    """Seconds to wait before each attempt: none, then each time twice as long up to a quarter of a second.
+
+    Args:
+        total_seconds: What the pauses come to.
+    """
+    yield 0.0
+    pause_seconds, left = _SHORTEST_SECONDS, total_seconds
+    while left > 0:
+        yield min(pause_seconds, left)
+        left -= pause_seconds
+        pause_seconds = min(2 * pause_seconds, _LONGEST_SECONDS)
+
+
+def pause(seconds: float) -> None:
+    """Wait."""
+    if seconds > 0:
+        threading.Event().wait(seconds)
+
+
+def _taken(lock: BaseFileLock) -> BaseFileLock | None:
+    from filelock import Timeout
+
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        return None
     return lock

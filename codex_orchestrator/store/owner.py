@@ -30,9 +30,14 @@ def read_owner(path: Path) -> Owner | None:
         return None  # Missing, or caught between locking and writing: judged by the heartbeat instead.
 
 
-def is_alive(owner: Owner) -> bool | None:
-    """Whether that very process runs; None where this machine cannot know (another host)."""
-    here = this_process()
+def is_alive(owner: Owner, here: Owner | None = None) -> bool | None:
+    """Whether that very process runs; None where this machine cannot know (another host).
+
+    Args:
+        owner: Who is asked about.
+        here: `this_process`, where the caller has it already.
+    """
+    here = here or this_process()
     if owner.host != here.host:
         return None
     if owner.boot_id != here.boot_id:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from codex_orchestrator.clock import Clock, timestamp
@@ -12,13 +13,13 @@ from codex_orchestrator.run import recorder
 from codex_orchestrator.run.ending import add_warnings
 from codex_orchestrator.run.events import CommandStart, Event, RunCompleted
 from codex_orchestrator.run.layout import RunLayout
-from codex_orchestrator.run.reviewer import CommandReviewer, metrics_line
+from codex_orchestrator.run.reviewer import CommandReviewer, RunSummary, metrics_line
 from codex_orchestrator.run.shapes import Manifest
 
 from . import files
 from .coordinator import PersistenceCoordinator
 from .evidence import EventLog
-from .finished import FinishedRun
+from .finished import FinishedRun, merge_queued
 from .heartbeat import HeartbeatWriter
 from .locks import RunLock
 
@@ -30,8 +31,13 @@ class RunRecording:
         manifest: The run as it is now.
     """
 
-    def __init__(self, layout: RunLayout, clock: Clock) -> None:
+    def __init__(self, layout: RunLayout, clock: Clock, *, notify: Callable[[str], None]) -> None:
         """Become the run's owner.
+
+        Args:
+            layout: The run.
+            clock: Time.
+            notify: Told at once when the disk is too slow.
 
         Raises:
             Busy: A live process owns it.
@@ -41,9 +47,14 @@ class RunRecording:
         self._clock = clock
         self._lock = RunLock(layout.lock)
         self._lock.acquire()
-        self._coordinator = PersistenceCoordinator(layout, clock)
+        self._coordinator = PersistenceCoordinator(layout, clock, notify=notify)
         self._heartbeat = HeartbeatWriter(self._coordinator)
+        self._notify = notify
         self._warnings: list[str] = []
+        self._told: set[str] = set()
+        self._ended = False
+        if self._lock.soft:
+            self._warnings.append(f"No file locks in {layout.folder}: files stand for them.")
 
     def begin(self, manifest: Manifest, started: Event) -> None:
         """Write the first manifest, and begin to beat.
@@ -98,9 +109,9 @@ class RunRecording:
         """Beat a last time; the answer is what went wrong with recording so far."""
         # The manifest is written right after this.
         self._heartbeat.stop(alone=True)
-        failures = self._coordinator.heartbeat_failures
-        missed = [f"{failures} heartbeat writes failed."] if failures else []
-        return [*self._warnings, *self._log.warnings, *missed]
+        if self._coordinator.heartbeat_failures:
+            self._warnings.append(f"{self._coordinator.heartbeat_failures} heartbeat writes failed.")
+        return self._untold_warnings()
 
     def finish(self, manifest: Manifest, completed: RunCompleted, plan: Plan, *, partial: bool) -> None:
         """Queue the run's records, finish its manifest whatever became of them, then merge them.
@@ -109,38 +120,65 @@ class RunRecording:
             StorageError: The manifest cannot be written.
         """
         self._log.write(completed)
+        self._log.close()
+        finished = FinishedRun(self._layout, self._clock, self._mark_recorded)
         reviewer = CommandReviewer(
             manifest, plan, manifest_path=self._layout.relative(self._layout.manifest), partial=partial
         )
-        summary = reviewer.summarize()
-        line = metrics_line(
-            manifest,
-            recorded_at=timestamp(self._clock.now()),
-            heartbeat_writes=self._coordinator.heartbeat_writes,
-            heartbeat_failures=self._coordinator.heartbeat_failures,
-        )
-        finished = FinishedRun(self._layout, self._clock, self._mark_recorded)
-        warnings = finished.queue(line, summary)
-        try:
-            files.replace(self._layout.run_summary, dumps(to_json(summary)).encode())
-        except StorageError as error:
-            warnings.append(f"No run summary: {error.message}")
+        self._queue(finished, manifest, reviewer.summarize())
         self.manifest = manifest
         self._coordinator.save(manifest)
         recording = finished.merge()
+        self._warnings.extend(recording.warnings)
         ended = add_warnings(
-            replace(self.manifest, metrics_recorded=recording.recorded), [*warnings, *recording.warnings]
+            replace(self.manifest, metrics_recorded=recording.recorded), self._untold_warnings()
         )
         if ended != self.manifest:
             self.manifest = ended
             self._coordinator.save(ended)
-
-    def _mark_recorded(self) -> None:
-        self.manifest = replace(self.manifest, metrics_recorded=True)
-        self._coordinator.save(self.manifest)
+        self._ended = True
+        if recording.recorded:
+            self._tidy(finished.acknowledge)
 
     def close(self) -> None:
         """Stop beating, close the logs and give up the lock, whatever happened before."""
         self._heartbeat.stop()
         self._log.close()
         self._lock.release()
+        if not self._ended:
+            return  # What it leaves behind is swept by a later run.
+        if not self.manifest.metrics_recorded:
+            # Whoever held the other locks may have just let go.
+            self._tidy(lambda: merge_queued(self._layout.task, self._clock))
+        self._tidy(lambda: files.remove(self._layout.live_marker))
+
+    def _queue(self, finished: FinishedRun, manifest: Manifest, summary: RunSummary) -> None:
+        """Leave what later runs and readers find this run by."""
+        line = metrics_line(
+            manifest,
+            recorded_at=timestamp(self._clock.now()),
+            heartbeat_writes=self._coordinator.heartbeat_writes,
+            heartbeat_failures=self._coordinator.heartbeat_failures,
+        )
+        self._warnings.extend(finished.queue(line, summary))
+        try:
+            files.replace(self._layout.run_summary, dumps(to_json(summary)).encode())
+        except StorageError as error:
+            self._warnings.append(f"No run summary: {error.message}")
+
+    def _mark_recorded(self) -> None:
+        self.manifest = replace(self.manifest, metrics_recorded=True)
+        self._coordinator.save(self.manifest)
+
+    def _untold_warnings(self) -> list[str]:
+        known = dict.fromkeys([*self._warnings, *self._log.warnings, *self._coordinator.warnings])
+        untold = [warning for warning in known if warning not in self._told]
+        self._told.update(untold)
+        return untold
+
+    def _tidy(self, action: Callable[[], object]) -> None:
+        """Do what a later run does too where it fails."""
+        try:
+            action()
+        except StorageError as error:
+            self._notify(f"Left to a later run: {error.message}")

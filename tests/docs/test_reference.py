@@ -224,7 +224,7 @@ def test_exit_codes_are_the_same_everywhere():
         for item in vars(errors).values()
         if isinstance(item, type) and issubclass(item, errors.OrchestratorError)
     }
-    assert constants | of_errors | {130, 143} == single
+    assert constants | of_errors | {129, 130, 143} == single
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| ([\d, ]+) \|", readme, re.MULTILINE)
     assert {int(code) for row in rows for code in row.split(",")} == single
@@ -283,7 +283,8 @@ def test_every_documented_file_has_its_place_in_the_layout():
         for layout in (task, run)
         for name, value in vars(type(layout)).items()
         if isinstance(value, property)
-        and name not in ("runs_dir", "cli_dir", "out_dir", "folder", "mcp_folder")
+        and name
+        not in ("runs_dir", "cli_dir", "live_dir", "out_dir", "folder", "mcp_folder", "compat_folder")
     ]
     places += [run.command_log(1, "a"), run.error_file(1, "a")]
     known = {generic(task.environment.relative(path)) for path in places}

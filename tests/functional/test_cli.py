@@ -17,12 +17,12 @@ from codex_orchestrator.cli.render import wants_colour
 
 EXIT_CODES = """\
 exit codes:
-  0        succeeded
-  1        the run failed, or a check found something
-  2        usage or configuration error, or unknown run
-  3        waiting for an approval
-  75       the run or a lock is held by a live process
-  130/143  cancelled by SIGINT/SIGTERM
+  0            succeeded
+  1            the run failed, or a check found something
+  2            usage or configuration error, or unknown run
+  3            waiting for an approval
+  75           the run or a lock is held by a live process
+  129/130/143  cancelled by SIGHUP/SIGINT/SIGTERM
 """
 START_KEYS = ["run_id", "status", "artifact_root", "manifest", "log_path", "summary"]
 

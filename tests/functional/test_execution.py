@@ -346,7 +346,9 @@ def test_the_folders_may_lie_elsewhere(project, tmp_path):
     assert json.loads(status.stdout)["run_id"] == run.answer["run_id"]
 
 
-@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "exit_code"), [(signal.SIGHUP, 129), (signal.SIGINT, 130), (signal.SIGTERM, 143)]
+)
 def test_a_signal_cancels_the_run_and_its_evidence_is_complete(project, live, number, exit_code):
     project.pipeline("echo done", f"sleep 600 & echo $! > pid2; {live.GATE}", "echo never")
     run = live.start("work", "--format", "json")

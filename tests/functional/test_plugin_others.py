@@ -271,7 +271,9 @@ def test_a_signal_beside_a_stage_cancels_the_run(project, stage, number, expecte
     assert statuses(project) == expected
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name
+)
 def test_a_signal_to_pytest_ends_the_stage_and_cancels_the_run(project, live, number):
     project.pipeline("true", live.GATE, "true", {"command": "true", "needs": []})
     with subprocess.Popen(

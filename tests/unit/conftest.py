@@ -2,12 +2,55 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 import pytest
 
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.run.layout import TaskLayout
+from codex_orchestrator.store import files, lines
+
+FULL = OSError(errno.ENOSPC, "No space left on device")
+
+
+class Disk:
+    """The system calls of the writers, of which one may fail or take only a part."""
+
+    def __init__(self, *, fail_at: int | None = None, most: int | None = None) -> None:
+        self._fail_at = fail_at
+        self._most = most
+        self.calls: list[str] = []
+
+    def __getattr__(self, name: str):
+        real = getattr(os, name)
+        if name not in ("open", "write", "fsync", "rename", "close", "ftruncate"):
+            return real
+
+        def call(*arguments, **keywords):
+            self.calls.append(name)
+            if self._fail_at == len(self.calls) - 1:
+                if name == "close":
+                    real(*arguments)
+                raise FULL
+            if name == "write" and self._most is not None:
+                return real(arguments[0], arguments[1][: self._most])
+            return real(*arguments, **keywords)
+
+        return call
+
+
+@pytest.fixture
+def disk(monkeypatch):
+    """Put a `Disk` under the writers."""
+
+    def install(**keywords) -> Disk:
+        made = Disk(**keywords)
+        for module in (files, lines):
+            monkeypatch.setattr(module, "os", made)
+        return made
+
+    return install
 
 
 @pytest.fixture

@@ -210,7 +210,11 @@ class Rule:
 
 
 RULES = (
-    Rule("only this file writes or renames files", writes, ("codex_orchestrator/store/files.py",)),
+    Rule(
+        "only these write or rename files",
+        writes,
+        ("codex_orchestrator/store/files.py", "codex_orchestrator/store/lines.py"),
+    ),
     Rule("only this file starts processes", starts_processes, ("codex_orchestrator/execution/process.py",)),
     Rule("only this file reads time", reads_time, ("codex_orchestrator/clock.py",)),
     Rule(

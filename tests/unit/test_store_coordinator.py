@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from codex_orchestrator.clock import FakeClock, timestamp
+from codex_orchestrator.clock import FakeClock, SystemClock, timestamp
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.errors import StorageError
 from codex_orchestrator.manager import RunOptions, TaskManager
@@ -187,13 +188,13 @@ def test_a_beat_that_fails_is_counted_and_tried_again(layout, manifest, broken, 
 def test_only_a_manifest_that_says_no_is_marked(layout, text):
     if text is not None:
         layout.manifest.write_text(text)
-    mark_recorded(layout.manifest)
+    assert mark_recorded(layout)
     assert (layout.manifest.read_text() if layout.manifest.exists() else None) == text
 
 
 def test_marking_a_run_changes_nothing_else(layout, manifest):
     layout.manifest.write_text(dumps({**to_json(manifest), "of_another_tool": 1}))
-    mark_recorded(layout.manifest)
+    assert mark_recorded(layout)
     expected = {**to_json(replace(manifest, metrics_recorded=True)), "of_another_tool": 1}
     assert layout.manifest.read_text() == dumps(expected)
 
@@ -208,6 +209,7 @@ def open_run(environment: Environment, *ids: str, clock: FakeClock | None = None
         limits=Limits(),
         selected=ids,
         clock=clock or FakeClock(),
+        notify=pytest.fail,
     )
 
 
@@ -276,3 +278,72 @@ def test_a_folder_whose_name_is_no_text_can_be_run_in(tmp_path, environment):
     assert request.cwd.endswith("\udcff")
     run_stage(manager, 1, "a")
     assert manager.close().status == "succeeded"
+
+
+class SlowDisk:
+    """A disk that hangs in one write, until it is let go on."""
+
+    def __init__(self, monkeypatch) -> None:
+        self.reached, self._gate = threading.Event(), threading.Event()
+        self._real = files.replace
+        monkeypatch.setattr(files, "replace", self._replace)
+
+    def go_on(self) -> None:
+        self._gate.set()
+
+    def _replace(self, path, *arguments, **keywords):
+        if path.name == "manifest.json":
+            self.reached.set()
+            assert self._gate.wait(60)
+        return self._real(path, *arguments, **keywords)
+
+
+def test_a_write_that_hangs_is_reported_while_it_hangs_and_waited_for(layout, manifest, monkeypatch):
+    disk, told = SlowDisk(monkeypatch), threading.Event()
+    messages: list[str] = []
+
+    def notify(message: str) -> None:
+        messages.append(message)
+        told.set()
+
+    coordinator = PersistenceCoordinator(layout, SystemClock(), notify=notify, slow_seconds=0.05)
+    saving = threading.Thread(target=coordinator.save, args=(manifest,))
+    saving.start()
+    assert disk.reached.wait(60)
+    beating = threading.Thread(target=coordinator.beat)
+    beating.start()
+    assert told.wait(60), "said by the heartbeat, while the other thread is in the disk's hands"
+    assert saving.is_alive()
+    disk.go_on()
+    saving.join()
+    beating.join()
+    warning = f"The disk takes longer than 0.05 s to write in {layout.folder}."
+    assert messages == list(coordinator.warnings) == [warning]
+    assert on_disk(layout)["run_id"] == manifest.run_id
+    assert coordinator.heartbeat_failures == 0
+
+
+@pytest.mark.parametrize(("seconds", "count"), [(9.0, 0), (11.0, 1)])
+def test_a_slow_write_that_nobody_waits_for_is_reported_when_it_is_over(
+    layout, manifest, monkeypatch, seconds, count
+):
+    clock, messages = FakeClock(), []
+    real = files.replace
+
+    def slow(*arguments, **keywords):
+        clock.advance(seconds)
+        return real(*arguments, **keywords)
+
+    monkeypatch.setattr(files, "replace", slow)
+    coordinator = PersistenceCoordinator(layout, clock, notify=messages.append)
+    for _ in range(3):
+        coordinator.save(manifest)
+    assert len(messages) == len(coordinator.warnings) == count
+
+
+def test_a_write_that_only_a_later_attempt_brought_is_reported(layout, manifest, broken):
+    coordinator = PersistenceCoordinator(layout, FakeClock())
+    broken["manifest.json"] = 2
+    coordinator.save(manifest)
+    assert [warning.partition(":")[0] for warning in coordinator.warnings] == ["Written at a later attempt"]
+    assert on_disk(layout)["run_id"] == manifest.run_id

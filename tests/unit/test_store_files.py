@@ -1,8 +1,7 @@
-"""The only writer of bytes: whole or not at all, and nothing left behind."""
+"""The writer of whole files: whole or not at all, and nothing left behind."""
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 from pathlib import Path
@@ -11,46 +10,6 @@ import pytest
 
 from codex_orchestrator.errors import StorageError
 from codex_orchestrator.store import files
-
-FULL = OSError(errno.ENOSPC, "No space left on device")
-
-
-class Disk:
-    """The system calls of `files`, of which one may fail or take only a part."""
-
-    def __init__(self, *, fail_at: int | None = None, most: int | None = None) -> None:
-        self._fail_at = fail_at
-        self._most = most
-        self.calls: list[str] = []
-
-    def __getattr__(self, name: str):
-        real = getattr(os, name)
-        if name not in ("open", "write", "fsync", "rename", "close", "ftruncate"):
-            return real
-
-        def call(*arguments, **keywords):
-            self.calls.append(name)
-            if self._fail_at == len(self.calls) - 1:
-                if name == "close":
-                    real(*arguments)
-                raise FULL
-            if name == "write" and self._most is not None:
-                return real(arguments[0], arguments[1][: self._most])
-            return real(*arguments, **keywords)
-
-        return call
-
-
-@pytest.fixture
-def disk(monkeypatch):
-    """Put a `Disk` under `files`."""
-
-    def install(**keywords) -> Disk:
-        made = Disk(**keywords)
-        monkeypatch.setattr(files, "os", made)
-        return made
-
-    return install
 
 
 def left(folder: Path) -> list[str]:
@@ -101,7 +60,7 @@ def test_whatever_fails_there_is_the_old_file_or_the_new_one_and_nothing_else(
         files.replace(path, b"new")
     assert refused.value.message == f"Cannot write {path}: No space left on device."
     assert refused.value.hint is not None
-    assert refused.value.__cause__ is FULL
+    assert isinstance(refused.value.__cause__, OSError)
     renamed = calls.count("rename") == 1 and fail_at > calls.index("rename")
     content = path.read_bytes() if path.exists() else None
     assert content == (b"new" if renamed else before)
@@ -118,38 +77,24 @@ def test_an_interrupt_leaves_no_temporary_file_either(tmp_path, monkeypatch):
     assert left(tmp_path) == []
 
 
-@pytest.mark.parametrize("most", [1, 3, 1_000])
-def test_a_kernel_that_takes_less_than_it_is_given(tmp_path, disk, most):
-    disk(most=most)
-    data = bytes(range(256)) * 3
-    files.replace(tmp_path / "a", data)
-    files.append(tmp_path / "b", data)
-    files.append(tmp_path / "b", data)
-    log = files.LogFile(tmp_path / "c")
-    log.write(data)
-    log.close(durable=True)
-    assert (tmp_path / "a").read_bytes() == data
-    assert (tmp_path / "b").read_bytes() == data * 2
-    assert (tmp_path / "c").read_bytes() == data
-
-
-@pytest.mark.parametrize("fail_at", range(4))
-def test_an_append_that_fails_says_so(tmp_path, disk, fail_at):
-    path = tmp_path / "a"
-    path.write_bytes(b"first\n")
-    disk(fail_at=fail_at)
-    with pytest.raises(StorageError, match="Cannot append to"):
-        files.append(path, b"second\n")
-    assert path.read_bytes().startswith(b"first\n")
-
-
 def test_overwrite_keeps_the_very_file(tmp_path):
     path = tmp_path / "run.lock"
     files.overwrite(path, b"a long owner\n")
     inode = path.stat().st_ino
     files.overwrite(path, b"short\n")
-    assert path.read_bytes() == b"short\n"
+    assert path.read_bytes() == b"short       \n"
     assert path.stat().st_ino == inode
+    files.overwrite(path, b"longer than ever\n")
+    assert path.read_bytes() == b"longer than ever\n"
+
+
+def test_what_is_overwritten_is_never_half_empty(tmp_path, disk):
+    path = tmp_path / "run.lock"
+    files.overwrite(path, b"a long owner\n")
+    calls = disk().calls
+    files.overwrite(path, b"short\n")
+    assert calls.count("write") == 1
+    assert "ftruncate" not in calls
 
 
 def test_remove_takes_what_is_there_and_minds_nothing_that_is_not(tmp_path):
@@ -188,20 +133,70 @@ def test_a_new_folder_is_new_to_one_caller_only(tmp_path):
         files.make_new_folder(tmp_path / "missing" / "run")
 
 
-def test_a_log_goes_on_where_it_was_and_closes_once(tmp_path):
-    for line in (b"one\n", b"two\n"):
-        log = files.LogFile(tmp_path / "log")
-        log.write(line)
-        log.close(durable=False)
-        log.close(durable=True)
-    assert (tmp_path / "log").read_bytes() == b"one\ntwo\n"
-    with pytest.raises(StorageError, match="Cannot open"):
-        files.LogFile(tmp_path / "missing" / "log")
+@pytest.mark.parametrize("most", [1, 3, 1_000])
+def test_a_kernel_that_takes_less_than_it_is_given(tmp_path, disk, most):
+    disk(most=most)
+    data = bytes(range(256)) * 3
+    files.replace(tmp_path / "a", data)
+    assert files.create(tmp_path / "b", data) is True
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes() == data
 
 
-def test_a_log_that_cannot_be_synced_is_closed_all_the_same(tmp_path, disk):
-    log = files.LogFile(tmp_path / "log")
-    calls = disk(fail_at=0).calls
-    with pytest.raises(StorageError, match="Cannot append to"):
-        log.close(durable=True)
-    assert calls == ["fsync", "close"]
+def test_create_never_touches_what_is_there(tmp_path):
+    path = tmp_path / "a"
+    assert files.create(path, b"first") is True
+    assert files.create(path, b"second") is False
+    assert path.read_bytes() == b"first"
+    assert left(tmp_path) == ["a"]
+
+
+@pytest.mark.parametrize("fail_at", range(3))
+def test_what_could_not_be_created_whole_is_not_there(tmp_path, disk, fail_at):
+    disk(fail_at=fail_at)
+    with pytest.raises(StorageError, match="Cannot write"):
+        files.create(tmp_path / "a", b"content")
+    assert left(tmp_path) == (["a"] if fail_at == 2 else [])
+
+
+def test_only_temporaries_of_ours_are_swept(tmp_path):
+    ours = (".a.json.1-0123abcd.tmp", "..heartbeat.22-ffffffff.tmp", ".b.json.3-0123abcd.tmp")
+    others = (
+        "a.json",
+        ".a.json.tmp",
+        ".a.json.1-0123abc.tmp",
+        "a.json.1-0123abcd.tmp",
+        ".a.json.1-0123ABCD.tmp",
+    )
+    for name in (*ours, *others):
+        (tmp_path / name).write_bytes(b"x")
+    assert files.remove_temporaries(tmp_path, of="a.json") == 1
+    assert left(tmp_path) == sorted((*ours[1:], *others))
+    assert files.remove_temporaries(tmp_path) == 2
+    assert left(tmp_path) == sorted(others)
+    assert files.remove_temporaries(tmp_path / "missing") == 0
+
+
+def test_what_replace_leaves_behind_when_it_is_killed_is_swept(tmp_path, monkeypatch):
+    monkeypatch.setattr(files.os, "unlink", lambda _path: None)
+    monkeypatch.setattr(files.os, "rename", lambda _old, _new: pytest.fail("killed here"))
+    for name in ("manifest.json", ".heartbeat"):
+        with pytest.raises(pytest.fail.Exception):
+            files.replace(tmp_path / name, b"x")
+    monkeypatch.undo()
+    assert len(left(tmp_path)) == 2
+    assert files.remove_temporaries(tmp_path) == 2
+
+
+def test_a_tree_is_removed_but_not_what_its_links_lead_to(tmp_path):
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    (kept / "file").write_bytes(b"x")
+    tree = tmp_path / "tree"
+    (tree / "deep").mkdir(parents=True)
+    (tree / "deep" / "link").symlink_to(kept)
+    files.remove_tree(tree)
+    (tmp_path / "link").symlink_to(kept)
+    files.remove_tree(tmp_path / "link")
+    files.remove_tree(tmp_path / "missing")
+    assert left(tmp_path) == ["kept"]
+    assert left(kept) == ["file"]

@@ -15,9 +15,9 @@ from codex_orchestrator.run import reviewer
 from codex_orchestrator.run.layout import RunLayout, TaskLayout
 from codex_orchestrator.run.reviewer import RunSummary
 from codex_orchestrator.run.shapes import MetricsLine
-from codex_orchestrator.store import files
+from codex_orchestrator.store import files, journal, locks
 from codex_orchestrator.store.coordinator import mark_recorded
-from codex_orchestrator.store.finished import FinishedRun
+from codex_orchestrator.store.finished import FinishedRun, Recording, merge_queued
 
 pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
 
@@ -29,16 +29,22 @@ class Death(BaseException):
 
 
 class Fate:
-    """Calls of `files`, one of which is the last of its process."""
+    """Calls that change the disk, one of which is the last of its process."""
 
-    NAMES = ("append", "replace", "remove", "make_folder")
+    CALLS = (
+        (journal, "append"),
+        (files, "replace"),
+        (files, "remove"),
+        (files, "move"),
+        (files, "make_folder"),
+    )
 
     def __init__(self, monkeypatch, *, at: int, how: str) -> None:
         self.calls = 0
         self._at = at
         self._how = how
-        for name in self.NAMES:
-            monkeypatch.setattr(files, name, self._deadly(name, getattr(files, name)))
+        for module, name in self.CALLS:
+            monkeypatch.setattr(module, name, self._deadly(name, getattr(module, name)))
 
     def _deadly(self, name: str, real):
         def call(path: Path, *arguments, **keywords):
@@ -110,7 +116,7 @@ def new_run(task: TaskLayout, run_id: str) -> RunLayout:
 
 
 def finished(layout: RunLayout) -> FinishedRun:
-    return FinishedRun(layout, FakeClock(), lambda: mark_recorded(layout.manifest))
+    return FinishedRun(layout, FakeClock(), lambda: mark_recorded(layout))
 
 
 def finish(layout: RunLayout) -> None:
@@ -140,7 +146,7 @@ def assert_recorded(task: TaskLayout, *run_ids: str) -> None:
         "total_runs": len(run_ids),
     }
     for folder in (task.metrics_pending, task.history_pending):
-        assert list(folder.glob("*.json")) == []
+        assert list(folder.iterdir()) == []
     for run_id in run_ids:
         manifest = json.loads(task.run(run_id).manifest.read_bytes())
         assert manifest["metrics_recorded"] is True, run_id
@@ -259,14 +265,17 @@ def test_a_record_that_could_not_be_queued_is_not_said_to_be_recorded(task, at):
     assert recording.recorded is in_metrics is (at >= 2)
 
 
-def test_a_held_lock_leaves_a_warning_and_the_record(task, monkeypatch):
-    from codex_orchestrator.store import journal, locks
+@pytest.fixture
+def impatient(monkeypatch):
+    """Nobody waits for locks in vain here."""
+    monkeypatch.setattr(journal, "backoff", lambda _seconds: [0.0, 0.0])
 
-    monkeypatch.setattr(journal, "record_lock", lambda path: locks.record_lock(path, timeout=0.01))
+
+def test_a_held_lock_leaves_a_warning_and_the_record(task, impatient):
     layout = new_run(task, "r1")
     run = finished(layout)
     run.queue(line("r1"), summary("r1"))
-    with locks.record_lock(task.metrics_lock) as held:
+    with locks.held_lock(task.metrics_lock) as held:
         assert held
         recording = run.merge()
     assert recording.recorded is False
@@ -277,11 +286,42 @@ def test_a_held_lock_leaves_a_warning_and_the_record(task, monkeypatch):
     assert_recorded(task, "r1", "r2")
 
 
+def test_the_records_of_a_run_that_lives_are_merged_and_it_is_left_to_say_so(task):
+    living = new_run(task, "r1")
+    own = finished(living)
+    own.queue(line("r1"), summary("r1"))
+    with locks.held_lock(living.lock):
+        finish(new_run(task, "r2"))
+        assert json.loads(living.manifest.read_bytes())["metrics_recorded"] is False
+        # It finds that nothing is left to do, without any lock.
+        with locks.held_lock(task.metrics_lock), locks.held_lock(task.history_lock):
+            assert own.merge() == Recording(recorded=True, warnings=())
+    assert mark_recorded(living)
+    own.acknowledge()
+    assert_recorded(task, "r1", "r2")
+
+
+def test_a_run_that_dies_before_it_says_that_it_was_merged_is_marked_by_the_next(task):
+    living = new_run(task, "r1")
+    finished(living).queue(line("r1"), summary("r1"))
+    with locks.held_lock(living.lock):
+        finish(new_run(task, "r2"))
+    finish(new_run(task, "r3"))
+    assert_recorded(task, "r1", "r2", "r3")
+
+
+def test_what_was_queued_is_merged_on_demand(task):
+    queue_two(task)
+    with locks.held_lock(task.metrics_lock):
+        assert merge_queued(task, FakeClock()) is False
+    assert merge_queued(task, FakeClock()) is True
+    assert_recorded(task, "r0", "r1", "r2")
+
+
 def test_a_run_whose_folder_was_removed_counts_all_the_same(task):
     layout = new_run(task, "r1")
     finished(layout).queue(line("r1"), summary("r1"))
-    layout.manifest.unlink()
-    layout.folder.rmdir()
+    files.remove_tree(layout.folder)
     finish(new_run(task, "r2"))
     assert json.loads(task.metrics_summary.read_bytes())["entries_total"] == 2
     assert not layout.folder.exists()

@@ -13,7 +13,9 @@ from codex_orchestrator.errors import OrchestratorError, ToolMissing
 from codex_orchestrator.execution import process as process_module
 from codex_orchestrator.execution.builder import CommandBuilder
 from codex_orchestrator.execution.cancellation import Cancellation
-from codex_orchestrator.execution.process import end_processes, marked_processes, run_tool
+from codex_orchestrator.execution.guardian import Guardian
+from codex_orchestrator.execution.leftovers import find_left, signal_left
+from codex_orchestrator.execution.process import run_tool
 from codex_orchestrator.run.events import ExecChunk
 from codex_orchestrator.run.stage import StageRequest
 
@@ -29,7 +31,7 @@ def kernel(request, monkeypatch):
 def run(command, tmp_path, *, sink=None, cancellation=None, **keywords):
     events = []
     owned = cancellation or Cancellation()
-    builder = CommandBuilder(sink or events.append, SystemClock(), owned)
+    builder = CommandBuilder(sink or events.append, SystemClock(), owned, Guardian())
     request = StageRequest(
         index=1,
         stage_id="s",
@@ -77,8 +79,8 @@ def test_a_timeout_ends_the_whole_tree(kernel, tmp_path):
 def test_a_daemon_that_keeps_the_pipe_is_left_and_named(kernel, tmp_path):
     environ = {"CODEX_TEST_MARK": tmp_path.name}
     outcome, _ = run("sleep 60 & echo started", tmp_path, environ=environ)
-    left = marked_processes("CODEX_TEST_MARK", tmp_path.name)
-    end_processes(left, signal.SIGKILL)
+    left = find_left(f"CODEX_TEST_MARK={tmp_path.name}")
+    signal_left(left, signal.SIGKILL)
     assert outcome.status == "succeeded"
     assert outcome.stdout == "started\n"
     assert [process.command for process in left] == ["sleep 60"]
@@ -93,7 +95,7 @@ def test_a_descendant_that_never_stops_writing_hangs_nothing(kernel, tmp_path):
     # Each of its lines is ready before the one before it is read.
     environ = {"CODEX_TEST_MARK": tmp_path.name}
     outcome, _ = run("yes & exit 3", tmp_path, environ=environ, sink=lambda event: None)
-    end_processes(marked_processes("CODEX_TEST_MARK", tmp_path.name), signal.SIGKILL)
+    signal_left(find_left(f"CODEX_TEST_MARK={tmp_path.name}"), signal.SIGKILL)
     assert (outcome.status, outcome.exit_code) == ("failed", 3)
     assert outcome.stdout_truncated or set(outcome.stdout.split()) <= {"y"}
 
@@ -142,10 +144,10 @@ def test_a_sink_that_fails_leaves_no_process_behind(kernel, tmp_path):
         run("echo up; exec sleep 60", tmp_path, sink=sink, environ=environ)
     # The kernel may still be at work on the one that was just killed.
     for _ in range(200):
-        if not marked_processes("CODEX_TEST_MARK", tmp_path.name):
+        if not find_left(f"CODEX_TEST_MARK={tmp_path.name}"):
             break
         os.sched_yield()
-    assert marked_processes("CODEX_TEST_MARK", tmp_path.name) == []
+    assert find_left(f"CODEX_TEST_MARK={tmp_path.name}") == []
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,148 @@
+"""``gc``: remove runs that nobody needs any more, and finish what dead processes left."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from typing import Literal
+
+from codex_orchestrator.clock import SystemClock
+from codex_orchestrator.errors import EXIT_OK, EXIT_RUN_FAILED, StorageError, UsageError
+from codex_orchestrator.report.cleanup import Cleanup, RemovedRun
+from codex_orchestrator.report.inventory import foreign_parents, inventory, run_facts
+from codex_orchestrator.report.lookup import task_ids
+from codex_orchestrator.run.layout import RunLayout, TaskLayout
+from codex_orchestrator.run.retention import Policy, RunFacts, decide, parse_age
+from codex_orchestrator.store import housekeeping
+from codex_orchestrator.store.sweep import Swept, sweep
+
+from . import render
+from .common import add_format, add_root, add_task, environment_of, notify, task_of
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of ``gc``."""
+    parser.add_argument("--keep", type=int, metavar="N", help="the N newest runs of a task stay")
+    parser.add_argument(
+        "--older-than", metavar="AGE", help="only runs older than this go: 45m, 12h, 30d or 2w, say"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="print what would be done, and touch nothing")
+    add_task(parser)
+    parser.add_argument("--all-tasks", action="store_true", help="clean all tasks, not one")
+    add_format(parser)
+    add_root(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Clean; 1 where something could not be done."""
+    policy = _policy(arguments)
+    environment = environment_of(arguments)
+    if arguments.all_tasks and arguments.task is not None:
+        raise UsageError("--task and --all-tasks exclude each other.")
+    names = task_ids(environment) if arguments.all_tasks else [task_of(environment, arguments)]
+    cleanup = Cleanup(tuple(names), arguments.dry_run, swept=None if arguments.dry_run else Swept())
+    for name in names:
+        _Cleaning(TaskLayout(environment, name), policy, cleanup).clean()
+    if arguments.format == "json":
+        render.emit_json(cleanup.document())
+    else:
+        render.emit(cleanup.text(now=SystemClock().now(), asked=policy.asks))
+    notify(tuple(f"error: {failure}" for failure in cleanup.failures))
+    return EXIT_RUN_FAILED if cleanup.failures else EXIT_OK
+
+
+def _policy(arguments: argparse.Namespace) -> Policy:
+    if arguments.keep is not None and arguments.keep < 0:
+        raise UsageError("--keep must not be negative.")
+    if arguments.older_than is None:
+        return Policy(arguments.keep)
+    seconds = parse_age(arguments.older_than)
+    if seconds is None:
+        raise UsageError(
+            f'--older-than "{arguments.older_than}" is not an age.',
+            hint="Write a whole number and m, h, d or w, such as 45m, 12h, 30d or 2w.",
+        )
+    return Policy(arguments.keep, seconds)
+
+
+class _Cleaning:
+    """Cleans one task, and takes down what it did."""
+
+    def __init__(self, task: TaskLayout, policy: Policy, cleanup: Cleanup) -> None:
+        self._task = task
+        self._policy = policy
+        self._cleanup = cleanup
+        self._clock = SystemClock()
+
+    def clean(self) -> None:
+        """Finish what was begun, then remove the runs that are to go, oldest first."""
+        if self._cleanup.dry_run:
+            self._cleanup.merged_records += housekeeping.queued_records(self._task)
+        else:
+            self._merge()
+            self._sweep()
+        self._empty_trash()
+        now = self._clock.now()
+        runs = inventory(self._task, now=now)
+        if self._cleanup.dry_run:
+            # What is queued now would have been merged.
+            runs = [replace(run, queued=False) for run in runs]
+        others = foreign_parents(self._task.environment, runs, now=now)
+        for decision in decide(runs, self._policy, now=now, others=others):
+            if decision.kept is not None:
+                self._cleanup.kept[decision.kept] += 1
+            else:
+                self._remove(decision.run)
+
+    def _merge(self) -> None:
+        try:
+            self._cleanup.merged_records += housekeeping.merge_records(self._task, self._clock)
+        except StorageError as error:
+            self._cleanup.failures.append(error.message)
+
+    def _sweep(self) -> None:
+        swept = sweep(self._task)
+        self._cleanup.swept = (self._cleanup.swept or Swept()) + swept
+        self._cleanup.failures.extend(swept.warnings)
+
+    def _empty_trash(self) -> None:
+        """Finish what earlier removals began."""
+        try:
+            found = housekeeping.leftovers(self._task)
+        except StorageError as error:
+            self._cleanup.failures.append(error.message)
+            return
+        for layout in found:
+            before = self._trash_bytes(layout)
+            try:
+                if not self._cleanup.dry_run:
+                    housekeeping.discard(layout)
+                self._cleanup.remains += 1
+            except StorageError as error:
+                self._cleanup.failures.append(error.message)
+            self._cleanup.freed_bytes += before - (0 if self._cleanup.dry_run else self._trash_bytes(layout))
+
+    def _remove(self, facts: RunFacts) -> None:
+        layout = self._task.run(facts.run_id)
+        size = housekeeping.bytes_of(layout.folder)
+        what = "removed" if self._cleanup.dry_run else self._try_to_remove(layout, facts)
+        if what == "removed":
+            freed = size - self._trash_bytes(layout)
+            self._cleanup.removed.append(RemovedRun(self._task.task_id, facts, freed))
+            self._cleanup.freed_bytes += freed
+        elif what != "gone":
+            self._cleanup.kept[what] += 1
+
+    def _try_to_remove(self, layout: RunLayout, facts: RunFacts) -> Literal["failed"] | housekeeping.Removal:
+        def unchanged() -> bool:
+            return run_facts(layout, now=self._clock.now()) == facts
+
+        try:
+            return housekeeping.remove_run(layout, unchanged=unchanged)
+        except StorageError as error:
+            self._cleanup.failures.append(error.message)
+        # What has left its place is a run no more: its remains wait in the trash.
+        return "failed" if layout.manifest.exists() else "removed"
+
+    def _trash_bytes(self, layout: RunLayout) -> int:
+        return housekeeping.bytes_of(housekeeping.trash_dir(self._task) / layout.run_id)

@@ -1,0 +1,127 @@
+"""What stages leave running: found through ``/proc``, and ended.
+
+A process is a run's where the run's mark stands in its environment, or where it is in the process
+group or the session of one of the run's stages (docs/reference/event-logs.md, "Processes").
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Collection, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+_COMMAND_LENGTH = 80
+_ROUND_SECONDS = 0.02
+_GRACE_ROUNDS = 50
+_KILL_ROUNDS = 100
+_QUIET_ROUNDS = 2
+
+
+@dataclass(frozen=True)
+class LeftProcess:
+    """A process that a stage left behind.
+
+    Attributes:
+        pid: Its id; minus a process group's where single processes cannot be seen, as `os.kill` takes it.
+        command: What it runs, shortened.
+    """
+
+    pid: int
+    command: str
+
+
+def find_left(mark: str, groups: Collection[int] = ()) -> list[LeftProcess]:
+    """A run's live processes.
+
+    Args:
+        mark: ``NAME=value``, in the environment of its stages.
+        groups: The process groups of its stages; each is a session too.
+    """
+    entries = _proc_entries()
+    if not entries:
+        return [LeftProcess(-group, f"process group {group}") for group in groups if has_members(group)]
+    return [
+        LeftProcess(int(entry), _command(entry))
+        for entry in entries
+        if _has_mark(entry, mark.encode()) or (groups and _is_member(entry, groups))
+    ]
+
+
+def has_members(group: int) -> bool:
+    """Whether a process group of ours has processes; while it has, its id is given to no other."""
+    try:
+        os.killpg(group, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+def signal_left(processes: Iterable[LeftProcess], number: int) -> None:
+    """Send a signal to each that still lives."""
+    for process in processes:
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(process.pid, number)
+
+
+def end_left(mark: str, groups: Collection[int] = ()) -> list[LeftProcess]:
+    """End what `find_left` finds: TERM, a short grace, then KILL; the answer is what there was to end."""
+    left = find_left(mark, groups)
+    signal_left(left, signal.SIGTERM)
+    rest, pause = left, threading.Event()
+    for _ in range(_GRACE_ROUNDS):
+        if not rest:
+            return left
+        pause.wait(_ROUND_SECONDS)
+        rest = find_left(mark, groups)
+    kill_left(mark, groups)
+    return left
+
+
+def kill_left(mark: str, groups: Collection[int] = ()) -> None:
+    """Kill what `find_left` finds until it finds nothing any more, for two seconds at most.
+
+    Once is not enough: a process may have started another since the look, and one that is caught
+    between fork and exec still shows the environment of its parent.
+    """
+    quiet, pause = 0, threading.Event()
+    for _ in range(_KILL_ROUNDS):
+        left = find_left(mark, groups)
+        signal_left(left, signal.SIGKILL)
+        quiet = 0 if left else quiet + 1
+        if quiet == _QUIET_ROUNDS:
+            return
+        pause.wait(_ROUND_SECONDS)
+
+
+def _proc_entries() -> list[str]:
+    try:
+        return [path.name for path in Path("/proc").iterdir() if path.name.isdigit()]
+    except OSError:
+        return []
+
+
+def _has_mark(entry: str, mark: bytes) -> bool:
+    return mark in _read(entry, "environ").split(b"\0")
+
+
+def _is_member(entry: str, groups: Collection[int]) -> bool:
+    """Whether a process, and no zombie, is in one of these groups or sessions."""
+    # The command in parentheses may hold anything, so count fields from its end.
+    fields = _read(entry, "stat").rpartition(b")")[2].split()
+    return bool(fields) and fields[0] not in b"ZX" and (int(fields[2]) in groups or int(fields[3]) in groups)
+
+
+def _command(entry: str) -> str:
+    text = _read(entry, "cmdline").replace(b"\0", b" ").decode("utf-8", "replace").strip()
+    return text if len(text) <= _COMMAND_LENGTH else f"{text[:_COMMAND_LENGTH]}…"
+
+
+def _read(entry: str, name: str) -> bytes:
+    try:
+        return Path(f"/proc/{entry}/{name}").read_bytes()
+    except OSError:
+        return b""  # Ended meanwhile, or another user's, who keeps it from us.

@@ -1,0 +1,145 @@
+"""Append-only files of lines: whole lines, or nothing of them.
+
+A line that its writer died in, or that a full disk took a part of, is passed over by every reader
+and mended by the next writer (docs/reference/files.md, "How files are written").
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from .files import PUBLIC, reported, write_all
+
+_BLOCK_BYTES = 65_536
+
+
+def append(path: Path, data: bytes) -> None:
+    """Append whole lines and wait until the disk has them.
+
+    Raises:
+        StorageError: The disk refused; none of the lines is there, or, where they cannot even be taken
+            back, a torn one that readers tolerate and `mend_last_line` mends.
+    """
+    with reported("append to", path):
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, PUBLIC)
+        try:
+            end = os.fstat(descriptor).st_size
+            try:
+                write_all(descriptor, data)
+            except OSError:
+                with suppress(OSError):
+                    os.ftruncate(descriptor, end)
+                raise
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def mend_last_line(path: Path) -> None:
+    """End the last line of a file of lines where its writer died in it, or take back what is no line yet.
+
+    Only for who may write the file: the owner of a log, the holder of a lock.
+
+    Raises:
+        StorageError: The disk refused.
+    """
+    with reported("mend", path):
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return
+        try:
+            end, torn = _torn_line(descriptor)
+            if not torn:
+                return
+            if _is_json(torn):
+                os.lseek(descriptor, 0, os.SEEK_END)
+                write_all(descriptor, b"\n")
+            else:
+                os.ftruncate(descriptor, end)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+class LogFile:
+    """An append-only log with one writer that stays open; each write is whole lines, or nothing."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or create it; a last line that an earlier writer died in is mended.
+
+        Raises:
+            StorageError: The disk refused.
+        """
+        self._path = path
+        mend_last_line(path)
+        with reported("open", path):
+            self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, PUBLIC)
+            self._end = os.fstat(self._descriptor).st_size
+        self._torn = False
+
+    def write(self, data: bytes) -> None:
+        """Append whole lines.
+
+        Raises:
+            StorageError: The disk refused; none of it is there, at the latest after the next write.
+        """
+        with reported("append to", self._path):
+            if self._torn:
+                self._take_back()
+            try:
+                write_all(self._descriptor, data)
+            except OSError:
+                self._torn = True
+                with suppress(OSError):
+                    self._take_back()
+                raise
+            self._end += len(data)
+
+    def _take_back(self) -> None:
+        """Cut off the line that a full disk took a part of, or all later lines would hang on to it."""
+        os.ftruncate(self._descriptor, self._end)
+        self._torn = False
+
+    def close(self, *, durable: bool) -> None:
+        """Close, first waiting (``durable``) until the disk has it all; a second call does nothing.
+
+        Raises:
+            StorageError: The disk refused.
+        """
+        if self._descriptor < 0:
+            return
+        with reported("append to", self._path):
+            descriptor, self._descriptor = self._descriptor, -1
+            try:
+                if self._torn:
+                    os.ftruncate(descriptor, self._end)
+                if durable:
+                    os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+
+def _torn_line(descriptor: int) -> tuple[int, bytes]:
+    """Where the last whole line ends, and what follows it."""
+    start = os.fstat(descriptor).st_size
+    torn = b""
+    while start > 0:
+        size = min(start, _BLOCK_BYTES)
+        start -= size
+        torn = os.pread(descriptor, size, start) + torn
+        newline = torn.rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1, torn[newline + 1 :]
+    return 0, torn
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True

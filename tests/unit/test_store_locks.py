@@ -1,0 +1,151 @@
+"""Locks that die with their process, also where the file system has none of its own."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from codex_orchestrator.errors import Busy, StorageError
+from codex_orchestrator.store.locks import RunLock, backoff, held_lock
+from codex_orchestrator.store.owner import read_owner, render_owner, this_process
+
+UNSUPPORTED = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
+
+HOLDER = """
+    import errno, fcntl, sys
+    from pathlib import Path
+    from codex_orchestrator.store.locks import held_lock
+
+    if sys.argv[2] == "soft":
+        def refuse(*_):
+            raise OSError(errno.ENOLCK, "No locks available")
+        fcntl.flock = refuse
+    with held_lock(Path(sys.argv[1])) as held:
+        print(held, flush=True)
+        sys.stdin.read()
+"""
+
+
+@pytest.fixture(params=["kernel", "soft"])
+def kind(request, monkeypatch) -> str:
+    """Locks of the kernel, and files in their place."""
+    if request.param == "soft":
+        monkeypatch.setattr(fcntl, "flock", refusal(errno.ENOLCK))
+    return request.param
+
+
+def refusal(number):
+    def refuse(*_arguments):
+        raise OSError(number, os.strerror(number))
+
+    return refuse
+
+
+@pytest.fixture
+def holder(tmp_path, kind):
+    """Another process that holds the lock."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(HOLDER), tmp_path / "x.lock", kind],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "True\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def is_free(path) -> bool:
+    with held_lock(path) as held:
+        return held
+
+
+def test_one_holder_at_a_time(tmp_path, kind):
+    path = tmp_path / "x.lock"
+    with held_lock(path) as first:
+        assert first
+        assert not is_free(path)
+    assert is_free(path)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_lock_dies_with_its_process(tmp_path, holder, number):
+    path = tmp_path / "x.lock"
+    assert not is_free(path)
+    holder.send_signal(number)
+    holder.wait()
+    assert is_free(path)
+
+
+def test_a_stopped_process_still_holds_its_lock(tmp_path, holder):
+    holder.send_signal(signal.SIGSTOP)
+    assert not is_free(tmp_path / "x.lock")
+    holder.send_signal(signal.SIGCONT)
+
+
+def test_nothing_is_left_of_a_lock_that_stood_in_for_a_kernel_lock(tmp_path, monkeypatch):
+    for number in UNSUPPORTED:
+        monkeypatch.setattr(fcntl, "flock", refusal(number))
+        assert is_free(tmp_path / "x.lock")
+    assert [path.name for path in tmp_path.iterdir() if path.name != "x.lock"] == []
+
+
+@pytest.mark.parametrize("content", ["", "someone", '{"pid": 1}'])
+def test_a_file_left_over_never_blocks(tmp_path, content):
+    path = tmp_path / "x.lock"
+    path.write_text(content)
+    os.utime(path, (0, 0))
+    assert is_free(path)
+
+
+def test_a_disk_that_refuses_is_no_missing_lock(tmp_path, monkeypatch):
+    monkeypatch.setattr(fcntl, "flock", refusal(errno.EIO))
+    with pytest.raises(StorageError, match=r"Cannot lock .*x\.lock: Input/output error"):
+        is_free(tmp_path / "x.lock")
+    with pytest.raises(StorageError, match="Cannot lock"):
+        is_free(tmp_path / "missing" / "x.lock")
+
+
+def test_the_owner_of_a_run_is_named_in_its_lock(tmp_path, kind):
+    lock = RunLock(tmp_path / "run.lock")
+    lock.acquire()
+    assert lock.soft is (kind == "soft")
+    assert read_owner(tmp_path / "run.lock") == this_process()
+    with pytest.raises(Busy, match=r"A live process owns the run .*run\.lock"):
+        RunLock(tmp_path / "run.lock").acquire(patience_seconds=0.02)
+    lock.release()
+    lock.release()
+    RunLock(tmp_path / "run.lock").acquire(patience_seconds=0.0)
+    assert read_owner(tmp_path / "run.lock") == this_process()
+
+
+def test_the_name_of_an_earlier_owner_is_covered(tmp_path):
+    path = tmp_path / "run.lock"
+    path.write_bytes(
+        render_owner(this_process()).replace(b'"pid"', b'"a-much-longer-name-than-that": 1, "pid"')
+    )
+    lock = RunLock(path)
+    lock.acquire()
+    assert json.loads(path.read_bytes())["pid"] == os.getpid()
+    assert read_owner(path) == this_process()
+    lock.release()
+
+
+@pytest.mark.parametrize("total", [0.0, 0.005, 0.01, 1.0, 10.0])
+def test_attempts_are_spread_over_the_whole_time_and_never_far_apart(total):
+    pauses = list(backoff(total))
+    assert pauses[0] == 0.0
+    assert sum(pauses) == pytest.approx(total)
+    assert max(pauses) <= 0.25
+    assert all(pause > 0 for pause in pauses[1:])
+    # Each waits longer than the one before; what is left over at the end may be less.
+    assert pauses[:-1] == sorted(pauses[:-1])
