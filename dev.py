@@ -37,6 +37,7 @@ USAGE = """usage: python3 dev.py COMMAND [ARGUMENT...]
   imports      the import rules
   docs         the documentation, warnings as errors
   build        wheel and sdist into dist/
+  faults       all of the fault suite, of which `test` runs a sample (arguments go to pytest)
   bench        whole processes timed side by side with the Node tool (arguments go to it)
   schemas      write the generated JSON Schemas anew
   changelog    show what the next release's changelog says (arguments go to towncrier)
@@ -218,6 +219,12 @@ def build(extra: list[str]) -> int:
     return python("-m", "build", "--no-isolation", *extra)
 
 
+def faults(extra: list[str]) -> int:
+    """Kills, refusing and full disks, crowds: every point that tests/crash knows of."""
+    os.environ["FAULTS"] = "all"
+    return python("-m", "pytest", "tests/crash", *extra)
+
+
 def bench(extra: list[str]) -> int:
     """The benchmarks."""
     return python("-m", "tests.bench", *extra)
@@ -265,6 +272,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "imports": imports,
     "docs": docs,
     "build": build,
+    "faults": faults,
     "bench": bench,
     "schemas": schemas,
     "changelog": changelog,

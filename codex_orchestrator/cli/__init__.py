@@ -16,7 +16,7 @@ from itertools import pairwise
 from typing import NoReturn
 
 from codex_orchestrator import __version__
-from codex_orchestrator.errors import EXIT_OK, OrchestratorError, UsageError
+from codex_orchestrator.errors import EXIT_OK, EXIT_RUN_FAILED, OrchestratorError, UsageError
 
 from .reader import is_gone
 
@@ -73,18 +73,22 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; the answer is the exit code."""
     _prepare_output()
+    code = EXIT_OK
     try:
-        return _answer(list(sys.argv[1:] if argv is None else argv))
-    except BrokenPipeError:
-        return EXIT_OK
-    finally:
-        try:
-            sys.stdout.flush()
-        except OSError as error:
-            if not is_gone(error):
-                raise
-            # Whoever read our output has seen enough; what is still buffered has nowhere to go.
-            sys.stdout = None
+        code = _answer(list(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        # What is still buffered has nowhere to go.
+        sys.stdout = None
+        if is_gone(error):
+            return code  # Whoever read our output has seen enough.
+        # An answer that was not given must not be taken for one.
+        with suppress(OSError):
+            sys.stderr.write(f"error: Cannot write to standard output: {error.strerror}.\n")
+        return code or EXIT_RUN_FAILED
+    return code
 
 
 def _answer(words: list[str]) -> int:

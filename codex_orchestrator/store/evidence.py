@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 
 from codex_orchestrator.clock import Clock, timestamp
@@ -37,7 +39,8 @@ def create_run_folder(task: TaskLayout, clock: Clock) -> RunLayout:
     marker = render_owner(this_process())
     while True:
         layout = task.run(new_run_id(clock.now()))
-        if files.create(layout.live_marker, marker) and files.make_new_folder(layout.folder):
+        files.replace(layout.live_marker, marker, durable=False)
+        if files.make_new_folder(layout.folder):
             files.make_folder(layout.folder / "commands")
             return layout
 
@@ -82,14 +85,13 @@ class EventLog:
         """Append an event."""
         line = encode(event)
         index = getattr(event, "index", None)
-        try:
+        with self._warned():
             if self._runner is None:
                 self._runner = LogFile(self._layout.runner_log)
             self._runner.write(line)
-            if index is not None:
+        if index is not None:
+            with self._warned():
                 self._stage_log(index).write(line)
-        except StorageError as error:
-            self.warnings[f"Log incomplete: {error.message}"] = None
 
     def close_stage(self, index: int) -> None:
         """A stage has said its last word."""
@@ -111,7 +113,12 @@ class EventLog:
         return self._stages[index]
 
     def _close(self, log: LogFile, *, durable: bool) -> None:
-        try:
+        with self._warned():
             log.close(durable=durable)
+
+    @contextmanager
+    def _warned(self) -> Iterator[None]:
+        try:
+            yield
         except StorageError as error:
             self.warnings[f"Log incomplete: {error.message}"] = None

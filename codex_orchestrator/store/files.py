@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from codex_orchestrator.errors import StorageError
 PUBLIC = 0o666
 PRIVATE = 0o600
 _GITIGNORE = b"# Made by codex-orchestrator: evidence of runs is not source.\n*\n"
-_TEMPORARY = re.compile(r"\.(?P<name>.+)\.\d+-[0-9a-f]{8}\.tmp")
+_TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<pid>\d+)-[0-9a-f]{8}\.tmp")
 
 
 @contextmanager
@@ -98,6 +98,11 @@ def overwrite(path: Path, data: bytes) -> None:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, PUBLIC)
         try:
             write_all(descriptor, data.rstrip().ljust(os.fstat(descriptor).st_size - 1) + b"\n")
+        except OSError:
+            # No owner at all is better than one that cannot be read.
+            with suppress(OSError):
+                os.ftruncate(descriptor, 0)
+            raise
         finally:
             os.close(descriptor)
 
@@ -185,12 +190,15 @@ def make_new_folder(path: Path) -> bool:
     return True
 
 
-def remove_temporaries(folder: Path, *, of: str | None = None) -> int:
+def remove_temporaries(
+    folder: Path, *, of: str | None = None, is_dead: Callable[[int], bool] = lambda _pid: True
+) -> int:
     """Remove the temporary files that dead writers left in a folder; how many they were.
 
     Args:
         folder: The folder; one that is not there holds none.
         of: Only those of the file of this name.
+        is_dead: Whether the process of an id has ended; for a folder that others may be writing in.
 
     Raises:
         StorageError: The disk refused.
@@ -203,7 +211,7 @@ def remove_temporaries(folder: Path, *, of: str | None = None) -> int:
             return 0
         for name in names:
             match = _TEMPORARY.fullmatch(name)
-            if match and (of is None or match["name"] == of):
+            if match and (of is None or match["name"] == of) and is_dead(int(match["pid"])):
                 with suppress(FileNotFoundError):
                     os.unlink(folder / name)
                     count += 1

@@ -12,6 +12,7 @@ from codex_orchestrator.run.reviewer import RunSummary
 from codex_orchestrator.run.shapes import MetricsLine
 
 from .coordinator import mark_recorded
+from .journal import Journal
 from .metrics import MetricsRecorder
 from .state import TaskStateStore
 
@@ -43,16 +44,12 @@ class FinishedRun:
 
     def queue(self, line: MetricsLine, summary: RunSummary) -> list[str]:
         """Leave both records as pending files, and say what could not be left."""
-        warnings = []
-        try:
-            self._metrics.queue(line)
-            self._queued = True
-        except StorageError as error:
-            warnings.append(f"Record not queued: {error.message}")
-        try:
-            self._state.queue(summary)
-        except StorageError as error:
-            warnings.append(f"Record not queued: {error.message}")
+        run_id = self._layout.run_id
+        warnings = [
+            *_unqueued(self._metrics, run_id, lambda: self._metrics.queue(line)),
+            *_unqueued(self._state, run_id, lambda: self._state.queue(summary)),
+        ]
+        self._queued = self._metrics.is_queued(run_id)
         return warnings
 
     def merge(self) -> Recording:
@@ -89,6 +86,16 @@ def merge_queued(task: TaskLayout, clock: Clock) -> bool:
     """
     metrics = MetricsRecorder(task, clock).merge_now(lambda run_id: mark_recorded(task.run(run_id)))
     return TaskStateStore(task).merge_now(_known) and metrics
+
+
+def _unqueued(journal: Journal, run_id: str, queue: Callable[[], None]) -> list[str]:
+    try:
+        queue()
+    except StorageError as error:
+        # The last step only makes sure of it: what is there counts, unless the power fails now.
+        doubt = "Record perhaps not durable" if journal.is_queued(run_id) else "Record not queued"
+        return [f"{doubt}: {error.message}"]
+    return []
 
 
 def _known(_run_id: str) -> bool:

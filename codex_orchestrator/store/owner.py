@@ -44,7 +44,7 @@ def is_alive(owner: Owner, here: Owner | None = None) -> bool | None:
         return False
     token = _start_token(owner.pid)
     if token is None and owner.start_token is None:
-        return _exists(owner.pid)
+        return exists(owner.pid)
     return token is not None and token == owner.start_token
 
 
@@ -67,7 +67,8 @@ def _boot_id() -> str | None:
         return None
 
 
-def _exists(pid: int) -> bool:
+def exists(pid: int) -> bool:
+    """Whether there is any process of that id."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

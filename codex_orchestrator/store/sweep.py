@@ -13,7 +13,7 @@ from codex_orchestrator.run.layout import RunLayout, TaskLayout
 
 from . import files
 from .locks import held_lock
-from .owner import is_alive, read_owner, this_process
+from .owner import exists, is_alive, read_owner, this_process
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,9 @@ class Swept:
 def sweep(task: TaskLayout) -> Swept:
     """Sweep what dead runs of a task left; runs that live, or live elsewhere, are not touched."""
     here = this_process()
-    swept = Swept()
+    swept = Swept(files.remove_temporaries(task.live_dir, is_dead=lambda pid: not exists(pid)))
     for marker in sorted(task.live_dir.glob("*.json")):
         owner = read_owner(marker)
-        # A marker that names nobody was cut short: its run made nothing else.
         if owner is None or is_alive(owner, here) is False:
             swept += _sweep_run(task.run(marker.stem))
     return swept
