@@ -37,6 +37,7 @@ class FinishedRun:
             mark: Sets ``metrics_recorded`` in this run's own manifest, before its pending record goes.
         """
         self._layout = layout
+        self._clock = clock
         self._mark_own = mark
         self._queued = False
         self._metrics = MetricsRecorder(layout.task, clock)
@@ -69,6 +70,16 @@ class FinishedRun:
             StorageError: The disk refused; the next merger does it then.
         """
         self._metrics.forget(self._layout.run_id)
+
+    def look_again(self) -> None:
+        """Merge what is still queued, after the run's own lock was given up: others may be free now.
+
+        Raises:
+            StorageError: Something could not be written; nothing is lost by it.
+        """
+        merge_queued(self._layout.task, self._clock)
+        if self._metrics.is_merged(self._layout.run_id) and mark_recorded(self._layout):
+            self._metrics.forget(self._layout.run_id)
 
     def _settle(self, run_id: str) -> bool:
         if run_id != self._layout.run_id:

@@ -105,6 +105,10 @@ class Journal(ABC):
                 break
         return merged
 
+    def is_merged(self, run_id: str) -> bool:
+        """Whether a run's record was merged by another, and the run has not said yet that it knows."""
+        return self._pending_file(run_id).with_suffix(_MERGED).exists()
+
     def forget(self, run_id: str) -> None:
         """The run knows that its record was merged.
 
@@ -130,14 +134,21 @@ class Journal(ABC):
             self.update([*appended, *fresh], self._size(), rebuild=rebuild or start == 0)
 
     def _settle(self, merged: Sequence[Path], settle: Settle) -> None:
-        for path in (*self._pending_files(_MERGED), *merged):
-            if settle(path.stem):
-                files.remove(path)
-            elif path.suffix == _QUEUED:
-                files.move(path, path.with_suffix(_MERGED))
+        left = [path for path in merged if not self._settled(path, settle)]
+        for path in left:
+            files.move(path, path.with_suffix(_MERGED))
+        # After the others, and once more for those: a run that ended meanwhile has looked too early.
+        for path in self._pending_files(_MERGED):
+            self._settled(path, settle)
         if merged:
             # Or a record could be back after a power failure, when the aggregate covers it already.
             files.sync_folder(self._pending)
+
+    def _settled(self, path: Path, settle: Settle) -> bool:
+        known = settle(path.stem)
+        if known:
+            files.remove(path)
+        return known
 
     def _tail(self, start: int) -> list[bytes]:
         """The whole lines from ``start`` on; one that its writer died in is pending still."""

@@ -19,7 +19,7 @@ from codex_orchestrator.run.shapes import Manifest
 from . import files
 from .coordinator import PersistenceCoordinator
 from .evidence import EventLog
-from .finished import FinishedRun, merge_queued
+from .finished import FinishedRun
 from .heartbeat import HeartbeatWriter
 from .locks import RunLock
 
@@ -48,6 +48,7 @@ class RunRecording:
         self._lock = RunLock(layout.lock)
         self._lock.acquire()
         self._coordinator = PersistenceCoordinator(layout, clock, notify=notify)
+        self._finished = FinishedRun(layout, clock, self._mark_recorded)
         self._heartbeat = HeartbeatWriter(self._coordinator)
         self._notify = notify
         self._warnings: list[str] = []
@@ -121,7 +122,7 @@ class RunRecording:
         """
         self._log.write(completed)
         self._log.close()
-        finished = FinishedRun(self._layout, self._clock, self._mark_recorded)
+        finished = self._finished
         reviewer = CommandReviewer(
             manifest, plan, manifest_path=self._layout.relative(self._layout.manifest), partial=partial
         )
@@ -148,8 +149,7 @@ class RunRecording:
         if not self._ended:
             return  # What it leaves behind is swept by a later run.
         if not self.manifest.metrics_recorded:
-            # Whoever held the other locks may have just let go.
-            self._tidy(lambda: merge_queued(self._layout.task, self._clock))
+            self._tidy(self._finished.look_again)
         self._tidy(lambda: files.remove(self._layout.live_marker))
 
     def _queue(self, finished: FinishedRun, manifest: Manifest, summary: RunSummary) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from codex_orchestrator.run.layout import RunLayout, TaskLayout
 from codex_orchestrator.run.reviewer import RunSummary
 from codex_orchestrator.run.shapes import MetricsLine
 from codex_orchestrator.store import files, journal, locks
+from codex_orchestrator.store import finished as finished_module
 from codex_orchestrator.store.coordinator import mark_recorded
 from codex_orchestrator.store.finished import FinishedRun, Recording, merge_queued
 
@@ -308,6 +311,35 @@ def test_a_run_that_dies_before_it_says_that_it_was_merged_is_marked_by_the_next
         finish(new_run(task, "r2"))
     finish(new_run(task, "r3"))
     assert_recorded(task, "r1", "r2", "r3")
+
+
+@pytest.mark.parametrize("released_at", range(4))
+def test_a_run_that_gives_up_its_lock_while_it_is_merged_is_marked_by_one_of_the_two(task, released_at):
+    """The merger has found the run alive, and the run has found nothing to do: both look once more."""
+    layout = new_run(task, "r1")
+    finished(layout).queue(line("r1"), summary("r1"))
+    steps = 0
+    with pytest.MonkeyPatch.context() as patch, ExitStack() as lock:
+        assert lock.enter_context(locks.held_lock(layout.lock))
+
+        def end():
+            lock.close()
+            finished(layout).look_again()
+
+        def step(real, *arguments):
+            nonlocal steps
+            place, steps = steps, steps + 1
+            if place == released_at:
+                end()
+            return real(*arguments)
+
+        for module, name in ((files, "move"), (finished_module, "mark_recorded")):
+            patch.setattr(module, name, partial(step, getattr(module, name)))
+        merge_queued(task, FakeClock())
+        if steps <= released_at:
+            end()
+    assert json.loads(layout.manifest.read_bytes())["metrics_recorded"] is True
+    assert list(task.metrics_pending.iterdir()) == []
 
 
 def test_what_was_queued_is_merged_on_demand(task):
