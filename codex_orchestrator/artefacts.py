@@ -46,6 +46,8 @@ ARTEFACTS = {
         Artefact("error", "Error file of a stage", shapes.StageError),
         Artefact("plan", "plan.json of a run", shapes.PlanRecord),
         Artefact("resume-token", "Resume token of a run", shapes.ResumeToken),
+        Artefact("receipt", "Line of approvals.ndjson", shapes.Receipt, lines=True),
+        Artefact("child", "A run that was started from within a stage", shapes.ChildRun),
         Artefact("owner", "run.lock, and a file under live/: the owner of a run", shapes.Owner),
         Artefact("pointer", "Pointer for tools of the MCP days", shapes.Pointer),
         Artefact("run-summary", "run-summary.json, and a line of runs.ndjson", RunSummary),
@@ -65,6 +67,7 @@ _BY_NAME: dict[str, Artefact] = {
     "runner.ndjson": ARTEFACTS["event"],
     "resume-token.json": ARTEFACTS["resume-token"],
     "plan.json": ARTEFACTS["plan"],
+    "approvals.ndjson": ARTEFACTS["receipt"],
     "run-summary.json": ARTEFACTS["run-summary"],
     "run.lock": ARTEFACTS["owner"],
     "metrics.json": ARTEFACTS["metrics"],
@@ -76,12 +79,13 @@ _BY_NAME: dict[str, Artefact] = {
 _BY_FOLDER: dict[str, Artefact] = {
     "commands": ARTEFACTS["event"],
     "errors": ARTEFACTS["error"],
+    "children": ARTEFACTS["child"],
     "live": ARTEFACTS["owner"],
     "metrics.pending": ARTEFACTS["metrics"],
     "runs.pending": _HISTORY,
 }
 # Files of ours that have no content to check.
-_EMPTY = (".gitignore", "metrics.lock", "runs.lock")
+_EMPTY = (".gitignore", ".metrics.lock", ".runs.lock")
 
 
 @dataclass(frozen=True)

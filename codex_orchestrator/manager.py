@@ -6,36 +6,40 @@ the run (docs/explanation/architecture.md).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from .clock import Clock, timestamp
-from .environment import PREFIX, Environment, stage_variables
-from .execution.leftovers import end_left
-from .governance.instructions import read_instructions
+from .environment import Environment, stage_variables
+from .lifecycle import LiveRun, end_processes, mark_of
 from .pipelines.graph import dependencies, reached_failure
-from .pipelines.model import CommandStage, Limits, Pipeline
+from .pipelines.model import CommandStage, Limits, Pipeline, Session
 from .pipelines.planner import Plan
 from .run.ending import Ending, finish
 from .run.errorfile import render_error
-from .run.events import Event, RunStarted, StageCompleted, StageSkipped
-from .run.layout import TaskLayout
-from .run.opening import first_manifest
-from .run.shapes import CommandEntry, Manifest
+from .run.events import (
+    AttemptFailed,
+    ChildChanged,
+    Event,
+    ExecBegin,
+    StageCompleted,
+    StageSkipped,
+    StageWaiting,
+)
+from .run.lineage import news_of
+from .run.shapes import CommandEntry, Manifest, Reason
 from .run.stage import StageOutcome, StageRequest
-from .run.verdict import judge
-from .store.evidence import create_run_folder, write_first_files
-from .store.recording import RunRecording
-from .store.sweep import sweep
+from .run.verdict import Verdict, execution_error, interruption, judge
+from .store.children import live_owners, read_children
 
 
 @dataclass(frozen=True)
-class RunOptions:
-    """What the user asked of this run, beyond the pipeline."""
+class Obstacle:
+    """Why a stage cannot run: the stage that keeps it, and what that one does."""
 
-    task_id: str
-    parent_run_id: str | None = None
-    approval_policy: str | None = None
+    stage_id: str
+    what: str
 
 
 class TaskManager:
@@ -43,6 +47,8 @@ class TaskManager:
 
     Attributes:
         layout: Where the run lives.
+        pipeline: What it runs.
+        live: How it came to life.
     """
 
     def __init__(
@@ -50,47 +56,38 @@ class TaskManager:
         environment: Environment,
         pipeline: Pipeline,
         plan: Plan,
-        options: RunOptions,
+        live: LiveRun,
         *,
         limits: Limits,
         selected: Collection[str],
         clock: Clock,
-        notify: Callable[[str], None],
     ) -> None:
-        """Open the run: make its folder and first files, and start its heartbeat.
+        """Take charge of a run that was opened or taken up again.
 
         Args:
             environment: Where things are.
             pipeline: What to run.
             plan: Its plan.
-            options: What the user asked.
+            live: The run.
             limits: Bounds on memory and error files.
             selected: The ids of the stages that this session means to run.
             clock: Time.
-            notify: Told at once of what a person should not have to wait for.
-
-        Raises:
-            StorageError: The evidence cannot be written.
         """
+        self.layout = live.layout
+        self.pipeline = pipeline
+        self.live = live
         self._environment = environment
-        self._pipeline = pipeline
         self._plan = plan
-        self._options = options
+        self._recording = live.recording
         self._limits = limits
         self._selected = frozenset(selected)
         self._clock = clock
         self._waits = dependencies(pipeline.stages)
         self._index = {stage.id: index for index, stage in enumerate(pipeline.stages, start=1)}
-        self._causes: dict[int, str] = {}
-        task = TaskLayout(environment, options.task_id)
-        self._warnings = list(sweep(task).warnings)
-        self.layout = create_run_folder(task, clock)
-        self._recording = RunRecording(self.layout, clock, notify=notify)
-        manifest = self._first_manifest(write_first_files(self.layout, pipeline, clock))
-        started = RunStarted(
-            run_id=self.layout.run_id, pipeline_id=pipeline.id, timestamp=manifest.started_at
-        )
-        self._recording.begin(manifest, started)
+        self._lines: dict[int, str] = {}
+        self._waiting: set[str] = set()
+        self._warnings = list(live.warnings)
+        self._persisted_session = live.persisted_session
 
     @property
     def manifest(self) -> Manifest:
@@ -100,16 +97,32 @@ class TaskManager:
     @property
     def mark(self) -> str:
         """What every process of this run has in its environment, unless it changed that itself."""
-        name = f"{PREFIX}RUN_ID"
-        return f"{name}={self.layout.run_id}"
+        return mark_of(self.layout)
 
-    def blocked_by(self, stage_id: str) -> str | None:
-        """The failed stage that keeps this one from running, or None."""
-        failed = {entry.id for entry in self.manifest.commands if entry.status == "failed"}
-        return reached_failure(self._waits, stage_id, failed)
+    def nested(self) -> set[int]:
+        """The processes of runs that stages have started and that still live."""
+        return live_owners(self.layout)
+
+    def entry(self, stage_id: str) -> CommandEntry:
+        """A stage's entry as it is now."""
+        return self.manifest.entry(self._index[stage_id])
+
+    def obstacle(self, stage_id: str) -> Obstacle | None:
+        """What keeps a stage from running: one that it waits for has failed, or waits for somebody."""
+        entries = self.manifest.commands
+        failed = {entry.id for entry in entries if entry.status == "failed"}
+        root = reached_failure(self._waits, stage_id, failed)
+        if root is not None:
+            return Obstacle(root, "failed")
+        root = reached_failure(self._waits, stage_id, self._waiting)
+        return Obstacle(root, "waits for a decision") if root is not None else None
+
+    def waits(self, stage_id: str) -> bool:
+        """Whether a stage waits for a decision, its own or one in a run of its."""
+        return stage_id in self._waiting
 
     def skip(self, stage_id: str, root: str) -> None:
-        """Note that a stage is not run because ``root`` failed; it stays ``pending``."""
+        """Note that a stage is not run because of ``root``; it stays ``pending``."""
         reason = f"blocked by {root}"
         index = self._index[stage_id]
         self.record(StageSkipped(stage_id=stage_id, reason=reason, timestamp=self._now(), index=index))
@@ -124,15 +137,17 @@ class TaskManager:
             cwd=str(self._environment.root / (stage.cwd or "")),
             environ=stage_variables(
                 self._environment,
-                task_id=self._options.task_id,
+                task_id=self.layout.task.task_id,
                 run_id=self.layout.run_id,
-                pipeline_id=self._pipeline.id,
+                pipeline_id=self.pipeline.id,
                 run_dir=self.layout.folder,
                 own=stage.env or {},
             ),
             timeout_seconds=stage.timeout_seconds,
             stream_bytes=self._limits.stream_bytes,
-            session_id=stage.session.id if stage.session else None,
+            attempt=1 + self.live.attempts.get(self._index[stage_id], 0),
+            retries=stage.retries,
+            session_id=self._session_id(stage.session or Session()),
             persisted=bool(stage.session and stage.session.persist),
         )
 
@@ -142,25 +157,73 @@ class TaskManager:
         Raises:
             StorageError: The manifest cannot be written.
         """
+        if isinstance(event, ExecBegin) and event.persisted:
+            self._persisted_session = event.session_id
         self._recording.record(event)
 
     def complete(self, stage_id: str, outcome: StageOutcome) -> CommandEntry:
-        """Turn an outcome into the stage's final entry, its error file included.
+        """Turn a command's outcome into the stage's final entry, its error file included.
+
+        Raises:
+            StorageError: The manifest cannot be written.
+        """
+        return self.end_stage(stage_id, judge(self._command_stage(stage_id), outcome), outcome)
+
+    def fail(self, stage_id: str, cause: str) -> CommandEntry:
+        """End a stage that something other than its command made impossible.
+
+        Raises:
+            StorageError: The manifest cannot be written.
+        """
+        outcome = StageOutcome(status="failed", exit_code=None, cause=cause)
+        return self.end_stage(stage_id, execution_error(cause), outcome)
+
+    def fail_attempt(self, stage_id: str, outcome: StageOutcome) -> None:
+        """Keep how an attempt failed that another one follows; the stage goes on.
+
+        Raises:
+            StorageError: The manifest cannot be written.
+        """
+        index = self._index[stage_id]
+        reason = judge(self._command_stage(stage_id), outcome).reason or "command-failed"
+        path = self.layout.attempt_error_file(index, stage_id, outcome.attempt)
+        failed = AttemptFailed(
+            stage_id=stage_id,
+            attempt=outcome.attempt,
+            reason=reason,
+            error_file=self._write_error(path, index, reason, outcome),
+            correlation_id=outcome.correlation_id or "",
+            frames=outcome.frames,
+            timestamp=self._now(),
+            index=index,
+        )
+        self.record(failed)
+
+    def wait(self, stage_id: str, reason: str) -> None:
+        """Note that a stage can go on only when somebody has decided.
+
+        Raises:
+            StorageError: The manifest cannot be written.
+        """
+        waiting = StageWaiting(
+            stage_id=stage_id, reason=reason, timestamp=self._now(), index=self._index[stage_id]
+        )
+        self._waiting.add(stage_id)
+        self.record(waiting)
+
+    def end_stage(self, stage_id: str, verdict: Verdict, outcome: StageOutcome) -> CommandEntry:
+        """Give a stage its final entry, its error file included.
 
         Raises:
             StorageError: The manifest cannot be written.
         """
         index, now = self._index[stage_id], self._now()
-        verdict = judge(self._command_stage(stage_id), outcome)
-        if verdict.reason == "command-execution-error":
-            self._causes[index] = outcome.cause or verdict.summary
+        if verdict.line is not None:
+            self._lines[index] = verdict.line
         error_file = None
         if verdict.reason is not None:
-            entry = self.manifest.entry(index)
-            body = render_error(
-                self.manifest, entry, verdict.reason, outcome, created_at=now, limits=self._limits
-            )
-            error_file = self._recording.write_error(index, stage_id, body)
+            path = self.layout.error_file(index, stage_id)
+            error_file = self._write_error(path, index, verdict.reason, outcome)
         completed = StageCompleted(
             stage_id=stage_id,
             status=verdict.status,
@@ -170,25 +233,20 @@ class TaskManager:
             error_file=error_file,
             correlation_id=outcome.correlation_id,
             frames=outcome.frames,
+            detail=verdict.detail,
             timestamp=now,
             index=index,
         )
+        self._waiting.discard(stage_id)
+        self._take_up_children()
         self._recording.record(completed)
         self._recording.close_stage(index)
         return self.manifest.entry(index)
 
-    def fail(self, stage_id: str, cause: str) -> CommandEntry:
-        """End a stage that something other than its command made impossible.
-
-        Raises:
-            StorageError: The manifest cannot be written.
-        """
-        return self.complete(stage_id, StageOutcome(status="failed", exit_code=None, cause=cause))
-
     def close(
         self, *, cancelled_by: str | None = None, groups: Collection[int] = (), warnings: Sequence[str] = ()
     ) -> Manifest:
-        """Give the run its final status and leave every record of it.
+        """Give the run its final status and leave every record of it; one that waits stays open.
 
         Args:
             cancelled_by: The signal that cancelled the run, or None.
@@ -198,37 +256,48 @@ class TaskManager:
         Raises:
             StorageError: The manifest cannot be written.
         """
+        if self.live.done:
+            self._recording.abandon()
+            return self.manifest
         try:
             # First, as nothing that goes wrong with the evidence may keep processes alive.
             self._end_left_processes(groups)
             self._end_running_entries(cancelled_by)
-            warnings = [*self._warnings, *warnings, *self._recording.stop_heartbeat()]
-            manifest, completed = finish(
-                self.manifest,
-                Ending(self._selected, cancelled_by, self._causes, warnings),
-                now=self._now(),
-                run_summary_path=self.layout.relative(self.layout.run_summary),
-            )
-            partial = len(self._selected) < len(self._index)
-            self._recording.finish(manifest, completed, self._plan, partial=partial)
+            self._take_up_children()
+            told = [*self._warnings, *warnings, *self._recording.stop_heartbeat()]
+            if self._has_to_wait(cancelled_by):
+                self._recording.pause()
+            else:
+                self._finish(cancelled_by, told)
         finally:
             self._recording.close()
         return self.manifest
 
-    def _first_manifest(self, token: str) -> Manifest:
-        instructions = read_instructions(self._environment.root)
-        self._warnings.extend(instructions.warnings)
-        return first_manifest(
-            self.layout,
-            self._pipeline,
-            started_at=self._now(),
-            token=token,
-            target=self._plan.targetId,
-            parent_run_id=self._options.parent_run_id,
-            approval_policy=self._options.approval_policy,
-            instructions_hash=instructions.digest,
-            instructions_sources=instructions.sources,
+    def _write_error(self, path: Path, index: int, reason: Reason, outcome: StageOutcome) -> str | None:
+        manifest = self.manifest
+        body = render_error(
+            manifest,
+            manifest.entry(index),
+            reason,
+            outcome,
+            created_at=self._now(),
+            limits=self._limits,
         )
+        return self._recording.write_error(path, body)
+
+    def _finish(self, cancelled_by: str | None, warnings: Sequence[str]) -> None:
+        manifest, completed = finish(
+            self.manifest,
+            Ending(self._selected, cancelled_by, self._lines, warnings),
+            now=self._now(),
+            run_summary_path=self.layout.relative(self.layout.run_summary),
+        )
+        partial = len(self._selected) < len(self._index)
+        self._recording.finish(manifest, completed, self._plan, partial=partial, starts=self.live.starts)
+
+    def _has_to_wait(self, cancelled_by: str | None) -> bool:
+        failed = any(entry.status == "failed" for entry in self.manifest.commands)
+        return cancelled_by is None and not failed and bool(self._waiting)
 
     def _end_running_entries(self, cancelled_by: str | None) -> None:
         """Whatever tore the session down in the middle of a stage, its entry has an end."""
@@ -237,16 +306,33 @@ class TaskManager:
                 outcome = StageOutcome(
                     status="cancelled", exit_code=None, cancelled_by=cancelled_by or "an interrupt"
                 )
-                self.complete(entry.id, outcome)
+                verdict = Verdict("failed", interruption(outcome) or "", "command-cancelled")
+                self.end_stage(entry.id, verdict, outcome)
+
+    def _take_up_children(self) -> None:
+        """Runs that were started from within a stage have left word; their owners write nothing here."""
+        for child in news_of(self.manifest.child_runs, read_children(self.layout)):
+            changed = ChildChanged(
+                child_run_id=child.run_id,
+                pipeline_id=child.pipeline_id,
+                status=child.status,
+                manifest=child.manifest,
+                timestamp=self._now(),
+            )
+            self.record(changed)
 
     def _end_left_processes(self, groups: Collection[int]) -> None:
-        left = end_left(self.mark, groups)
+        left = end_processes(self.layout, groups)
         if left:
             named = ", ".join(f"{process.command} (pid {process.pid})" for process in left)
             self._warnings.append(f"Ended what stages left running: {named}.")
 
+    def _session_id(self, session: Session) -> str | None:
+        """The label that a stage asks for; None where it gets one of its own."""
+        return session.id or (self._persisted_session if session.reuse else None)
+
     def _command_stage(self, stage_id: str) -> CommandStage:
-        stage = self._pipeline.stage(stage_id)
+        stage = self.pipeline.stage(stage_id)
         if not isinstance(stage, CommandStage):
             raise TypeError(f"stage {stage_id} is of kind {stage.kind}, which has no command")
         return stage

@@ -5,17 +5,20 @@ Both ways in, ``start`` and ``pytest --codex-pipeline``, come through `prepare`;
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from .environment import Environment, choose_task
 from .errors import UsageError
 from .identifiers import check_id
-from .manager import RunOptions
+from .lifecycle import RunOptions
+from .pipelines.graph import Dependencies, dependencies, topological_order
 from .pipelines.loader import Definitions, default_notice, load_definitions
-from .pipelines.mode import parse_mode
-from .pipelines.model import CommandStage, Configuration, Pipeline
+from .pipelines.mode import Mode, parse_mode
+from .pipelines.model import Configuration, Pipeline, SubpipelineStage
 from .pipelines.planner import CommandPlanner, Plan
+from .resuming import Resume
+from .store.children import find_parent, run_around
 
 
 @dataclass(frozen=True)
@@ -28,9 +31,11 @@ class Asked:
         parent_run: The run id of the parent.
         approval_policy: Recorded as it is.
         target: A target stage.
+        known_target: The target of the run to take up again; counts where it is still there.
         execution_mode: ``mcp`` or ``cloud``.
         only: Stage ids to run and no others.
         start_from: The stage id to begin at.
+        resume: The run to take up again.
     """
 
     pipeline: str | None = None
@@ -38,9 +43,44 @@ class Asked:
     parent_run: str | None = None
     approval_policy: str | None = None
     target: str | None = None
+    known_target: str | None = None
     execution_mode: str | None = None
     only: tuple[str, ...] = ()
     start_from: str | None = None
+    resume: Resume | None = None
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A pipeline that is planned: the one asked for, or one that a stage of it runs.
+
+    Attributes:
+        pipeline: The pipeline.
+        plan: Its plan.
+        order: Stage ids in serial order.
+        selected: The ids of the stages to run.
+        children: By stage id, the pipelines that its stages run.
+    """
+
+    pipeline: Pipeline
+    plan: Plan
+    order: tuple[str, ...]
+    selected: frozenset[str]
+    children: Mapping[str, Planned] = field(default_factory=dict)
+
+    def declared(self, above: str | None = None) -> Iterator[str]:
+        """`node_ids`, in the order of the definitions."""
+        own = above or self.pipeline.id
+        for stage in self.pipeline.stages:
+            child = self.children.get(stage.id)
+            yield from child.declared(f"{own}::{stage.id}") if child else [f"{own}::{stage.id}"]
+
+    def node_ids(self) -> list[str]:
+        """The ids of the stages as items, in serial order: people are asked when nothing else can run."""
+        waits: Dependencies = {}
+        late: set[str] = set()
+        _place_items(self, self.pipeline.id, (), waits, late)
+        return topological_order(waits, late)
 
 
 @dataclass(frozen=True)
@@ -50,22 +90,45 @@ class Prepared:
     Attributes:
         environment: Where things are.
         definitions: The repo's definitions.
-        pipeline: The pipeline.
-        plan: Its plan.
-        order: Stage ids in serial order.
-        selected: The ids asked for by ``--only`` and ``--from``; all where neither was given.
+        planned: The pipeline, with those that its stages run.
         options: What the run records of the request.
+        resume: The run to take up again, or None for a new one.
         notices: What to tell the user once, on stderr.
     """
 
     environment: Environment
     definitions: Definitions
-    pipeline: Pipeline
-    plan: Plan
-    order: tuple[str, ...]
-    selected: frozenset[str]
+    planned: Planned
     options: RunOptions
+    resume: Resume | None
     notices: tuple[str, ...]
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The pipeline that was asked for."""
+        return self.planned.pipeline
+
+
+def _place_items(
+    planned: Planned, own: str, entry: tuple[str, ...], waits: Dependencies, late: set[str]
+) -> tuple[str, ...]:
+    """The ids of the items below ``own``, all of which wait for ``entry``.
+
+    Adds what each of them waits for to ``waits``, and those that people decide on to ``late``.
+    """
+    below: dict[str, tuple[str, ...]] = {}
+    needs = dependencies(planned.pipeline.stages)
+    manual = {stage.id for stage in planned.pipeline.stages if stage.kind == "manual"}
+    for stage_id in topological_order(needs):
+        nodeid, child = f"{own}::{stage_id}", planned.children.get(stage_id)
+        before = (*entry, *(item for need in needs[stage_id] for item in below[need]))
+        if child is not None:
+            below[stage_id] = _place_items(child, nodeid, before, waits, late)
+            continue
+        below[stage_id], waits[nodeid] = (nodeid,), before
+        if stage_id in manual:
+            late.add(nodeid)
+    return tuple(item for items in below.values() for item in items)
 
 
 def prepare(environment: Environment, asked: Asked) -> Prepared:
@@ -78,60 +141,92 @@ def prepare(environment: Environment, asked: Asked) -> Prepared:
     definitions = load_definitions(environment)
     configuration = definitions.configuration
     task = choose_task(environment, asked.task, configuration.task_id)
+    parent = _parent(environment, asked)
     pipeline = definitions.choose(asked.pipeline)
-    mode = None
-    if asked.execution_mode is not None:
-        mode = parse_mode(asked.execution_mode)
-        if mode is None:
-            raise UsageError(f'Unknown execution mode "{asked.execution_mode}".', hint="Use mcp or cloud.")
-    target = asked.target or environment.setting("CODEX_ORCHESTRATOR_TARGET_STAGE")
-    planner = CommandPlanner(pipeline, target=target, mode=mode)
-    order = tuple(planner.order())
-    if asked.parent_run is not None:
-        check_id(asked.parent_run, name="run ID")
+    stages = {f"{pipeline.id}:{stage.id}" for stage in pipeline.stages}
+    known = asked.known_target if asked.known_target in stages else None
+    target = asked.target or known or environment.setting("CODEX_ORCHESTRATOR_TARGET_STAGE")
+    planned = _planned(definitions, pipeline, target=target, mode=_mode(asked.execution_mode))
     notices = (
         task.notice,
         *definitions.notices,
         default_notice(environment, definitions, pipeline),
-        *_unheeded(pipeline, configuration),
+        *_unheeded(configuration),
     )
     return Prepared(
         environment=environment,
         definitions=definitions,
-        pipeline=pipeline,
-        plan=planner.plan(),
-        order=order,
-        selected=_selected(pipeline, order, asked),
-        options=RunOptions(task.task_id, asked.parent_run, asked.approval_policy),
+        planned=replace(planned, selected=_selected(pipeline, planned.order, asked)),
+        options=RunOptions(
+            task.task_id,
+            parent,
+            asked.approval_policy,
+            find_parent(environment, parent) if parent is not None else None,
+        ),
+        resume=asked.resume,
         notices=tuple(notice for notice in notices if notice),
     )
 
 
 def require_runnable(prepared: Prepared) -> None:
-    """Refuse, before anything is written, what this version cannot run.
+    """Refuse, before anything is written, what cannot be run here.
 
     Raises:
-        UsageError: The pipeline has stages of other kinds than ``command``, or for the cloud.
+        UsageError: A stage is for the cloud, or waits for an approval that ``never`` comes.
     """
-    name = prepared.pipeline.id
-    for stage, item in zip(prepared.pipeline.stages, prepared.plan.items, strict=True):
-        if stage.kind != "command":
-            raise UsageError(
-                f'Stage "{stage.id}" of pipeline "{name}" is of kind {stage.kind}.',
-                hint="This version runs command stages; the other kinds can be planned and validated.",
-            )
+    _require_runnable(prepared.planned, prepared.options.approval_policy)
+
+
+def _require_runnable(planned: Planned, approval_policy: str | None) -> None:
+    name = planned.pipeline.id
+    for stage, item in zip(planned.pipeline.stages, planned.plan.items, strict=True):
         if item.requires_cloud:
             raise UsageError(
                 f'Stage "{stage.id}" of pipeline "{name}" needs a cloud engine, and there is none here.',
                 hint="Set its executionMode to mcp, or pass --execution-mode mcp.",
             )
+        if stage.kind == "manual" and approval_policy == "never":
+            raise UsageError(
+                f'Stage "{stage.id}" of pipeline "{name}" needs an approval, '
+                "and the approval policy is never.",
+                hint="Leave out --approval-policy never, or the stage.",
+            )
+    for child in planned.children.values():
+        _require_runnable(child, approval_policy)
 
 
-def _unheeded(pipeline: Pipeline, configuration: Configuration) -> Iterator[str]:
+def _planned(
+    definitions: Definitions, pipeline: Pipeline, *, target: str | None, mode: Mode | None
+) -> Planned:
+    """A pipeline and those below it; that there is no cycle was checked when they were loaded."""
+    planner = CommandPlanner(pipeline, target=target, mode=mode)
+    order = tuple(planner.order())
+    children = {
+        stage.id: _planned(definitions, definitions.choose(stage.pipeline), target=None, mode=mode)
+        for stage in pipeline.stages
+        if isinstance(stage, SubpipelineStage)
+    }
+    return Planned(pipeline, planner.plan(), order, frozenset(order), children)
+
+
+def _parent(environment: Environment, asked: Asked) -> str | None:
+    """The run that starts this one: as asked for, else the one around this process; a resume keeps its."""
+    if asked.parent_run is not None:
+        return check_id(asked.parent_run, name="run ID")
+    return run_around(environment) if asked.resume is None else None
+
+
+def _mode(word: str | None) -> Mode | None:
+    if word is None:
+        return None
+    mode = parse_mode(word)
+    if mode is None:
+        raise UsageError(f'Unknown execution mode "{word}".', hint="Use mcp or cloud.")
+    return mode
+
+
+def _unheeded(configuration: Configuration) -> Iterator[str]:
     """What the definitions ask for and this version does not do: nobody may rely on it unknowingly."""
-    for stage in pipeline.stages:
-        if isinstance(stage, CommandStage) and stage.retries:
-            yield f'Stage "{stage.id}": this version does not retry; retries is ignored.'
     if configuration.privacy.rules:
         yield "This version does not redact output; privacy.rules is ignored."
 

@@ -22,6 +22,7 @@ from codex_orchestrator.schemas import schema_text
 
 REFERENCE = Path(__file__).parent / "reference"
 PART = re.compile(r"(<!-- generated: ([^>]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+OTHER_TWINS = {"--codex-pipeline": "the argument", "--codex-resume": "`resume --run`"}
 PLAIN = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false"}
 
 
@@ -300,7 +301,7 @@ def options() -> str:
         rows.append(
             (
                 f"`{name}={keywords['metavar']}`",
-                f"`{twin}`" if twin in flags else "the argument",
+                f"`{twin}`" if twin in flags else OTHER_TWINS[name],
                 keywords["help"],
             )
         )

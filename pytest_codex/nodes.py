@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 
 if TYPE_CHECKING:
-    from codex_orchestrator.pipelines.model import Pipeline
+    from codex_orchestrator.preparation import Planned
 
 
 class StageRunner(Protocol):
@@ -79,22 +79,23 @@ class _Crash:
 
 
 class PipelineNode(pytest.Collector):
-    """A pipeline; its node id is the pipeline's id."""
+    """A pipeline; its node id is the pipeline's id, or the id of the stage that runs it."""
 
-    def __init__(
-        self, *, pipeline: Pipeline, order: tuple[str, ...], runner: StageRunner, **keywords: Any
-    ) -> None:
+    def __init__(self, *, planned: Planned, runner: StageRunner, **keywords: Any) -> None:
         super().__init__(**keywords)
-        self._pipeline = pipeline
-        self._order = order
+        self._planned = planned
         self._runner = runner
 
-    def collect(self) -> Iterator[StageItem]:
-        """The stages in serial order."""
-        for stage_id in self._order:
-            yield StageItem.from_parent(
-                self, name=stage_id, nodeid=f"{self.nodeid}::{stage_id}", runner=self._runner
-            )
+    def collect(self) -> Iterator[StageItem | PipelineNode]:
+        """The stages in serial order, and in the place of a sub-pipeline its stages."""
+        for stage_id in self._planned.order:
+            nodeid, child = f"{self.nodeid}::{stage_id}", self._planned.children.get(stage_id)
+            if child is None:
+                yield StageItem.from_parent(self, name=stage_id, nodeid=nodeid, runner=self._runner)
+            else:
+                yield PipelineNode.from_parent(
+                    self, name=stage_id, nodeid=nodeid, planned=child, runner=self._runner
+                )
 
 
 class StageItem(pytest.Item):

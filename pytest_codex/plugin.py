@@ -16,8 +16,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="ID",
         help="run the stages of this pipeline instead of tests",
     )
+    group.addoption("--codex-resume", metavar="RUN", help="take this run up again (a run id, or latest)")
     group.addoption("--codex-task", metavar="ID", help="task id (default: MCP_RUNNER_TASK_ID)")
-    group.addoption("--codex-parent-run", metavar="RUN", help="record RUN as the parent")
+    group.addoption("--codex-parent-run", metavar="RUN", help="the run that starts this one")
     group.addoption("--codex-approval-policy", metavar="POLICY", help="record this approval policy")
     group.addoption("--codex-target", metavar="STAGE", help="target stage of the plan")
     group.addoption("--codex-execution-mode", metavar="MODE", help="mcp or cloud, where a stage does not say")
@@ -30,14 +31,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     """A pipeline run loads no conftest: the repo's tests are not what runs."""
-    if getattr(early_config.known_args_namespace, "codex_pipeline", None):
+    known = early_config.known_args_namespace
+    if getattr(known, "codex_pipeline", None) or getattr(known, "codex_resume", None):
         early_config.known_args_namespace.noconftest = True
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Take the session over where a pipeline is asked for; last, when the terminal reporter is there."""
-    if config.getoption("codex_pipeline") and not config.getoption("help", False):
+    wanted = config.getoption("codex_pipeline") or config.getoption("codex_resume")
+    if wanted and not config.getoption("help", False):
         from .takeover import register
 
         register(config)

@@ -13,6 +13,7 @@ import pytest
 
 from codex_orchestrator.errors import OrchestratorError
 from codex_orchestrator.preparation import Prepared
+from codex_orchestrator.run.approvals import Ask
 from codex_orchestrator.run.shapes import Manifest
 
 from .controller import Controller
@@ -61,18 +62,21 @@ class SessionResult:
     error: OrchestratorError | None
 
 
-def run_session(prepared: Prepared, *, progress: TextIO, colour: bool) -> SessionResult:
+def run_session(
+    prepared: Prepared, *, progress: TextIO, colour: bool, ask: Ask | None = None
+) -> SessionResult:
     """Run a prepared pipeline as a pytest session of its own.
 
     Args:
         prepared: What to run.
         progress: Where the lines for people go.
         colour: Whether they may be coloured.
+        ask: Asks a person to decide on a manual stage; None where nobody is to be asked.
 
     Raises:
         ConfigurationError: A module that the definitions name as a plugin cannot be imported.
     """
-    controller = Controller(prepared)
+    controller = Controller(prepared, ask)
     plugins = [controller, PlainProgress(progress, controller, colour=colour)]
     arguments = [
         f"--rootdir={prepared.environment.root}",

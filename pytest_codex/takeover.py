@@ -7,9 +7,11 @@ import sys
 
 import pytest
 
-from codex_orchestrator.environment import discover
+from codex_orchestrator.environment import Environment, discover
 from codex_orchestrator.errors import OrchestratorError
 from codex_orchestrator.preparation import Asked, Prepared, prepare, require_runnable
+from codex_orchestrator.report.lookup import named_run, task_of
+from codex_orchestrator.report.resuming import asked_to_resume
 
 from .controller import Controller
 from .others import KeysOfTests, unusable_plugin
@@ -26,7 +28,8 @@ def register(config: pytest.Config) -> None:
     """
     _refuse_what_does_not_fit(config)
     try:
-        prepared = prepare(discover(config.invocation_params.dir, os.environ), _asked(config))
+        environment = discover(config.invocation_params.dir, os.environ)
+        prepared = prepare(environment, _asked(config, environment))
         require_runnable(prepared)
     except OrchestratorError as error:
         raise pytest.UsageError(str(error)) from error
@@ -58,7 +61,9 @@ def load_plugins(config: pytest.Config, prepared: Prepared) -> None:
 
 
 def _refuse_what_does_not_fit(config: pytest.Config) -> None:
-    pipelines = config.getoption("codex_pipeline")
+    pipelines = config.getoption("codex_pipeline") or []
+    if pipelines and config.getoption("codex_resume"):
+        raise pytest.UsageError("--codex-resume takes the run's own pipeline: leave out --codex-pipeline.")
     if len(pipelines) > 1:
         raise pytest.UsageError("--codex-pipeline: one pipeline per session, for now.")
     if config.args_source is pytest.Config.ArgsSource.ARGS:
@@ -81,11 +86,17 @@ def _refuse_dry_runs(config: pytest.Config) -> None:
             )
 
 
-def _asked(config: pytest.Config) -> Asked:
+def _asked(config: pytest.Config, environment: Environment) -> Asked:
+    resumed = config.getoption("codex_resume")
+    if resumed:
+        task = task_of(environment, config.getoption("codex_task"))
+        return asked_to_resume(environment, resumed, task, target=config.getoption("codex_target"))
     return Asked(
         pipeline=config.getoption("codex_pipeline")[0],
         task=config.getoption("codex_task"),
-        parent_run=config.getoption("codex_parent_run"),
+        parent_run=named_run(
+            environment, config.getoption("codex_parent_run"), config.getoption("codex_task")
+        ),
         approval_policy=config.getoption("codex_approval_policy"),
         target=config.getoption("codex_target"),
         execution_mode=config.getoption("codex_execution_mode"),

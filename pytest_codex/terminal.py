@@ -108,7 +108,11 @@ class StageLines:
 
     def __init__(self, controller: Controller) -> None:
         self.controller = controller
-        self._places: dict[str, str] = {}
+        nodeids = list(controller.prepared.planned.declared())
+        self._places = {
+            nodeid: f"[{place}/{len(nodeids)}] {nodeid.partition('::')[2]}"
+            for place, nodeid in enumerate(nodeids, start=1)
+        }
 
     def header(self) -> str:
         """What runs."""
@@ -117,11 +121,7 @@ class StageLines:
 
     def started(self, nodeid: str) -> str:
         """``[2/4] lint: started``."""
-        commands = self.controller.manifest.commands if self.controller.manifest else ()
-        name = nodeid.partition("::")[2]
-        index = next((entry.index for entry in commands if entry.id == name), 0)
-        place = self._places[nodeid] = f"[{index}/{len(commands)}] {name}"
-        return f"{place}: started"
+        return f"{self._places.get(nodeid, nodeid)}: started"
 
     def ended(self, report: pytest.TestReport) -> str | None:
         """``[2/4] lint: passed in 0.31 s``, or None where the report is not the stage's end."""

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+from codex_orchestrator.clock import Clock
 from codex_orchestrator.environment import Environment
-from codex_orchestrator.pipelines.model import CommandStage, Pipeline
+from codex_orchestrator.lifecycle import RunOptions, open_run
+from codex_orchestrator.manager import TaskManager
+from codex_orchestrator.pipelines.model import CommandStage, Limits, Pipeline
+from codex_orchestrator.pipelines.planner import CommandPlanner
 from codex_orchestrator.run.layout import RunLayout, TaskLayout
 from codex_orchestrator.run.opening import first_manifest
 from codex_orchestrator.run.shapes import Manifest
@@ -26,6 +31,22 @@ def layout_of(*, task_id: str = "t", run_id: str = "r") -> RunLayout:
     """Where a run of a project that is not there would lie."""
     root = Path("/repo")
     return TaskLayout(Environment(root, root / ".runs", root / "out", root, {}), task_id).run(run_id)
+
+
+def opened_manager(
+    environment: Environment,
+    pipeline: Pipeline,
+    *,
+    clock: Clock,
+    task_id: str = "t",
+    notify: Callable[[str], object] = lambda _message: None,
+) -> TaskManager:
+    """A new run of all stages, begun."""
+    plan = CommandPlanner(pipeline).plan()
+    options = RunOptions(task_id)
+    live = open_run(environment, pipeline, options, target=plan.targetId, clock=clock, notify=notify)
+    ids = [stage.id for stage in pipeline.stages]
+    return TaskManager(environment, pipeline, plan, live, limits=Limits(), selected=ids, clock=clock)
 
 
 def opened_run(

@@ -16,7 +16,11 @@ import pytest
 
 # A test run may itself be a stage of a run, or run in CI or under an agent.
 _OURS = ("CODEX_", "MCP_RUNNER_", "PYTEST_")
-_OTHERS = ("NO_COLOR", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "VIRTUAL_ENV", "BASE_SHA")
+_OTHERS = (
+    *("NO_COLOR", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "VIRTUAL_ENV", "BASE_SHA"),
+    # By these, nobody would be asked anything.
+    *("AI_AGENT", "CLAUDECODE", "CURSOR_AGENT", "GEMINI_CLI", "CI", "GITHUB_ACTIONS"),
+)
 
 
 def clean_environment() -> dict[str, str]:
@@ -72,6 +76,13 @@ class Project:
         """Define one pipeline; a stage is a command line, or a dict with what differs."""
         self.write({"pipelines": [{"id": name, "title": name.title(), "stages": named(stages), **keys}]})
 
+    def pipelines(self, **stages: Sequence) -> None:
+        """Define several pipelines by their ids, each with stages as `pipeline` takes them."""
+        defined = [
+            {"id": name, "title": name.title(), "stages": named(given)} for name, given in stages.items()
+        ]
+        self.write({"pipelines": defined})
+
     def cli(self, *words, environment=None, cwd=None, **options) -> subprocess.CompletedProcess[str]:
         """Run ``codex-orchestrator`` with these words."""
         return subprocess.run(
@@ -100,6 +111,11 @@ class Project:
     def start(self, *words, **keywords) -> Run:
         """``start --format json``, as the run it left."""
         done = self.cli("start", *words, "--format", "json", **keywords)
+        return Run(self, done, json.loads(done.stdout))
+
+    def resume(self, *words, run="latest", **keywords) -> Run:
+        """``resume --format json``, as the run it left."""
+        done = self.cli("resume", "--run", run, *words, "--format", "json", **keywords)
         return Run(self, done, json.loads(done.stdout))
 
     def runs(self, task="task-1") -> list[Path]:
@@ -195,14 +211,16 @@ def processes_in(folder: Path) -> list[int]:
 class LiveRun:
     """A run in a process that goes on while the test looks."""
 
-    def __init__(self, project, command, streams) -> None:
+    def __init__(self, project, command, streams, folder: Path | None = None) -> None:
         self.project = project
         before = set(project.runs())
         piped = dict.fromkeys(("stdout", "stderr"), subprocess.PIPE)
         self.process = subprocess.Popen(
             command, cwd=project.root, env=project.environment, text=True, **{**piped, **streams}
         )
-        self.folder: Path = until(lambda: next(iter(set(project.runs()) - before), None), "the run's folder")
+        self.folder: Path = folder or until(
+            lambda: next(iter(set(project.runs()) - before), None), "the run's folder"
+        )
         self.run_id = self.folder.name
 
     @property
@@ -260,12 +278,17 @@ class Live:
         """``codex-orchestrator start``, run by the command ``under`` where one is given."""
         return self._run([*under, sys.executable, "-m", "codex_orchestrator", "start", *words], streams)
 
+    def resume(self, folder: Path) -> LiveRun:
+        """``codex-orchestrator resume``."""
+        words = ["resume", "--run", folder.name]
+        return self._run([sys.executable, "-m", "codex_orchestrator", *words], {}, folder)
+
     def pytest(self, pipeline: str) -> LiveRun:
         """``pytest --codex-pipeline``."""
         return self._run([sys.executable, "-m", "pytest", "--codex-pipeline", pipeline], {})
 
-    def _run(self, command, streams) -> LiveRun:
-        run = LiveRun(self._project, command, streams)
+    def _run(self, command, streams, folder: Path | None = None) -> LiveRun:
+        run = LiveRun(self._project, command, streams, folder)
         self._runs.append(run)
         return run
 

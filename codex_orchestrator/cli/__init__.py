@@ -22,6 +22,10 @@ from .reader import is_gone
 
 COMMANDS = {
     "start": "run a pipeline",
+    "resume": "take a run up again",
+    "cancel": "end a live run",
+    "approve": "approve a manual stage",
+    "reject": "reject a manual stage",
     "plan": "show what a pipeline would run",
     "status": "show a run",
     "logs": "print what stages printed",

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from pathlib import Path
 
-from codex_orchestrator.environment import TASK_VARIABLE, Environment, choose_task, discover
+from codex_orchestrator.environment import Environment, discover
 from codex_orchestrator.errors import UsageError
-from codex_orchestrator.identifiers import id_problem
+from codex_orchestrator.report import lookup
 
 
 def add_root(parser: argparse.ArgumentParser) -> None:
@@ -51,17 +50,5 @@ def notify(notices: tuple[str, ...]) -> None:
 
 
 def task_of(environment: Environment, arguments: argparse.Namespace) -> str:
-    """The task whose runs are meant; a guess needs no notice where nothing is written."""
-    configured = None
-    if arguments.task is None and environment.setting(TASK_VARIABLE) is None:
-        configured = _configured_task(environment.config_path)
-    return choose_task(environment, arguments.task, configured).task_id
-
-
-def _configured_task(path: Path) -> str | None:
-    """``taskId`` of the definitions; a file that cannot be used is no reason to hide a run's status."""
-    try:
-        task = json.loads(path.read_bytes()).get("taskId")
-    except (OSError, ValueError, AttributeError):
-        return None
-    return task if isinstance(task, str) and id_problem(task) is None else None
+    """The task whose runs are meant."""
+    return lookup.task_of(environment, arguments.task)

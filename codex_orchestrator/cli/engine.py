@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from codex_orchestrator.preparation import Prepared
+    from codex_orchestrator.run.approvals import Ask
     from pytest_codex.session import SessionResult
 
 
-def run_prepared(prepared: Prepared, *, progress: TextIO, colour: bool) -> SessionResult:
-    """Run a prepared pipeline in a pytest session in this process."""
+def run_prepared(prepared: Prepared, *, progress: TextIO, colour: bool, ask: Ask | None) -> SessionResult:
+    """Run a prepared pipeline in a pytest session in this process; ``ask`` where a person is there."""
     from pytest_codex.session import run_session
 
-    return run_session(prepared, progress=progress, colour=colour)
+    return run_session(prepared, progress=progress, colour=colour, ask=ask)

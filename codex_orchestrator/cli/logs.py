@@ -10,7 +10,7 @@ from codex_orchestrator.clock import SystemClock
 from codex_orchestrator.errors import EXIT_OK, UsageError
 from codex_orchestrator.report.logs import LogReader, OutputText, parse_event
 from codex_orchestrator.report.lookup import FoundRun, find_run, read_manifest
-from codex_orchestrator.report.status import liveness_of
+from codex_orchestrator.report.status import liveness_of_run
 
 from . import render
 from .common import add_format, add_root, add_task, environment_of, task_of
@@ -81,4 +81,4 @@ class _Printer:
     def _is_over(self) -> bool:
         layout = self._found.layout
         found = FoundRun(layout, read_manifest(layout.manifest))
-        return liveness_of(found, now=SystemClock().now()) != "alive"
+        return liveness_of_run(found, now=SystemClock().now()) != "alive"

@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
     notify(prepared.notices)
     source = prepared.definitions.sources[prepared.pipeline.id]
     if arguments.format == "json":
-        render.emit_json(plan_document(prepared.pipeline, prepared.plan, source))
+        render.emit_json(plan_document(prepared.pipeline, prepared.planned.plan, source))
     else:
-        render.emit(plan_text(prepared.pipeline, prepared.plan, source))
+        render.emit(plan_text(prepared.pipeline, prepared.planned.plan, source))
     return EXIT_OK

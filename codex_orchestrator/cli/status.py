@@ -9,8 +9,10 @@ import threading
 from codex_orchestrator.clock import SystemClock
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.errors import EXIT_OK, UsageError
+from codex_orchestrator.report.lineage import tree_lines
 from codex_orchestrator.report.lookup import FoundRun, find_run, read_manifest
 from codex_orchestrator.report.status import status_document, status_text
+from codex_orchestrator.report.waiting import waiting_lines
 
 from . import render
 from .common import add_format, add_root, add_task, environment_of, task_of
@@ -52,11 +54,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _show(found: FoundRun, *, as_json: bool) -> None:
-    document = status_document(found, now=SystemClock().now())
+    now = SystemClock().now()
+    document = status_document(found, now=now)
     if as_json:
         render.emit_json(document)
     else:
-        render.emit(status_text(document, found.manifest.get("summary")))
+        waiting = waiting_lines(found, now=now) if document["liveness"] == "waiting" else []
+        tree = tree_lines(found, now=now)
+        render.emit(status_text(document, found.manifest.get("summary"), waiting=waiting, tree=tree))
 
 
 def _show_poll(found: FoundRun, *, as_json: bool) -> str:

@@ -7,46 +7,139 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Literal
 
 from codex_orchestrator.clock import Clock, timestamp
-from codex_orchestrator.run.events import CommandEnd, CommandStart, Event, ExecBegin, ExecChunk, ExecEnd
+from codex_orchestrator.run.events import (
+    CommandEnd,
+    CommandStart,
+    Event,
+    ExecBegin,
+    ExecChunk,
+    ExecEnd,
+    ExecRetry,
+)
 from codex_orchestrator.run.stage import StageOutcome, StageRequest
+from codex_orchestrator.run.verdict import failure_words
 
 from .cancellation import Cancellation
 from .capture import Chunk, StreamCapture
 from .guardian import Guardian
+from .leftovers import end_group
 from .process import SpawnError, StageProcess, signal_name
-from .watch import Ending, ProcessWatch, StreamName
+from .watch import Ending, Nested, ProcessWatch, StreamName
 
 Sink = Callable[[Event], None]
+# Told of an attempt that failed and is followed by another: the stage's id, and how it ended.
+Failed = Callable[[str, StageOutcome], None]
+# Waits for so many seconds; whether that was cut short, as the run is cancelled.
+Pause = Callable[[float], bool]
 
 _SIGNALLED = 128
+_FIRST_DELAY_MS = 250
 
 
 class CommandBuilder:
-    """Runs commands one at a time."""
+    """Runs commands one at a time, each as often as its stage allows."""
 
-    def __init__(self, sink: Sink, clock: Clock, cancellation: Cancellation, guardian: Guardian) -> None:
+    def __init__(
+        self,
+        sink: Sink,
+        failed: Failed,
+        clock: Clock,
+        cancellation: Cancellation,
+        guardian: Guardian,
+        *,
+        pause: Pause | None = None,
+        nested: Nested = frozenset,
+    ) -> None:
+        """Nothing is run yet.
+
+        Args:
+            sink: Takes the events.
+            failed: Told of each attempt that is not the last.
+            clock: Time.
+            cancellation: Ends the command, and the pauses between its attempts.
+            guardian: Told of the processes.
+            pause: How to wait between attempts, where it is not by waiting.
+            nested: Tells of runs that stages have started; these take longer to end.
+        """
         self._sink = sink
+        self._failed = failed
         self._clock = clock
         self._cancellation = cancellation
         self._guardian = guardian
+        self._pause = pause or cancellation.wait
+        self._nested = nested
 
     def run(self, request: StageRequest) -> StageOutcome:
-        """Run the command to its end, whatever that is; only the sink's errors come out of here."""
+        """Run the command to its end, whatever that is; only the errors of who listens come out of here."""
         self._sink(CommandStart(command=request.command, timestamp=self._now(), index=request.index))
-        outcome = _Attempt(request, self._sink, self._clock, self._cancellation, self._guardian).run()
+        started = self._clock.monotonic()
+        outcome = self._run_attempts(request)
         self._sink(
             CommandEnd(
                 exit_code=outcome.exit_code,
                 signal=outcome.signal,
-                duration_ms=outcome.duration_ms,
+                duration_ms=round((self._clock.monotonic() - started) * 1000),
                 timestamp=self._now(),
                 index=request.index,
             )
         )
         return outcome
+
+    def _run_attempts(self, first: StageRequest) -> StageOutcome:
+        """One attempt and, while it fails, those that may follow: the last one's outcome."""
+        correlation_id = _new_id()
+        # What is tried again is the same piece of work, so all attempts have one session.
+        request = replace(first, session_id=first.session_id or correlation_id)
+        outcome = self._attempt(request, correlation_id)
+        delay_ms = _FIRST_DELAY_MS
+        while request.retries and outcome.status in ("failed", "timeout"):
+            outcome = self._tell_of_failure(request, outcome, delay_ms)
+            if self._pause(delay_ms / 1000):
+                return self._cancelled(outcome)
+            request = replace(request, attempt=request.attempt + 1, retries=request.retries - 1)
+            outcome = replace(self._attempt(request, _new_id()), retried=True)
+            delay_ms *= 2
+        return outcome
+
+    def _attempt(self, request: StageRequest, correlation_id: str) -> StageOutcome:
+        return _Attempt(
+            request,
+            correlation_id,
+            self._sink,
+            self._clock,
+            self._cancellation,
+            self._guardian,
+            self._nested,
+        ).run()
+
+    def _tell_of_failure(self, request: StageRequest, outcome: StageOutcome, delay_ms: int) -> StageOutcome:
+        """Say that another attempt will follow; the outcome counts the event."""
+        self._sink(
+            ExecRetry(
+                correlation_id=outcome.correlation_id or "",
+                attempt=outcome.attempt,
+                delay_ms=delay_ms,
+                error=outcome.cause or failure_words(outcome),
+                timestamp=self._now(),
+                index=request.index,
+            )
+        )
+        outcome = replace(outcome, frames=outcome.frames + 1)
+        self._failed(request.stage_id, outcome)
+        return outcome
+
+    def _cancelled(self, outcome: StageOutcome) -> StageOutcome:
+        """The last attempt failed, but what kept the stage from passing is the cancellation."""
+        return replace(
+            outcome,
+            status="cancelled",
+            cancelled_by=self._cancellation.signal_name,
+            timeout_seconds=None,
+        )
 
     def _now(self) -> str:
         return timestamp(self._clock.now())
@@ -58,17 +151,20 @@ class _Attempt:
     def __init__(
         self,
         request: StageRequest,
+        correlation_id: str,
         sink: Sink,
         clock: Clock,
         cancellation: Cancellation,
         guardian: Guardian,
+        nested: Nested,
     ) -> None:
+        self._nested = nested
         self._request = request
         self._sink = sink
         self._clock = clock
         self._cancellation = cancellation
         self._guardian = guardian
-        self._correlation_id = os.urandom(16).hex()
+        self._correlation_id = correlation_id
         self._sequence = 0
         self._captures: dict[StreamName, StreamCapture] = {
             "stdout": StreamCapture(request.stream_bytes),
@@ -93,16 +189,25 @@ class _Attempt:
     def _wait(self, process: StageProcess) -> Ending:
         self._guardian.watch(process.pid)
         try:
-            return ProcessWatch(
+            ending = ProcessWatch(
                 process,
                 self._captures,
                 self._chunk,
                 clock=self._clock,
                 cancellation=self._cancellation,
                 timeout_seconds=self._request.timeout_seconds,
+                nested=self._nested,
             ).wait()
+            if self._leaves_nothing(ending):
+                end_group(process.pid, patient=self._nested())
+            return ending
         finally:
             self._guardian.forget_empty()
+
+    def _leaves_nothing(self, ending: Ending) -> bool:
+        """Whether what the attempt left running must go: its time is up, or another one follows it."""
+        fails = ending.exit_status != 0 and not ending.cancelled
+        return ending.timed_out or (fails and self._request.retries > 0)
 
     def _begin(self) -> None:
         self._sink(
@@ -164,10 +269,15 @@ class _Attempt:
             timeout_seconds=self._request.timeout_seconds if ending.timed_out else None,
             correlation_id=self._correlation_id,
             frames=self._sequence + 2,
+            attempt=self._request.attempt,
         )
 
     def _now(self) -> str:
         return timestamp(self._clock.now())
+
+
+def _new_id() -> str:
+    return os.urandom(16).hex()
 
 
 def _meaning(ending: Ending) -> Literal["succeeded", "failed", "timeout", "cancelled"]:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import selectors
 import signal
 from contextlib import suppress
 
 from .process import signal_name
+
+# Selectors refuse to wait for weeks at once.
+_LONGEST_WAIT_SECONDS = 3_600.0
 
 
 class Cancellation:
@@ -42,6 +46,15 @@ class Cancellation:
     def fileno(self) -> int:
         """Readable once someone has asked."""
         return self._reader
+
+    def wait(self, seconds: float) -> bool:
+        """Wait that long, or until someone asks; whether someone has."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self, selectors.EVENT_READ)
+            while seconds > 0 and not self.requested:
+                selector.select(min(seconds, _LONGEST_WAIT_SECONDS))
+                seconds -= _LONGEST_WAIT_SECONDS
+        return self.requested
 
     def drain(self) -> None:
         """Take the wake-up, so that waiting on `fileno` waits again."""

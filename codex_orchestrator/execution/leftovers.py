@@ -17,6 +17,8 @@ from pathlib import Path
 _COMMAND_LENGTH = 80
 _ROUND_SECONDS = 0.02
 _GRACE_ROUNDS = 50
+# A run has to end its stage first, which takes five seconds where that one ignores the signal.
+_PATIENT_ROUNDS = 500
 _KILL_ROUNDS = 100
 _QUIET_ROUNDS = 2
 
@@ -38,16 +40,19 @@ def find_left(mark: str, groups: Collection[int] = ()) -> list[LeftProcess]:
     """A run's live processes.
 
     Args:
-        mark: ``NAME=value``, in the environment of its stages.
+        mark: ``NAME=value``, in the environment of its stages; empty where groups alone count.
         groups: The process groups of its stages; each is a session too.
     """
     entries = _proc_entries()
     if not entries:
         return [LeftProcess(-group, f"process group {group}") for group in groups if has_members(group)]
+    # Whoever resumes a run may have its mark too, from the shell or the agent that it was called by.
+    ours = _this_line()
     return [
         LeftProcess(int(entry), _command(entry))
         for entry in entries
-        if _has_mark(entry, mark.encode()) or (groups and _is_member(entry, groups))
+        if entry not in ours
+        and ((mark and _has_mark(entry, mark.encode())) or (groups and _is_member(entry, groups)))
     ]
 
 
@@ -67,18 +72,33 @@ def signal_left(processes: Iterable[LeftProcess], number: int) -> None:
             os.kill(process.pid, number)
 
 
-def end_left(mark: str, groups: Collection[int] = ()) -> list[LeftProcess]:
-    """End what `find_left` finds: TERM, a short grace, then KILL; the answer is what there was to end."""
+def end_left(mark: str, groups: Collection[int] = (), *, patient: Collection[int] = ()) -> list[LeftProcess]:
+    """End what `find_left` finds: TERM, a short grace, then KILL; the answer is what there was to end.
+
+    Args:
+        mark: ``NAME=value``, in the environment of a run's stages.
+        groups: The process groups of its stages.
+        patient: The ids of processes that end others when they get TERM; while one of these is left,
+            the grace is longer.
+    """
     left = find_left(mark, groups)
     signal_left(left, signal.SIGTERM)
     rest, pause = left, threading.Event()
-    for _ in range(_GRACE_ROUNDS):
+    for elapsed in range(_PATIENT_ROUNDS):
         if not rest:
             return left
+        if elapsed >= _GRACE_ROUNDS and not any(process.pid in patient for process in rest):
+            break
         pause.wait(_ROUND_SECONDS)
         rest = find_left(mark, groups)
     kill_left(mark, groups)
     return left
+
+
+def end_group(group: int, *, patient: Collection[int] = ()) -> None:
+    """End what is left of one process group of ours, and nothing else, as `end_left` does."""
+    if has_members(group):
+        end_left("", {group}, patient=patient)
 
 
 def kill_left(mark: str, groups: Collection[int] = ()) -> None:
@@ -102,6 +122,17 @@ def _proc_entries() -> list[str]:
         return [path.name for path in Path("/proc").iterdir() if path.name.isdigit()]
     except OSError:
         return []
+
+
+def _this_line() -> set[str]:
+    """This process and those that it descends from."""
+    line: set[str] = set()
+    entry = str(os.getpid())
+    while entry not in line and entry != "0":
+        line.add(entry)
+        fields = _read(entry, "stat").rpartition(b")")[2].split()
+        entry = fields[1].decode() if fields else "0"
+    return line
 
 
 def _has_mark(entry: str, mark: bytes) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -176,6 +176,34 @@ class Listener:
         except subprocess.TimeoutExpired:
             self._popen.kill()
             self._popen.wait()
+
+
+def signal_if(pid: int, number: int, is_meant: Callable[[], bool]) -> bool:
+    """Send a signal to a process, if it is the one that is meant; whether it was sent.
+
+    Args:
+        pid: Its id.
+        number: The signal.
+        is_meant: Asked once the process is held on to, so that an id that was given to another one meanwhile
+            does no harm.
+
+    Raises:
+        PermissionError: It is another user's.
+    """
+    descriptor = _open_pidfd(pid)
+    try:
+        if not is_meant():
+            return False
+        if descriptor is None:
+            os.kill(pid, number)
+        else:
+            signal.pidfd_send_signal(descriptor, number)
+    except ProcessLookupError:
+        return False
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+    return True
 
 
 def signal_name(number: int) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import selectors
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,9 +23,13 @@ DRAIN_SECONDS = 0.25
 GRACE_SECONDS = 5.0
 _POLL_SECONDS = 0.05
 _LONGEST_WAIT_SECONDS = 3_600.0
+# How often a stage with runs of its own in it gets the grace once more.
+_EXTENSIONS = 2
 
 StreamName = Literal["stdout", "stderr"]
 Output = Callable[[StreamName, Chunk], None]
+# The ids of processes that run runs which stages have started.
+Nested = Callable[[], Collection[int]]
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,10 @@ class ProcessWatch:
         cancellation: Cancellation,
         timeout_seconds: float | None,
         grace_seconds: float = GRACE_SECONDS,
+        nested: Nested = frozenset,
     ) -> None:
+        self._nested = nested
+        self._extensions = _EXTENSIONS
         self._process = process
         self._captures = captures
         self._output = output
@@ -133,6 +140,11 @@ class ProcessWatch:
             self._timed_out = True
             self._end(signal.SIGTERM, now)
         if self._kill_at is not None and now >= self._kill_at:
+            if self._extensions and self._nested():
+                # It may be about to do to its own stage what is done to it here, and to close itself.
+                self._extensions -= 1
+                self._kill_at = now + self._grace
+                return
             self._kill_at = None
             self._process.signal_group(signal.SIGKILL)
 

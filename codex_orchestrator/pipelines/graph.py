@@ -5,7 +5,7 @@ A stage waits for the one declared before it, unless it has ``needs``; ``needs: 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from .model import Stage
 
@@ -22,20 +22,33 @@ def dependencies(stages: Sequence[Stage]) -> Dependencies:
     return result
 
 
-def topological_order(waits: Dependencies) -> list[str]:
+def topological_order(waits: Dependencies, late: Collection[str] = ()) -> list[str]:
     """The declared order, a stage moved behind what it waits for only where it must be.
 
     Stages on a cycle are left out; `find_cycle` names them.
+
+    Args:
+        waits: For each stage, in declared order, those that it waits for.
+        late: Stages that stand behind all others that do not wait for them.
     """
     ordered: dict[str, None] = {}
     remaining = list(waits)
     while remaining:
-        ready = next((item for item in remaining if all(need in ordered for need in waits[item])), None)
+        able = (item for item in remaining if all(need in ordered for need in waits[item]))
+        ready = _first(able, late)
         if ready is None:
             break
         ordered[ready] = None
         remaining.remove(ready)
     return list(ordered)
+
+
+def _first(able: Iterator[str], late: Collection[str]) -> str | None:
+    """The first that is not late, or else the first."""
+    first = next(able, None)
+    if first not in late:
+        return first
+    return next((item for item in able if item not in late), first)
 
 
 def find_cycle(waits: Dependencies) -> list[str] | None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+
+from codex_orchestrator.pipelines.model import ManualStage
 from codex_orchestrator.run.shapes import CommandEntry
 from codex_orchestrator.run.stage import StageOutcome
 from codex_orchestrator.run.verdict import interruption
@@ -27,6 +30,23 @@ def failure_details(entry: CommandEntry, outcome: StageOutcome) -> tuple[str, ..
     if entry.error_file:
         lines.append(f"  error file: {entry.error_file}")
     return tuple(lines)
+
+
+def decision_help(stage: ManualStage, run_id: str, *, resumed: str) -> tuple[str, ...]:
+    """What a person is asked, and how to answer.
+
+    Args:
+        stage: The stage that waits.
+        run_id: Its run.
+        resumed: The run to take up again then: that one, or the first above it.
+    """
+    asked = [f"  {line}" for line in (stage.instructions or "").splitlines()]
+    words = f"--run {run_id} --stage {shlex.quote(stage.id)}"
+    return (
+        *asked,
+        f"  decide: codex-orchestrator approve {words}  (or: reject)",
+        f"  go on:  codex-orchestrator resume --run {resumed}",
+    )
 
 
 def failure_cause(entry: CommandEntry, outcome: StageOutcome) -> str:

@@ -12,9 +12,10 @@ from codex_orchestrator.identifiers import id_problem
 from codex_orchestrator.run.layout import RunLayout, TaskLayout
 from codex_orchestrator.run.retention import Hold, RunFacts
 from codex_orchestrator.store.housekeeping import is_queued
+from codex_orchestrator.store.liveness import Liveness
 
 from .lookup import FoundRun, read_manifest, run_layouts, task_ids
-from .status import Liveness, liveness_of
+from .status import liveness_of_run
 
 _HOLDS: dict[Liveness, Hold] = {"alive": "alive", "waiting": "waiting"}
 _SIGNS_OF_LIFE = ("completed_at", "updated_at", "started_at")
@@ -34,7 +35,7 @@ def run_facts(layout: RunLayout, *, now: float) -> RunFacts:
     manifest = run.manifest
     return RunFacts(
         layout.run_id,
-        _HOLDS.get(liveness_of(run, now=now)),
+        _HOLDS.get(liveness_of_run(run, now=now)),
         status=_text(manifest.get("status")),
         last_activity=_last_activity(manifest),
         parent_run_id=_text(manifest.get("parent_run_id")),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from codex_orchestrator.environment import Environment
+from codex_orchestrator.environment import TASK_VARIABLE, Environment, choose_task
 from codex_orchestrator.errors import UnknownRun
 from codex_orchestrator.identifiers import check_id, id_problem
 from codex_orchestrator.manifests import read_document
@@ -41,6 +42,23 @@ def find_run(environment: Environment, run: str, task: str) -> FoundRun:
     raise UnknownRun(
         f'Unknown run "{run}" under {environment.runs_dir}.', hint="List runs with: codex-orchestrator runs"
     )
+
+
+def named_run(environment: Environment, run: str | None, task: str | None) -> str | None:
+    """The id of the run that a flag names: itself, or what ``latest`` stands for.
+
+    Args:
+        environment: Where things are.
+        run: A run id, which need not be one of a run that there is; ``latest``; None where none is named.
+        task: A task id as the user gave it, or None.
+
+    Raises:
+        UnknownRun: The task has no run.
+        UsageError: The task id could not be one.
+    """
+    if run != LATEST:
+        return run
+    return find_run(environment, run, task_of(environment, task)).layout.run_id
 
 
 def list_runs(environment: Environment, task: str | None, limit: int | None) -> list[FoundRun]:
@@ -104,3 +122,24 @@ def _folders(path: Path) -> list[str]:
         return [entry.name for entry in path.iterdir() if entry.is_dir()]
     except OSError:
         return []
+
+
+def task_of(environment: Environment, option: str | None) -> str:
+    """The task whose runs are meant; a guess needs no notice where nothing is written.
+
+    Raises:
+        UsageError: The id that counts is not valid.
+    """
+    configured = None
+    if option is None and environment.setting(TASK_VARIABLE) is None:
+        configured = _configured_task(environment.config_path)
+    return choose_task(environment, option, configured).task_id
+
+
+def _configured_task(path: Path) -> str | None:
+    """``taskId`` of the definitions; a file that cannot be used is no reason to hide a run's status."""
+    try:
+        task = json.loads(path.read_bytes()).get("taskId")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return task if isinstance(task, str) and id_problem(task) is None else None

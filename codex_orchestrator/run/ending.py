@@ -18,13 +18,13 @@ class Ending:
     Attributes:
         selected: The ids of the stages that this session meant to run.
         cancelled_by: The signal that cancelled the run, or None.
-        causes: By stage index, why a stage could not be run at all.
+        lines: By stage index, what the summary says of a failure where it is not the exit code.
         warnings: Degraded recording and the like.
     """
 
     selected: Collection[str]
     cancelled_by: str | None
-    causes: Mapping[int, str]
+    lines: Mapping[int, str]
     warnings: Sequence[str]
 
 
@@ -33,10 +33,12 @@ def finish(
 ) -> tuple[Manifest, RunCompleted]:
     """The manifest of the ended run, and the event that says so."""
     guardrails = guardrail_status(manifest, computed_at=now)
+    # Still there where a resumed run had nothing left to do but to end.
+    detail = None if manifest.status_detail == recorder.RESUMING else manifest.status_detail
     completed = RunCompleted(
         run_id=manifest.run_id,
         status=final_status(manifest, ending),
-        status_detail=f"cancelled:{ending.cancelled_by}" if ending.cancelled_by else manifest.status_detail,
+        status_detail=f"cancelled:{ending.cancelled_by}" if ending.cancelled_by else detail,
         summary=compose_summary(
             manifest, guardrails, first_lines=_first_lines(manifest, ending), warnings=ending.warnings
         ),
@@ -73,7 +75,7 @@ def add_warnings(manifest: Manifest, warnings: Sequence[str]) -> Manifest:
 def _first_lines(manifest: Manifest, ending: Ending) -> list[str]:
     """Cancellation or failure, stages that never ran, and a partial selection."""
     lines = []
-    failure = failure_line(manifest, ending.causes)
+    failure = failure_line(manifest, ending.lines)
     if ending.cancelled_by:
         lines.append(f"Run cancelled by {ending.cancelled_by}.")
     elif failure:

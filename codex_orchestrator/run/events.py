@@ -3,14 +3,15 @@
 A line is compact JSON with ``type`` first, ``timestamp`` and ``index`` last.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Annotated, Any, ClassVar, Literal
 
-from codex_orchestrator.records import Bounds, OneOf, dumps_line, to_json
+from codex_orchestrator.records import OMIT_NONE, Bounds, OneOf, dumps_line, to_json
 
 from .shapes import Reason, RunStatus, StageStatus
 
 _STRICT: dict[str, Any] = {"extra": "forbid"}
+_WHEN_KNOWN = {OMIT_NONE: True}
 Index = Annotated[int, Bounds(ge=1)]
 
 
@@ -104,8 +105,27 @@ class CommandEnd:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AttemptFailed:
+    """An attempt has failed and another follows: the last word on this one."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    type: Literal["attempt:failed"] = "attempt:failed"
+    stage_id: str
+    attempt: Index
+    reason: Reason
+    error_file: str | None
+    correlation_id: str
+    frames: int
+    timestamp: str
+    index: Index
+
+
+@dataclass(frozen=True, kw_only=True)
 class StageCompleted:
-    """What the run makes of a stage: the last word on its entry."""
+    """What the run makes of a stage: the last word on its entry.
+
+    ``detail`` is the run's ``status_detail`` where the stage failed, if its kind has one of its own.
+    """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
     type: Literal["stage:completed"] = "stage:completed"
@@ -117,6 +137,7 @@ class StageCompleted:
     error_file: str | None
     correlation_id: str | None
     frames: int
+    detail: str | None = field(default=None, metadata=_WHEN_KNOWN)
     timestamp: str
     index: Index
 
@@ -131,6 +152,55 @@ class StageSkipped:
     reason: str
     timestamp: str
     index: Index
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageWaiting:
+    """A stage can go on only when somebody has decided; its entry stays ``pending``."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    type: Literal["stage:waiting"] = "stage:waiting"
+    stage_id: str
+    reason: str
+    timestamp: str
+    index: Index
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApprovalRecorded:
+    """Somebody has decided on a manual stage."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    type: Literal["approval:recorded"] = "approval:recorded"
+    actor: str
+    reason: str
+    timestamp: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChildChanged:
+    """A run that this one started began or ended; ``index`` is its stage's, where it is a stage's own run."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    type: Literal["child:changed"] = "child:changed"
+    child_run_id: str
+    pipeline_id: str
+    status: RunStatus
+    manifest: str
+    timestamp: str
+    index: Index | None = field(default=None, metadata=_WHEN_KNOWN)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResumed:
+    """The run goes on after it had ended or died."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    type: Literal["run:resumed"] = "run:resumed"
+    run_id: str
+    actor: str
+    reason: str
+    timestamp: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,9 +228,18 @@ class RunCompleted:
 
 
 StageEvent = (
-    CommandStart | ExecBegin | ExecChunk | ExecRetry | ExecEnd | CommandEnd | StageCompleted | StageSkipped
+    CommandStart
+    | ExecBegin
+    | ExecChunk
+    | ExecRetry
+    | ExecEnd
+    | AttemptFailed
+    | CommandEnd
+    | StageCompleted
+    | StageSkipped
+    | StageWaiting
 )
-Event = StageEvent | RunStarted | RunCompleted
+Event = StageEvent | ChildChanged | ApprovalRecorded | RunStarted | RunResumed | RunCompleted
 AnyEvent = Annotated[Event, OneOf("type")]
 
 

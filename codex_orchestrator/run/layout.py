@@ -49,7 +49,7 @@ class TaskLayout:
     @property
     def metrics_lock(self) -> Path:
         """Held while metrics are merged."""
-        return self.runs_dir / "metrics.lock"
+        return self.runs_dir / ".metrics.lock"
 
     @property
     def state(self) -> Path:
@@ -74,7 +74,7 @@ class TaskLayout:
     @property
     def history_lock(self) -> Path:
         """Held while the history is merged."""
-        return self.out_dir / "runs.lock"
+        return self.out_dir / ".runs.lock"
 
     @property
     def live_dir(self) -> Path:
@@ -92,6 +92,12 @@ class RunLayout:
 
     task: TaskLayout
     run_id: str
+
+    @classmethod
+    def at(cls, folder: Path, root: Path) -> RunLayout:
+        """The run in a folder ``…/T/cli/R``, of the repo at ``root``, which may be another than this one."""
+        task = folder.parent.parent
+        return cls(TaskLayout(Environment(root, task.parent, root / "out", root, {}), task.name), folder.name)
 
     @property
     def folder(self) -> Path:
@@ -127,6 +133,16 @@ class RunLayout:
     def run_summary(self) -> Path:
         """The RunSummary."""
         return self.folder / "run-summary.json"
+
+    @property
+    def approvals(self) -> Path:
+        """NDJSON, one receipt per decision on a manual stage."""
+        return self.folder / "approvals.ndjson"
+
+    @property
+    def children(self) -> Path:
+        """A file for each run that was started from within one of this run's stages."""
+        return self.folder / "children"
 
     @property
     def lock(self) -> Path:
@@ -165,6 +181,14 @@ class RunLayout:
     def error_file(self, index: int, stage_id: str) -> Path:
         """A failed stage's error; ``index`` counts from 1."""
         return self.folder / "errors" / f"{stage_file_stem(index, stage_id)}.json"
+
+    def attempt_error_file(self, index: int, stage_id: str, attempt: int) -> Path:
+        """The error of an attempt that was followed by another one."""
+        return self.folder / "errors" / f"{stage_file_stem(index, stage_id)}.attempt-{attempt}.json"
+
+    def child_record(self, run_id: str) -> Path:
+        """What a run that was started from within a stage of this one has left here."""
+        return self.children / f"{run_id}.json"
 
     def relative(self, path: Path) -> str:
         """A path as artefacts name it."""

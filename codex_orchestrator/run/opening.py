@@ -60,7 +60,9 @@ def first_manifest(
         resume_token=token,
         resume_events=(),
         approvals=(),
-        commands=tuple(_entry(layout, index, stage) for index, stage in enumerate(pipeline.stages, start=1)),
+        commands=tuple(
+            first_entry(layout, index, stage) for index, stage in enumerate(pipeline.stages, start=1)
+        ),
         child_runs=(),
         run_summary_path=None,
         plan_target_id=target,
@@ -70,7 +72,8 @@ def first_manifest(
     )
 
 
-def _entry(layout: RunLayout, index: int, stage: Stage) -> CommandEntry:
+def first_entry(layout: RunLayout, index: int, stage: Stage) -> CommandEntry:
+    """The entry of a stage that has not begun."""
     is_command = isinstance(stage, CommandStage)
     return CommandEntry(
         index=index,

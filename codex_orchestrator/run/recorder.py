@@ -5,34 +5,32 @@ Applying an event twice changes nothing (docs/reference/manifest.md, "Status").
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
-from .events import CommandStart, Event, ExecBegin, RunCompleted, RunStarted, StageCompleted
-from .shapes import CommandEntry, Handle, HandleMetadata, Manifest
+from .events import (
+    ApprovalRecorded,
+    AttemptFailed,
+    ChildChanged,
+    CommandStart,
+    Event,
+    ExecBegin,
+    RunCompleted,
+    RunStarted,
+    StageCompleted,
+    StageWaiting,
+)
+from .shapes import Approval, ChildRun, CommandEntry, Handle, HandleMetadata, Manifest
+
+RESUMING = "resuming"
+AWAITING = "awaiting-approval"
 
 
 def apply(manifest: Manifest, event: Event) -> Manifest:
     """The manifest after an event; events that say nothing to it leave it as it is."""
-    if isinstance(event, RunStarted):
-        return _touched(replace(manifest, status="in_progress"), event.timestamp)
-    if isinstance(event, RunCompleted):
-        return _touched(
-            replace(
-                manifest,
-                status=event.status,
-                status_detail=event.status_detail,
-                completed_at=event.timestamp,
-                summary=event.summary,
-            ),
-            event.timestamp,
-        )
-    if isinstance(event, CommandStart):
-        return _start(manifest, event)
-    if isinstance(event, ExecBegin):
-        return _open_handle(manifest, event)
-    if isinstance(event, StageCompleted):
-        return _complete(manifest, event)
-    return manifest
+    handler = _HANDLERS.get(type(event))
+    return handler(manifest, event) if handler is not None else manifest
 
 
 def beat(manifest: Manifest, timestamp: str) -> Manifest:
@@ -40,12 +38,67 @@ def beat(manifest: Manifest, timestamp: str) -> Manifest:
     return _touched(replace(manifest, heartbeat_at=timestamp), timestamp)
 
 
-def _start(manifest: Manifest, event: CommandStart) -> Manifest:
-    entry = manifest.entry(event.index)
+def _begin(manifest: Manifest, event: RunStarted) -> Manifest:
+    return _touched(replace(manifest, status="in_progress"), event.timestamp)
+
+
+def _end(manifest: Manifest, event: RunCompleted) -> Manifest:
+    ended = replace(
+        manifest,
+        status=event.status,
+        status_detail=event.status_detail,
+        completed_at=event.timestamp,
+        summary=event.summary,
+    )
+    return _touched(ended, event.timestamp)
+
+
+def _start_command(manifest: Manifest, event: CommandStart) -> Manifest:
+    return _start(manifest, event.index, event.timestamp)
+
+
+def _start(manifest: Manifest, index: int, timestamp: str) -> Manifest:
+    entry = manifest.entry(index)
     if entry.status not in ("pending", "running"):
         return manifest
-    running = replace(entry, status="running", started_at=entry.started_at or event.timestamp)
-    return _touched(_with_entry(manifest, running), event.timestamp)
+    running = replace(entry, status="running", started_at=entry.started_at or timestamp, summary=None)
+    started = _with_entry(manifest, running)
+    if manifest.status_detail == RESUMING or _waits_for(manifest, entry):
+        started = replace(started, status_detail=None)
+    return _touched(started, timestamp)
+
+
+def _wait(manifest: Manifest, event: StageWaiting) -> Manifest:
+    entry = replace(manifest.entry(event.index), status="pending", summary=event.reason)
+    waiting = _with_entry(manifest, entry)
+    if manifest.status_detail in (None, RESUMING):
+        waiting = replace(waiting, status_detail=f"stage:{event.stage_id}:{AWAITING}")
+    return _touched(waiting, event.timestamp)
+
+
+def _waits_for(manifest: Manifest, entry: CommandEntry) -> bool:
+    return manifest.status_detail == f"stage:{entry.id}:{AWAITING}"
+
+
+def _child(manifest: Manifest, event: ChildChanged) -> Manifest:
+    child = ChildRun(event.child_run_id, event.pipeline_id, event.status, event.manifest)
+    known = {run.run_id: run for run in manifest.child_runs}
+    if event.index is not None:
+        before = manifest.entry(event.index).sub_run_id or ""
+        if before != child.run_id and before in known and known[before].status == "queued":
+            del known[before]  # It died before it was a run.
+    changed = replace(manifest, child_runs=tuple({**known, child.run_id: child}.values()))
+    if event.index is not None:
+        entry = replace(manifest.entry(event.index), sub_run_id=child.run_id)
+        changed = _start(_with_entry(changed, entry), event.index, event.timestamp)
+    return _touched(changed, event.timestamp)
+
+
+def _approve(manifest: Manifest, event: ApprovalRecorded) -> Manifest:
+    approval = Approval(actor=event.actor, timestamp=event.timestamp, reason=event.reason)
+    if approval in manifest.approvals:
+        return manifest
+    return _touched(replace(manifest, approvals=(*manifest.approvals, approval)), event.timestamp)
 
 
 def _complete(manifest: Manifest, event: StageCompleted) -> Manifest:
@@ -62,6 +115,8 @@ def _complete(manifest: Manifest, event: StageCompleted) -> Manifest:
     closed = _close_handle(_with_entry(manifest, entry), event)
     if event.status == "failed":
         closed = replace(closed, status_detail=failure_detail(closed, event))
+    elif manifest.status_detail == RESUMING or _waits_for(manifest, entry):
+        closed = replace(closed, status_detail=None)
     return _touched(closed, event.timestamp)
 
 
@@ -70,11 +125,20 @@ def failure_detail(manifest: Manifest, event: StageCompleted) -> str | None:
     if event.reason == "command-cancelled":
         return manifest.status_detail
     # Not the first failed entry: that may be a cancelled one, which depends on the order of events.
-    named, _, _ = (manifest.status_detail or "").rpartition(":")
-    if any(named == f"stage:{entry.id}" for entry in manifest.commands[: event.index - 1]):
+    named, _, how = (manifest.status_detail or "").rpartition(":")
+    earlier = manifest.commands[: event.index - 1]
+    if how != AWAITING and any(named == _failure_name(manifest, entry) for entry in earlier):
         return manifest.status_detail
+    if event.detail is not None:
+        return event.detail
     how = {"command-timeout": "timeout", "command-execution-error": "error"}.get(event.reason or "", "failed")
     return f"stage:{event.stage_id}:{how}"
+
+
+def _failure_name(manifest: Manifest, entry: CommandEntry) -> str:
+    """What ``status_detail`` calls a stage that failed, up to how it did."""
+    child = next((run for run in manifest.child_runs if run.run_id == entry.sub_run_id), None)
+    return f"stage:{entry.id}" if child is None else f"subpipeline:{child.pipeline_id}"
 
 
 def _open_handle(manifest: Manifest, event: ExecBegin) -> Manifest:
@@ -98,7 +162,7 @@ def _open_handle(manifest: Manifest, event: ExecBegin) -> Manifest:
     return replace(manifest, handles=tuple(placed))
 
 
-def _close_handle(manifest: Manifest, event: StageCompleted) -> Manifest:
+def _close_handle(manifest: Manifest, event: StageCompleted | AttemptFailed) -> Manifest:
     if event.correlation_id is None or manifest.handles is None:
         return manifest
     handles = tuple(
@@ -118,3 +182,16 @@ def _with_entry(manifest: Manifest, entry: CommandEntry) -> Manifest:
 
 def _touched(manifest: Manifest, timestamp: str) -> Manifest:
     return replace(manifest, updated_at=max(manifest.updated_at, timestamp))
+
+
+_HANDLERS: dict[type, Callable[[Manifest, Any], Manifest]] = {
+    RunStarted: _begin,
+    RunCompleted: _end,
+    CommandStart: _start_command,
+    ExecBegin: _open_handle,
+    AttemptFailed: _close_handle,
+    StageCompleted: _complete,
+    StageWaiting: _wait,
+    ChildChanged: _child,
+    ApprovalRecorded: _approve,
+}

@@ -210,9 +210,17 @@ def _handle_summary(handle: Handle) -> HandleSummary:
 
 
 def metrics_line(
-    manifest: Manifest, *, recorded_at: str, heartbeat_writes: int, heartbeat_failures: int
+    manifest: Manifest, *, recorded_at: str, heartbeat_writes: int, heartbeat_failures: int, attempts: int = 1
 ) -> MetricsLine:
-    """A finished run's line for ``metrics.json``; what is not known yet says so by its type."""
+    """A finished run's line for ``metrics.json``; what is not known yet says so by its type.
+
+    Args:
+        manifest: The run.
+        recorded_at: Now, as a timestamp.
+        heartbeat_writes: Since this process took the run up.
+        heartbeat_failures: Likewise.
+        attempts: How often the run was started.
+    """
     statuses = [entry.status for entry in manifest.commands]
     return MetricsLine(
         run_id=manifest.run_id,
@@ -239,8 +247,8 @@ def metrics_line(
         commands_skipped=statuses.count("skipped"),
         approvals_count=len(manifest.approvals),
         approvals=manifest.approvals,
-        resumed=False,
-        attempts=1,
+        resumed=attempts > 1,
+        attempts=attempts,
         heartbeat_writes=heartbeat_writes,
         heartbeat_failures=heartbeat_failures,
     )

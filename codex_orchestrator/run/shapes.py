@@ -178,6 +178,21 @@ class Manifest:
         return self.commands[index - 1]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Receipt:
+    """A line of ``approvals.ndjson``: a decision, good for one plan, once, until it expires."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    stage_id: Name
+    decision: Literal["approved", "rejected"]
+    actor: Name
+    actor_kind: Literal["agent", "ci", "tty", "unattended"]
+    reason: str | None
+    timestamp: str
+    expires_at: str | None
+    plan_digest: Name
+
+
 @dataclass(frozen=True)
 class ResumeToken:
     """``resume-token.json``."""

@@ -20,6 +20,7 @@ class StageRequest:
         timeout_seconds: When to end it, or None.
         stream_bytes: How much of the end of each stream to keep in memory.
         attempt: The number of the first attempt, from 1.
+        retries: How many more attempts may follow a failed one.
         session_id: The session label for the log, or None for one of its own.
         persisted: Whether the session is labelled as persisted.
     """
@@ -32,13 +33,14 @@ class StageRequest:
     timeout_seconds: float | None
     stream_bytes: int
     attempt: int = 1
+    retries: int = 0
     session_id: str | None = None
     persisted: bool = False
 
 
 @dataclass(frozen=True)
 class StageOutcome:
-    """How a command ended.
+    """How a command ended, at its last attempt.
 
     Attributes:
         status: What the end means.
@@ -53,8 +55,10 @@ class StageOutcome:
         cause: Why it could not be started or watched, or None.
         cancelled_by: The signal that cancelled it, or None.
         timeout_seconds: The limit that it ran into, or None.
-        correlation_id: The id of its last attempt in the log.
-        frames: Events logged by its last attempt.
+        correlation_id: The id of the attempt in the log.
+        frames: Events logged of the attempt.
+        attempt: The number of the attempt.
+        retried: Whether others failed before it.
     """
 
     status: Literal["succeeded", "failed", "timeout", "cancelled"]
@@ -70,3 +74,5 @@ class StageOutcome:
     timeout_seconds: float | None = None
     correlation_id: str | None = None
     frames: int = 0
+    attempt: int = 1
+    retried: bool = False

@@ -42,18 +42,18 @@ def guardrail_entries(manifest: Manifest) -> list[CommandEntry]:
     return [entry for entry in manifest.commands if is_guardrail(entry.id, entry.title, entry.command)]
 
 
-def failure_line(manifest: Manifest, causes: Mapping[int, str]) -> str | None:
+def failure_line(manifest: Manifest, lines: Mapping[int, str]) -> str | None:
     """The line about the first failed stage by index, or None.
 
     Args:
         manifest: The run.
-        causes: By stage index, why a stage could not be run at all.
+        lines: By stage index, what to say where it is not the exit code.
     """
     failed = next((entry for entry in manifest.commands if entry.status == "failed"), None)
     if failed is None:
         return None
-    if failed.index in causes:
-        return f"Execution error: {causes[failed.index]}"
+    if failed.index in lines:
+        return lines[failed.index]
     return f"Stage '{failed.title}' failed with exit code {failed.exit_code}."
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 
@@ -17,7 +17,8 @@ from codex_orchestrator.errors import StorageError
 from codex_orchestrator.records import OMIT_NONE, dumps, to_json
 from codex_orchestrator.run import recorder
 from codex_orchestrator.run.layout import RunLayout
-from codex_orchestrator.run.shapes import CommandEntry, Handle, Manifest
+from codex_orchestrator.run.lineage import known_children, news_of, with_children
+from codex_orchestrator.run.shapes import Approval, ChildRun, CommandEntry, Handle, Manifest
 
 from . import files
 from .locks import held_lock, pause
@@ -176,6 +177,42 @@ def mark_recorded(layout: RunLayout) -> bool:
             manifest["metrics_recorded"] = True
             files.replace(layout.manifest, dumps(manifest).encode())
     return True
+
+
+def add_approvals(layout: RunLayout, approvals: Sequence[Approval]) -> None:
+    """Add decisions to the manifest of a run that nobody runs; all else in it stays as it is.
+
+    With the run's lock held, by whom the manifest was read before.
+
+    Raises:
+        StorageError: The manifest could not be written.
+    """
+    files.remove_temporaries(layout.folder)
+    manifest = json.loads(layout.manifest.read_bytes())
+    known = manifest["approvals"]
+    manifest["approvals"] = [*known, *(item for item in map(to_json, approvals) if item not in known)]
+    manifest["updated_at"] = max(manifest["updated_at"], *(item.timestamp for item in approvals))
+    files.replace(layout.manifest, dumps(manifest).encode())
+
+
+def add_children(layout: RunLayout, children: Sequence[ChildRun], *, now: str) -> None:
+    """Take up children in the manifest of a run that nobody owns, with its lock held.
+
+    Args:
+        layout: The run.
+        children: Those that it has.
+        now: The moment, as a timestamp.
+
+    Raises:
+        StorageError: The manifest could not be written.
+    """
+    try:
+        manifest = json.loads(layout.manifest.read_bytes())
+    except (OSError, ValueError):
+        return  # It was removed, or never finished its first manifest.
+    news = news_of(known_children(manifest), children)
+    if news and isinstance(manifest, dict):
+        files.replace(layout.manifest, dumps(with_children(manifest, news, now=now)).encode())
 
 
 class _ManifestEncoder:

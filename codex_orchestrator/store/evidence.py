@@ -54,8 +54,7 @@ def write_first_files(layout: RunLayout, pipeline: Pipeline, clock: Clock) -> st
     now = timestamp(clock.now())
     token = ResumeToken(run_id=layout.run_id, token=os.urandom(32).hex(), created_at=now)
     files.replace(layout.resume_token, dumps(to_json(token)).encode(), mode=files.PRIVATE)
-    plan = PlanRecord(pipeline=pipeline, digest=pipeline_digest(pipeline), created_at=now)
-    files.replace(layout.plan, dumps(to_json(plan)).encode())
+    write_plan(layout, pipeline, clock)
     pointer = Pointer(
         redirect_to=layout.relative(layout.folder),
         manifest=layout.relative(layout.manifest),
@@ -68,6 +67,16 @@ def write_first_files(layout: RunLayout, pipeline: Pipeline, clock: Clock) -> st
     return f"sha256:{sha256(token.token.encode()).hexdigest()}"
 
 
+def write_plan(layout: RunLayout, pipeline: Pipeline, clock: Clock) -> None:
+    """Write what is run, and the digest that receipts and later resumes are held to.
+
+    Raises:
+        StorageError: The disk refused.
+    """
+    plan = PlanRecord(pipeline=pipeline, digest=pipeline_digest(pipeline), created_at=timestamp(clock.now()))
+    files.replace(layout.plan, dumps(to_json(plan)).encode())
+
+
 class EventLog:
     """``runner.ndjson`` and the log of each stage; both get the same bytes.
 
@@ -76,7 +85,8 @@ class EventLog:
 
     def __init__(self, layout: RunLayout, commands: tuple[CommandEntry, ...]) -> None:
         self._layout = layout
-        self._ids = {entry.index: entry.id for entry in commands}
+        # Other kinds of stages have no log of their own: what they do is another run, or a decision.
+        self._ids = {entry.index: entry.id for entry in commands if entry.kind == "command"}
         self._runner: LogFile | None = None
         self._stages: dict[int, LogFile] = {}
         self.warnings: dict[str, None] = {}
@@ -89,7 +99,7 @@ class EventLog:
             if self._runner is None:
                 self._runner = LogFile(self._layout.runner_log)
             self._runner.write(line)
-        if index is not None:
+        if index in self._ids:
             with self._warned():
                 self._stage_log(index).write(line)
 

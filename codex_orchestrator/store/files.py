@@ -191,13 +191,13 @@ def make_new_folder(path: Path) -> bool:
 
 
 def remove_temporaries(
-    folder: Path, *, of: str | None = None, is_dead: Callable[[int], bool] = lambda _pid: True
+    folder: Path, *, of: str = "", is_dead: Callable[[int], bool] = lambda _pid: True
 ) -> int:
     """Remove the temporary files that dead writers left in a folder; how many they were.
 
     Args:
         folder: The folder; one that is not there holds none.
-        of: Only those of the file of this name.
+        of: Only those of files whose name begins so.
         is_dead: Whether the process of an id has ended; for a folder that others may be writing in.
 
     Raises:
@@ -211,7 +211,7 @@ def remove_temporaries(
             return 0
         for name in names:
             match = _TEMPORARY.fullmatch(name)
-            if match and (of is None or match["name"] == of) and is_dead(int(match["pid"])):
+            if match and match["name"].startswith(of) and is_dead(int(match["pid"])):
                 with suppress(FileNotFoundError):
                     os.unlink(folder / name)
                     count += 1

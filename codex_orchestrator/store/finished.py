@@ -12,7 +12,7 @@ from codex_orchestrator.run.reviewer import RunSummary
 from codex_orchestrator.run.shapes import MetricsLine
 
 from .coordinator import mark_recorded
-from .journal import Journal
+from .journal import Journal, record_name
 from .metrics import MetricsRecorder
 from .state import TaskStateStore
 
@@ -40,27 +40,28 @@ class FinishedRun:
         self._clock = clock
         self._mark_own = mark
         self._queued = False
+        self._name = layout.run_id
         self._metrics = MetricsRecorder(layout.task, clock)
         self._state = TaskStateStore(layout.task)
 
     def queue(self, line: MetricsLine, summary: RunSummary) -> list[str]:
         """Leave both records as pending files, and say what could not be left."""
-        run_id = self._layout.run_id
+        name = self._name = record_name(self._layout.run_id, line.attempts)
         warnings = [
-            *_unqueued(self._metrics, run_id, lambda: self._metrics.queue(line)),
-            *_unqueued(self._state, run_id, lambda: self._state.queue(summary)),
+            *_unqueued(self._metrics, name, lambda: self._metrics.queue(line)),
+            *_unqueued(self._state, name, lambda: self._state.queue(summary, line.attempts)),
         ]
-        self._queued = self._metrics.is_queued(run_id)
+        self._queued = self._metrics.is_queued(name)
         return warnings
 
     def merge(self) -> Recording:
         """Merge all pending records of the task, this run's among them."""
-        run_id = self._layout.run_id
+        name = self._name
         warnings = [
-            *_unmerged("Metrics", lambda: self._metrics.merge(run_id, self._settle)),
-            *_unmerged("State", lambda: self._state.merge(run_id, _known)),
+            *_unmerged("Metrics", lambda: self._metrics.merge(name, self._settle)),
+            *_unmerged("State", lambda: self._state.merge(name, _known)),
         ]
-        recorded = self._queued and not self._metrics.is_queued(run_id)
+        recorded = self._queued and not self._metrics.is_queued(name)
         return Recording(recorded, tuple(warnings))
 
     def acknowledge(self) -> None:
@@ -69,7 +70,7 @@ class FinishedRun:
         Raises:
             StorageError: The disk refused; the next merger does it then.
         """
-        self._metrics.forget(self._layout.run_id)
+        self._metrics.forget(self._name)
 
     def look_again(self) -> None:
         """Merge what is still queued, after the run's own lock was given up: others may be free now.
@@ -78,8 +79,8 @@ class FinishedRun:
             StorageError: Something could not be written; nothing is lost by it.
         """
         merge_queued(self._layout.task, self._clock)
-        if self._metrics.is_merged(self._layout.run_id) and mark_recorded(self._layout):
-            self._metrics.forget(self._layout.run_id)
+        if self._metrics.is_merged(self._name) and mark_recorded(self._layout):
+            self._metrics.forget(self._name)
 
     def _settle(self, run_id: str) -> bool:
         if run_id != self._layout.run_id:
@@ -99,12 +100,12 @@ def merge_queued(task: TaskLayout, clock: Clock) -> bool:
     return TaskStateStore(task).merge_now(_known) and metrics
 
 
-def _unqueued(journal: Journal, run_id: str, queue: Callable[[], None]) -> list[str]:
+def _unqueued(journal: Journal, name: str, queue: Callable[[], None]) -> list[str]:
     try:
         queue()
     except StorageError as error:
         # The last step only makes sure of it: what is there counts, unless the power fails now.
-        doubt = "Record perhaps not durable" if journal.is_queued(run_id) else "Record not queued"
+        doubt = "Record perhaps not durable" if journal.is_queued(name) else "Record not queued"
         return [f"{doubt}: {error.message}"]
     return []
 

@@ -34,9 +34,9 @@ def trash_dir(task: TaskLayout) -> Path:
 def is_queued(layout: RunLayout) -> bool:
     """Whether a record of this run waits to be merged, or its merger is not done with its manifest."""
     return any(
-        (pending / f"{layout.run_id}{suffix}").exists()
+        path.name.startswith(f"{layout.run_id}.")
         for pending in _pending(layout.task)
-        for suffix in (".json", ".merged")
+        for path in pending.glob("*")
     )
 
 

@@ -6,6 +6,9 @@ journal it covers. Whatever lies beyond those bytes was appended by a merger tha
 it is read, counted, and not appended again. So each step may be the last, and the cost does not
 grow with the journal (docs/reference/files.md, "Metrics and state").
 
+A run that was resumed leaves a record again, under another name. Its line stands for the earlier one,
+which is looked for in the journal from its end, as runs are resumed soon.
+
 A run that is merged by another, and is still busy with its manifest, is told by a file of another
 name, which it removes when the manifest says so, or whoever merges next where it cannot any more.
 """
@@ -14,6 +17,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 from . import files
@@ -48,27 +52,44 @@ class Journal(ABC):
         """How much of the journal the aggregate on disk covers; 0 where there is no usable one."""
 
     @abstractmethod
-    def update(self, lines: Sequence[bytes], covered_bytes: int, *, rebuild: bool) -> None:
-        """Count more lines, or (``rebuild``) these lines alone, and write the aggregate."""
+    def update(
+        self, lines: Sequence[bytes], covered_bytes: int, *, rebuild: bool, replaced: Sequence[bytes]
+    ) -> None:
+        """Count more lines, or (``rebuild``) these lines alone, and write the aggregate.
 
-    def queue_line(self, run_id: str, line: bytes) -> None:
+        Args:
+            lines: The lines.
+            covered_bytes: How much of the journal is counted with them.
+            rebuild: Whether nothing was counted before.
+            replaced: Lines that were counted before, and that others of ``lines`` stand for now.
+        """
+
+    @abstractmethod
+    def beginning(self, line: bytes) -> bytes | None:
+        """What every line of the same run begins with, or None where this is no line of ours."""
+
+    def queue_line(self, name: str, line: bytes) -> None:
         """Leave a run's record where any merger finds it.
+
+        Args:
+            name: Of the record, see `record_name`.
+            line: The record.
 
         Raises:
             StorageError: It could not be written.
         """
         files.make_folder(self._pending)
-        files.replace(self._pending_file(run_id), line)
+        files.replace(self._pending_file(name), line)
 
-    def is_queued(self, run_id: str) -> bool:
+    def is_queued(self, name: str) -> bool:
         """Whether a run's record still waits."""
-        return self._pending_file(run_id).exists()
+        return self._pending_file(name).exists()
 
-    def merge(self, run_id: str, settle: Settle, *, patience_seconds: float = PATIENCE_SECONDS) -> bool:
+    def merge(self, name: str, settle: Settle, *, patience_seconds: float = PATIENCE_SECONDS) -> bool:
         """Merge all pending records, or see that another process has merged this run's.
 
         Args:
-            run_id: The run on whose behalf this is done.
+            name: The record on whose behalf this is done.
             settle: Called with the id of each merged run; whether that run knows of it, so that its
                 pending file may go.
             patience_seconds: How long to try for the lock.
@@ -81,7 +102,7 @@ class Journal(ABC):
         """
         for delay in backoff(patience_seconds):
             pause(delay)
-            if not self.is_queued(run_id):
+            if not self.is_queued(name):
                 return True
             if self.merge_now(settle):
                 return True
@@ -105,17 +126,17 @@ class Journal(ABC):
                 break
         return merged
 
-    def is_merged(self, run_id: str) -> bool:
+    def is_merged(self, name: str) -> bool:
         """Whether a run's record was merged by another, and the run has not said yet that it knows."""
-        return self._pending_file(run_id).with_suffix(_MERGED).exists()
+        return self._pending_file(name).with_suffix(_MERGED).exists()
 
-    def forget(self, run_id: str) -> None:
+    def forget(self, name: str) -> None:
         """The run knows that its record was merged.
 
         Raises:
             StorageError: The disk refused.
         """
-        files.remove(self._pending_file(run_id).with_suffix(_MERGED))
+        files.remove(self._pending_file(name).with_suffix(_MERGED))
 
     def _merge_locked(self, settle: Settle) -> None:
         # Under the lock nobody else writes here: what is left was left by the dead.
@@ -131,7 +152,14 @@ class Journal(ABC):
             append(self._path, b"".join(fresh))
         self._settle([path for path, _ in waiting], settle)
         if fresh or appended or rebuild:
-            self.update([*appended, *fresh], self._size(), rebuild=rebuild or start == 0)
+            # Nobody knows any more which of the lines of a dead merger were those of resumed runs.
+            again = [*appended, *(line for path, line in waiting if _run_and_attempt(path)[1] > 1)]
+            self.update(
+                [*appended, *fresh],
+                self._size(),
+                rebuild=rebuild or start == 0,
+                replaced=self._earlier_lines(again, start),
+            )
 
     def _settle(self, merged: Sequence[Path], settle: Settle) -> None:
         left = [path for path in merged if not self._settled(path, settle)]
@@ -145,7 +173,7 @@ class Journal(ABC):
             files.sync_folder(self._pending)
 
     def _settled(self, path: Path, settle: Settle) -> bool:
-        known = settle(path.stem)
+        known = settle(_run_and_attempt(path)[0])
         if known:
             files.remove(path)
         return known
@@ -159,6 +187,15 @@ class Journal(ABC):
             journal.seek(start)
             return journal.read().splitlines(keepends=True)
 
+    def _earlier_lines(self, lines: Sequence[bytes], end: int) -> list[bytes]:
+        """For each of some lines the last one of the same run before ``end``, where there is one."""
+        beginnings = {beginning for line in lines if (beginning := self.beginning(line)) is not None}
+        if not beginnings or end == 0:
+            return []
+        with self._path.open("rb") as journal, mmap(journal.fileno(), 0, access=ACCESS_READ) as text:
+            places = [_find_line(text, beginning, end) for beginning in sorted(beginnings)]
+            return [text[place : text.find(b"\n", place)] for place in places if place >= 0]
+
     def _size(self) -> int:
         try:
             return self._path.stat().st_size
@@ -166,7 +203,24 @@ class Journal(ABC):
             return 0
 
     def _pending_files(self, suffix: str) -> list[Path]:
-        return sorted(self._pending.glob(f"*{suffix}"))
+        return sorted(self._pending.glob(f"*{suffix}"), key=_run_and_attempt)
 
-    def _pending_file(self, run_id: str) -> Path:
-        return self._pending / f"{run_id}{_QUEUED}"
+    def _pending_file(self, name: str) -> Path:
+        return self._pending / f"{name}{_QUEUED}"
+
+
+def record_name(run_id: str, attempts: int) -> str:
+    """What a run's record is called: by the run, and from its second start on by the start as well."""
+    return run_id if attempts == 1 else f"{run_id}.{attempts}"
+
+
+def _run_and_attempt(path: Path) -> tuple[str, int]:
+    run_id, dot, attempt = path.stem.rpartition(".")
+    return (run_id, int(attempt)) if dot and attempt.isdecimal() else (path.stem, 1)
+
+
+def _find_line(text: mmap, beginning: bytes, end: int) -> int:
+    place = text.rfind(beginning, 0, end)
+    while place > 0 and text[place - 1 : place] != b"\n":
+        place = text.rfind(beginning, 0, place)
+    return place

@@ -12,7 +12,7 @@ from codex_orchestrator.run.layout import TaskLayout
 from codex_orchestrator.run.shapes import MetricsLine, MetricsSummary
 
 from . import files
-from .journal import Journal
+from .journal import Journal, record_name
 
 _KEPT_PARSE_ERRORS = 20
 _LARGEST = 1e15
@@ -32,23 +32,27 @@ class MetricsRecorder(Journal):
         Raises:
             StorageError: It could not be written.
         """
-        self.queue_line(line.run_id, dumps_line(to_json(line)).encode())
+        self.queue_line(record_name(line.run_id, line.attempts), dumps_line(to_json(line)).encode())
 
     def covered_bytes(self) -> int:
         """How much of the metrics the summary on disk covers."""
         summary = self._read_summary()
         return summary.covered_bytes if summary else 0
 
-    def update(self, lines: Sequence[bytes], covered_bytes: int, *, rebuild: bool) -> None:
+    def beginning(self, line: bytes) -> bytes | None:
+        """``{"run_id":"R"``."""
+        parsed, _ = _parse([line])
+        return dumps_line({"run_id": parsed[0]["run_id"]}).encode().rstrip(b"}\n") if parsed else None
+
+    def update(
+        self, lines: Sequence[bytes], covered_bytes: int, *, rebuild: bool, replaced: Sequence[bytes]
+    ) -> None:
         """Write the summary with more lines counted, or with these alone."""
         before = None if rebuild else self._read_summary()
         parsed, errors = _parse(lines)
-        if before is not None and any((line.get("attempts") or 1) > 1 for line in parsed):
-            # A resumed run's line stands for its earlier one, which only the whole file can tell.
-            parsed, errors = _parse(self._layout.metrics.read_bytes().splitlines(keepends=True))
-            before = None
         latest = {line["run_id"]: line for line in parsed}
-        summary = _combined(before, list(latest.values()), errors)
+        earlier, _ = _parse(replaced)
+        summary = _combined(before, list(latest.values()), earlier, errors)
         document = MetricsSummary(
             generated_at=timestamp(self._clock.now()),
             task_id=self._layout.task_id,
@@ -97,17 +101,23 @@ def _problem(record: Any) -> str | None:
 
 
 def _combined(
-    before: MetricsSummary | None, lines: Sequence[dict[str, Any]], errors: list[str]
+    before: MetricsSummary | None,
+    lines: Sequence[dict[str, Any]],
+    replaced: Sequence[dict[str, Any]],
+    errors: list[str],
 ) -> dict[str, Any]:
-    """The counts of ``before`` and of further lines; lines of the Node CLI may lack what ours have."""
+    """The counts of ``before`` and of further lines, without those that these stand for.
+
+    Lines of the Node CLI may lack what ours have.
+    """
     seen = before.entries_total if before else 0
-    total = seen + len(lines)
-    succeeded = (before.entries_succeeded if before else 0) + _count(lines, "succeeded")
-    failed = (before.entries_failed if before else 0) + _count(lines, "failed")
+    total = seen + len(lines) - len(replaced)
+    succeeded = (before.entries_succeeded if before else 0) + _count(lines, replaced, "succeeded")
+    failed = (before.entries_failed if before else 0) + _count(lines, replaced, "failed")
     guarded = round(before.guardrail_coverage * seen) if before else 0
-    guarded += sum(bool(line.get("guardrails_present")) for line in lines)
+    guarded += _guarded(lines) - _guarded(replaced)
     seconds = before.average_duration_seconds * seen if before else 0.0
-    seconds += sum(float(line.get("duration_seconds") or 0) for line in lines)
+    seconds += _seconds(lines) - _seconds(replaced)
     known = [*(before.parse_errors if before else ()), *errors]
     return {
         "entries_total": total,
@@ -120,5 +130,14 @@ def _combined(
     }
 
 
-def _count(lines: Sequence[dict[str, Any]], status: str) -> int:
-    return sum(line.get("status") == status for line in lines)
+def _count(lines: Sequence[dict[str, Any]], replaced: Sequence[dict[str, Any]], status: str) -> int:
+    now, before = ([line.get("status") for line in some].count(status) for some in (lines, replaced))
+    return now - before
+
+
+def _guarded(lines: Sequence[dict[str, Any]]) -> int:
+    return sum(bool(line.get("guardrails_present")) for line in lines)
+
+
+def _seconds(lines: Sequence[dict[str, Any]]) -> float:
+    return sum(float(line.get("duration_seconds") or 0) for line in lines)

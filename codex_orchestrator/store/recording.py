@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 from codex_orchestrator.clock import Clock, timestamp
 from codex_orchestrator.errors import StorageError
@@ -11,17 +12,30 @@ from codex_orchestrator.pipelines.planner import Plan
 from codex_orchestrator.records import dumps, to_json
 from codex_orchestrator.run import recorder
 from codex_orchestrator.run.ending import add_warnings
-from codex_orchestrator.run.events import CommandStart, Event, RunCompleted
+from codex_orchestrator.run.events import (
+    ChildChanged,
+    CommandStart,
+    Event,
+    RunCompleted,
+    StageCompleted,
+    StageWaiting,
+)
 from codex_orchestrator.run.layout import RunLayout
+from codex_orchestrator.run.lineage import upserted
+from codex_orchestrator.run.replay import Replay, catch_up, read_back
 from codex_orchestrator.run.reviewer import CommandReviewer, RunSummary, metrics_line
-from codex_orchestrator.run.shapes import Manifest
+from codex_orchestrator.run.shapes import TERMINAL, Manifest
 
 from . import files
+from .children import ParentLink, read_children, settle_children
 from .coordinator import PersistenceCoordinator
 from .evidence import EventLog
 from .finished import FinishedRun
 from .heartbeat import HeartbeatWriter
 from .locks import RunLock
+from .resuming import read_whole_manifest
+
+_SAVED_AT_ONCE = (CommandStart, ChildChanged)
 
 
 class RunRecording:
@@ -31,13 +45,22 @@ class RunRecording:
         manifest: The run as it is now.
     """
 
-    def __init__(self, layout: RunLayout, clock: Clock, *, notify: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        layout: RunLayout,
+        clock: Clock,
+        *,
+        notify: Callable[[str], None],
+        parent: RunLayout | None = None,
+    ) -> None:
         """Become the run's owner.
 
         Args:
             layout: The run.
             clock: Time.
             notify: Told at once when the disk is too slow.
+            parent: The run that this one leaves its record with; None where there is none, or where it
+                is a run of the same session, which knows anyway.
 
         Raises:
             Busy: A live process owns it.
@@ -51,6 +74,7 @@ class RunRecording:
         self._finished = FinishedRun(layout, clock, self._mark_recorded)
         self._heartbeat = HeartbeatWriter(self._coordinator)
         self._notify = notify
+        self._link = ParentLink(parent, layout, clock)
         self._warnings: list[str] = []
         self._told: set[str] = set()
         self._ended = False
@@ -65,20 +89,25 @@ class RunRecording:
         """
         self._log = EventLog(self._layout, manifest.commands)
         self._heartbeat.start()
-        self._log.write(started)
         self.manifest = recorder.apply(manifest, started)
+        # Before there is a run: no child is without its parent's knowing, whoever dies when.
+        self._tell_parent(lambda: self._link.leave(self.manifest))
         try:
+            # Before the log: whoever reads that back goes no further than to the last start.
             self._coordinator.save(self.manifest)
         except StorageError:
             self.close()
             raise
+        self._log.write(started)
+        self._tell_parent(self._link.settle)
 
     def record(self, event: Event) -> None:
         """Log an event and take it up in the manifest.
 
         A stage's start waits until the manifest is on disk, and with it the end of the stage before:
-        whatever changed is durable before the next command runs. All else goes with the next write,
-        which a heartbeat brings at the latest.
+        whatever changed is durable before the next command runs. What a child does is on disk at once
+        too, as its readers come by way of its parent. All else goes with the next write, which a
+        heartbeat brings at the latest.
 
         Raises:
             StorageError: The manifest cannot be written.
@@ -86,18 +115,61 @@ class RunRecording:
         self._log.write(event)
         before = self.manifest
         self.manifest = recorder.apply(before, event)
-        if isinstance(event, CommandStart):
+        if isinstance(event, _SAVED_AT_ONCE) or self._ends_child(event):
             self._coordinator.save(self.manifest)
         elif self.manifest is not before:
             self._coordinator.note(self.manifest)
+
+    def _ends_child(self, event: Event) -> bool:
+        """Whether a stage that is a run of its own has come to an end: who reads that run reads the stage."""
+        if not isinstance(event, StageCompleted | StageWaiting):
+            return False
+        return self.manifest.entry(event.index).kind == "subpipeline"
+
+    def amend(self, manifest: Manifest) -> None:
+        """Write the manifest of a run that does not go on: only what was asked of it is new.
+
+        Raises:
+            StorageError: It cannot be written.
+        """
+        self.manifest = manifest
+        self._coordinator.save(manifest)
+        # Its last owner may have died before it could.
+        self._tidy(lambda: self._link.leave(manifest))
+        self._tidy(self._link.settle)
+
+    def read_back(self) -> tuple[Manifest, Replay]:
+        """The run as manifest and log together know it, now that nobody else writes them.
+
+        Raises:
+            UnknownRun: The manifest cannot be read.
+        """
+        try:
+            with self._layout.runner_log.open("rb") as log:
+                replay = read_back(log)
+        except FileNotFoundError:
+            replay = read_back(())
+        manifest = catch_up(read_whole_manifest(self._layout.manifest), replay)
+        children = upserted(manifest.child_runs, read_children(self._layout))
+        self.manifest = replace(manifest, child_runs=children)
+        return self.manifest, replay
+
+    def pause(self) -> None:
+        """Write the manifest of a run that waits for somebody: it has not ended, but its process does.
+
+        Raises:
+            StorageError: It cannot be written.
+        """
+        self._log.close()
+        self._coordinator.save(self.manifest)
+        self._ended = True
 
     def close_stage(self, index: int) -> None:
         """A stage has said its last word."""
         self._log.close_stage(index)
 
-    def write_error(self, index: int, stage_id: str, body: bytes) -> str | None:
-        """Write a stage's error file; its path, or None where it could not be written, which is a warning."""
-        path = self._layout.error_file(index, stage_id)
+    def write_error(self, path: Path, body: bytes) -> str | None:
+        """Write an error file; its path, or None where it could not be written, which is a warning."""
         try:
             files.make_folder(path.parent)
             files.replace(path, body)
@@ -114,7 +186,9 @@ class RunRecording:
             self._warnings.append(f"{self._coordinator.heartbeat_failures} heartbeat writes failed.")
         return self._untold_warnings()
 
-    def finish(self, manifest: Manifest, completed: RunCompleted, plan: Plan, *, partial: bool) -> None:
+    def finish(
+        self, manifest: Manifest, completed: RunCompleted, plan: Plan, *, partial: bool, starts: int
+    ) -> None:
         """Queue the run's records, finish its manifest whatever became of them, then merge them.
 
         Raises:
@@ -126,7 +200,7 @@ class RunRecording:
         reviewer = CommandReviewer(
             manifest, plan, manifest_path=self._layout.relative(self._layout.manifest), partial=partial
         )
-        self._queue(finished, manifest, reviewer.summarize())
+        self._queue(finished, manifest, reviewer.summarize(), starts)
         self.manifest = manifest
         self._coordinator.save(manifest)
         recording = finished.merge()
@@ -141,6 +215,10 @@ class RunRecording:
         if recording.recorded:
             self._tidy(finished.acknowledge)
 
+    def abandon(self) -> None:
+        """Give up a run that was never begun here."""
+        self._lock.release()
+
     def close(self) -> None:
         """Stop beating, close the logs and give up the lock, whatever happened before."""
         self._heartbeat.stop()
@@ -148,17 +226,22 @@ class RunRecording:
         self._lock.release()
         if not self._ended:
             return  # What it leaves behind is swept by a later run.
-        if not self.manifest.metrics_recorded:
+        self._tidy(lambda: self._link.leave(self.manifest))
+        self._tidy(self._link.settle)
+        # Children that ended while this was the owner have left it to it.
+        self._tidy(lambda: settle_children(self._layout, self._clock, as_owner=True))
+        if self.manifest.status in TERMINAL and not self.manifest.metrics_recorded:
             self._tidy(self._finished.look_again)
         self._tidy(lambda: files.remove(self._layout.live_marker))
 
-    def _queue(self, finished: FinishedRun, manifest: Manifest, summary: RunSummary) -> None:
+    def _queue(self, finished: FinishedRun, manifest: Manifest, summary: RunSummary, starts: int) -> None:
         """Leave what later runs and readers find this run by."""
         line = metrics_line(
             manifest,
             recorded_at=timestamp(self._clock.now()),
             heartbeat_writes=self._coordinator.heartbeat_writes,
             heartbeat_failures=self._coordinator.heartbeat_failures,
+            attempts=starts,
         )
         self._warnings.extend(finished.queue(line, summary))
         try:
@@ -175,6 +258,12 @@ class RunRecording:
         untold = [warning for warning in known if warning not in self._told]
         self._told.update(untold)
         return untold
+
+    def _tell_parent(self, tell: Callable[[], None]) -> None:
+        try:
+            tell()
+        except StorageError as error:
+            self._warnings.append(f"The parent run was not told: {error.message}")
 
     def _tidy(self, action: Callable[[], object]) -> None:
         """Do what a later run does too where it fails."""

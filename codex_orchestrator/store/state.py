@@ -12,7 +12,7 @@ from codex_orchestrator.run.reviewer import RunSummary
 from codex_orchestrator.run.shapes import StateIndex
 
 from . import files
-from .journal import Journal
+from .journal import Journal, record_name
 
 LATEST_RUNS = 20
 _STATE_KEYS = {"taskId", "lastRunAt", "totalRuns", "runs"}
@@ -26,13 +26,18 @@ class TaskStateStore(Journal):
         self._layout = layout
         super().__init__(layout.history, pending=layout.history_pending, lock=layout.history_lock)
 
-    def queue(self, summary: RunSummary) -> None:
+    def queue(self, summary: RunSummary, attempts: int = 1) -> None:
         """Leave a run's summary as a pending record.
+
+        Args:
+            summary: The summary.
+            attempts: How often the run was started.
 
         Raises:
             StorageError: It could not be written.
         """
-        self.queue_line(summary.run_id, dumps_line(to_json(summary)).encode())
+        name = record_name(summary.run_id, attempts)
+        self.queue_line(name, dumps_line(to_json(summary)).encode())
 
     def covered_bytes(self) -> int:
         """How much of the history the snapshot on disk covers; 0 starts it anew."""
@@ -42,13 +47,21 @@ class TaskStateStore(Journal):
         whole = index is not None and state is not None and index.total_runs == state["totalRuns"]
         return index.covered_bytes if index is not None and whole else 0
 
-    def update(self, lines: Sequence[bytes], covered_bytes: int, *, rebuild: bool) -> None:
+    def beginning(self, line: bytes) -> bytes | None:
+        """``{"taskId":"T","runId":"R"``."""
+        parsed = _parse([line])
+        names = {key: parsed[0].get(key) for key in ("taskId", "runId")} if parsed else {}
+        return dumps_line(names).encode().rstrip(b"}\n") if names else None
+
+    def update(
+        self, lines: Sequence[bytes], covered_bytes: int, *, rebuild: bool, replaced: Sequence[bytes]
+    ) -> None:
         """Write the snapshot with more runs, or with these alone; the index is written last and counts."""
         state = None if rebuild else self._read_state()
         index = None if rebuild else self._read_index()
         before: list[dict[str, Any]] = state["runs"] if state else []
         fresh = _parse(lines)
-        known = {run["runId"] for run in before}
+        known = {run["runId"] for run in (*before, *_parse(replaced))}
         total = (index.total_runs if index else 0) + len({run["runId"] for run in fresh} - known)
         latest = {run["runId"]: run for run in [*before, *fresh]}
         newest = sorted(latest.values(), key=lambda run: (run.get("timestamp") or "", run["runId"]))

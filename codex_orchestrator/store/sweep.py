@@ -50,7 +50,7 @@ def _sweep_run(layout: RunLayout) -> Swept:
             with held_lock(layout.lock) as held:
                 if not held:
                     return swept  # Somebody has taken it up again.
-                swept = _remove_temporaries(layout) if layout.manifest.exists() else _remove_half_made(layout)
+                swept = remove_temporaries(layout) if layout.manifest.exists() else _remove_half_made(layout)
         files.remove(layout.live_marker)
     except (OSError, StorageError) as error:
         if not layout.folder.is_dir():
@@ -60,14 +60,19 @@ def _sweep_run(layout: RunLayout) -> Swept:
     return swept
 
 
-def _remove_temporaries(layout: RunLayout) -> Swept:
+def remove_temporaries(layout: RunLayout) -> Swept:
+    """Remove what writers of a run died in, with its lock held.
+
+    Raises:
+        StorageError: The disk refused.
+    """
     own = (path for path in layout.folder.iterdir() if path.is_dir())
     count = sum(
         files.remove_temporaries(folder)
         for folder in (layout.folder, *own, layout.mcp_folder, layout.compat_folder)
     )
     for pending in (layout.task.metrics_pending, layout.task.history_pending):
-        count += files.remove_temporaries(pending, of=f"{layout.run_id}.json")
+        count += files.remove_temporaries(pending, of=f"{layout.run_id}.")
     return Swept(temporaries=count)
 
 

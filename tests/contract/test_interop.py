@@ -11,6 +11,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from codex_orchestrator.artefacts import check_file
 from codex_orchestrator.environment import discover
 from codex_orchestrator.pipelines.loader import load_definitions
 from codex_orchestrator.pipelines.planner import CommandPlanner
@@ -105,20 +106,12 @@ def leave_runs(project) -> None:
 
 
 def test_our_manifests_pass_its_strict_schema_and_its_status_reads_our_runs(project, node_package, node):
-    schema = json.loads((node_package / "schemas" / "manifest.json").read_text())
-    assert schema["additionalProperties"] is False
-    runtime = [name for name in schema["required"] if name.startswith("runtime_")]
-    # They name a Node runtime, which did not run.
-    assert len(runtime) == 4
-    schema["required"] = [name for name in schema["required"] if name not in runtime]
-    validator = jsonschema.validators.validator_for(schema)(schema)
-
     leave_runs(project)
     runs = project.runs()
     assert len(runs) == 4
     for folder in runs:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        assert [error.message for error in validator.iter_errors(manifest)] == []
+        assert strict_problems(node_package, manifest) == []
         answer = node("status", "--run", folder.name)
         own = ours(project, "status", "--run", folder.name)
         for key in (
@@ -192,3 +185,141 @@ def test_its_own_configuration_can_be_planned(project, node_package):
         chosen = definitions.choose(pipeline["id"])
         assert definitions.sources[chosen.id] == "user"
         assert CommandPlanner(chosen).plan().items
+
+
+def leave_nested(project, *, last: str = "true") -> Path:
+    """A run of ours with a nested one, and with a stage after it; the folder."""
+    project.pipelines(
+        work=[
+            {"command": "echo a >> ran"},
+            {"id": "sub", "kind": "subpipeline", "pipeline": "inner"},
+            {"command": f"echo c >> ran; {last}"},
+        ],
+        inner=[{"id": "i", "command": "echo i >> ran"}],
+    )
+    run = project.start("work")
+    return run.folder
+
+
+def ran(project) -> list[str]:
+    """What the stages said in the file ``ran``."""
+    return (project.root / "ran").read_text().split()
+
+
+def strict_problems(node_package, manifest: dict) -> list[str]:
+    """What its schema has against a manifest of ours, but for the runtime that it names and we do not."""
+    schema = json.loads((node_package / "schemas" / "manifest.json").read_text())
+    assert schema["additionalProperties"] is False
+    runtime = [name for name in schema["required"] if name.startswith("runtime_")]
+    # They name a Node runtime, which did not run.
+    assert len(runtime) == 4
+    schema["required"] = [name for name in schema["required"] if name not in runtime]
+    validator = jsonschema.validators.validator_for(schema)(schema)
+    return [error.message for error in validator.iter_errors(manifest)]
+
+
+def test_its_status_reads_our_nested_and_resumed_runs(project, node_package, node):
+    folder = leave_nested(project, last="test -e ok")
+    for _ in range(2):
+        for path in folder.parent.glob("*/manifest.json"):
+            manifest = json.loads(path.read_bytes())
+            assert strict_problems(node_package, manifest) == []
+            answer = node("status", "--run", manifest["run_id"])
+            assert (answer["status"], answer["child_runs"]) == (manifest["status"], manifest["child_runs"])
+            assert [entry["status"] for entry in answer["commands"]] == [
+                entry["status"] for entry in manifest["commands"]
+            ]
+        (project.root / "ok").touch()
+        project.resume()
+    assert project.manifest()["status"] == "succeeded"
+
+
+def kill_in_the_middle(live, project) -> Path:
+    """A run of ours whose owner was killed in its second stage; the folder."""
+    project.pipeline(
+        "echo a >> ran", f"test -e ok || {{ {live.GATE}; }}; echo b >> ran", "echo c >> ran; test -e good"
+    )
+    running = live.start("work")
+    left = running.stage_pid()
+    running.process.kill()
+    running.process.wait()
+    live.until(lambda: not live.is_alive(left), "the end of the stage")
+    (project.root / "ok").touch()
+    return running.folder
+
+
+def history(project) -> list[str]:
+    """The runs that our history knows, in order."""
+    lines = (project.root / "out/task-1/runs.ndjson").read_bytes().splitlines()
+    return [json.loads(line)["runId"] for line in lines]
+
+
+def test_a_run_of_ours_goes_on_with_it_and_then_with_us(project, live, node):
+    project.pipeline("true")
+    earlier = project.start("work").answer["run_id"]
+    folder = kill_in_the_middle(live, project)
+    log = (folder / "runner.ndjson").read_bytes()
+
+    # Its exit code does not tell of the run.
+    assert node("resume", "--run", folder.name)["status"] == "failed"
+    between = json.loads((folder / "manifest.json").read_bytes())
+    assert [entry["status"] for entry in between["commands"]] == ["succeeded", "succeeded", "failed"]
+    assert ran(project) == ["a", "b", "c"]
+    assert earlier in history(project)
+
+    (project.root / "good").touch()
+    again = project.resume(run=folder.name)
+    assert again.exit_code == 0, again.stderr
+    assert ran(project) == ["a", "b", "c", "c"]
+    assert again.manifest["status"] == "succeeded"
+    assert (folder / "runner.ndjson").read_bytes().startswith(log)
+    assert [event["outcome"] for event in again.manifest["resume_events"]] == ["accepted", "accepted"]
+    known = history(project)
+    assert (known.count(earlier), folder.name in known) == (1, True)
+    state = json.loads((project.root / "out/task-1/state.json").read_bytes())
+    assert {entry["runId"] for entry in state["runs"]} == {earlier, folder.name}
+    assert node("status", "--run", folder.name)["status"] == "succeeded"
+
+
+def test_what_it_has_run_since_is_not_forgotten(project, node):
+    """Our log says that the stage failed, and its manifest that it succeeded later."""
+    project.pipeline("echo a >> ran; test -e ok", "echo b >> ran; test -e good")
+    run = project.start("work")
+    assert run.exit_code == 1
+    (project.root / "ok").touch()
+    assert node("resume", "--run", run.folder.name)["status"] == "failed"
+    assert ran(project) == ["a", "a", "b"]
+    (project.root / "good").touch()
+    again = project.resume()
+    assert again.exit_code == 0, again.stderr
+    assert ran(project) == ["a", "a", "b", "b"]
+
+
+def test_we_go_on_with_a_run_of_its(project, node):
+    project.pipeline("echo a >> ran", "echo b >> ran; test -e ok", "echo c >> ran")
+    run_id = node("start", "work", exit_code=1)["run_id"]
+    assert ran(project) == ["a", "b"]
+    folder = project.root / ".runs/task-1/cli" / run_id
+    token = json.loads((folder / "manifest.json").read_bytes())["resume_token"]
+    wrong = project.cli("resume", "--run", run_id, "--token", "0" * 64)
+    assert wrong.returncode == 2
+
+    (project.root / "ok").touch()
+    again = project.resume("--token", token, run=run_id)
+    assert again.exit_code == 0, again.stderr
+    assert ran(project) == ["a", "b", "b", "c"]
+    assert again.manifest["status"] == "succeeded"
+    assert check_file(folder / "manifest.json").problems == ()
+    assert node("status", "--run", run_id)["status"] == "succeeded"
+    assert ours(project, "status", "--run", run_id)["liveness"] == "finished"
+
+
+def test_a_changed_pipeline_of_a_run_of_its_is_refused_as_well(project, node):
+    project.pipeline("echo a >> ran", "false")
+    run_id = node("start", "work", exit_code=1)["run_id"]
+    project.pipeline("echo a >> ran", "true")
+    done = project.cli("resume", "--run", run_id)
+    assert done.returncode == 2
+    assert 'stage "s2": command is different' in done.stderr
+    assert project.resume("--accept-changes", run=run_id).exit_code == 0
+    assert ran(project) == ["a"]

@@ -27,14 +27,16 @@ SCHEMAS = (
     (r"\.runs/[^/]+/metrics\.json", "metrics", True),
     (r"\.runs/[^/]+/metrics-summary\.json", "metrics-summary", False),
     (r"out/[^/]+/state\.json", "state", False),
+    (r"\.runs/[^/]+/cli/[^/]+/approvals\.ndjson", "receipt", True),
+    (r"\.runs/[^/]+/cli/[^/]+/children/[^/]+\.json", "child", False),
     (r"out/[^/]+/runs\.ndjson", "run-summary", True),
     (r"out/[^/]+/runs-index\.json", "runs-index", False),
 )
 NO_SCHEMA = (
     (r"\.runs/[^/]+/cli/[^/]+/\.heartbeat", "heartbeat"),
     (r"(.*/)?\.gitignore", "none"),
-    (r"\.runs/[^/]+/metrics\.lock", "none"),
-    (r"out/[^/]+/runs\.lock", "none"),
+    (r"\.runs/[^/]+/\.metrics\.lock", "none"),
+    (r"out/[^/]+/\.runs\.lock", "none"),
 )
 
 
@@ -75,7 +77,7 @@ def test_every_schema_is_strict():
 
 
 def leave_every_kind_of_run(project) -> None:
-    """One run each that succeeds, fails, is cancelled, and is partial; the last definition stays."""
+    """One run each that succeeds, fails, is cancelled, waits and goes on, and is partial."""
     (project.root / "AGENTS.md").write_text("Be careful.\n")
     everything = {
         "id": "spec-guard",
@@ -93,7 +95,7 @@ def leave_every_kind_of_run(project) -> None:
         "printf '\\377'; kill -KILL $$",
         {"command": "sleep 60", "needs": [], "timeoutSeconds": 0.05},
         {"command": "true", "needs": [], "cwd": "absent"},
-        {"command": "exit 3", "needs": [], "allowFailure": True},
+        {"command": "exit 3", "needs": [], "allowFailure": True, "retries": 1},
         {**everything, "command": "head -c 100000 /dev/zero; exit 1"},
         "echo never",
     )
@@ -101,6 +103,10 @@ def leave_every_kind_of_run(project) -> None:
     # The stage's parent is the orchestrator.
     project.pipeline("true", "kill -TERM $PPID; exec sleep 60", "true")
     assert project.start("work").exit_code == 143
+    project.pipeline("true", {"kind": "manual", "id": "gate"})
+    assert project.cli("start", "work").returncode == 3
+    decided = project.cli("approve", "--run", "latest", "--stage", "gate", "--reason", "fine", "--resume")
+    assert decided.returncode == 0, decided.stderr
     project.pipeline("true", "true")
     assert project.start("work", "--only", "s2").exit_code == 0
 
@@ -118,7 +124,7 @@ def kind_of(name: str) -> tuple[str, bool]:
 def test_every_artefact_of_every_kind_of_run_passes_its_schema(project, said, validators):
     leave_every_kind_of_run(project)
     statuses = [json.loads((run / "manifest.json").read_text())["status"] for run in project.runs()]
-    assert statuses == ["succeeded", "failed", "cancelled", "succeeded"]
+    assert statuses == ["succeeded", "failed", "cancelled", "succeeded", "succeeded"]
     code, findings = said(".runs", "out", "codex.orchestrator.json")
     assert code == 0
     seen = set()

@@ -16,13 +16,12 @@ import pytest
 from codex_orchestrator.clock import SystemClock, timestamp
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.errors import OrchestratorError
-from codex_orchestrator.manager import RunOptions, TaskManager
-from codex_orchestrator.pipelines.model import CommandStage, Limits
-from codex_orchestrator.pipelines.planner import CommandPlanner
+from codex_orchestrator.manager import TaskManager
+from codex_orchestrator.pipelines.model import CommandStage
 from codex_orchestrator.run.events import CommandEnd, CommandStart, ExecChunk
 from codex_orchestrator.run.stage import StageOutcome
 from codex_orchestrator.store import coordinator, journal, locks
-from tests.builders import pipeline_of
+from tests.builders import opened_manager, pipeline_of
 
 from .evidence import gaps, readable, settled, truthful
 from .processes import TASK, Done
@@ -118,15 +117,8 @@ def run(root: Path) -> None:
         for name, code in STAGES.items()
     ]
     pipeline = pipeline_of(*stages)
-    manager = TaskManager(
-        Environment(root, root / ".runs", root / "out", root, {}),
-        pipeline,
-        CommandPlanner(pipeline).plan(),
-        RunOptions(TASK),
-        limits=Limits(),
-        selected=list(STAGES),
-        clock=SystemClock(),
-        notify=lambda _message: None,
+    manager = opened_manager(
+        Environment(root, root / ".runs", root / "out", root, {}), pipeline, clock=SystemClock(), task_id=TASK
     )
     try:
         for index, (name, code) in enumerate(STAGES.items(), start=1):

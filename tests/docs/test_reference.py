@@ -242,7 +242,8 @@ def test_every_status_and_reason_is_explained(words):
 def generic(path: str) -> str:
     """A path of a run of task-1 as the pages write it."""
     path = re.sub(r"\d{4}-\d\d-\d\dT[\d-]+Z-[0-9a-f]{8}", "R", path).replace("task-1", "T")
-    return re.sub(r"\d\d-[\w-]+(?=\.(nd)?json$)", "NN-slug", path)
+    path = re.sub(r"(?<=\.attempt-)\d+(?=\.json$)", "K", path)
+    return re.sub(r"\d\d-[\w-]+(?=(\.attempt-K)?\.(nd)?json$)", "NN-slug", path)
 
 
 def documented_files() -> set[str]:
@@ -284,16 +285,26 @@ def test_every_documented_file_has_its_place_in_the_layout():
         for name, value in vars(type(layout)).items()
         if isinstance(value, property)
         and name
-        not in ("runs_dir", "cli_dir", "live_dir", "out_dir", "folder", "mcp_folder", "compat_folder")
+        not in (
+            "runs_dir",
+            "cli_dir",
+            "live_dir",
+            "out_dir",
+            "folder",
+            "children",
+            "mcp_folder",
+            "compat_folder",
+        )
     ]
-    places += [run.command_log(1, "a"), run.error_file(1, "a")]
+    places += [run.command_log(1, "a"), run.error_file(1, "a"), run.attempt_error_file(1, "a", 1)]
+    places.append(run.child_record("C"))
     known = {generic(task.environment.relative(path)) for path in places}
     known = {f"{name}/R.json" if name.endswith(".pending") else name for name in known}
     assert known | {".runs/.gitignore", "out/T/.gitignore"} == documented_files()
 
 
 def test_the_readme_shows_the_files_that_a_run_leaves(left):
-    shown = {path for path in left if not path.endswith((".gitignore", "metrics.lock", "runs.lock"))}
+    shown = {path for path in left if not path.endswith((".gitignore", ".metrics.lock", ".runs.lock"))}
     assert tree((ROOT / "README.md").read_text(encoding="utf-8")) == shown
 
 

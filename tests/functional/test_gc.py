@@ -393,7 +393,7 @@ def test_queued_records_are_merged_before_their_run_goes(project, gc):
     assert json.loads(history(project)["state.json"])["totalRuns"] == 1
 
 
-@pytest.mark.parametrize("lock", [".runs/task-1/metrics.lock", "out/task-1/runs.lock"])
+@pytest.mark.parametrize("lock", [".runs/task-1/.metrics.lock", "out/task-1/.runs.lock"])
 def test_a_run_whose_records_cannot_be_merged_stays(project, gc, lock):
     past(project, "a")
     past(project, "b")

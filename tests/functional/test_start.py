@@ -32,12 +32,12 @@ def test_a_run_leaves_the_whole_layout(project):
         f".runs/local-mcp/{run_id}/compat.json",
         ".runs/task-1/metrics.json",
         ".runs/task-1/metrics-summary.json",
-        ".runs/task-1/metrics.lock",
+        ".runs/task-1/.metrics.lock",
         "out/task-1/.gitignore",
         "out/task-1/state.json",
         "out/task-1/runs.ndjson",
         "out/task-1/runs-index.json",
-        "out/task-1/runs.lock",
+        "out/task-1/.runs.lock",
     }
     assert stat.S_IMODE((run.folder / "resume-token.json").stat().st_mode) == 0o600
     assert project.cli("validate", ".runs", "out", "codex.orchestrator.json").returncode == 0
@@ -78,7 +78,6 @@ def test_what_this_version_does_not_do_is_said(project):
     )
     run = project.start("work")
     assert run.exit_code == 0
-    assert 'Stage "flaky": this version does not retry; retries is ignored.' in run.stderr
     assert "This version does not redact output; privacy.rules is ignored." in run.stderr
 
 

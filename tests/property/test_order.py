@@ -73,3 +73,14 @@ def test_a_failure_blocks_exactly_what_waits_for_it_through_others(waits, failed
             behind |= {need for name in behind for need in waits[name]}
         roots = [name for name in waits if name in behind & failed]
         assert reached_failure(waits, item, failed) == (roots[0] if roots else None)
+
+
+@given(waits=waiting(), late=st.sets(st.sampled_from(NAMES)))
+def test_late_stages_come_when_no_other_can(waits, late):
+    order = topological_order(waits, late)
+    assert set(order) == set(topological_order(waits))
+    for place, item in enumerate(order):
+        ready = [
+            name for name in waits if name not in order[:place] and set(waits[name]) <= set(order[:place])
+        ]
+        assert item == next((name for name in ready if name not in late), ready[0])

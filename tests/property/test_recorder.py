@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from codex_orchestrator.pipelines.model import CommandStage
 from codex_orchestrator.run import recorder
 from codex_orchestrator.run.events import (
+    AttemptFailed,
     CommandEnd,
     CommandStart,
     Event,
@@ -40,14 +41,27 @@ def opened() -> Manifest:
     return opened_run(pipeline_of(*stages), started_at="2026-11-21T02:44:00.000Z")
 
 
+def failed(begin: ExecBegin, *, frames: int) -> AttemptFailed:
+    return AttemptFailed(
+        stage_id=f"s{begin.index}",
+        attempt=begin.attempt,
+        reason="command-failed",
+        error_file=None,
+        correlation_id=begin.correlation_id,
+        frames=frames,
+        timestamp=begin.timestamp,
+        index=begin.index,
+    )
+
+
 @st.composite
 def stream(draw: st.DrawFn, index: int) -> list[Event]:
     """What one stage tells, possibly cut short."""
     status, reason = draw(ENDS)
-    attempts = draw(st.integers(0, 2))
+    attempts = draw(st.integers(0, 3))
     events: list[Event] = [CommandStart(command="true", timestamp=draw(SECONDS), index=index)]
-    events.extend(
-        ExecBegin(
+    for attempt in range(1, attempts + 1):
+        begin = ExecBegin(
             correlation_id=f"{index}-{attempt}",
             attempt=attempt,
             command="true",
@@ -57,8 +71,9 @@ def stream(draw: st.DrawFn, index: int) -> list[Event]:
             timestamp=f"2026-11-21T02:44:{attempt:02d}.000Z",
             index=index,
         )
-        for attempt in range(1, attempts + 1)
-    )
+        events.append(begin)
+        if attempt < attempts:
+            events.append(failed(begin, frames=draw(st.integers(1, 9))))
     events.append(CommandEnd(exit_code=0, signal=None, duration_ms=1, timestamp=draw(SECONDS), index=index))
     events.append(
         StageCompleted(

@@ -10,6 +10,9 @@ import pytest
 from codex_orchestrator.records import from_json
 from codex_orchestrator.run.events import (
     AnyEvent,
+    ApprovalRecorded,
+    AttemptFailed,
+    ChildChanged,
     CommandEnd,
     CommandStart,
     Event,
@@ -18,9 +21,11 @@ from codex_orchestrator.run.events import (
     ExecEnd,
     ExecRetry,
     RunCompleted,
+    RunResumed,
     RunStarted,
     StageCompleted,
     StageSkipped,
+    StageWaiting,
     encode,
 )
 
@@ -86,7 +91,12 @@ EVERY = [
         frames=3,
         **STAMP,
     ),
+    AttemptFailed(stage_id="a", reason="command-failed", error_file=None, frames=3, **ATTEMPT, **STAMP),
     StageSkipped(stage_id="a", reason="blocked by b", **STAMP),
+    StageWaiting(stage_id="a", reason="look", **STAMP),
+    ChildChanged(child_run_id="k", pipeline_id="q", status="failed", manifest="m", timestamp="t", index=2),
+    ApprovalRecorded(actor="sam", reason="stage:a:approved", timestamp="t"),
+    RunResumed(run_id="r", actor="cli", reason="again", timestamp="t"),
     RunStarted(run_id="r", pipeline_id="p", timestamp="t"),
     RunCompleted(run_id="r", status="failed", status_detail=None, summary="s", timestamp="t"),
 ]
@@ -100,3 +110,9 @@ def test_every_event_reads_back_as_it_was():
 
 def test_every_type_has_a_name_of_its_own():
     assert len({event.type for event in EVERY}) == len(EVERY)
+
+
+def test_what_is_not_known_is_left_out():
+    child = ChildChanged(child_run_id="k", pipeline_id="q", status="failed", manifest="m", timestamp="t")
+    assert "index" not in json.loads(encode(child))
+    assert "detail" not in json.loads(encode(next(e for e in EVERY if isinstance(e, StageCompleted))))

@@ -9,8 +9,9 @@ import pytest
 from codex_orchestrator.clock import timestamp
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.report.lookup import FoundRun
-from codex_orchestrator.report.status import judge_liveness, liveness_of, read_activity, status_document
+from codex_orchestrator.report.status import liveness_of_run, status_document
 from codex_orchestrator.run.layout import TaskLayout
+from codex_orchestrator.store.liveness import judge_liveness, read_activity
 from codex_orchestrator.store.owner import render_owner, this_process
 
 NOW = 1_795_229_072.979
@@ -82,7 +83,7 @@ def test_the_newest_heartbeat_counts_and_none_is_from_the_future(run, beat, file
     found = run(beat=beat, file_beat=file_beat)
     document = status_document(found, now=NOW)
     assert document["heartbeat_age_seconds"] == document["activity"]["age_seconds"] == age
-    assert document["liveness"] == liveness_of(found, now=NOW) == liveness
+    assert document["liveness"] == liveness_of_run(found, now=NOW) == liveness
     assert document["stale"] is document["activity"]["stale"] is stale
     newest = max((moment for moment in (beat, file_beat) if moment is not None), default=None)
     assert document["heartbeat_at"] == (None if newest is None else timestamp(newest))
@@ -98,7 +99,7 @@ def test_a_heartbeat_that_cannot_be_read_is_none(run, text):
     found = run()
     found.layout.heartbeat.write_bytes(text.encode("utf-8", "surrogateescape"))
     found.manifest["heartbeat_at"] = 5
-    assert read_activity(found).latest is None
+    assert read_activity(found.layout, found.manifest).latest is None
 
 
 def own(run: FoundRun, **changes: object) -> None:
@@ -120,16 +121,16 @@ def own(run: FoundRun, **changes: object) -> None:
 def test_the_owner_in_the_lock_decides_before_the_heartbeat(run, changes, liveness):
     found = run(beat=NOW - 100)
     own(found, **changes)
-    assert liveness_of(found, now=NOW) == liveness
+    assert liveness_of_run(found, now=NOW) == liveness
 
 
 def test_another_host_s_run_is_judged_by_its_heartbeat(run):
     found = run(beat=NOW - 1)
     own(found, host="elsewhere")
-    assert liveness_of(found, now=NOW) == "alive"
+    assert liveness_of_run(found, now=NOW) == "alive"
 
 
 def test_a_lock_that_names_nobody_is_judged_by_the_heartbeat(run):
     found = run(beat=NOW - 1)
     found.layout.lock.write_text("")
-    assert liveness_of(found, now=NOW) == "alive"
+    assert liveness_of_run(found, now=NOW) == "alive"

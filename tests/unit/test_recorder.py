@@ -9,6 +9,7 @@ import pytest
 from codex_orchestrator.pipelines.model import CommandStage
 from codex_orchestrator.run import recorder
 from codex_orchestrator.run.events import (
+    AttemptFailed,
     CommandEnd,
     CommandStart,
     ExecBegin,
@@ -60,6 +61,19 @@ def completed(
         error_file="errors/x.json" if reason else None,
         correlation_id=f"c{index}",
         frames=4,
+        timestamp=at(second),
+        index=index,
+    )
+
+
+def attempt_failed(index: int, second: int, correlation: str, frames: int) -> AttemptFailed:
+    return AttemptFailed(
+        stage_id="abc"[index - 1],
+        attempt=1,
+        reason="command-failed",
+        error_file="errors/x.attempt-1.json",
+        correlation_id=f"{correlation}{index}",
+        frames=frames,
         timestamp=at(second),
         index=index,
     )
@@ -207,6 +221,23 @@ def test_handles_are_in_the_order_of_the_stages_and_of_their_attempts(opened):
     run = applied(opened, begin(3, 1), begin(1, 2), begin(2, 3), begin(1, 4, "again"))
     assert run.handles is not None
     assert [handle.correlation_id for handle in run.handles] == ["c1", "again1", "c2", "c3"]
+
+
+def test_each_attempt_closes_its_own_handle_and_leaves_the_entry_alone(opened):
+    run = applied(opened, CommandStart(command="true", timestamp=at(1), index=1), begin(1, 2, "first"))
+    failed = applied(run, attempt_failed(1, 3, "first", 9))
+    assert failed.commands == run.commands
+    assert failed.status_detail is None
+    run = applied(failed, begin(1, 4), completed(1, 5))
+    assert run.handles is not None
+    assert [(handle.correlation_id, handle.status, handle.frame_count) for handle in run.handles] == [
+        ("first1", "closed", 9),
+        ("c1", "closed", 4),
+    ]
+    assert [handle.latest_sequence for handle in run.handles] == [9, 4]
+    assert run.entry(1).error_file is None
+    # A manifest that has none, as one of another tool, gets none.
+    assert applied(opened, attempt_failed(1, 3, "first", 9)).handles is None
 
 
 def test_a_clock_that_is_set_back_does_not_take_the_update_back(opened):

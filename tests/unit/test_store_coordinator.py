@@ -12,16 +12,15 @@ import pytest
 from codex_orchestrator.clock import FakeClock, SystemClock, timestamp
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.errors import StorageError
-from codex_orchestrator.manager import RunOptions, TaskManager
-from codex_orchestrator.pipelines.model import CommandStage, Limits, Pipeline
-from codex_orchestrator.pipelines.planner import CommandPlanner
+from codex_orchestrator.manager import TaskManager
+from codex_orchestrator.pipelines.model import CommandStage, Pipeline
 from codex_orchestrator.records import dumps, to_json
 from codex_orchestrator.run.events import CommandStart, ExecBegin, ExecChunk
 from codex_orchestrator.run.layout import TaskLayout
 from codex_orchestrator.run.stage import StageOutcome
 from codex_orchestrator.store import files
 from codex_orchestrator.store.coordinator import PersistenceCoordinator, mark_recorded
-from tests.builders import opened_run, pipeline_of
+from tests.builders import opened_manager, opened_run, pipeline_of
 
 pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
 
@@ -200,17 +199,7 @@ def test_marking_a_run_changes_nothing_else(layout, manifest):
 
 
 def open_run(environment: Environment, *ids: str, clock: FakeClock | None = None) -> TaskManager:
-    planned = pipeline(*ids)
-    return TaskManager(
-        environment,
-        planned,
-        CommandPlanner(planned).plan(),
-        RunOptions("t"),
-        limits=Limits(),
-        selected=ids,
-        clock=clock or FakeClock(),
-        notify=pytest.fail,
-    )
+    return opened_manager(environment, pipeline(*ids), clock=clock or FakeClock(), notify=pytest.fail)
 
 
 def run_stage(manager: TaskManager, index: int, name: str, *, chunks: int = 3, exit_code: int = 0) -> None:

@@ -257,6 +257,62 @@ def test_a_later_line_of_a_run_stands_for_its_earlier_one(task, recorder):
     assert summary(task) == found
 
 
+def test_a_run_that_is_resumed_again_and_again_counts_once(task, recorder):
+    for attempt in range(1, 6):
+        record(recorder, line("r1", attempts=attempt, status="failed", duration_seconds=float(attempt)))
+        record(recorder, line(f"other-{attempt}"))
+    found = summary(task)
+    assert (found["entries_total"], found["entries_failed"]) == (6, 1)
+    assert found["average_duration_seconds"] == pytest.approx((5 + 5 * 2.0) / 6)
+    assert ids(task).count("r1") == 5
+
+
+def test_a_run_that_died_before_it_was_recorded_and_was_resumed_counts_as_one_more(task, recorder):
+    record(recorder, line("r1"))
+    record(recorder, line("r2", attempts=3))
+    assert summary(task)["entries_total"] == 2
+
+
+def test_both_records_of_a_run_may_wait_at_once(task, recorder):
+    merged = record(recorder, line("r1", status="failed"), line("r1", attempts=2), line("r0"))
+    assert merged == ["r0", "r1", "r1"]
+    assert [json.loads(one)["attempts"] for one in task.metrics.read_bytes().splitlines()] == [1, 1, 2]
+    found = summary(task)
+    assert (found["entries_total"], found["entries_succeeded"], found["entries_failed"]) == (2, 2, 0)
+
+
+def test_only_the_earlier_line_is_read_of_what_is_covered(task, recorder):
+    record(recorder, line("r1", status="failed"), line("r10"), line("r2"))
+    first, second, third = task.metrics.read_bytes().splitlines(keepends=True)
+    garbage = [b"x" * (len(one) - 1) + b"\n" for one in (second, third)]
+    task.metrics.write_bytes(first + b"".join(garbage))
+    record(recorder, line("r1", attempts=2))
+    found = summary(task)
+    assert (found["entries_total"], found["entries_failed"], found["parse_errors"]) == (3, 0, [])
+
+
+@pytest.mark.parametrize("aggregated", [True, False])
+def test_a_merger_may_die_between_a_resumed_run_s_line_and_the_aggregate(
+    task, recorder, monkeypatch, aggregated
+):
+    record(recorder, line("r1", status="failed"), line("r2"))
+    recorder.queue(line("r1", attempts=2))
+    real = recorder.update
+
+    def die(*arguments, **keywords):
+        if aggregated:
+            real(*arguments, **keywords)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(recorder, "update", die)
+    with pytest.raises(KeyboardInterrupt):
+        recorder.merge_now(lambda _: True)
+    monkeypatch.undo()
+    record(recorder, line("r3"))
+    found = summary(task)
+    assert (found["entries_total"], found["entries_succeeded"], found["entries_failed"]) == (3, 3, 0)
+
+
 def test_a_lock_left_by_a_dead_process_does_not_block(task, recorder):
     task.metrics_lock.write_text("someone")
     os.utime(task.metrics_lock, (0, 0))

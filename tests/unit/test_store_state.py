@@ -226,3 +226,17 @@ def test_a_history_that_was_there_is_not_carried_over_again(task, store):
     task.history.write_text(dumps_line(to_json(summary("r1", 2))))
     record(store, summary("r2", 3))
     assert history(task) == ["r1", "r2"]
+
+
+@pytest.mark.parametrize("others", [3, 19, 20, 30])
+def test_a_resumed_run_counts_once_however_long_ago_it_ended(task, store, others):
+    record(store, summary("r1", 0))
+    for place in range(others):
+        record(store, summary(f"other-{place:02d}", place + 1))
+    for attempts in (2, 3):
+        store.queue(summary("r1", 100 + attempts), attempts)
+        assert store.merge_now(lambda _: True) is True
+    assert state(task)["totalRuns"] == others + 1
+    assert kept(task)[-1] == "r1"
+    assert kept(task).count("r1") == 1
+    assert history(task).count("r1") == 3

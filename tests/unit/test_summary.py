@@ -109,16 +109,16 @@ def test_guardrails_are_required_by_flag_or_by_being_there(stage_id, title, comm
 
 
 @pytest.mark.parametrize(
-    ("statuses", "causes", "line"),
+    ("statuses", "lines", "line"),
     [
         (["succeeded", "skipped", "pending"], {}, None),
         (["succeeded", "failed"], {}, "Stage 'stage 2' failed with exit code 3."),
         (["failed", "failed"], {2: "no"}, "Stage 'stage 1' failed with exit code 3."),
-        (["failed", "failed"], {1: "no shell"}, "Execution error: no shell"),
+        (["failed", "failed"], {1: "Execution error: no shell"}, "Execution error: no shell"),
     ],
 )
-def test_the_first_failed_stage_is_named(statuses, causes, line):
-    assert failure_line(manifest(*statuses, guard=False), causes) == line
+def test_the_first_failed_stage_is_named(statuses, lines, line):
+    assert failure_line(manifest(*statuses, guard=False), lines) == line
 
 
 @pytest.mark.parametrize(

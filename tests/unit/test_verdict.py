@@ -6,7 +6,7 @@ import pytest
 
 from codex_orchestrator.pipelines.model import CommandStage
 from codex_orchestrator.run.stage import StageOutcome
-from codex_orchestrator.run.verdict import Verdict, judge
+from codex_orchestrator.run.verdict import Verdict, failure_words, judge
 
 
 def stage(**keys: object) -> CommandStage:
@@ -67,6 +67,50 @@ def test_the_hint_comes_before_all_that_the_command_said(ended, summary):
 
 
 @pytest.mark.parametrize(
+    ("keys", "ended", "summary"),
+    [
+        ({}, outcome("succeeded", stdout="out"), "out"),
+        # Resumed, and passed at the first try.
+        ({}, outcome("succeeded", stdout="out", attempt=4), "out"),
+        ({}, outcome("succeeded", stdout="out", attempt=2, retried=True), "out (passed on attempt 2)"),
+        (
+            {},
+            outcome("succeeded", attempt=7, retried=True),
+            "Command completed with code 0 (passed on attempt 7)",
+        ),
+        ({}, outcome("succeeded", stdout=LONG, attempt=2, retried=True), f"{CUT} (passed on attempt 2)"),
+        (
+            {"summary_hint": "hint"},
+            outcome("succeeded", stdout="out", attempt=3, retried=True),
+            "hint (passed on attempt 3)",
+        ),
+        ({}, outcome("failed", 7, stderr="why", attempt=3, retried=True), "Exited with code 7 — why"),
+        ({"summary_hint": "hint"}, outcome("failed", 7, attempt=3, retried=True), "hint"),
+        (
+            {},
+            outcome("timeout", 143, timeout_seconds=2, attempt=3, retried=True),
+            "Timed out after 2 s",
+        ),
+    ],
+)
+def test_a_stage_that_passed_only_on_a_retry_says_so(keys, ended, summary):
+    assert judge(stage(**keys), ended).summary == summary
+
+
+@pytest.mark.parametrize(
+    ("ended", "words"),
+    [
+        (outcome("failed", 7, stderr="why"), "Exited with code 7"),
+        (outcome("failed", 137, signal="SIGKILL"), "Terminated with signal SIGKILL"),
+        (outcome("timeout", 143, signal="SIGTERM", timeout_seconds=2), "Timed out after 2 s"),
+        (outcome("cancelled", 130, signal="SIGINT", cancelled_by="SIGINT"), "Cancelled by SIGINT"),
+    ],
+)
+def test_a_failure_in_a_few_words(ended, words):
+    assert failure_words(ended) == words
+
+
+@pytest.mark.parametrize(
     ("ended", "allow_failure", "status", "reason"),
     [
         (outcome("succeeded"), False, "succeeded", None),
@@ -84,4 +128,5 @@ def test_the_hint_comes_before_all_that_the_command_said(ended, summary):
 )
 def test_status_and_reason(ended, allow_failure, status, reason):
     verdict = judge(stage(allow_failure=allow_failure), ended)
-    assert verdict == Verdict(status, verdict.summary, reason)
+    line = f"Execution error: {ended.cause}" if reason == "command-execution-error" else None
+    assert verdict == Verdict(status, verdict.summary, reason, line=line)

@@ -31,7 +31,7 @@ def kernel(request, monkeypatch):
 def run(command, tmp_path, *, sink=None, cancellation=None, **keywords):
     events = []
     owned = cancellation or Cancellation()
-    builder = CommandBuilder(sink or events.append, SystemClock(), owned, Guardian())
+    builder = CommandBuilder(sink or events.append, lambda *_: None, SystemClock(), owned, Guardian())
     request = StageRequest(
         index=1,
         stage_id="s",

@@ -1,0 +1,89 @@
+"""Asking a person at the terminal (docs/reference/manifest.md, "Approvals")."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import TextIO
+
+from codex_orchestrator.pipelines.model import ManualStage
+from codex_orchestrator.run.approvals import Actor, Answer, Ask, Decision, actor_kind, one_line
+from codex_orchestrator.run.shapes import Manifest
+
+_DECISIONS: dict[str, Decision] = {
+    "a": "approved",
+    "approve": "approved",
+    "r": "rejected",
+    "reject": "rejected",
+}
+_LATER = ("l", "later")
+
+
+def current_actor(name: str | None = None) -> Actor:
+    """Who calls this command, by login name where no name is given."""
+    login = os.environ.get("LOGNAME") or os.environ.get("USER")
+    return Actor(one_line(name or login or "") or "unknown", actor_kind(os.environ, terminal=_on_terminal()))
+
+
+def asker(arguments: argparse.Namespace) -> Ask | None:
+    """What asks about manual stages, or None where nobody may be asked or nobody would see the question."""
+    actor = current_actor()
+    if arguments.no_interactive or arguments.format == "json" or actor.kind != "tty":
+        return None
+
+    def ask(manifest: Manifest, stage: ManualStage) -> Answer | None:
+        try:
+            return _ask(manifest, stage, actor) if _in_foreground() else None
+        except OSError:
+            return None  # The terminal has gone away, and the person with it.
+
+    return ask
+
+
+def _ask(manifest: Manifest, stage: ManualStage, actor: Actor) -> Answer | None:
+    _say(f"\nApproval: {one_line(stage.title)} ({manifest.pipeline_id}::{stage.id}, run {manifest.run_id})\n")
+    for line in (stage.instructions or "").splitlines():
+        _say(f"  {one_line(line)}\n")
+    while True:
+        word = _answer("Approve, reject or later? [a/r/l] ")
+        if word is None or word.lower() in _LATER:
+            return None
+        decision = _DECISIONS.get(word.lower())
+        if decision is not None:
+            break
+    reason = _answer("Reason (may be empty): ")
+    # Whoever hangs up at the second question has not decided.
+    return None if reason is None else Answer(decision, actor, reason or None)
+
+
+def _answer(question: str) -> str | None:
+    """A line from the terminal without its blanks, or None at its end."""
+    _say(question)
+    # As bytes: what is no text in this terminal's encoding must be no more than a wrong answer.
+    line = sys.stdin.buffer.readline()
+    if not line:
+        _say("\n")
+    return line.decode(sys.stdin.encoding, "replace").strip() if line else None
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(text)
+    sys.stderr.flush()
+
+
+def _on_terminal() -> bool:
+    return all(_is_terminal(stream) for stream in (sys.stdin, sys.stderr))
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    # A program that is started without one of them has None in its place.
+    return stream is not None and not stream.closed and stream.isatty()
+
+
+def _in_foreground() -> bool:
+    """Whether the terminal listens to us: a job in the background that reads is stopped."""
+    try:
+        return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
+    except OSError:
+        return True  # Not the terminal that this session's jobs are controlled from.

@@ -1,0 +1,81 @@
+"""What ``approve`` and ``reject`` share (docs/reference/manifest.md, "Approvals")."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from codex_orchestrator.clock import SystemClock
+from codex_orchestrator.environment import Environment
+from codex_orchestrator.errors import EXIT_OK, UsageError
+from codex_orchestrator.preparation import Prepared, prepare, require_runnable
+from codex_orchestrator.records import to_json
+from codex_orchestrator.report.lookup import FoundRun, find_run
+from codex_orchestrator.report.resuming import asked_to_resume
+from codex_orchestrator.report.waiting import first_above, run_to_decide
+from codex_orchestrator.run.approvals import Answer, Decision, one_line
+from codex_orchestrator.run.shapes import Receipt
+from codex_orchestrator.store.decisions import record_decision
+
+from . import render
+from .asking import current_actor
+from .common import add_format, add_root, add_task, environment_of, task_of
+from .session import run_and_tell
+
+
+def add_deciding(parser: argparse.ArgumentParser) -> None:
+    """The flags of both."""
+    parser.add_argument("--run", required=True, metavar="RUN", help="run id, or latest")
+    parser.add_argument("--stage", required=True, metavar="STAGE", help="the manual stage")
+    parser.add_argument("--actor", metavar="NAME", help="who decides (default: the login name)")
+    parser.add_argument("--reason", metavar="TEXT", help="why")
+    parser.add_argument("--resume", action="store_true", help="go on with the run at once")
+    add_task(parser)
+    add_format(parser)
+    add_root(parser)
+
+
+def decide(arguments: argparse.Namespace, decision: Decision) -> int:
+    """Record the decision, and (``--resume``) go on with the run: then with the exit codes of ``resume``."""
+    if arguments.actor is not None and not one_line(arguments.actor):
+        raise UsageError("--actor is empty.", hint="Name who decides, or leave it out for the login name.")
+    environment = environment_of(arguments)
+    found = find_run(environment, arguments.run, task_of(environment, arguments))
+    layout = run_to_decide(found, arguments.stage)
+    resumed = first_above(environment, layout)
+    actor = current_actor(arguments.actor)
+    answer = Answer(decision, actor, arguments.reason)
+    prepared = _prepared(environment, resumed, answer, arguments.stage) if arguments.resume else None
+    receipt = record_decision(layout, arguments.stage, answer, SystemClock())
+    manifest = layout.relative(layout.manifest)
+    if prepared is not None:
+        # With JSON, the run's answer is the one document.
+        print(_line(receipt, layout.run_id), file=sys.stderr if arguments.format == "json" else sys.stdout)
+        return run_and_tell(prepared, arguments, verb="resumed")
+    if arguments.format == "json":
+        render.emit_json({"run_id": layout.run_id, "manifest": manifest, **to_json(receipt)})
+    else:
+        go_on = f"Go on with: codex-orchestrator resume --run {resumed.layout.run_id}"
+        render.emit(f"{_line(receipt, layout.run_id)}\nManifest: {manifest}\n{go_on}")
+    return EXIT_OK
+
+
+def _prepared(environment: Environment, found: FoundRun, answer: Answer, stage_id: str) -> Prepared:
+    """The run made ready to go on, before the decision is recorded: what cannot is refused first."""
+    asked = asked_to_resume(
+        environment,
+        found.layout.run_id,
+        found.layout.task.task_id,
+        actor=answer.actor.name,
+        reason=f"stage:{stage_id}:{answer.decision}",
+    )
+    prepared = prepare(environment, asked)
+    require_runnable(prepared)
+    return prepared
+
+
+def _line(receipt: Receipt, run_id: str) -> str:
+    said = f": {receipt.reason}" if receipt.reason else ""
+    until = f", until {receipt.expires_at}" if receipt.expires_at else ""
+    who = f"{receipt.actor} ({receipt.actor_kind})"
+    return f"Stage {receipt.stage_id} of run {run_id}: {receipt.decision} by {who}{until}{said}"

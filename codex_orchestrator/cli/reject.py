@@ -1,0 +1,17 @@
+"""``reject``: reject a manual stage."""
+
+from __future__ import annotations
+
+import argparse
+
+from .deciding import add_deciding, decide
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of ``reject``."""
+    add_deciding(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Reject the stage; 0, or (``--resume``) the exit codes of ``resume``."""
+    return decide(arguments, "rejected")

@@ -1,0 +1,101 @@
+"""What ``start`` and ``resume`` share: the session, and what is said of it at the end."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import Any
+
+from codex_orchestrator.errors import EXIT_OK, EXIT_RUN_FAILED, EXIT_WAITING, OrchestratorError
+from codex_orchestrator.preparation import Prepared, require_runnable
+from codex_orchestrator.run.approvals import Ask
+from codex_orchestrator.run.shapes import Manifest
+
+from . import render
+from .common import notify
+from .reader import is_gone
+
+_SIGNALLED = 128
+
+
+def add_interactive(parser: argparse.ArgumentParser) -> None:
+    """``--interactive`` and its opposite."""
+    parser.add_argument(
+        "--interactive",
+        "--ui",
+        action="store_true",
+        help="accepted for the Node CLI's users: on a terminal approvals are asked for anyway",
+    )
+    parser.add_argument("--no-interactive", action="store_true", help="never ask, also on a terminal")
+
+
+def run_and_tell(
+    prepared: Prepared, arguments: argparse.Namespace, *, verb: str, ask: Ask | None = None
+) -> int:
+    """Run what is prepared; 0, 1, 3, or 128 plus the number of the signal that cancelled it.
+
+    Args:
+        prepared: What to run.
+        arguments: The command's flags.
+        verb: What was done to the run, in the answer for people.
+        ask: Asks a person to decide on a manual stage; None where nobody is to be asked.
+    """
+    require_runnable(prepared)
+    notify(prepared.notices)
+    from .engine import run_prepared
+
+    as_json = arguments.format == "json"
+    progress = sys.stderr if as_json else sys.stdout
+    colour = render.wants_colour(progress, os.environ)
+    result = run_prepared(prepared, progress=progress, colour=colour, ask=ask)
+    if result.error is not None:
+        raise result.error
+    manifest = result.manifest
+    if manifest is None:
+        raise OrchestratorError("No run was opened: a plugin ended the session before it began.")
+    _tell(manifest, verb, as_json=as_json)
+    if result.cancelled_by is not None:
+        return _SIGNALLED + result.cancelled_by
+    if manifest.status == "in_progress":
+        return EXIT_WAITING
+    return EXIT_OK if manifest.status == "succeeded" else EXIT_RUN_FAILED
+
+
+def _tell(manifest: Manifest, verb: str, *, as_json: bool) -> None:
+    path = f"{manifest.artifact_root}/manifest.json"
+    try:
+        if as_json:
+            render.emit_json(answer(manifest, path))
+        else:
+            render.emit(_text(manifest, path, verb))
+    except OSError as error:
+        # Where nobody reads any more, the exit code still speaks for the run.
+        if not is_gone(error):
+            raise
+
+
+def answer(manifest: Manifest, path: str) -> dict[str, Any]:
+    """The JSON answer."""
+    return {
+        "run_id": manifest.run_id,
+        "status": manifest.status,
+        "artifact_root": manifest.artifact_root,
+        "manifest": path,
+        "log_path": manifest.log_path,
+        "summary": manifest.summary,
+    }
+
+
+def _text(manifest: Manifest, path: str, verb: str) -> str:
+    waits = f" ({manifest.status_detail})" if manifest.status == "in_progress" else ""
+    return "\n".join(
+        [
+            *(["", manifest.summary] if manifest.summary else []),
+            "",
+            f"Run {verb}: {manifest.run_id}",
+            f"Status: {manifest.status}{waits}",
+            f"Manifest: {path}",
+            f"Log: {manifest.log_path}",
+        ]
+    )

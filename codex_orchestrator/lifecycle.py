@@ -1,0 +1,122 @@
+"""A run that this process owns, and how a new one is opened; `resuming` takes one up again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+
+from .clock import Clock, timestamp
+from .environment import PREFIX, Environment
+from .execution.leftovers import LeftProcess, end_left
+from .governance.instructions import read_instructions
+from .pipelines.loader import pipeline_digest
+from .pipelines.model import Pipeline
+from .run.events import RunStarted
+from .run.layout import RunLayout, TaskLayout
+from .run.opening import first_manifest
+from .store.children import live_owners
+from .store.evidence import create_run_folder, write_first_files
+from .store.recording import RunRecording
+from .store.sweep import sweep
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What the user asked of this run, beyond the pipeline.
+
+    Attributes:
+        task_id: Its task.
+        parent_run_id: The run that started it, or None.
+        parent: Where that one lies, if it is to be told; None for a run of the same session.
+        approval_policy: As asked for, or None.
+    """
+
+    task_id: str
+    parent_run_id: str | None = None
+    approval_policy: str | None = None
+    parent: RunLayout | None = None
+
+
+@dataclass(frozen=True)
+class LiveRun:
+    """A run that this process owns.
+
+    Attributes:
+        layout: Where it lives.
+        recording: What writes it.
+        plan_digest: Of the pipeline that is run.
+        attempts: By stage index, how often its command was tried before.
+        ended: By stage id, when it last ended, as a timestamp.
+        persisted_session: The label of the last session of a command that was to be persisted, or None.
+        starts: How often the run was started, this time included.
+        done: Whether it had succeeded before, so that there is nothing left to do.
+        warnings: For its summary.
+    """
+
+    layout: RunLayout
+    recording: RunRecording
+    plan_digest: str
+    attempts: Mapping[int, int] = field(default_factory=dict)
+    ended: Mapping[str, str] = field(default_factory=dict)
+    persisted_session: str | None = None
+    starts: int = 1
+    done: bool = False
+    warnings: tuple[str, ...] = ()
+
+
+def end_processes(layout: RunLayout, groups: Collection[int] = ()) -> list[LeftProcess]:
+    """End what stages of a run left running; runs among it get the time to close themselves.
+
+    Args:
+        layout: The run.
+        groups: The process groups of its stages, as far as they are known.
+    """
+    return end_left(mark_of(layout), groups, patient=live_owners(layout))
+
+
+def mark_of(layout: RunLayout) -> str:
+    """What every process of a run has in its environment, unless it changed that itself."""
+    name = f"{PREFIX}RUN_ID"
+    return f"{name}={layout.run_id}"
+
+
+def open_run(
+    environment: Environment,
+    pipeline: Pipeline,
+    options: RunOptions,
+    *,
+    target: str | None,
+    clock: Clock,
+    notify: Callable[[str], None],
+    announce: Callable[[RunLayout], None] | None = None,
+) -> LiveRun:
+    """Make a run's folder and first files, and start its heartbeat.
+
+    ``announce`` is told of the run before its first manifest is there.
+
+    Raises:
+        StorageError: The evidence cannot be written.
+    """
+    task = TaskLayout(environment, options.task_id)
+    swept = sweep(task)
+    layout = create_run_folder(task, clock)
+    if announce is not None:
+        announce(layout)
+    recording = RunRecording(layout, clock, notify=notify, parent=options.parent)
+    token = write_first_files(layout, pipeline, clock)
+    instructions = read_instructions(environment.root)
+    manifest = first_manifest(
+        layout,
+        pipeline,
+        started_at=timestamp(clock.now()),
+        token=token,
+        target=target,
+        parent_run_id=options.parent_run_id,
+        approval_policy=options.approval_policy,
+        instructions_hash=instructions.digest,
+        instructions_sources=instructions.sources,
+    )
+    started = RunStarted(run_id=layout.run_id, pipeline_id=pipeline.id, timestamp=manifest.started_at)
+    recording.begin(manifest, started)
+    warnings = (*swept.warnings, *instructions.warnings)
+    return LiveRun(layout, recording, pipeline_digest(pipeline), warnings=warnings)

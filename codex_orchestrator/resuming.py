@@ -1,0 +1,227 @@
+"""Taking a run up again, or refusing to (docs/reference/manifest.md, "Resuming")."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from .clock import Clock, timestamp
+from .errors import Busy, UnknownRun, UsageError
+from .identifiers import id_problem
+from .lifecycle import LiveRun, end_processes
+from .pipelines.loader import pipeline_digest
+from .pipelines.model import Pipeline
+from .run.approvals import approved_stages, one_line
+from .run.events import RunResumed
+from .run.layout import RunLayout, TaskLayout
+from .run.replay import Replay
+from .run.resumption import changes, changes_by_entries, taken_up, token_fits, with_resume_event
+from .run.shapes import CommandEntry, Manifest, ResumeEvent
+from .store.evidence import write_plan
+from .store.liveness import is_owned_elsewhere, is_owned_here
+from .store.recording import RunRecording
+from .store.resuming import make_ready, read_plan, read_receipts, read_whole_manifest
+
+
+@dataclass(frozen=True)
+class Resume:
+    """A request to take a run up again.
+
+    Attributes:
+        run_id: The run.
+        actor: Who asks.
+        reason: Why.
+        token: The run's resume token, to be checked; None where none was given.
+        accept_changes: Whether a pipeline that has changed since may be gone on with.
+    """
+
+    run_id: str
+    actor: str = "cli"
+    reason: str = "manual-resume"
+    token: str | None = None
+    accept_changes: bool = False
+
+    def for_run(self, run_id: str) -> Resume:
+        """The same for another run: the token is that of the run it was given for."""
+        return self if run_id == self.run_id else replace(self, run_id=run_id, token=None)
+
+
+class Tree(Protocol):
+    """A pipeline and those that its stages run."""
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The pipeline."""
+
+    @property
+    def children(self) -> Mapping[str, Tree]:
+        """By stage id, what those stages run."""
+
+
+def resume_run(
+    layout: RunLayout,
+    tree: Tree,
+    request: Resume,
+    *,
+    target: str | None,
+    clock: Clock,
+    notify: Callable[[str], None],
+    parent: RunLayout | None = None,
+) -> LiveRun:
+    """Take a run up again: what succeeded stays, all else will be run.
+
+    ``parent`` is the run that is to be told of it, if any.
+
+    Raises:
+        UnknownRun: There is no such run, or its manifest cannot be gone on with.
+        Busy: A live process owns it; nothing was touched.
+        UsageError: The token is wrong (which the manifest records), or a pipeline has changed.
+        StorageError: The evidence cannot be written.
+    """
+    manifest = read_resumable(layout)
+    if is_owned_elsewhere(layout, now=clock.now()):
+        raise Busy(f"A live process owns the run ({layout.folder}).", hint="Wait for it to end.")
+    if not is_owned_here(layout) and _may_ask(manifest, request):
+        # Before the lock is taken too, so that a refusal leaves no trace.
+        _refuse_changes(layout, manifest, tree, request)
+    recording = RunRecording(layout, clock, notify=notify, parent=parent)
+    try:
+        return _resumed(layout, tree, request, recording, clock, target)
+    except BaseException:
+        recording.abandon()
+        raise
+
+
+def read_resumable(layout: RunLayout) -> Manifest:
+    """The manifest of a run that may be gone on with.
+
+    Raises:
+        UnknownRun: There is none, or it is another run's.
+    """
+    if not layout.manifest.is_file():
+        raise UnknownRun(f'Unknown run "{layout.run_id}": {layout.manifest} is missing.')
+    manifest = read_whole_manifest(layout.manifest)
+    if manifest.run_id != layout.run_id:
+        raise UnknownRun(f'{layout.manifest} is the manifest of another run, "{manifest.run_id}".')
+    return manifest
+
+
+def _resumed(
+    layout: RunLayout,
+    tree: Tree,
+    request: Resume,
+    recording: RunRecording,
+    clock: Clock,
+    target: str | None,
+) -> LiveRun:
+    manifest, replay = recording.read_back()
+    pipeline = tree.pipeline
+    event = ResumeEvent(
+        actor=one_line(request.actor) or "cli",
+        reason=one_line(request.reason) or "manual-resume",
+        outcome="accepted",
+        timestamp=timestamp(clock.now()),
+    )
+    if not _may_ask(manifest, request):
+        _block(recording, manifest, event, "resume token does not match")
+    digest = pipeline_digest(pipeline)
+    if manifest.status == "succeeded":
+        recording.amend(with_resume_event(manifest, event))
+        return LiveRun(layout, recording, digest, done=True)
+    _refuse_changes(layout, manifest, tree, request)
+    left = end_processes(layout)
+    make_ready(layout, manifest, replay.attempts)
+    plan = read_plan(layout)
+    if plan is None or plan.digest != digest:
+        write_plan(layout, pipeline, clock)
+    approved = approved_stages(read_receipts(layout), digest)
+    going_on = replace(taken_up(manifest, pipeline, layout, event, approved=approved), plan_target_id=target)
+    recording.begin(
+        going_on,
+        RunResumed(run_id=layout.run_id, actor=event.actor, reason=event.reason, timestamp=event.timestamp),
+    )
+    named = ", ".join(f"{process.command} (pid {process.pid})" for process in left)
+    warnings = (f"Ended what the interrupted run left running: {named}.",) if left else ()
+    return LiveRun(
+        layout,
+        recording,
+        digest,
+        attempts=_by_new_index(manifest, going_on, replay),
+        ended=replay.ended,
+        persisted_session=replay.persisted_session,
+        starts=1 + sum(event.outcome == "accepted" for event in going_on.resume_events),
+        warnings=warnings,
+    )
+
+
+def _block(recording: RunRecording, manifest: Manifest, event: ResumeEvent, detail: str) -> None:
+    blocked = ResumeEvent(
+        actor=event.actor,
+        reason=event.reason,
+        outcome="blocked",
+        detail=detail,
+        timestamp=event.timestamp,
+    )
+    recording.amend(with_resume_event(manifest, blocked))
+    raise UsageError(
+        f"Run {manifest.run_id} is not resumed: the token is not this run's.",
+        hint="The token is in resume-token.json in the run's folder; without --token none is asked for.",
+    )
+
+
+def _may_ask(manifest: Manifest, request: Resume) -> bool:
+    return request.token is None or token_fits(manifest, request.token)
+
+
+def _refuse_changes(layout: RunLayout, manifest: Manifest, tree: Tree, request: Resume) -> None:
+    """Refuse before anything is run, also what a run further down would be refused for.
+
+    Raises:
+        UsageError: A pipeline has changed, and that was not accepted.
+        UnknownRun: The manifest of a run further down cannot be gone on with.
+    """
+    found = list(_changed(layout, manifest, tree))
+    if found and not request.accept_changes:
+        name, listed = tree.pipeline.id, "; ".join(found)
+        raise UsageError(
+            f'Run {layout.run_id} is not resumed: pipeline "{name}" has changed since: {listed}.',
+            hint="Pass --accept-changes to go on with the pipeline as it is now, or start a new run.",
+        )
+
+
+def _changed(layout: RunLayout, manifest: Manifest, tree: Tree) -> Iterator[str]:
+    """What is different in the pipeline of a run that has not succeeded, and in those below it."""
+    if manifest.status == "succeeded":
+        return
+    plan = read_plan(layout)
+    if plan is None:
+        yield from changes_by_entries(manifest.commands, tree.pipeline)
+    elif plan.digest != pipeline_digest(tree.pipeline):
+        yield from changes(plan.pipeline, tree.pipeline) or ["values that the plan does not show"]
+    for entry in manifest.commands:
+        child = tree.children.get(entry.id)
+        below = child_of(layout.task, entry, child.pipeline.id) if child is not None else None
+        if child is not None and below is not None and entry.status != "succeeded":
+            for line in _changed(below, read_resumable(below), child):
+                yield f'pipeline "{child.pipeline.id}" of stage "{entry.id}": {line}'
+
+
+def child_of(task: TaskLayout, entry: CommandEntry, pipeline_id: str) -> RunLayout | None:
+    """The run of a pipeline that a stage's entry names, or None where there is none to go on with.
+
+    Raises:
+        UnknownRun: What is there is not that run's manifest.
+    """
+    if entry.sub_run_id is None or id_problem(entry.sub_run_id) is not None:
+        return None
+    layout = task.run(entry.sub_run_id)
+    if not layout.manifest.is_file():
+        return None  # It died before it was one.
+    return layout if read_resumable(layout).pipeline_id == pipeline_id else None
+
+
+def _by_new_index(before: Manifest, after: Manifest, replay: Replay) -> dict[int, int]:
+    """Attempts by the places that stages have now."""
+    by_id = {entry.id: replay.attempts.get(entry.index, 0) for entry in before.commands}
+    return {entry.index: by_id.get(entry.id, 0) for entry in after.commands}

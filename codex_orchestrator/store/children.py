@@ -1,0 +1,169 @@
+"""Runs that were started from within a stage: what they leave with their parent, and how it is taken up.
+
+A child writes nothing of its parent's but its own file under ``children/``. The parent's owner takes it up
+into the manifest; where there is no owner any more, the child does, with the parent's lock held
+(docs/reference/manifest.md, "Lineage").
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from codex_orchestrator.clock import Clock, timestamp
+from codex_orchestrator.environment import PREFIX, Environment
+from codex_orchestrator.identifiers import id_problem
+from codex_orchestrator.records import dumps, to_json
+from codex_orchestrator.run.layout import RunLayout
+from codex_orchestrator.run.lineage import as_child, known_children, news_of
+from codex_orchestrator.run.shapes import TERMINAL, ChildRun, Manifest
+
+from . import files
+from .coordinator import add_children
+from .liveness import liveness_of
+from .locks import backoff, held_lock, pause
+from .owner import exists, is_alive, read_owner
+
+_PATIENCE_SECONDS = 1.0
+
+
+class ParentLink:
+    """How a run tells the run that started it; with no such run, or one that is gone, nothing is done."""
+
+    def __init__(self, parent: RunLayout | None, child: RunLayout, clock: Clock) -> None:
+        """Nothing is touched yet.
+
+        Args:
+            parent: The run that started the other one, or None.
+            child: The run that was started.
+            clock: Time.
+        """
+        self._parent = parent
+        self._child = child
+        self._clock = clock
+
+    def leave(self, manifest: Manifest) -> None:
+        """Leave how the child stands in the parent's folder.
+
+        Raises:
+            StorageError: The disk refused.
+        """
+        parent = self._parent
+        if parent is None or not parent.manifest.is_file():
+            return
+        record = ChildRun(
+            run_id=manifest.run_id,
+            pipeline_id=manifest.pipeline_id,
+            status=manifest.status,
+            manifest=parent.relative(self._child.manifest),
+        )
+        files.make_new_folder(parent.children)
+        files.replace(parent.child_record(record.run_id), dumps(to_json(record)).encode())
+
+    def settle(self) -> None:
+        """Where the parent has no owner that would do it, take up what was left.
+
+        Raises:
+            StorageError: The disk refused.
+        """
+        if self._parent is not None:
+            settle_children(self._parent, self._clock)
+
+
+def read_children(layout: RunLayout) -> list[ChildRun]:
+    """The runs that were started from within this one, by their files; files that are none are passed over.
+
+    Their own manifests know best how they stand. One without a manifest has not begun, or was removed: it
+    counts only if it had ended.
+    """
+    children = []
+    for path in sorted(layout.children.glob("*.json")):
+        child = as_child(_read(path))
+        if child is None or layout.child_record(child.run_id) != path:
+            continue
+        manifest = _read(manifest_of(layout, child))
+        if isinstance(manifest, dict) and manifest.get("run_id") == child.run_id:
+            children.append(as_child({**to_json(child), "status": manifest.get("status")}) or child)
+        elif child.status in TERMINAL:
+            children.append(child)
+    return children
+
+
+def manifest_of(layout: RunLayout, child: ChildRun) -> Path:
+    """Where the manifest of a run's child lies."""
+    return Path(os.path.normpath(layout.task.environment.root / child.manifest))
+
+
+def settle_children(layout: RunLayout, clock: Clock, *, as_owner: bool = False) -> None:
+    """Bring what children left into the manifest of a run that nobody owns.
+
+    Whoever cannot have the lock leaves it to the one who has, and who looks once more after giving it up.
+
+    Args:
+        layout: The run.
+        clock: Time.
+        as_owner: Whether the caller is who owned it until now.
+
+    Raises:
+        StorageError: The disk refused.
+    """
+    if not layout.children.is_dir():
+        return
+    for delay in backoff(_PATIENCE_SECONDS):
+        pause(delay)
+        manifest = _read(layout.manifest)
+        if not isinstance(manifest, dict) or not news_of(known_children(manifest), read_children(layout)):
+            return
+        if not as_owner and liveness_of(layout, manifest, now=clock.now()) == "alive":
+            return
+        with held_lock(layout.lock) as held:
+            if held:
+                files.remove_temporaries(layout.children, is_dead=lambda pid: not exists(pid))
+                add_children(layout, read_children(layout), now=timestamp(clock.now()))
+
+
+def live_owners(layout: RunLayout) -> set[int]:
+    """The processes of this machine that own children of a run."""
+    found = set()
+    for child in read_children(layout):
+        owner = read_owner(manifest_of(layout, child).parent / layout.lock.name)
+        if child.status not in TERMINAL and owner is not None and is_alive(owner):
+            found.add(owner.pid)
+    return found
+
+
+def run_around(environment: Environment) -> str | None:
+    """The id of the run that this process was started from within, or None."""
+    run_id = environment.setting(f"{PREFIX}RUN_ID")
+    return run_id if run_id is not None and id_problem(run_id) is None else None
+
+
+def find_parent(environment: Environment, run_id: str) -> RunLayout | None:
+    """Where a run lies that may be the one around this process, in whichever repo, or one under this root."""
+    for layout in _places(environment, run_id):
+        document = _read(layout.manifest)
+        if isinstance(document, dict) and document.get("run_id") == run_id:
+            return layout
+    return None
+
+
+def _places(environment: Environment, run_id: str) -> Iterator[RunLayout]:
+    folder, root = (environment.setting(f"{PREFIX}{name}") for name in ("RUN_DIR", "ROOT"))
+    if folder and root and run_around(environment) == run_id:
+        yield RunLayout.at(Path(folder), Path(root))
+    try:
+        tasks = sorted(path for path in environment.runs_dir.iterdir() if path.is_dir())
+    except OSError:
+        return
+    for task in tasks:
+        yield RunLayout.at(task / "cli" / run_id, environment.root)
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None

@@ -1,0 +1,104 @@
+"""Decisions on a run that nobody runs just now (docs/reference/manifest.md, "Approvals")."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+
+from codex_orchestrator.clock import Clock
+from codex_orchestrator.errors import Busy, UnknownRun, UsageError
+from codex_orchestrator.run.approvals import (
+    Answer,
+    approval_of,
+    make_receipt,
+    recorded,
+    refuse_decision,
+    stage_to_decide,
+    valid_receipt,
+)
+from codex_orchestrator.run.events import encode
+from codex_orchestrator.run.layout import RunLayout
+from codex_orchestrator.run.replay import Replay, catch_up, read_back
+from codex_orchestrator.run.shapes import PlanRecord, Receipt
+
+from .coordinator import add_approvals
+from .lines import append, mend_last_line
+from .liveness import is_owned_elsewhere
+from .locks import backoff, pause, try_lock
+from .resuming import add_receipt, read_plan, read_receipts, read_whole_manifest
+
+_PATIENCE_SECONDS = 1.0
+
+
+def record_decision(layout: RunLayout, stage_id: str, answer: Answer, clock: Clock) -> Receipt:
+    """Leave the receipt of a decision, and say so in log and manifest.
+
+    The receipt comes first: it is what counts, and a run that goes on makes good what its manifest lacks.
+
+    Raises:
+        UnknownRun: The manifest cannot be used.
+        UsageError: There is nothing to decide, or the decision may not be made; nothing was changed.
+        Busy: A live process owns the run; nothing was changed.
+        StorageError: The disk refused.
+    """
+    plan = read_plan(layout)
+    if plan is None:
+        raise UsageError(
+            f"Run {layout.run_id} cannot be decided on: {layout.plan} is missing or not a plan.",
+            hint="Resume the run: that writes it.",
+        )
+    with _lock(layout, clock):
+        return _record(layout, plan, stage_id, answer, clock)
+
+
+def _record(layout: RunLayout, plan: PlanRecord, stage_id: str, answer: Answer, clock: Clock) -> Receipt:
+    manifest = read_whole_manifest(layout.manifest)
+    if manifest.run_id != layout.run_id:
+        raise UnknownRun(f"{layout.manifest} is the manifest of another run: {manifest.run_id}.")
+    replay = _replay(layout)
+    manifest = catch_up(manifest, replay)
+    stage = stage_to_decide(manifest, plan.pipeline, stage_id)
+    now = clock.now()
+    counts = partial(
+        valid_receipt, stage, plan_digest=plan.digest, ended_at=replay.ended.get(stage_id), now=now
+    )
+    refuse_decision(manifest, stage, answer.actor, counts(read_receipts(layout)))
+    receipt = make_receipt(stage, answer, plan_digest=plan.digest, now=now)
+    if counts([receipt]) is None:
+        raise UsageError(
+            f'Stage "{stage_id}" ended at {replay.ended.get(stage_id)}, which lies in the future.',
+            hint="Set this machine's clock right.",
+        )
+    add_receipt(layout, receipt)
+    mend_last_line(layout.runner_log)
+    append(layout.runner_log, encode(recorded(receipt)))
+    add_approvals(layout, [*manifest.approvals, approval_of(receipt)])
+    return receipt
+
+
+@contextmanager
+def _lock(layout: RunLayout, clock: Clock) -> Iterator[None]:
+    """Keep others away from the run without becoming its owner: ``status`` goes by the owner's name."""
+    busy = Busy(f"A live process owns the run ({layout.folder}).", hint="Wait for it to end.")
+    if is_owned_elsewhere(layout, now=clock.now()):
+        raise busy
+    for delay in backoff(_PATIENCE_SECONDS):
+        pause(delay)
+        lock = try_lock(layout.lock)
+        if lock is not None:
+            break
+    else:
+        raise busy
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _replay(layout: RunLayout) -> Replay:
+    try:
+        with layout.runner_log.open("rb") as log:
+            return read_back(log)
+    except FileNotFoundError:
+        return read_back(())

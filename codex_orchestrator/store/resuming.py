@@ -1,0 +1,106 @@
+"""The disk's part of taking a run up again: its manifest read whole, its files made ready.
+
+(docs/reference/manifest.md, "Resuming")
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from codex_orchestrator.errors import UnknownRun
+from codex_orchestrator.manifests import read_document
+from codex_orchestrator.records import Mismatch, dumps_line, from_json, to_json
+from codex_orchestrator.run.layout import RunLayout
+from codex_orchestrator.run.shapes import CommandEntry, Manifest, PlanRecord, Receipt
+
+from . import files
+from .lines import append, mend_last_line
+from .owner import render_owner, this_process
+from .sweep import remove_temporaries
+
+
+def read_whole_manifest(path: Path) -> Manifest:
+    """A manifest, ours or the Node CLI's; keys that we do not know are left out.
+
+    Raises:
+        UnknownRun: It is missing, or not one that can be gone on with.
+    """
+    document = read_document(path)
+    try:
+        manifest: Manifest = from_json(Manifest, document, strict=False)
+    except Mismatch as error:
+        raise UnknownRun(f"{path} is not a run manifest that can be gone on with.") from error
+    return manifest
+
+
+def read_plan(layout: RunLayout) -> PlanRecord | None:
+    """What the run was started with, or None: runs of the Node CLI have none."""
+    try:
+        plan: PlanRecord = from_json(PlanRecord, json.loads(layout.plan.read_bytes()), strict=False)
+    except (OSError, ValueError, RecursionError, Mismatch):
+        return None
+    return plan
+
+
+def read_receipts(layout: RunLayout) -> list[Receipt]:
+    """The decisions on a run's manual stages, in order; lines that are none are passed over."""
+    try:
+        lines = layout.approvals.read_bytes().splitlines()
+    except FileNotFoundError:
+        return []
+    receipts = []
+    for line in lines:
+        try:
+            receipts.append(from_json(Receipt, json.loads(line), strict=False))
+        except (ValueError, Mismatch):
+            continue  # Torn by a death: nobody was told that it counts.
+    return receipts
+
+
+def add_receipt(layout: RunLayout, receipt: Receipt) -> None:
+    """Append a decision, with the run's lock held.
+
+    Raises:
+        StorageError: The disk refused.
+    """
+    mend_last_line(layout.approvals)
+    append(layout.approvals, dumps_line(to_json(receipt)).encode())
+
+
+def make_ready(layout: RunLayout, manifest: Manifest, attempts: Mapping[int, int]) -> None:
+    """Make a run's folder ready to be written to again, with its lock held.
+
+    What a dead owner left half written goes, the run is marked as live, and the error files of stages
+    that run again get the numbers of their attempts.
+
+    Raises:
+        StorageError: The disk refused.
+    """
+    files.make_folder(layout.task.live_dir)
+    files.remove(layout.live_marker)
+    files.create(layout.live_marker, render_owner(this_process()))
+    remove_temporaries(layout)
+    files.make_folder(layout.folder / "commands")
+    for entry in manifest.commands:
+        error = layout.error_file(entry.index, entry.id)
+        if entry.status != "succeeded" and error.exists():
+            _keep_error(layout, entry, error, attempts.get(entry.index, 0))
+
+
+def _keep_error(layout: RunLayout, entry: CommandEntry, error: Path, attempt: int) -> None:
+    """Give an error file the number of its attempt."""
+    if attempt and layout.attempt_error_file(entry.index, entry.id, attempt).exists():
+        # The stage ended before another attempt began, as when it is cancelled in the pause: the error of
+        # the last one is kept already, and the next number is that of the next one.
+        files.remove(error)
+    else:
+        files.move(error, _free_error_file(layout, entry, max(1, attempt)))
+
+
+def _free_error_file(layout: RunLayout, entry: CommandEntry, attempt: int) -> Path:
+    """Where the error of an attempt is kept; nobody counts those of stages that are no commands."""
+    while (path := layout.attempt_error_file(entry.index, entry.id, attempt)).exists():
+        attempt += 1
+    return path
