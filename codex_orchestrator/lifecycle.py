@@ -116,7 +116,12 @@ def open_run(
         instructions_hash=instructions.digest,
         instructions_sources=instructions.sources,
     )
-    started = RunStarted(run_id=layout.run_id, pipeline_id=pipeline.id, timestamp=manifest.started_at)
+    started = RunStarted(
+        run_id=layout.run_id,
+        pipeline_id=pipeline.id,
+        stages=tuple(stage.id for stage in pipeline.stages),
+        timestamp=manifest.started_at,
+    )
     recording.begin(manifest, started)
     warnings = (*swept.warnings, *instructions.warnings)
     return LiveRun(layout, recording, pipeline_digest(pipeline), warnings=warnings)

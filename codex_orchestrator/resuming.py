@@ -139,7 +139,13 @@ def _resumed(
     going_on = replace(taken_up(manifest, pipeline, layout, event, approved=approved), plan_target_id=target)
     recording.begin(
         going_on,
-        RunResumed(run_id=layout.run_id, actor=event.actor, reason=event.reason, timestamp=event.timestamp),
+        RunResumed(
+            run_id=layout.run_id,
+            actor=event.actor,
+            reason=event.reason,
+            stages=tuple(stage.id for stage in pipeline.stages),
+            timestamp=event.timestamp,
+        ),
     )
     named = ", ".join(f"{process.command} (pid {process.pid})" for process in left)
     warnings = (f"Ended what the interrupted run left running: {named}.",) if left else ()

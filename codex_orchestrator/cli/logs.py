@@ -8,7 +8,7 @@ import threading
 
 from codex_orchestrator.clock import SystemClock
 from codex_orchestrator.errors import EXIT_OK, UsageError
-from codex_orchestrator.report.logs import LogReader, OutputText, parse_event
+from codex_orchestrator.report.logs import LogReader, OutputText, StageNames, parse_event
 from codex_orchestrator.report.lookup import FoundRun, find_run, read_manifest
 from codex_orchestrator.report.status import liveness_of_run
 
@@ -34,26 +34,25 @@ def run(arguments: argparse.Namespace) -> int:
     found = find_run(environment, arguments.run, task_of(environment, arguments))
     entries = enumerate(found.manifest["commands"], start=1)
     names = {entry.get("index", place): str(entry.get("id")) for place, entry in entries}
-    index = None
-    if arguments.stage is not None:
-        index = next((number for number, name in names.items() if name == arguments.stage), None)
-        if index is None:
-            known = ", ".join(names.values())
-            raise UsageError(
-                f'Unknown stage "{arguments.stage}" in run {found.layout.run_id}.', hint=f"Stages: {known}."
-            )
-    _Printer(found, names, index, as_json=arguments.format == "json").print(follow=arguments.follow)
+    if arguments.stage is not None and arguments.stage not in names.values():
+        known = ", ".join(names.values())
+        raise UsageError(
+            f'Unknown stage "{arguments.stage}" in run {found.layout.run_id}.', hint=f"Stages: {known}."
+        )
+    printer = _Printer(found, names, arguments.stage, as_json=arguments.format == "json")
+    printer.print(follow=arguments.follow)
     return EXIT_OK
 
 
 class _Printer:
     """Prints a log's lines, all that are there and, when following, all that come."""
 
-    def __init__(self, found: FoundRun, names: dict[int, str], index: int | None, *, as_json: bool) -> None:
+    def __init__(self, found: FoundRun, names: dict[int, str], stage: str | None, *, as_json: bool) -> None:
         self._found = found
         self._reader = LogReader(found.layout.runner_log)
-        self._text = OutputText(names, prefixed=index is None and len(names) > 1)
-        self._index = index
+        self._names = StageNames(names)
+        self._text = OutputText(self._names, prefixed=stage is None and len(names) > 1)
+        self._stage = stage
         self._as_json = as_json
 
     def print(self, *, follow: bool) -> None:
@@ -69,9 +68,10 @@ class _Printer:
             waiting.wait(_POLL_SECONDS)
 
     def _print_line(self, line: bytes) -> None:
-        if self._index is not None:
+        self._names.follow(line)
+        if self._stage is not None:
             event = parse_event(line)
-            if event is None or event.get("index") != self._index:
+            if event is None or "index" not in event or self._names[event["index"]] != self._stage:
                 return
         if self._as_json:
             render.emit_ndjson(line)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 _READ_BYTES = 1 << 20
+_RUN = b'{"type":"run:'
 
 
 class LogReader:
@@ -33,10 +34,31 @@ class LogReader:
                     yield line
 
 
+class StageNames:
+    """Which stage an index of the log means: a changed pipeline may have moved them meanwhile."""
+
+    def __init__(self, names: dict[int, str]) -> None:
+        """Begin with what the manifest says; logs of other tools say nothing else."""
+        self._names = names
+
+    def follow(self, line: bytes) -> None:
+        """Take up a line of the log, in order: each start of the run says what its indexes mean."""
+        if not line.startswith(_RUN):
+            return
+        event = parse_event(line)
+        stages = event.get("stages") if event else None
+        if isinstance(stages, list) and stages:
+            self._names = {index: str(name) for index, name in enumerate(stages, start=1)}
+
+    def __getitem__(self, index: object) -> str:
+        """The stage's id, or the index itself where none is known."""
+        return self._names.get(index, str(index)) if isinstance(index, int) else str(index)
+
+
 class OutputText:
     """Events to the text that stages printed, each line prefixed with its stage where there are several."""
 
-    def __init__(self, names: dict[int, str], *, prefixed: bool) -> None:
+    def __init__(self, names: StageNames, *, prefixed: bool) -> None:
         self._names = names
         self._prefixed = prefixed
         self._fresh: dict[int, bool] = {}
@@ -50,7 +72,7 @@ class OutputText:
         index, data = event.get("index"), str(event.get("data", ""))
         if not self._prefixed or not isinstance(index, int):
             return data
-        prefix = f"[{self._names.get(index, index)}] "
+        prefix = f"[{self._names[index]}] "
         text = ""
         if self._open is not None and self._open != index and not self._fresh.get(self._open, True):
             text = "\n"

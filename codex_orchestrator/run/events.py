@@ -193,24 +193,26 @@ class ChildChanged:
 
 @dataclass(frozen=True, kw_only=True)
 class RunResumed:
-    """The run goes on after it had ended or died."""
+    """The run goes on after it had ended or died; ``stages`` are the ids at the indexes of what follows."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
     type: Literal["run:resumed"] = "run:resumed"
     run_id: str
     actor: str
     reason: str
+    stages: tuple[str, ...] = ()
     timestamp: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunStarted:
-    """The run begins."""
+    """The run begins; ``stages`` are the ids at the indexes of what follows."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
     type: Literal["run:started"] = "run:started"
     run_id: str
     pipeline_id: str
+    stages: tuple[str, ...] = ()
     timestamp: str
 
 

@@ -464,7 +464,7 @@ def test_fifty_megabytes_are_logged_whole_in_bounded_memory(project):
 
 
 EVENT_KEYS = {
-    "run:started": ["type", "run_id", "pipeline_id", "timestamp"],
+    "run:started": ["type", "run_id", "pipeline_id", "stages", "timestamp"],
     "command:start": ["type", "command", "timestamp", "index"],
     "exec:begin": [
         "type",

@@ -214,3 +214,15 @@ def test_an_interrupted_reader_says_nothing_more(project, live):
     # The run is none of its reader's business.
     run.open_gate()
     assert run.finish()[0] == 0
+
+
+def test_stages_that_were_moved_meanwhile_keep_their_names(project):
+    a, b, new = ({"id": name, "command": f"echo from {name}"} for name in ("a", "b", "new"))
+    project.pipeline(a, b, {"id": "s3", "command": "test -e ok"})
+    assert project.cli("start", "work").returncode == 1
+    project.pipeline(new, b, a, {"id": "s3", "command": "true"})
+    assert project.cli("resume", "--run", "latest", "--accept-changes").returncode == 0
+    done = project.cli("logs", "--run", "latest")
+    assert done.stdout.splitlines() == ["[a] from a", "[b] from b", "[new] from new"]
+    for name in ("a", "b", "new"):
+        assert project.cli("logs", "--run", "latest", "--stage", name).stdout == f"from {name}\n"

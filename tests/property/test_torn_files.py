@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from codex_orchestrator.artefacts import check_file
 from codex_orchestrator.clock import FakeClock
 from codex_orchestrator.environment import Environment
-from codex_orchestrator.report.logs import LogReader, OutputText
+from codex_orchestrator.report.logs import LogReader, OutputText, StageNames
 from codex_orchestrator.run.events import ExecChunk, StageSkipped, encode
 from codex_orchestrator.run.layout import TaskLayout
 from codex_orchestrator.run.reviewer import metrics_line
@@ -62,7 +62,7 @@ def test_a_log_that_is_cut_anywhere_is_read_up_to_its_last_whole_line(data, line
         # Whoever follows gets the rest when it comes.
         path.write_bytes(text)
         assert [line + b"\n" for line in reader.lines()] == lines[whole:]
-    output = OutputText({1: "a"}, prefixed=False)
+    output = OutputText(StageNames({1: "a"}), prefixed=False)
     said = "".join(json.loads(line).get("data", "") for line in lines[:whole])
     assert "".join(output.feed(line) for line in [*read, text[:cut].rpartition(b"\n")[2]]).startswith(said)
 
