@@ -8,27 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from .clock import Clock, timestamp
+from .endings import StageEndings
 from .environment import Environment, stage_variables
 from .lifecycle import LiveRun, end_processes, mark_of
 from .pipelines.graph import dependencies, reached_failure
 from .pipelines.model import CommandStage, Limits, Pipeline, Session
 from .pipelines.planner import Plan
 from .run.ending import Ending, finish
-from .run.errorfile import render_error
-from .run.events import (
-    AttemptFailed,
-    ChildChanged,
-    Event,
-    ExecBegin,
-    StageCompleted,
-    StageSkipped,
-    StageWaiting,
-)
+from .run.events import ChildChanged, Event, ExecBegin, StageSkipped, StageWaiting
 from .run.lineage import news_of
-from .run.shapes import CommandEntry, Manifest, Reason
+from .run.shapes import CommandEntry, Manifest
 from .run.stage import StageOutcome, StageRequest
 from .run.verdict import Verdict, execution_error, interruption, judge
 from .store.children import live_owners, read_children
@@ -84,7 +75,7 @@ class TaskManager:
         self._clock = clock
         self._waits = dependencies(pipeline.stages)
         self._index = {stage.id: index for index, stage in enumerate(pipeline.stages, start=1)}
-        self._lines: dict[int, str] = {}
+        self._endings = StageEndings(live.recording, self._index, limits=limits, clock=clock)
         self._waiting: set[str] = set()
         self._warnings = list(live.warnings)
         self._persisted_session = live.persisted_session
@@ -184,20 +175,8 @@ class TaskManager:
         Raises:
             StorageError: The manifest cannot be written.
         """
-        index = self._index[stage_id]
         reason = judge(self._command_stage(stage_id), outcome).reason or "command-failed"
-        path = self.layout.attempt_error_file(index, stage_id, outcome.attempt)
-        failed = AttemptFailed(
-            stage_id=stage_id,
-            attempt=outcome.attempt,
-            reason=reason,
-            error_file=self._write_error(path, index, reason, outcome),
-            correlation_id=outcome.correlation_id or "",
-            frames=outcome.frames,
-            timestamp=self._now(),
-            index=index,
-        )
-        self.record(failed)
+        self._endings.fail_attempt(stage_id, reason, outcome)
 
     def wait(self, stage_id: str, reason: str) -> None:
         """Note that a stage can go on only when somebody has decided.
@@ -217,31 +196,10 @@ class TaskManager:
         Raises:
             StorageError: The manifest cannot be written.
         """
-        index, now = self._index[stage_id], self._now()
-        if verdict.line is not None:
-            self._lines[index] = verdict.line
-        error_file = None
-        if verdict.reason is not None:
-            path = self.layout.error_file(index, stage_id)
-            error_file = self._write_error(path, index, verdict.reason, outcome)
-        completed = StageCompleted(
-            stage_id=stage_id,
-            status=verdict.status,
-            exit_code=outcome.exit_code,
-            summary=verdict.summary,
-            reason=verdict.reason,
-            error_file=error_file,
-            correlation_id=outcome.correlation_id,
-            frames=outcome.frames,
-            detail=verdict.detail,
-            timestamp=now,
-            index=index,
-        )
         self._waiting.discard(stage_id)
         self._take_up_children()
-        self._recording.record(completed)
-        self._recording.close_stage(index)
-        return self.manifest.entry(index)
+        self._endings.end(stage_id, verdict, outcome)
+        return self.entry(stage_id)
 
     def close(
         self, *, cancelled_by: str | None = None, groups: Collection[int] = (), warnings: Sequence[str] = ()
@@ -273,22 +231,10 @@ class TaskManager:
             self._recording.close()
         return self.manifest
 
-    def _write_error(self, path: Path, index: int, reason: Reason, outcome: StageOutcome) -> str | None:
-        manifest = self.manifest
-        body = render_error(
-            manifest,
-            manifest.entry(index),
-            reason,
-            outcome,
-            created_at=self._now(),
-            limits=self._limits,
-        )
-        return self._recording.write_error(path, body)
-
     def _finish(self, cancelled_by: str | None, warnings: Sequence[str]) -> None:
         manifest, completed = finish(
             self.manifest,
-            Ending(self._selected, cancelled_by, self._lines, warnings),
+            Ending(self._selected, cancelled_by, self._endings.lines, warnings),
             now=self._now(),
             run_summary_path=self.layout.relative(self.layout.run_summary),
         )

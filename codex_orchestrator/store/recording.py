@@ -42,6 +42,7 @@ class RunRecording:
     """Holds the run's lock, and brings its manifest, logs and heartbeat to disk.
 
     Attributes:
+        layout: Where the run lives.
         manifest: The run as it is now.
     """
 
@@ -66,7 +67,7 @@ class RunRecording:
             Busy: A live process owns it.
             StorageError: The lock cannot be made.
         """
-        self._layout = layout
+        self.layout = layout
         self._clock = clock
         self._lock = RunLock(layout.lock)
         self._lock.acquire()
@@ -87,7 +88,7 @@ class RunRecording:
         Raises:
             StorageError: The manifest cannot be written.
         """
-        self._log = EventLog(self._layout, manifest.commands)
+        self._log = EventLog(self.layout, manifest.commands)
         self._heartbeat.start()
         self.manifest = recorder.apply(manifest, started)
         # Before there is a run: no child is without its parent's knowing, whoever dies when.
@@ -145,12 +146,12 @@ class RunRecording:
             UnknownRun: The manifest cannot be read.
         """
         try:
-            with self._layout.runner_log.open("rb") as log:
+            with self.layout.runner_log.open("rb") as log:
                 replay = read_back(log)
         except FileNotFoundError:
             replay = read_back(())
-        manifest = catch_up(read_whole_manifest(self._layout.manifest), replay)
-        children = upserted(manifest.child_runs, read_children(self._layout))
+        manifest = catch_up(read_whole_manifest(self.layout.manifest), replay)
+        children = upserted(manifest.child_runs, read_children(self.layout))
         self.manifest = replace(manifest, child_runs=children)
         return self.manifest, replay
 
@@ -176,7 +177,7 @@ class RunRecording:
         except StorageError as error:
             self._warnings.append(f"No error file: {error.message}")
             return None
-        return self._layout.relative(path)
+        return self.layout.relative(path)
 
     def stop_heartbeat(self) -> list[str]:
         """Beat a last time; the answer is what went wrong with recording so far."""
@@ -198,7 +199,7 @@ class RunRecording:
         self._log.close()
         finished = self._finished
         reviewer = CommandReviewer(
-            manifest, plan, manifest_path=self._layout.relative(self._layout.manifest), partial=partial
+            manifest, plan, manifest_path=self.layout.relative(self.layout.manifest), partial=partial
         )
         self._queue(finished, manifest, reviewer.summarize(), starts)
         self.manifest = manifest
@@ -229,10 +230,10 @@ class RunRecording:
         self._tidy(lambda: self._link.leave(self.manifest))
         self._tidy(self._link.settle)
         # Children that ended while this was the owner have left it to it.
-        self._tidy(lambda: settle_children(self._layout, self._clock, as_owner=True))
+        self._tidy(lambda: settle_children(self.layout, self._clock, as_owner=True))
         if self.manifest.status in TERMINAL and not self.manifest.metrics_recorded:
             self._tidy(self._finished.look_again)
-        self._tidy(lambda: files.remove(self._layout.live_marker))
+        self._tidy(lambda: files.remove(self.layout.live_marker))
 
     def _queue(self, finished: FinishedRun, manifest: Manifest, summary: RunSummary, starts: int) -> None:
         """Leave what later runs and readers find this run by."""
@@ -245,7 +246,7 @@ class RunRecording:
         )
         self._warnings.extend(finished.queue(line, summary))
         try:
-            files.replace(self._layout.run_summary, dumps(to_json(summary)).encode())
+            files.replace(self.layout.run_summary, dumps(to_json(summary)).encode())
         except StorageError as error:
             self._warnings.append(f"No run summary: {error.message}")
 
