@@ -38,7 +38,7 @@ USAGE = """usage: python3 dev.py COMMAND [ARGUMENT...]
   docs         the documentation, warnings as errors
   build        wheel and sdist into dist/
   faults       all of the fault suite, of which `test` runs a sample (arguments go to pytest)
-  bench        whole processes timed side by side with the Node tool (arguments go to it)
+  bench        whole processes timed side by side with their peers (arguments go to it)
   schemas      write the generated JSON Schemas anew
   changelog    show what the next release's changelog says (arguments go to towncrier)
 """
@@ -204,8 +204,8 @@ def docs(extra: list[str]) -> int:
 
 
 def test(extra: list[str]) -> int:
-    """The tests."""
-    return python("-m", "pytest", *extra)
+    """The tests, on all cores: none needs another one's leavings."""
+    return python("-m", "pytest", "-n", "auto", "--dist", "worksteal", *extra)
 
 
 def coverage(extra: list[str]) -> int:

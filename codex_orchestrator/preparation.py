@@ -142,6 +142,7 @@ def prepare(environment: Environment, asked: Asked) -> Prepared:
     configuration = definitions.configuration
     task = choose_task(environment, asked.task, configuration.task_id)
     parent = _parent(environment, asked)
+    _require_text("--approval-policy", asked.approval_policy)
     pipeline = definitions.choose(asked.pipeline)
     stages = {f"{pipeline.id}:{stage.id}" for stage in pipeline.stages}
     known = asked.known_target if asked.known_target in stages else None
@@ -214,6 +215,16 @@ def _parent(environment: Environment, asked: Asked) -> str | None:
     if asked.parent_run is not None:
         return check_id(asked.parent_run, name="run ID")
     return run_around(environment) if asked.resume is None else None
+
+
+def _require_text(flag: str, value: str | None) -> None:
+    """Refuse bytes that are no text, which no artefact can hold.
+
+    Raises:
+        UsageError: It is none.
+    """
+    if value is not None and not value.isprintable():
+        raise UsageError(f"{flag} {value!a} is not a line of printable text.")
 
 
 def _mode(word: str | None) -> Mode | None:

@@ -6,7 +6,7 @@ extensions = ["myst_parser"]
 exclude_patterns = ["_build"]
 
 # Headings down to this level can be linked to, as `page.md#heading`.
-myst_heading_anchors = 3
+myst_heading_anchors = 4
 
 html_theme = "furo"
 html_title = "codex-orchestrator"

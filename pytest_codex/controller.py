@@ -244,7 +244,7 @@ class Controller:
         if entry.status == "pending":
             root = self.runs.root.manager or manager
             details = decision_help(stage, manager.layout.run_id, resumed=root.layout.run_id)
-            raise StageFailed(entry.title, "waits for approval", details)
+            raise StageFailed(entry.title, "waits for approval", details, waits=True)
 
     def _manager_of(self, run: PipelineRun) -> TaskManager:
         """The manager of a run, which is opened where it was not yet."""

@@ -25,16 +25,18 @@ class StageRunner(Protocol):
 
 
 class StageFailed(Exception):
-    """A stage failed; what a person needs to know is in here.
+    """A stage failed, or waits for somebody; what a person needs to know is in here.
 
     Attributes:
         headline: One line: which stage, and how it ended.
         cause: How it ended, in a few words.
         details: Further lines: command, output, where to look.
+        waits: Whether it did not fail, but waits: to pytest that is a failure too.
     """
 
-    def __init__(self, title: str, cause: str, details: tuple[str, ...]) -> None:
-        self.headline = f"Stage '{title}' failed: {cause}"
+    def __init__(self, title: str, cause: str, details: tuple[str, ...], *, waits: bool = False) -> None:
+        self.headline = f"Stage '{title}' {cause}" if waits else f"Stage '{title}' failed: {cause}"
+        self.waits = waits
         self.cause = cause
         self.details = details
         super().__init__(self.headline)
@@ -46,11 +48,13 @@ class FailureReport:
     Attributes:
         reprcrash: Where the short summary and JUnit take their one line from.
         cause: How the stage ended, in a few words.
+        waits: Whether it waits for somebody.
     """
 
     def __init__(self, nodeid: str, failure: StageFailed, *, one_line: bool = False) -> None:
         self.reprcrash = _Crash(nodeid, failure.headline)
         self.cause = failure.cause
+        self.waits = failure.waits
         self._failure = failure
         self._one_line = one_line
 

@@ -134,6 +134,8 @@ class StageLines:
             return f"{place}: skipped, {_reason(report)}"
         # A `FailureReport` has a cause; what other plugins' hooks raise has not.
         cause = getattr(report.longrepr, "cause", report.when)
+        if getattr(report.longrepr, "waits", False):
+            return f"{place}: {cause}"
         return f"{place}: failed in {report.duration:.2f} s, {cause}"
 
 

@@ -6,6 +6,8 @@ import json
 import re
 import stat
 
+import pytest
+
 
 def test_a_run_leaves_the_whole_layout(project):
     project.pipeline("echo one", "echo two >&2")
@@ -85,3 +87,13 @@ def test_an_empty_pipeline_name_is_none(project):
     done = project.cli("start", "")
     assert done.returncode == 2
     assert 'Unknown pipeline "".' in done.stderr
+
+
+@pytest.mark.parametrize("policy", [b"\xff", b"two\nlines"])
+def test_an_approval_policy_that_is_no_line_of_text_is_refused(project, policy):
+    project.pipeline("touch ran")
+    done = project.cli("start", "work", "--approval-policy", policy)
+    assert done.returncode == 2
+    assert "--approval-policy" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (project.root / ".runs").exists()
