@@ -19,14 +19,14 @@ from codex_orchestrator.run.approvals import (
 )
 from codex_orchestrator.run.events import encode
 from codex_orchestrator.run.layout import RunLayout
-from codex_orchestrator.run.replay import Replay, catch_up, read_back
+from codex_orchestrator.run.replay import catch_up
 from codex_orchestrator.run.shapes import PlanRecord, Receipt
 
 from .coordinator import add_approvals
 from .lines import append, mend_last_line
 from .liveness import is_owned_elsewhere
-from .locks import backoff, pause, try_lock
-from .resuming import add_receipt, read_plan, read_receipts, read_whole_manifest
+from .locks import wait_for_lock
+from .resuming import add_receipt, read_log, read_plan, read_receipts, read_whole_manifest
 
 _PATIENCE_SECONDS = 1.0
 
@@ -56,7 +56,7 @@ def _record(layout: RunLayout, plan: PlanRecord, stage_id: str, answer: Answer, 
     manifest = read_whole_manifest(layout.manifest)
     if manifest.run_id != layout.run_id:
         raise UnknownRun(f"{layout.manifest} is the manifest of another run: {manifest.run_id}.")
-    replay = _replay(layout)
+    replay = read_log(layout)
     manifest = catch_up(manifest, replay)
     stage = stage_to_decide(manifest, plan.pipeline, stage_id)
     now = clock.now()
@@ -83,22 +83,10 @@ def _lock(layout: RunLayout, clock: Clock) -> Iterator[None]:
     busy = Busy(f"A live process owns the run ({layout.folder}).", hint="Wait for it to end.")
     if is_owned_elsewhere(layout, now=clock.now()):
         raise busy
-    for delay in backoff(_PATIENCE_SECONDS):
-        pause(delay)
-        lock = try_lock(layout.lock)
-        if lock is not None:
-            break
-    else:
+    lock = wait_for_lock(layout.lock, _PATIENCE_SECONDS)
+    if lock is None:
         raise busy
     try:
         yield
     finally:
         lock.release()
-
-
-def _replay(layout: RunLayout) -> Replay:
-    try:
-        with layout.runner_log.open("rb") as log:
-            return read_back(log)
-    except FileNotFoundError:
-        return read_back(())

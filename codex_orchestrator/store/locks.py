@@ -46,12 +46,8 @@ class RunLock:
             Busy: A live process holds it, and did so for ``patience_seconds``.
             StorageError: The file cannot be made.
         """
-        for delay in backoff(patience_seconds):
-            pause(delay)
-            self._lock = try_lock(self._path)
-            if self._lock is not None:
-                break
-        else:
+        self._lock = wait_for_lock(self._path, patience_seconds)
+        if self._lock is None:
             raise Busy(f"A live process owns the run ({self._path}).", hint="Wait for it to end.")
         self.soft = self._lock.lock_file.endswith(SOFT_SUFFIX)
         files.overwrite(self._path, render_owner(this_process()))
@@ -76,6 +72,20 @@ def held_lock(path: Path) -> Iterator[bool]:
     finally:
         if lock is not None:
             lock.release()
+
+
+def wait_for_lock(path: Path, patience_seconds: float) -> BaseFileLock | None:
+    """Take a lock, trying for so long; None where somebody else held it all the time.
+
+    Raises:
+        StorageError: The lock file cannot be made.
+    """
+    for delay in backoff(patience_seconds):
+        pause(delay)
+        lock = try_lock(path)
+        if lock is not None:
+            return lock
+    return None
 
 
 def try_lock(path: Path) -> BaseFileLock | None:

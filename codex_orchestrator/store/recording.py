@@ -22,7 +22,7 @@ from codex_orchestrator.run.events import (
 )
 from codex_orchestrator.run.layout import RunLayout
 from codex_orchestrator.run.lineage import upserted
-from codex_orchestrator.run.replay import Replay, catch_up, read_back
+from codex_orchestrator.run.replay import Replay, catch_up
 from codex_orchestrator.run.reviewer import CommandReviewer, RunSummary, metrics_line
 from codex_orchestrator.run.shapes import TERMINAL, Manifest
 
@@ -33,7 +33,7 @@ from .evidence import EventLog
 from .finished import FinishedRun
 from .heartbeat import HeartbeatWriter
 from .locks import RunLock
-from .resuming import read_whole_manifest
+from .resuming import read_log, read_whole_manifest
 
 _SAVED_AT_ONCE = (CommandStart, ChildChanged)
 
@@ -145,11 +145,7 @@ class RunRecording:
         Raises:
             UnknownRun: The manifest cannot be read.
         """
-        try:
-            with self.layout.runner_log.open("rb") as log:
-                replay = read_back(log)
-        except FileNotFoundError:
-            replay = read_back(())
+        replay = read_log(self.layout)
         manifest = catch_up(read_whole_manifest(self.layout.manifest), replay)
         children = upserted(manifest.child_runs, read_children(self.layout))
         self.manifest = replace(manifest, child_runs=children)

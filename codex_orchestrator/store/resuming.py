@@ -13,6 +13,7 @@ from codex_orchestrator.errors import UnknownRun
 from codex_orchestrator.manifests import read_document
 from codex_orchestrator.records import Mismatch, dumps_line, from_json, to_json
 from codex_orchestrator.run.layout import RunLayout
+from codex_orchestrator.run.replay import Replay, read_back
 from codex_orchestrator.run.shapes import CommandEntry, Manifest, PlanRecord, Receipt
 
 from . import files
@@ -33,6 +34,15 @@ def read_whole_manifest(path: Path) -> Manifest:
     except Mismatch as error:
         raise UnknownRun(f"{path} is not a run manifest that can be gone on with.") from error
     return manifest
+
+
+def read_log(layout: RunLayout) -> Replay:
+    """What the run's log says, as far as it goes."""
+    try:
+        with layout.runner_log.open("rb") as log:
+            return read_back(log)
+    except FileNotFoundError:
+        return read_back(())
 
 
 def read_plan(layout: RunLayout) -> PlanRecord | None:
