@@ -79,8 +79,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     _prepare_output()
     code = EXIT_OK
     try:
-        code = _answer(list(sys.argv[1:] if argv is None else argv))
-        sys.stdout.flush()
+        try:
+            code = _answer(list(sys.argv[1:] if argv is None else argv))
+        finally:
+            # Also after --help, which argparse ends the process with.
+            sys.stdout.flush()
     except OSError as error:
         if error.filename is not None:
             raise
