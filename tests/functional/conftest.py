@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 import pytest_codex.takeover  # noqa: F401 (once here, or every inner session would load it anew)
+from codex_orchestrator.cli import main
 
 
 @pytest.fixture
@@ -20,3 +21,17 @@ def run(project, pytester, monkeypatch):
         )
 
     return runner
+
+
+@pytest.fixture
+def said(project, monkeypatch, capsys):
+    """Run a command in this process: exit code, stdout, stderr."""
+    monkeypatch.chdir(project.root)
+    monkeypatch.setenv("MCP_RUNNER_TASK_ID", "task-1")
+
+    def run(*words: str) -> tuple[int, str, str]:
+        code = main(words)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from codex_orchestrator.cli import main
 from codex_orchestrator.clock import timestamp
 from codex_orchestrator.store import locks
 
@@ -24,20 +23,6 @@ REMOVED_KEYS = ["run_id", "task_id", "status", "last_activity_at", "bytes"]
 KEPT_KEYS = ["alive", "waiting", "unreadable", "child", "queued", "busy", "failed", "policy"]
 WAITING = "stage:gate:awaiting-approval"
 DAY = 86_400
-
-
-@pytest.fixture
-def said(project, monkeypatch, capsys):
-    """Run a command in this process: exit code, stdout, stderr."""
-    monkeypatch.chdir(project.root)
-    monkeypatch.setenv("MCP_RUNNER_TASK_ID", "task-1")
-
-    def run(*words: str) -> tuple[int, str, str]:
-        code = main(words)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 @pytest.fixture

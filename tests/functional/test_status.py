@@ -10,7 +10,6 @@ import time
 
 import pytest
 
-from codex_orchestrator.cli import main
 from codex_orchestrator.clock import timestamp
 
 STATUS_KEYS = [
@@ -31,20 +30,6 @@ OLD, MIDDLE, NEW = (
     "2026-02-01T00-00-00-000Z-bbbbbbbb",
     "2026-03-01T00-00-00-000Z-cccccccc",
 )
-
-
-@pytest.fixture
-def said(project, monkeypatch, capsys):
-    """Run a command in this process: exit code, stdout, stderr."""
-    monkeypatch.chdir(project.root)
-    monkeypatch.setenv("MCP_RUNNER_TASK_ID", "task-1")
-
-    def run(*words: str) -> tuple[int, str, str]:
-        code = main(words)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 @pytest.fixture
