@@ -38,6 +38,7 @@ USAGE = """usage: python3 dev.py COMMAND [ARGUMENT...]
   docs         the documentation, warnings as errors
   build        wheel and sdist into dist/
   faults       all of the fault suite, of which `test` runs a sample (arguments go to pytest)
+  versions     the functional tests with each supported pytest, and without xdist (arguments go to pytest)
   bench        whole processes timed side by side with their peers (arguments go to it)
   schemas      write the generated JSON Schemas anew
   changelog    show what the next release's changelog says (arguments go to towncrier)
@@ -225,6 +226,11 @@ def faults(extra: list[str]) -> int:
     return python("-m", "pytest", "tests/crash", *extra)
 
 
+def versions(extra: list[str]) -> int:
+    """The sessions of noxfile.py about pytest and pytest-xdist, each in an environment of its own."""
+    return tool("nox", "--session", "versions", "without_xdist", "--", *extra)
+
+
 def bench(extra: list[str]) -> int:
     """The benchmarks."""
     return python("-m", "tests.bench", *extra)
@@ -273,6 +279,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "docs": docs,
     "build": build,
     "faults": faults,
+    "versions": versions,
     "bench": bench,
     "schemas": schemas,
     "changelog": changelog,

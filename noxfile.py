@@ -1,7 +1,10 @@
-"""The built wheel under every Python that is installed here, bare, and among other people's plugins.
+"""The built wheel under every Python that is installed here, bare, among other people's plugins, with every
+pytest that is supported, and without pytest-xdist.
 
-``nox`` runs all sessions, ``nox -s tests-3.12`` one of them. The tests are copied away from the packages,
-so that only the installed wheel can be imported.
+``nox`` runs all sessions, ``nox -s tests-3.12`` one of them. What follows ``--`` goes to pytest; the sessions
+``versions`` and ``without_xdist`` run the functional tests where it names none:
+``nox -s "versions-3.11(9.0)" -- tests/functional/test_plugin.py``. The tests are copied away from the
+packages, so that only the installed wheel can be imported.
 """
 
 import re
@@ -25,6 +28,11 @@ OTHER_PLUGINS = (
     "pytest-repeat",
     "pytest-sugar",
 )
+
+# The releases of pytest that are supported, with the pytest-xdist that goes with them.
+PYTEST_RELEASES = ("9.0", "9.1", "9.2")
+XDIST_RELEASE = "3.8"
+FUNCTIONAL = ("tests/functional",)
 
 # nox points TMPDIR into its own folder, which lies in this very project: tests would find it.
 OUTSIDE = {"TMPDIR": tempfile.gettempdir()}
@@ -52,6 +60,16 @@ def checkout_without_packages(session: nox.Session) -> Path:
     return target
 
 
+def project_with_one_stage(session: nox.Session) -> None:
+    """Go on in a new project with a pipeline ``p``."""
+    # Not in nox's own folder: pytest would find this project's settings above it.
+    folder = Path(tempfile.mkdtemp(prefix="nox-"))
+    pipeline = '{"pipelines": [{"id": "p", "title": "P", "stages": [%s]}]}'
+    stage = '{"kind": "command", "id": "hello", "title": "Hello", "command": "echo hello"}'
+    (folder / "codex.orchestrator.json").write_text(pipeline % stage, encoding="utf-8")
+    session.chdir(folder)
+
+
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
     """All tests against the installed wheel, but for those of packaging, which build it themselves."""
@@ -70,16 +88,36 @@ def plugins(session: nox.Session) -> None:
     session.run("python", *words, env=OUTSIDE)
 
 
+@nox.session(python=PYTHONS[:1])
+@nox.parametrize("release", PYTEST_RELEASES, ids=PYTEST_RELEASES)
+def versions(session: nox.Session, release: str) -> None:
+    """The functional tests with one release of pytest, over workers of the pytest-xdist that goes with it."""
+    wanted = (f"pytest=={release}.*", f"pytest-xdist=={XDIST_RELEASE}.*")
+    session.install(str(built_wheel(session)), *TEST_TOOLS, *wanted)
+    session.chdir(checkout_without_packages(session))
+    words = ("-m", "pytest", "-n", "auto", "--dist", "worksteal", *(session.posargs or FUNCTIONAL))
+    session.run("python", *words, env=OUTSIDE)
+
+
+@nox.session(python=PYTHONS[:1])
+def without_xdist(session: nox.Session) -> None:
+    """The functional tests where somebody removed pytest-xdist: no ``-n``, and all else works."""
+    session.install(str(built_wheel(session)), *TEST_TOOLS)
+    session.run("python", "-m", "pip", "uninstall", "--yes", "pytest-xdist", "execnet", silent=True)
+    session.chdir(checkout_without_packages(session))
+    session.run("python", "-m", "pytest", *(session.posargs or FUNCTIONAL), env=OUTSIDE)
+    project_with_one_stage(session)
+    session.run("codex-orchestrator", "start", "p", "--task=one", "--jobs=2")
+    session.run("python", "-m", "pytest", "--codex-pipeline=p", "--codex-task=two", "--codex-jobs=2")
+    # A usage error, and pytest's own: it knows no such option.
+    session.run("python", "-m", "pytest", "--codex-pipeline=p", "-n2", success_codes=[4])
+
+
 @nox.session(python=PYTHONS)
 def bare(session: nox.Session) -> None:
     """The wheel with nothing but what it asks for: a pipeline runs, and its manifest validates."""
     session.install(str(built_wheel(session)))
-    # Not in nox's own folder: pytest would find this project's settings above it.
-    folder = Path(tempfile.mkdtemp(prefix="bare-"))
-    pipeline = '{"pipelines": [{"id": "p", "title": "P", "stages": [%s]}]}'
-    stage = '{"kind": "command", "id": "hello", "title": "Hello", "command": "echo hello"}'
-    (folder / "codex.orchestrator.json").write_text(pipeline % stage, encoding="utf-8")
-    session.chdir(folder)
+    project_with_one_stage(session)
     session.run("codex-orchestrator", "version")
     session.run("codex-orchestrator", "--help", silent=True)
     started = session.run("codex-orchestrator", "start", "p", "--task=bare", "--format=json", silent=True)

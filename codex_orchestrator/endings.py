@@ -20,6 +20,7 @@ class StageEndings:
 
     Attributes:
         lines: By stage index, what the run's summary says of a failure where it is not the exit code.
+        interrupted: The indexes of stages that were ended, and did not fail by themselves.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class StageEndings:
             clock: Time.
         """
         self.lines: dict[int, str] = {}
+        self.interrupted: set[int] = set()
         self._recording = recording
         self._layout = recording.layout
         self._index = index
@@ -49,6 +51,8 @@ class StageEndings:
         index = self._index[stage_id]
         if verdict.line is not None:
             self.lines[index] = verdict.line
+        if verdict.reason == "command-cancelled":
+            self.interrupted.add(index)
         error_file = None
         if verdict.reason is not None:
             path = self._layout.error_file(index, stage_id)

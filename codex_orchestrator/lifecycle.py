@@ -16,7 +16,7 @@ from .run.layout import RunLayout, TaskLayout
 from .run.opening import first_manifest
 from .store.children import live_owners
 from .store.evidence import create_run_folder, write_first_files
-from .store.recording import RunRecording
+from .store.recording import Observe, RunRecording, unobserved
 from .store.sweep import sweep
 
 
@@ -88,6 +88,7 @@ def open_run(
     target: str | None,
     clock: Clock,
     notify: Callable[[str], None],
+    observe: Observe = unobserved,
     announce: Callable[[RunLayout], None] | None = None,
 ) -> LiveRun:
     """Make a run's folder and first files, and start its heartbeat.
@@ -102,7 +103,7 @@ def open_run(
     layout = create_run_folder(task, clock)
     if announce is not None:
         announce(layout)
-    recording = RunRecording(layout, clock, notify=notify, parent=options.parent)
+    recording = RunRecording(layout, clock, notify=notify, observe=observe, parent=options.parent)
     token = write_first_files(layout, pipeline, clock)
     instructions = read_instructions(environment.root)
     manifest = first_manifest(

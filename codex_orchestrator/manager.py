@@ -17,7 +17,7 @@ from .pipelines.graph import dependencies, reached_failure
 from .pipelines.model import CommandStage, Limits, Pipeline, Session
 from .pipelines.planner import Plan
 from .run.ending import Ending, finish
-from .run.events import ChildChanged, Event, ExecBegin, StageSkipped, StageWaiting
+from .run.events import ChildChanged, CommandStart, Event, ExecBegin, StageSkipped, StageWaiting
 from .run.lineage import news_of
 from .run.shapes import CommandEntry, Manifest
 from .run.stage import StageOutcome, StageRequest
@@ -118,12 +118,20 @@ class TaskManager:
         index = self._index[stage_id]
         self.record(StageSkipped(stage_id=stage_id, reason=reason, timestamp=self._now(), index=index))
 
-    def request(self, stage_id: str) -> StageRequest:
-        """What execution needs to run a command stage."""
-        stage = self._command_stage(stage_id)
+    def start(self, stage_id: str) -> StageRequest:
+        """Record that a command stage starts; the answer is what execution needs to run it, wherever.
+
+        Raises:
+            StorageError: The manifest cannot be written.
+        """
+        stage, index = self._command_stage(stage_id), self._index[stage_id]
+        self.record(CommandStart(command=stage.command, timestamp=self._now(), index=index))
+        return self._request(stage)
+
+    def _request(self, stage: CommandStage) -> StageRequest:
         return StageRequest(
-            index=self._index[stage_id],
-            stage_id=stage_id,
+            index=self._index[stage.id],
+            stage_id=stage.id,
             command=stage.command,
             cwd=str(self._environment.root / (stage.cwd or "")),
             environ=stage_variables(
@@ -136,7 +144,7 @@ class TaskManager:
             ),
             timeout_seconds=stage.timeout_seconds,
             stream_bytes=self._limits.stream_bytes,
-            attempt=1 + self.live.attempts.get(self._index[stage_id], 0),
+            attempt=1 + self.live.attempts.get(self._index[stage.id], 0),
             retries=stage.retries,
             session_id=self._session_id(stage.session or Session()),
             persisted=bool(stage.session and stage.session.persist),
@@ -234,7 +242,7 @@ class TaskManager:
     def _finish(self, cancelled_by: str | None, warnings: Sequence[str]) -> None:
         manifest, completed = finish(
             self.manifest,
-            Ending(self._selected, cancelled_by, self._endings.lines, warnings),
+            Ending(self._selected, cancelled_by, self._endings.lines, self._endings.interrupted, warnings),
             now=self._now(),
             run_summary_path=self.layout.relative(self.layout.run_summary),
         )

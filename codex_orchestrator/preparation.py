@@ -5,7 +5,7 @@ Both ways in, ``start`` and ``pytest --codex-pipeline``, come through `prepare`;
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from .environment import Environment, choose_task
@@ -13,10 +13,11 @@ from .errors import UsageError
 from .identifiers import check_id
 from .lifecycle import RunOptions
 from .pipelines.graph import Dependencies, dependencies, topological_order
-from .pipelines.loader import Definitions, default_notice, load_definitions
+from .pipelines.loader import Definitions, default_notice, load_definitions, refuse_invalid
 from .pipelines.mode import Mode, parse_mode
-from .pipelines.model import Configuration, Pipeline, SubpipelineStage
+from .pipelines.model import CommandStage, Configuration, ManualStage, Pipeline, Stage, SubpipelineStage
 from .pipelines.planner import CommandPlanner, Plan
+from .pipelines.schedule import Work
 from .resuming import Resume
 from .store.children import find_parent, run_around
 
@@ -75,12 +76,15 @@ class Planned:
             child = self.children.get(stage.id)
             yield from child.declared(f"{own}::{stage.id}") if child else [f"{own}::{stage.id}"]
 
-    def node_ids(self) -> list[str]:
-        """The ids of the stages as items, in serial order: people are asked when nothing else can run."""
-        waits: Dependencies = {}
-        late: set[str] = set()
-        _place_items(self, self.pipeline.id, (), waits, late)
-        return topological_order(waits, late)
+    def names(self) -> set[str]:
+        """The ids of this pipeline and of those below it."""
+        return {self.pipeline.id}.union(*(child.names() for child in self.children.values()))
+
+    def work(self) -> Work:
+        """The stages as items, by their node ids, with what each of them waits for and needs."""
+        placed = _Placed()
+        placed.add(self, self.pipeline.id, ())
+        return Work(placed.waits, placed.resources, placed.late)
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,7 @@ class Prepared:
 
     Attributes:
         environment: Where things are.
+        asked: What the user asked for.
         definitions: The repo's definitions.
         planned: The pipeline, with those that its stages run.
         options: What the run records of the request.
@@ -97,6 +102,7 @@ class Prepared:
     """
 
     environment: Environment
+    asked: Asked
     definitions: Definitions
     planned: Planned
     options: RunOptions
@@ -109,26 +115,34 @@ class Prepared:
         return self.planned.pipeline
 
 
-def _place_items(
-    planned: Planned, own: str, entry: tuple[str, ...], waits: Dependencies, late: set[str]
-) -> tuple[str, ...]:
-    """The ids of the items below ``own``, all of which wait for ``entry``.
+class _Placed:
+    """The items of a pipeline and of those below it, as `Planned.work` collects them."""
 
-    Adds what each of them waits for to ``waits``, and those that people decide on to ``late``.
-    """
-    below: dict[str, tuple[str, ...]] = {}
-    needs = dependencies(planned.pipeline.stages)
-    manual = {stage.id for stage in planned.pipeline.stages if stage.kind == "manual"}
-    for stage_id in topological_order(needs):
-        nodeid, child = f"{own}::{stage_id}", planned.children.get(stage_id)
-        before = (*entry, *(item for need in needs[stage_id] for item in below[need]))
-        if child is not None:
-            below[stage_id] = _place_items(child, nodeid, before, waits, late)
-            continue
-        below[stage_id], waits[nodeid] = (nodeid,), before
-        if stage_id in manual:
-            late.add(nodeid)
-    return tuple(item for items in below.values() for item in items)
+    def __init__(self) -> None:
+        self.waits: Dependencies = {}
+        self.resources: dict[str, Mapping[str, int]] = {}
+        self.late: set[str] = set()
+
+    def add(self, planned: Planned, own: str, entry: tuple[str, ...]) -> tuple[str, ...]:
+        """Add the items below ``own``, all of which wait for ``entry``; the answer is their ids."""
+        below: dict[str, tuple[str, ...]] = {}
+        needs = dependencies(planned.pipeline.stages)
+        for stage_id in topological_order(needs):
+            nodeid, child = f"{own}::{stage_id}", planned.children.get(stage_id)
+            before = (*entry, *(item for need in needs[stage_id] for item in below[need]))
+            if child is not None:
+                below[stage_id] = self.add(child, nodeid, before)
+            else:
+                below[stage_id] = (nodeid,)
+                self._place(planned.pipeline.stage(stage_id), nodeid, before)
+        return tuple(item for items in below.values() for item in items)
+
+    def _place(self, stage: Stage, nodeid: str, waits: tuple[str, ...]) -> None:
+        self.waits[nodeid] = waits
+        if isinstance(stage, CommandStage) and stage.resources:
+            self.resources[nodeid] = stage.resources
+        if isinstance(stage, ManualStage):
+            self.late.add(nodeid)
 
 
 def prepare(environment: Environment, asked: Asked) -> Prepared:
@@ -138,7 +152,33 @@ def prepare(environment: Environment, asked: Asked) -> Prepared:
         UsageError: Anything asked for is wrong or cannot be done here.
         ConfigurationError: The repo's definitions cannot be used.
     """
-    definitions = load_definitions(environment)
+    return _prepared(environment, load_definitions(environment), asked)
+
+
+def modified(prepared: Prepared, change: Callable[[Pipeline], Pipeline]) -> Prepared:
+    """The same, with the pipelines of it changed.
+
+    Args:
+        prepared: What would run.
+        change: What becomes of each pipeline of it.
+
+    Raises:
+        ConfigurationError: What comes out is no valid definition.
+        UsageError: What was asked for cannot be done with it.
+    """
+    pipelines = dict(prepared.definitions.pipelines)
+    for name in prepared.planned.names():
+        pipelines[name] = change(pipelines[name])
+    if pipelines == prepared.definitions.pipelines:
+        return prepared
+    refuse_invalid(pipelines, prepared.definitions.configuration)
+    definitions = replace(prepared.definitions, pipelines=pipelines)
+    again = _prepared(prepared.environment, definitions, prepared.asked)
+    require_runnable(again)
+    return again
+
+
+def _prepared(environment: Environment, definitions: Definitions, asked: Asked) -> Prepared:
     configuration = definitions.configuration
     task = choose_task(environment, asked.task, configuration.task_id)
     parent = _parent(environment, asked)
@@ -156,6 +196,7 @@ def prepare(environment: Environment, asked: Asked) -> Prepared:
     )
     return Prepared(
         environment=environment,
+        asked=asked,
         definitions=definitions,
         planned=replace(planned, selected=_selected(pipeline, planned.order, asked)),
         options=RunOptions(

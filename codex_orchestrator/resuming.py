@@ -20,7 +20,7 @@ from .run.resumption import changes, changes_by_entries, taken_up, token_fits, w
 from .run.shapes import CommandEntry, Manifest, ResumeEvent
 from .store.evidence import write_plan
 from .store.liveness import is_owned_elsewhere, is_owned_here
-from .store.recording import RunRecording
+from .store.recording import Observe, RunRecording, unobserved
 from .store.resuming import make_ready, read_plan, read_receipts, read_whole_manifest
 
 
@@ -67,6 +67,7 @@ def resume_run(
     target: str | None,
     clock: Clock,
     notify: Callable[[str], None],
+    observe: Observe = unobserved,
     parent: RunLayout | None = None,
 ) -> LiveRun:
     """Take a run up again: what succeeded stays, all else will be run.
@@ -85,7 +86,7 @@ def resume_run(
     if not is_owned_here(layout) and _may_ask(manifest, request):
         # Before the lock is taken too, so that a refusal leaves no trace.
         _refuse_changes(layout, manifest, tree, request)
-    recording = RunRecording(layout, clock, notify=notify, parent=parent)
+    recording = RunRecording(layout, clock, notify=notify, observe=observe, parent=parent)
     try:
         return _resumed(layout, tree, request, recording, clock, target)
     except BaseException:

@@ -156,9 +156,14 @@ def _limits(value: dict[str, Any]) -> str:
 # ------------------------------------------------------------------ events
 
 
+def events() -> list[dict[str, Any]]:
+    """The shapes of the events, without those that are parts of one."""
+    return [one for one in definition("event")["$defs"].values() if "type" in one["properties"]]
+
+
 def event_types() -> str:
     """Every type of event, what it says, and its keys in order."""
-    by_type = {one["properties"]["type"]["const"]: one for one in definition("event")["$defs"].values()}
+    by_type = {one["properties"]["type"]["const"]: one for one in events()}
     told = meanings()["event-types"]
     if set(told) != set(by_type):
         raise SystemExit(f"meanings.toml: [event-types] differs in {sorted(set(told) ^ set(by_type))}")
@@ -172,7 +177,7 @@ def event_types() -> str:
 def event_keys() -> str:
     """Every key of an event."""
     types: dict[str, dict[str, None]] = {}
-    for one in definition("event")["$defs"].values():
+    for one in events():
         for name, value in one["properties"].items():
             if name != "type":
                 types.setdefault(name, {})[type_words(value)] = None

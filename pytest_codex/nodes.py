@@ -127,3 +127,14 @@ class StageItem(pytest.Item):
     def reportinfo(self) -> tuple[Path, None, str]:
         """The pipeline stands for the file; the last part is the headline of a failure."""
         return self.config.rootpath / self.nodeid.partition("::")[0], None, f"stage {self.name}"
+
+
+class Slot(pytest.Item):
+    """A place in an xdist worker's list: the worker is told what to do for it, and makes no report of it."""
+
+    def runtest(self) -> None:
+        """Nothing: its protocol is not pytest's."""
+
+    def reportinfo(self) -> tuple[Path, None, str]:
+        """As a stage's."""
+        return self.config.rootpath / self.nodeid.partition("::")[0], None, f"stage {self.name}"

@@ -7,6 +7,13 @@ import pytest
 _GROUP = "codex-orchestrator"
 
 
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Hooks for other people's plugins."""
+    from . import newhooks
+
+    pluginmanager.add_hookspecs(newhooks)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The options, each the twin of a flag of ``codex-orchestrator start``."""
     group = parser.getgroup(_GROUP, "pipelines of codex-orchestrator")
@@ -26,6 +33,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--codex-only", action="append", metavar="STAGE", default=[], help="run only this stage (repeatable)"
     )
     group.addoption("--codex-from", metavar="STAGE", help="begin at this stage")
+    group.addoption(
+        "--codex-jobs", metavar="N", help="run so many stages at once in this process (a number, or auto)"
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Have xdist take ``--tx`` alone for a wish to distribute, and not replace dying workers for ever."""
+    option = config.option
+    if _is_wanted(config) and getattr(option, "tx", None) and not _is_worker(config):
+        if option.dist == "no":
+            option.dist = "load"
+        if option.maxworkerrestart is None:
+            option.maxworkerrestart = 4 * len(option.tx)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -39,8 +60,22 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Take the session over where a pipeline is asked for; last, when the terminal reporter is there."""
-    wanted = config.getoption("codex_pipeline") or config.getoption("codex_resume")
-    if wanted and not config.getoption("help", False):
+    if not _is_wanted(config) or config.getoption("help", False):
+        return
+    if _is_worker(config):
+        from .worker import Worker
+
+        config.pluginmanager.register(Worker(config), "codex-worker")
+    else:
         from .takeover import register
 
         register(config)
+
+
+def _is_wanted(config: pytest.Config) -> bool:
+    return bool(config.getoption("codex_pipeline") or config.getoption("codex_resume"))
+
+
+def _is_worker(config: pytest.Config) -> bool:
+    """Whether this is a worker of xdist's."""
+    return hasattr(config, "workerinput")

@@ -1,11 +1,11 @@
-"""The runs of a session: that of the pipeline asked for, and those of the pipelines that its stages run.
+"""The runs of a session: those of the pipelines asked for, and those of the pipelines that stages run.
 
 A stage's own run is opened when the first of its stages is about to run, and closed after the last.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 from codex_orchestrator import gates
@@ -16,13 +16,18 @@ from codex_orchestrator.manager import Obstacle, TaskManager
 from codex_orchestrator.pipelines.model import SubpipelineStage
 from codex_orchestrator.preparation import Planned, Prepared
 from codex_orchestrator.resuming import Resume, child_of, resume_run
+from codex_orchestrator.run.events import Event
 from codex_orchestrator.run.layout import RunLayout, TaskLayout
+from codex_orchestrator.run.shapes import Manifest
+
+ObserveRun = Callable[[str, Manifest, Event, Manifest], object]
 
 
 class PipelineRun:
     """A pipeline of the session and, once it is opened, its run.
 
     Attributes:
+        prepared: What was asked for, and led here.
         planned: The pipeline.
         nodeid: Its collector's.
         parent: The run one of whose stages this is, or None.
@@ -30,21 +35,30 @@ class PipelineRun:
         manager: The run, once it is open.
         guardian: What ends its processes if this one dies.
         left: How many of its items have not ended yet.
+        warnings: What its summary has to say of how the session went.
     """
 
     def __init__(
-        self, planned: Planned, nodeid: str, parent: PipelineRun | None = None, stage_id: str = ""
+        self,
+        prepared: Prepared,
+        planned: Planned,
+        nodeid: str,
+        parent: PipelineRun | None = None,
+        stage_id: str = "",
     ) -> None:
+        self.prepared = prepared
         self.planned = planned
         self.nodeid = nodeid
         self.parent = parent
         self.stage_id = stage_id
         self.children = [
-            PipelineRun(child, f"{nodeid}::{name}", self, name) for name, child in planned.children.items()
+            PipelineRun(prepared, child, f"{nodeid}::{name}", self, name)
+            for name, child in planned.children.items()
         ]
         self.manager: TaskManager | None = None
         self.guardian = Guardian()
         self.left = 0
+        self.warnings: list[str] = []
         self.closed = False
         self._selected: set[str] = set()
 
@@ -89,23 +103,31 @@ class SessionRuns:
     """Opens and closes the runs of a session as its items need them.
 
     Attributes:
-        root: The run of the pipeline that was asked for.
+        roots: The runs of the pipelines that were asked for.
     """
 
-    def __init__(self, prepared: Prepared, clock: Clock, notify: Callable[[str], None]) -> None:
+    def __init__(
+        self, prepared: Sequence[Prepared], clock: Clock, notify: Callable[[str], None], observe: ObserveRun
+    ) -> None:
         """Nothing is opened yet.
 
         Args:
             prepared: What will run.
             clock: Time.
             notify: Told at once of what a person should not have to wait for.
+            observe: Told of each event, with the node id of its run first.
         """
-        self._prepared = prepared
         self._clock = clock
         self._notify = notify
-        self.root = PipelineRun(prepared.planned, prepared.pipeline.id)
+        self._observe = observe
+        self.roots = [PipelineRun(each, each.planned, each.pipeline.id) for each in prepared]
         self._skipped: set[tuple[str, str]] = set()
-        self._by_node = {run.nodeid: run for run in self.root}
+        self._by_node = {run.nodeid: run for run in self}
+
+    def __iter__(self) -> Iterator[PipelineRun]:
+        """All runs, parents first."""
+        for root in self.roots:
+            yield from root
 
     def of(self, nodeid: str) -> PipelineRun:
         """The run that a stage belongs to."""
@@ -152,11 +174,11 @@ class SessionRuns:
         parent = self.enter(run.parent) if run.parent is not None else None
         live = self._live_run(run, parent)
         manager = TaskManager(
-            self._prepared.environment,
+            run.prepared.environment,
             run.planned.pipeline,
             run.planned.plan,
             live,
-            limits=self._prepared.definitions.configuration.limits,
+            limits=run.prepared.definitions.configuration.limits,
             selected=run.selected,
             clock=self._clock,
         )
@@ -166,8 +188,20 @@ class SessionRuns:
             gates.note_child(parent, manager, self._clock, stage_id=run.stage_id)
         return manager
 
+    def open(self) -> None:
+        """Open the runs of the pipelines that were asked for; those of stages follow when they begin.
+
+        Raises:
+            OrchestratorError: One cannot be opened.
+        """
+        for root in self.roots:
+            if root.left:
+                self.enter(root)
+
     def finish_item(self, nodeid: str, cancelled_by: str | None) -> None:
-        """An item has ended: close each run of which it was the last, but for the session's first.
+        """An item has ended: close each run of which it was the last, but for a session's only one.
+
+        That one is closed at the session's end, when no signal can come between.
 
         Args:
             nodeid: The item's.
@@ -178,7 +212,7 @@ class SessionRuns:
         """
         for run in reversed(self.of(nodeid).lineage):
             run.left -= 1
-            if run.left == 0 and run.parent is not None:
+            if run.left == 0 and (run.parent is not None or len(self.roots) > 1):
                 self._close(run, cancelled_by)
 
     def close(self, cancelled_by: str | None) -> None:
@@ -190,7 +224,7 @@ class SessionRuns:
         Raises:
             StorageError: The evidence cannot be written.
         """
-        for run in reversed(list(self.root)):
+        for run in reversed(list(self)):
             self._close(run, cancelled_by)
 
     def _close(self, run: PipelineRun, cancelled_by: str | None) -> None:
@@ -200,7 +234,9 @@ class SessionRuns:
         run.guardian.forget_empty()
         try:
             manifest = run.manager.close(
-                cancelled_by=cancelled_by, groups=run.guardian.groups, warnings=run.guardian.warnings
+                cancelled_by=cancelled_by,
+                groups=run.guardian.groups,
+                warnings=[*run.guardian.warnings, *run.warnings],
             )
         finally:
             run.guardian.dismiss()
@@ -211,8 +247,9 @@ class SessionRuns:
             gates.complete_child(parent, run.stage, manifest)
 
     def _live_run(self, run: PipelineRun, parent: TaskManager | None) -> LiveRun:
-        prepared, pipeline, target = self._prepared, run.planned.pipeline, run.planned.plan.targetId
+        prepared, pipeline, target = run.prepared, run.planned.pipeline, run.planned.plan.targetId
         resume, options = prepared.resume, prepared.options
+        observe = partial(self._observe, run.nodeid)
         task = TaskLayout(prepared.environment, options.task_id)
         if parent is not None:
             known = child_of(task, parent.entry(run.stage_id), pipeline.id)
@@ -227,6 +264,7 @@ class SessionRuns:
                 target=target,
                 clock=self._clock,
                 notify=self._notify,
+                observe=observe,
                 parent=options.parent if parent is None else None,
             )
         announce = None
@@ -240,6 +278,7 @@ class SessionRuns:
             target=target,
             clock=self._clock,
             notify=self._notify,
+            observe=observe,
             announce=announce,
         )
 

@@ -16,7 +16,9 @@ from codex_orchestrator.preparation import Prepared
 from codex_orchestrator.run.approvals import Ask
 from codex_orchestrator.run.shapes import Manifest
 
+from . import newhooks
 from .controller import Controller
+from .local import JobsLoop, jobs_of
 from .others import unusable_plugin
 from .terminal import PlainProgress
 
@@ -63,7 +65,7 @@ class SessionResult:
 
 
 def run_session(
-    prepared: Prepared, *, progress: TextIO, colour: bool, ask: Ask | None = None
+    prepared: Prepared, *, progress: TextIO, colour: bool, ask: Ask | None = None, jobs: str | None = None
 ) -> SessionResult:
     """Run a prepared pipeline as a pytest session of its own.
 
@@ -72,12 +74,17 @@ def run_session(
         progress: Where the lines for people go.
         colour: Whether they may be coloured.
         ask: Asks a person to decide on a manual stage; None where nobody is to be asked.
+        jobs: How many stages to run at once, as the user said it; None for one.
 
     Raises:
+        UsageError: That is no number of jobs.
         ConfigurationError: A module that the definitions name as a plugin cannot be imported.
     """
-    controller = Controller(prepared, ask)
-    plugins = [controller, PlainProgress(progress, controller, colour=colour)]
+    size = jobs_of(jobs)
+    controller = Controller([prepared], ask)
+    plugins: list[object] = [_Hooks(), controller, PlainProgress(progress, controller, colour=colour)]
+    if size > 1:
+        plugins.append(JobsLoop(controller, size))
     arguments = [
         f"--rootdir={prepared.environment.root}",
         f"--config-file={os.devnull}",
@@ -93,7 +100,16 @@ def run_session(
     with _without_test_variables(), redirect_stdout(progress):
         _import_plugins(prepared)
         pytest.main(arguments, plugins=plugins)
-    return SessionResult(controller.manifest, controller.cancelled_by, controller.error)
+    manifest = next(iter(controller.manifests), None)
+    return SessionResult(manifest, controller.halt.cancelled_by, controller.halt.error)
+
+
+class _Hooks:
+    """What the plugin's module does where it is loaded."""
+
+    def pytest_addhooks(self, pluginmanager: pytest.PytestPluginManager) -> None:
+        """Hooks for other people's plugins."""
+        pluginmanager.add_hookspecs(newhooks)
 
 
 def _import_plugins(prepared: Prepared) -> None:

@@ -12,8 +12,12 @@ _SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def caught(react: Callable[[int], None]) -> Iterator[None]:
+def caught(react: Callable[[int], None], *numbers: int) -> Iterator[None]:
     """Have ``react`` hear of each signal instead of what was set before, which is put back afterwards.
+
+    Args:
+        react: Told the signal's number.
+        numbers: The signals; all three where none is given.
 
     Only the main thread may set handlers; a session in another one keeps those it has. A hang-up that is
     ignored (nohup) stays so.
@@ -26,7 +30,7 @@ def caught(react: Callable[[int], None]) -> Iterator[None]:
         yield
         return
     nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-    heard = [number for number in _SIGNALS if number != signal.SIGHUP or not nohup]
+    heard = [number for number in numbers or _SIGNALS if number != signal.SIGHUP or not nohup]
     previous = {number: signal.signal(number, handler) for number in heard}
     try:
         yield

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -14,10 +16,14 @@ from codex_orchestrator.report.lookup import named_run, task_of
 from codex_orchestrator.report.resuming import asked_to_resume
 
 from .controller import Controller
+from .local import JobsLoop, jobs_of
 from .others import KeysOfTests, unusable_plugin
+from .scheduling import StageScheduling, is_distributed
 from .terminal import PytestProgress
 
 _NAME = "codex-controller"
+# What xdist has without a user's saying, and what it would make of --tx.
+_PLAIN_DISTRIBUTION = ("load", "no")
 
 
 def register(config: pytest.Config) -> None:
@@ -29,15 +35,21 @@ def register(config: pytest.Config) -> None:
     _refuse_what_does_not_fit(config)
     try:
         environment = discover(config.invocation_params.dir, os.environ)
-        prepared = prepare(environment, _asked(config, environment))
-        require_runnable(prepared)
+        prepared = [prepare(environment, asked) for asked in _asked(config, environment)]
+        for each in prepared:
+            require_runnable(each)
+        jobs = jobs_of(config.getoption("codex_jobs"))
     except OrchestratorError as error:
         raise pytest.UsageError(str(error)) from error
-    for notice in prepared.notices:
+    for notice in dict.fromkeys(notice for each in prepared for notice in each.notices):
         sys.stderr.write(f"{notice}\n")
-    load_plugins(config, prepared)
+    load_plugins(config, prepared[0])
     controller = Controller(prepared)
     config.pluginmanager.register(controller, _NAME)
+    if is_distributed(config):
+        config.pluginmanager.register(StageScheduling(controller), "codex-scheduling")
+    elif jobs > 1:
+        config.pluginmanager.register(JobsLoop(controller, jobs), "codex-jobs")
     config.pluginmanager.register(KeysOfTests(config), "codex-keys-of-tests")
     # A stage is no file: its id is the same from whichever folder pytest is called.
     config.cwd_relative_nodeid = lambda nodeid: nodeid  # type: ignore[method-assign]
@@ -64,18 +76,28 @@ def _refuse_what_does_not_fit(config: pytest.Config) -> None:
     pipelines = config.getoption("codex_pipeline") or []
     if pipelines and config.getoption("codex_resume"):
         raise pytest.UsageError("--codex-resume takes the run's own pipeline: leave out --codex-pipeline.")
-    if len(pipelines) > 1:
-        raise pytest.UsageError("--codex-pipeline: one pipeline per session, for now.")
+    _refuse_ambiguity(config, pipelines)
     if config.args_source is pytest.Config.ArgsSource.ARGS:
         raise pytest.UsageError(
             f"--codex-pipeline runs stages and takes no paths: {' '.join(config.args)}. "
             "Select with -k or --deselect."
         )
     _refuse_dry_runs(config)
-    if config.getoption("numprocesses", None) or config.getoption("tx", None):
-        raise pytest.UsageError(
-            "--codex-pipeline runs stages one at a time, for now: leave out -n, or pass -n 0."
-        )
+    if is_distributed(config):
+        if config.getoption("codex_jobs"):
+            raise pytest.UsageError("--codex-jobs is for this process, -n for workers: leave one out.")
+        if config.getoption("dist") not in _PLAIN_DISTRIBUTION:
+            sys.stderr.write(f"--dist {config.getoption('dist')} is not heeded: stages go by their graph.\n")
+
+
+def _refuse_ambiguity(config: pytest.Config, pipelines: Sequence[str]) -> None:
+    """Refuse, with several pipelines, what can be meant for one only."""
+    if len(set(pipelines)) < len(pipelines):
+        raise pytest.UsageError("--codex-pipeline: each pipeline once.")
+    for option in ("codex_target", "codex_only", "codex_from") if len(pipelines) > 1 else ():
+        if config.getoption(option):
+            flag = f"--{option.replace('_', '-')}"
+            raise pytest.UsageError(f"{flag} names a stage: with several pipelines, leave it out.")
 
 
 def _refuse_dry_runs(config: pytest.Config) -> None:
@@ -86,13 +108,12 @@ def _refuse_dry_runs(config: pytest.Config) -> None:
             )
 
 
-def _asked(config: pytest.Config, environment: Environment) -> Asked:
+def _asked(config: pytest.Config, environment: Environment) -> list[Asked]:
     resumed = config.getoption("codex_resume")
     if resumed:
         task = task_of(environment, config.getoption("codex_task"))
-        return asked_to_resume(environment, resumed, task, target=config.getoption("codex_target"))
-    return Asked(
-        pipeline=config.getoption("codex_pipeline")[0],
+        return [asked_to_resume(environment, resumed, task, target=config.getoption("codex_target"))]
+    asked = Asked(
         task=config.getoption("codex_task"),
         parent_run=named_run(
             environment, config.getoption("codex_parent_run"), config.getoption("codex_task")
@@ -103,3 +124,4 @@ def _asked(config: pytest.Config, environment: Environment) -> Asked:
         only=tuple(config.getoption("codex_only")),
         start_from=config.getoption("codex_from"),
     )
+    return [replace(asked, pipeline=pipeline) for pipeline in config.getoption("codex_pipeline")]

@@ -61,8 +61,7 @@ class PytestProgress:
 
     def pytest_terminal_summary(self) -> None:
         """Where the evidence lies."""
-        manifest = self._lines.controller.manifest
-        if manifest is not None:
+        for manifest in self._lines.controller.manifests:
             self._reporter.write_line(f"Run {manifest.run_id}: {manifest.status}, {manifest.artifact_root}")
 
 
@@ -108,7 +107,7 @@ class StageLines:
 
     def __init__(self, controller: Controller) -> None:
         self.controller = controller
-        nodeids = list(controller.prepared.planned.declared())
+        nodeids = [nodeid for each in controller.prepared for nodeid in each.planned.declared()]
         self._places = {
             nodeid: f"[{place}/{len(nodeids)}] {nodeid.partition('::')[2]}"
             for place, nodeid in enumerate(nodeids, start=1)
@@ -116,7 +115,7 @@ class StageLines:
 
     def header(self) -> str:
         """What runs."""
-        prepared = self.controller.prepared
+        prepared = self.controller.prepared[0]
         return f"codex-orchestrator: pipeline {prepared.pipeline.id}, task {prepared.options.task_id}"
 
     def started(self, nodeid: str) -> str:

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,9 @@ _OTHERS = (
     # By these, nobody would be asked anything.
     *("AI_AGENT", "CLAUDECODE", "CURSOR_AGENT", "GEMINI_CLI", "CI", "GITHUB_ACTIONS"),
 )
+
+# For tests that hand stages to workers; all others hold without it too.
+needs_xdist = pytest.mark.skipif(find_spec("xdist") is None, reason="pytest-xdist is not installed")
 
 
 def clean_environment() -> dict[str, str]:

@@ -10,8 +10,10 @@ if TYPE_CHECKING:
     from pytest_codex.session import SessionResult
 
 
-def run_prepared(prepared: Prepared, *, progress: TextIO, colour: bool, ask: Ask | None) -> SessionResult:
+def run_prepared(
+    prepared: Prepared, *, progress: TextIO, colour: bool, ask: Ask | None, jobs: str | None
+) -> SessionResult:
     """Run a prepared pipeline in a pytest session in this process; ``ask`` where a person is there."""
     from pytest_codex.session import run_session
 
-    return run_session(prepared, progress=progress, colour=colour, ask=ask)
+    return run_session(prepared, progress=progress, colour=colour, ask=ask, jobs=jobs)

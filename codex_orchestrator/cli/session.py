@@ -30,6 +30,13 @@ def add_interactive(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-interactive", action="store_true", help="never ask, also on a terminal")
 
 
+def add_jobs(parser: argparse.ArgumentParser) -> None:
+    """``--jobs``."""
+    parser.add_argument(
+        "--jobs", metavar="N", help="run so many stages at once (a number, or auto; default: 1)"
+    )
+
+
 def run_and_tell(
     prepared: Prepared, arguments: argparse.Namespace, *, verb: str, ask: Ask | None = None
 ) -> int:
@@ -48,7 +55,7 @@ def run_and_tell(
     as_json = arguments.format == "json"
     progress = sys.stderr if as_json else sys.stdout
     colour = render.wants_colour(progress, os.environ)
-    result = run_prepared(prepared, progress=progress, colour=colour, ask=ask)
+    result = run_prepared(prepared, progress=progress, colour=colour, ask=ask, jobs=arguments.jobs)
     if result.error is not None:
         raise result.error
     manifest = result.manifest

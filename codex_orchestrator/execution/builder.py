@@ -13,7 +13,6 @@ from typing import Literal
 from codex_orchestrator.clock import Clock, timestamp
 from codex_orchestrator.run.events import (
     CommandEnd,
-    CommandStart,
     Event,
     ExecBegin,
     ExecChunk,
@@ -41,7 +40,7 @@ _FIRST_DELAY_MS = 250
 
 
 class CommandBuilder:
-    """Runs commands one at a time, each as often as its stage allows."""
+    """Runs a command as often as its stage allows; that the stage starts was recorded by whoever asks."""
 
     def __init__(
         self,
@@ -75,7 +74,6 @@ class CommandBuilder:
 
     def run(self, request: StageRequest) -> StageOutcome:
         """Run the command to its end, whatever that is; only the errors of who listens come out of here."""
-        self._sink(CommandStart(command=request.command, timestamp=self._now(), index=request.index))
         started = self._clock.monotonic()
         outcome = self._run_attempts(request)
         self._sink(
@@ -137,7 +135,7 @@ class CommandBuilder:
         return replace(
             outcome,
             status="cancelled",
-            cancelled_by=self._cancellation.signal_name,
+            cancelled_by=self._cancellation.by,
             timeout_seconds=None,
         )
 
@@ -265,7 +263,7 @@ class _Attempt:
             stdout_truncated=stdout.truncated,
             stderr_truncated=stderr.truncated,
             cause=cause,
-            cancelled_by=self._cancellation.signal_name if ending.cancelled else None,
+            cancelled_by=self._cancellation.by if ending.cancelled else None,
             timeout_seconds=self._request.timeout_seconds if ending.timed_out else None,
             correlation_id=self._correlation_id,
             frames=self._sequence + 2,

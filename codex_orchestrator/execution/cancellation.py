@@ -1,4 +1,4 @@
-"""A request to stop, from a signal handler to the loop that waits for a stage."""
+"""A request to stop, from a signal handler to whatever waits for stages."""
 
 from __future__ import annotations
 
@@ -14,28 +14,55 @@ _LONGEST_WAIT_SECONDS = 3_600.0
 
 
 class Cancellation:
-    """Remembers the first signal, wakes whoever waits, and counts how often it was asked."""
+    """Remembers the first request, wakes whoever waits, and counts how often it was asked.
+
+    Attributes:
+        number: The signal that stages are to be ended with, or None while nobody has asked.
+        by: What asked: the signal's name, unless another was given; empty while nobody has asked.
+        requests: How often it was asked.
+    """
 
     def __init__(self) -> None:
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._reader, False)
         os.set_blocking(self._writer, False)
         self.number: int | None = None
+        self.by = ""
         self.requests = 0
+        self._branches: list[Cancellation] = []
+
+    def branch(self) -> Cancellation:
+        """One for a single stage: it hears of whatever is asked here, and can be asked by itself.
+
+        Whoever waits takes the wake-up with it, so several that wait at once each need their own.
+        """
+        branch = Cancellation()
+        self._branches.append(branch)
+        if self.number is not None:
+            branch.request(self.number, self.by)
+        return branch
+
+    def prune(self, branch: Cancellation) -> None:
+        """Close a branch whose stage has ended."""
+        self._branches.remove(branch)
+        branch.close()
 
     @property
     def requested(self) -> bool:
         """Whether anyone asked."""
         return self.number is not None
 
-    @property
-    def signal_name(self) -> str:
-        """The name of the signal that asked first; empty where none did."""
-        return signal_name(self.number) if self.number is not None else ""
+    def request(self, number: int, by: str | None = None) -> None:
+        """Ask; safe to call from a signal handler.
 
-    def request(self, number: int) -> None:
-        """Ask, with a signal's number; safe to call from a signal handler."""
+        Args:
+            number: The signal to end stages with.
+            by: What asks, where it is not that signal.
+        """
+        for branch in list(self._branches):
+            branch.request(number, by)
         if self.number is None:
+            self.by = by or signal_name(number)
             self.number = number
         elif number == signal.SIGHUP:
             return  # Shell and kernel both tell of one and the same hang-up.

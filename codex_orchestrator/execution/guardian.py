@@ -7,6 +7,7 @@ without a farewell is the death of this process (docs/reference/event-logs.md, "
 from __future__ import annotations
 
 import sys
+import threading
 from pathlib import Path
 
 from .leftovers import has_members
@@ -42,6 +43,8 @@ _ROOT = Path(__file__).parents[2]
 class Guardian:
     """Starts the guardian and tells it what to watch; where that fails, stages run all the same.
 
+    Several threads may run stages of one run.
+
     Attributes:
         groups: The process groups of stages that have members.
         warnings: That nobody watches, and why; empty where all is well.
@@ -51,6 +54,7 @@ class Guardian:
         self.groups: set[int] = set()
         self.warnings: list[str] = []
         self._listener: Listener | None = None
+        self._lock = threading.Lock()
 
     def start(self, mark: str) -> None:
         """Start it, for a run whose stages have ``mark`` in their environment."""
@@ -62,14 +66,16 @@ class Guardian:
 
     def watch(self, group: int) -> None:
         """A stage has begun, in a process group and session of its own."""
-        self.groups.add(group)
-        self._tell(f"watch {group}")
+        with self._lock:
+            self.groups.add(group)
+            self._tell(f"watch {group}")
 
     def forget_empty(self) -> None:
         """A stage has ended: forget the groups without members, as their ids may now be given to others."""
-        for group in [group for group in self.groups if not has_members(group)]:
-            self.groups.remove(group)
-            self._tell(f"forget {group}")
+        with self._lock:
+            for group in [group for group in self.groups if not has_members(group)]:
+                self.groups.remove(group)
+                self._tell(f"forget {group}")
 
     def dismiss(self) -> None:
         """End it: from here on there is nothing to watch."""

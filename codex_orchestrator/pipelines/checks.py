@@ -13,6 +13,7 @@ from codex_orchestrator.validation import Path, Problem
 from .graph import dependencies, find_cycle
 from .mode import parse_mode
 from .model import CommandStage, Configuration, PipelineDefinition, Stage, StageSetRef, SubpipelineStage
+from .schedule import DEFAULT_CAPACITY
 
 StageSets = Mapping[str, Sequence[Stage]]
 Placed = tuple[Stage, Path]
@@ -30,6 +31,7 @@ def check_configuration(
     """
     problems = [
         *_check_task(configuration),
+        *_check_resources(configuration),
         *_check_sets(configuration),
         *_check_pipelines(configuration, sets),
         *_check_children(configuration, sets, packaged_pipelines),
@@ -69,6 +71,28 @@ def _check_sets(configuration: Configuration) -> Iterator[Problem]:
                 yield Problem(where, "a stage set holds no references to other sets")
             else:
                 yield from _check_stage(stage, where, seen)
+
+
+def _check_resources(configuration: Configuration) -> Iterator[Problem]:
+    """A stage that needs more of something than there is would wait for ever."""
+    capacities = configuration.resources or {}
+    written = [
+        (stage, ("pipelines", index, "stages", position))
+        for index, definition in enumerate(configuration.pipelines)
+        for position, stage in enumerate(definition.stages)
+    ]
+    in_sets = [
+        (stage, ("stageSets", name, position))
+        for name, members in configuration.stage_sets.items()
+        for position, stage in enumerate(members)
+    ]
+    for stage, where in [*written, *in_sets]:
+        for name, wanted in ((isinstance(stage, CommandStage) and stage.resources) or {}).items():
+            capacity = capacities.get(name, DEFAULT_CAPACITY)
+            if wanted > capacity:
+                yield Problem(
+                    (*where, "resources", name), f'needs {wanted} of "{name}", and there is {capacity} of it'
+                )
 
 
 def _check_pipelines(configuration: Configuration, sets: StageSets) -> Iterator[Problem]:

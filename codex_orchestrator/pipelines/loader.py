@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
@@ -85,6 +85,29 @@ def load_definitions(environment: Environment) -> Definitions:
             pipelines[item.id] = item
             sources[item.id] = "default"
     return Definitions(configuration, pipelines, sources, tuple(notices))
+
+
+def refuse_invalid(pipelines: Mapping[str, Pipeline], configuration: Configuration) -> None:
+    """Hold pipelines that no file defines, as plugins made them, to the rules of definitions.
+
+    Raises:
+        ConfigurationError: They break one.
+    """
+    written = tuple(
+        PipelineDefinition(**{each.name: getattr(pipeline, each.name) for each in fields(pipeline)})
+        for pipeline in pipelines.values()
+    )
+    changed = replace(configuration, pipelines=written, stage_sets={}, default_pipeline=None)
+    places = list(pipelines)
+    problems = check_configuration(changed, {}, {})
+    problems += [
+        Problem(("pipelines", place), f'has the id of another pipeline, "{pipeline.id}"')
+        for place, (name, pipeline) in enumerate(pipelines.items())
+        if pipeline.id != name
+    ]
+    if problems:
+        told = "; ".join(f"{places[int(str(item.path[1]))]}: {item.message}" for item in problems)
+        raise ConfigurationError(f"Plugins have made pipelines that are not valid: {told}.")
 
 
 def default_notice(environment: Environment, definitions: Definitions, pipeline: Pipeline) -> str | None:

@@ -19,12 +19,14 @@ class Ending:
         selected: The ids of the stages that this session meant to run.
         cancelled_by: The signal that cancelled the run, or None.
         lines: By stage index, what the summary says of a failure where it is not the exit code.
+        interrupted: The indexes of stages that were ended, and did not fail by themselves.
         warnings: Degraded recording and the like.
     """
 
     selected: Collection[str]
     cancelled_by: str | None
     lines: Mapping[int, str]
+    interrupted: Collection[int]
     warnings: Sequence[str]
 
 
@@ -75,7 +77,7 @@ def add_warnings(manifest: Manifest, warnings: Sequence[str]) -> Manifest:
 def _first_lines(manifest: Manifest, ending: Ending) -> list[str]:
     """Cancellation or failure, stages that never ran, and a partial selection."""
     lines = []
-    failure = failure_line(manifest, ending.lines)
+    failure = failure_line(manifest, ending.lines, ending.interrupted)
     if ending.cancelled_by:
         lines.append(f"Run cancelled by {ending.cancelled_by}.")
     elif failure:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from codex_orchestrator.records import OMIT_NONE, Bounds, OneOf, dumps_line, to_json
 
+from .instances import Checkpoint, Outcome
 from .shapes import Reason, RunStatus, StageStatus
 
 _STRICT: dict[str, Any] = {"extra": "forbid"}
@@ -167,6 +168,43 @@ class StageWaiting:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SchedulerStarted:
+    """Stages run on workers, at least and at most so many."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    type: Literal["scheduler:started"] = "scheduler:started"
+    min_instances: Annotated[int, Bounds(ge=1)]
+    max_instances: Annotated[int, Bounds(ge=1)]
+    timestamp: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageAssigned:
+    """A stage's command is given to a worker."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    type: Literal["stage:assigned"] = "stage:assigned"
+    stage_id: str
+    instance_id: Annotated[str, Bounds(min_length=1)]
+    timestamp: str
+    index: Index
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageReleased:
+    """The worker has no command any more: it ended it, however that went, or the worker is lost."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    type: Literal["stage:released"] = "stage:released"
+    stage_id: str
+    instance_id: Annotated[str, Bounds(min_length=1)]
+    outcome: Outcome
+    checkpoint: Checkpoint | None = field(default=None, metadata=_WHEN_KNOWN)
+    timestamp: str
+    index: Index
+
+
+@dataclass(frozen=True, kw_only=True)
 class ApprovalRecorded:
     """Somebody has decided on a manual stage."""
 
@@ -240,8 +278,11 @@ StageEvent = (
     | StageCompleted
     | StageSkipped
     | StageWaiting
+    | StageAssigned
+    | StageReleased
 )
-Event = StageEvent | ChildChanged | ApprovalRecorded | RunStarted | RunResumed | RunCompleted
+RunEvent = SchedulerStarted | RunStarted | RunResumed | RunCompleted
+Event = StageEvent | ChildChanged | ApprovalRecorded | RunEvent
 AnyEvent = Annotated[Event, OneOf("type")]
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from . import instances
 from .events import (
     ApprovalRecorded,
     AttemptFailed,
@@ -18,9 +19,13 @@ from .events import (
     ExecBegin,
     RunCompleted,
     RunStarted,
+    SchedulerStarted,
+    StageAssigned,
     StageCompleted,
+    StageReleased,
     StageWaiting,
 )
+from .instances import Scheduler
 from .shapes import Approval, ChildRun, CommandEntry, Handle, HandleMetadata, Manifest
 
 RESUMING = "resuming"
@@ -49,8 +54,41 @@ def _end(manifest: Manifest, event: RunCompleted) -> Manifest:
         status_detail=event.status_detail,
         completed_at=event.timestamp,
         summary=event.summary,
+        scheduler=manifest.scheduler and instances.ended(manifest.scheduler, timestamp=event.timestamp),
     )
     return _touched(ended, event.timestamp)
+
+
+def _request_workers(manifest: Manifest, event: SchedulerStarted) -> Manifest:
+    scheduler = instances.requested(
+        manifest.scheduler,
+        min_instances=event.min_instances,
+        max_instances=event.max_instances,
+        timestamp=event.timestamp,
+    )
+    return _with_scheduler(manifest, scheduler, event.timestamp)
+
+
+def _assign(manifest: Manifest, event: StageAssigned) -> Manifest:
+    if manifest.scheduler is None:
+        return manifest
+    scheduler = instances.assigned(manifest.scheduler, event.instance_id, timestamp=event.timestamp)
+    return _with_scheduler(manifest, scheduler, event.timestamp)
+
+
+def _release(manifest: Manifest, event: StageReleased) -> Manifest:
+    if manifest.scheduler is None:
+        return manifest
+    scheduler = instances.released(
+        manifest.scheduler, event.instance_id, event.outcome, event.checkpoint, timestamp=event.timestamp
+    )
+    return _with_scheduler(manifest, scheduler, event.timestamp)
+
+
+def _with_scheduler(manifest: Manifest, scheduler: Scheduler, timestamp: str) -> Manifest:
+    if scheduler is manifest.scheduler:
+        return manifest
+    return _touched(replace(manifest, scheduler=scheduler), timestamp)
 
 
 def _start_command(manifest: Manifest, event: CommandStart) -> Manifest:
@@ -187,6 +225,9 @@ def _touched(manifest: Manifest, timestamp: str) -> Manifest:
 _HANDLERS: dict[type, Callable[[Manifest, Any], Manifest]] = {
     RunStarted: _begin,
     RunCompleted: _end,
+    SchedulerStarted: _request_workers,
+    StageAssigned: _assign,
+    StageReleased: _release,
     CommandStart: _start_command,
     ExecBegin: _open_handle,
     AttemptFailed: _close_handle,

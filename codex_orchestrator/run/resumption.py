@@ -10,6 +10,7 @@ from hashlib import sha256
 from codex_orchestrator.pipelines.guardrails import guardrails_required
 from codex_orchestrator.pipelines.model import Pipeline, Stage
 
+from . import instances
 from .layout import RunLayout
 from .opening import first_entry
 from .recorder import RESUMING
@@ -63,6 +64,7 @@ def taken_up(
         commands=commands,
         run_summary_path=None,
         guardrails_required=guardrails_required(pipeline),
+        scheduler=manifest.scheduler and instances.ended(manifest.scheduler, timestamp=event.timestamp),
         guardrail_status=None,
         handles=_closed_handles(manifest),
     )

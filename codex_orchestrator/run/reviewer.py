@@ -10,6 +10,7 @@ from codex_orchestrator.clock import parse_timestamp
 from codex_orchestrator.pipelines.planner import Plan
 from codex_orchestrator.records import OMIT_NONE, camel
 
+from .instance_stats import SchedulerSummary, instance_stats, scheduler_summary
 from .shapes import GuardrailStatus, Handle, Manifest, MetricsLine
 from .summary import guardrail_entries, guardrail_status
 
@@ -105,6 +106,7 @@ class RunSummary:
     test: TestResult
     review: ReviewResult
     timestamp: str
+    scheduler: SchedulerSummary | None = field(default=None, metadata=_WHEN_KNOWN)
     handles: tuple[HandleSummary, ...] | None = field(default=None, metadata=_WHEN_KNOWN)
 
 
@@ -151,6 +153,7 @@ class CommandReviewer:
             test=self._test(guardrails, build_succeeded=succeeded),
             review=self._review(guardrails),
             timestamp=ended,
+            scheduler=scheduler_summary(manifest.scheduler),
             handles=tuple(_handle_summary(handle) for handle in manifest.handles or ()),
         )
 
@@ -237,8 +240,8 @@ def metrics_line(
         artifact_path=manifest.artifact_root,
         child_runs=len(manifest.child_runs),
         control_plane_status="unknown",
-        scheduler_mode="unknown",
-        instance_stats=(),
+        scheduler_mode=manifest.scheduler.mode if manifest.scheduler else "unknown",
+        instance_stats=instance_stats(manifest.scheduler),
         privacy_mode="unknown",
         privacy_log_path=None,
         privacy_event_count=0,

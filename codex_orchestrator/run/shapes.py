@@ -10,6 +10,9 @@ from typing import Annotated, Any, ClassVar, Literal
 from codex_orchestrator.pipelines.model import Pipeline
 from codex_orchestrator.records import OMIT_NONE, Bounds
 
+from .instance_stats import InstanceStats
+from .instances import Scheduler
+
 _STRICT: dict[str, Any] = {"extra": "forbid"}
 _WHEN_KNOWN = {OMIT_NONE: True}
 
@@ -170,6 +173,7 @@ class Manifest:
     instructions_hash: str | None
     instructions_sources: tuple[str, ...]
     guardrails_required: bool | None = field(default=None, metadata=_WHEN_KNOWN)
+    scheduler: Scheduler | None = field(default=None, metadata=_WHEN_KNOWN)
     guardrail_status: GuardrailStatus | None = field(default=None, metadata=_WHEN_KNOWN)
     handles: tuple[Handle, ...] | None = field(default=None, metadata=_WHEN_KNOWN)
 
@@ -270,7 +274,7 @@ class MetricsLine:
     child_runs: Natural
     control_plane_status: str
     scheduler_mode: str
-    instance_stats: tuple[Any, ...]
+    instance_stats: tuple[InstanceStats, ...]
     privacy_mode: str
     privacy_log_path: str | None
     privacy_event_count: Natural

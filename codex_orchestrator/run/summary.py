@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from codex_orchestrator.pipelines.guardrails import is_guardrail
 
@@ -42,16 +42,21 @@ def guardrail_entries(manifest: Manifest) -> list[CommandEntry]:
     return [entry for entry in manifest.commands if is_guardrail(entry.id, entry.title, entry.command)]
 
 
-def failure_line(manifest: Manifest, lines: Mapping[int, str]) -> str | None:
+def failure_line(
+    manifest: Manifest, lines: Mapping[int, str], interrupted: Collection[int] = ()
+) -> str | None:
     """The line about the first failed stage by index, or None.
 
     Args:
         manifest: The run.
         lines: By stage index, what to say where it is not the exit code.
+        interrupted: The indexes of stages that were ended, perhaps because of the one that failed.
     """
-    failed = next((entry for entry in manifest.commands if entry.status == "failed"), None)
-    if failed is None:
+    all_failed = [entry for entry in manifest.commands if entry.status == "failed"]
+    if not all_failed:
         return None
+    by_themselves = [entry for entry in all_failed if entry.index not in interrupted]
+    failed = (by_themselves or all_failed)[0]
     if failed.index in lines:
         return lines[failed.index]
     return f"Stage '{failed.title}' failed with exit code {failed.exit_code}."

@@ -16,6 +16,7 @@ from codex_orchestrator.clock import Clock, timestamp
 from codex_orchestrator.errors import StorageError
 from codex_orchestrator.records import OMIT_NONE, dumps, to_json
 from codex_orchestrator.run import recorder
+from codex_orchestrator.run.instances import Assignment, Scheduler, WorkerAttempt
 from codex_orchestrator.run.layout import RunLayout
 from codex_orchestrator.run.lineage import known_children, news_of, with_children
 from codex_orchestrator.run.shapes import Approval, ChildRun, CommandEntry, Handle, Manifest
@@ -23,6 +24,8 @@ from codex_orchestrator.run.shapes import Approval, ChildRun, CommandEntry, Hand
 from . import files
 from .locks import held_lock, pause
 
+# What there are many of, and most of which stay as they are.
+_Kept = CommandEntry | Handle | WorkerAttempt
 _MANIFEST_HEARTBEAT_SECONDS = 30.0
 _SLOW_SECONDS = 10.0
 # Before the second and the third attempt to write.
@@ -224,28 +227,37 @@ class _ManifestEncoder:
 
     def __init__(self) -> None:
         # By identity: entries are frozen, and one that is kept here cannot give its id to another.
-        self._known: dict[int, tuple[CommandEntry | Handle, str]] = {}
+        self._known: dict[int, tuple[_Kept, str]] = {}
         self._scalar = json.JSONEncoder(ensure_ascii=False).encode
 
     def encode(self, manifest: Manifest) -> bytes:
-        members = []
-        for field in fields(manifest):
-            value = getattr(manifest, field.name)
-            if value is None and field.metadata.get(OMIT_NONE):
-                continue
-            members.append(f'  "{field.name}": {self._value(value)}')
-        return ("{\n" + ",\n".join(members) + "\n}\n").encode()
+        return (self._object(manifest, "\n") + "\n").encode()
 
-    def _value(self, value: object) -> str:
+    def _object(self, value: Manifest | Scheduler | Assignment, line: str) -> str:
+        """An object of ours; ``line`` is a new line and its indent."""
+        members = []
+        for field in fields(value):
+            item = getattr(value, field.name)
+            if item is None and field.metadata.get(OMIT_NONE):
+                continue
+            members.append(f'{line}  "{field.name}": {self._value(item, line + "  ")}')
+        return "{" + ",".join(members) + line + "}"
+
+    def _value(self, value: object, line: str) -> str:
         if value is None or isinstance(value, str | int):
             return self._scalar(value)
-        if isinstance(value, tuple) and value and isinstance(value[0], CommandEntry | Handle):
-            return "[\n" + ",\n".join([self._entry(item) for item in value]) + "\n  ]"
-        return json.dumps(to_json(value), indent=2, ensure_ascii=False).replace("\n", "\n  ")
+        if isinstance(value, Scheduler):
+            return self._object(value, line)
+        inner = line + "  "
+        if isinstance(value, tuple) and value and isinstance(value[0], _Kept):
+            return "[" + ",".join([self._kept(item, inner) for item in value]) + line + "]"
+        if isinstance(value, tuple) and value and isinstance(value[0], Assignment):
+            return "[" + ",".join([inner + self._object(item, inner) for item in value]) + line + "]"
+        return json.dumps(to_json(value), indent=2, ensure_ascii=False).replace("\n", line)
 
-    def _entry(self, item: CommandEntry | Handle) -> str:
+    def _kept(self, item: _Kept, line: str) -> str:
         known = self._known.get(id(item))
         if known is None:
             body = json.dumps(to_json(item), indent=2, ensure_ascii=False)
-            known = self._known[id(item)] = (item, "    " + body.replace("\n", "\n    "))
+            known = self._known[id(item)] = (item, line + body.replace("\n", line))
         return known[1]

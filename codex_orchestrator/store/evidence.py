@@ -13,7 +13,7 @@ from codex_orchestrator.identifiers import new_run_id
 from codex_orchestrator.pipelines.loader import pipeline_digest
 from codex_orchestrator.pipelines.model import Pipeline
 from codex_orchestrator.records import dumps, to_json
-from codex_orchestrator.run.events import Event, encode
+from codex_orchestrator.run.events import Event, StageAssigned, StageReleased, encode
 from codex_orchestrator.run.layout import RunLayout, TaskLayout
 from codex_orchestrator.run.shapes import CommandEntry, PlanRecord, Pointer, ResumeToken
 
@@ -77,6 +77,10 @@ def write_plan(layout: RunLayout, pipeline: Pipeline, clock: Clock) -> None:
     files.replace(layout.plan, dumps(to_json(plan)).encode())
 
 
+# Where a stage runs is no part of what it does: its log is the same wherever that is.
+_RUNNER_ONLY = (StageAssigned, StageReleased)
+
+
 class EventLog:
     """``runner.ndjson`` and the log of each stage; both get the same bytes.
 
@@ -99,7 +103,7 @@ class EventLog:
             if self._runner is None:
                 self._runner = LogFile(self._layout.runner_log)
             self._runner.write(line)
-        if index in self._ids:
+        if index in self._ids and not isinstance(event, _RUNNER_ONLY):
             with self._warned():
                 self._stage_log(index).write(line)
 

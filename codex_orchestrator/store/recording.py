@@ -36,6 +36,12 @@ from .locks import RunLock
 from .resuming import read_log, read_whole_manifest
 
 _SAVED_AT_ONCE = (CommandStart, ChildChanged)
+# Told of each event once it is recorded: the run before it, the event, the run after it.
+Observe = Callable[[Manifest, Event, Manifest], object]
+
+
+def unobserved(_before: Manifest, _event: Event, _after: Manifest) -> None:
+    """Nobody is told."""
 
 
 class RunRecording:
@@ -52,6 +58,7 @@ class RunRecording:
         clock: Clock,
         *,
         notify: Callable[[str], None],
+        observe: Observe = unobserved,
         parent: RunLayout | None = None,
     ) -> None:
         """Become the run's owner.
@@ -60,6 +67,7 @@ class RunRecording:
             layout: The run.
             clock: Time.
             notify: Told at once when the disk is too slow.
+            observe: Told of each event; it raises nothing.
             parent: The run that this one leaves its record with; None where there is none, or where it
                 is a run of the same session, which knows anyway.
 
@@ -75,6 +83,7 @@ class RunRecording:
         self._finished = FinishedRun(layout, clock, self._mark_recorded)
         self._heartbeat = HeartbeatWriter(self._coordinator)
         self._notify = notify
+        self._observe = observe
         self._link = ParentLink(parent, layout, clock)
         self._warnings: list[str] = []
         self._told: set[str] = set()
@@ -101,6 +110,7 @@ class RunRecording:
             raise
         self._log.write(started)
         self._tell_parent(self._link.settle)
+        self._observe(manifest, started, self.manifest)
 
     def record(self, event: Event) -> None:
         """Log an event and take it up in the manifest.
@@ -120,6 +130,7 @@ class RunRecording:
             self._coordinator.save(self.manifest)
         elif self.manifest is not before:
             self._coordinator.note(self.manifest)
+        self._observe(before, event, self.manifest)
 
     def _ends_child(self, event: Event) -> bool:
         """Whether a stage that is a run of its own has come to an end: who reads that run reads the stage."""
@@ -198,7 +209,7 @@ class RunRecording:
             manifest, plan, manifest_path=self.layout.relative(self.layout.manifest), partial=partial
         )
         self._queue(finished, manifest, reviewer.summarize(), starts)
-        self.manifest = manifest
+        before, self.manifest = self.manifest, manifest
         self._coordinator.save(manifest)
         recording = finished.merge()
         self._warnings.extend(recording.warnings)
@@ -211,6 +222,7 @@ class RunRecording:
         self._ended = True
         if recording.recorded:
             self._tidy(finished.acknowledge)
+        self._observe(before, completed, self.manifest)
 
     def abandon(self) -> None:
         """Give up a run that was never begun here."""

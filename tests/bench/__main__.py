@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,14 +15,19 @@ from .processes import CommandFailedError, peak_floor
 from .report import CaseResult, document, table
 from .tools import (
     REPOSITORY,
+    MakeUnavailableError,
     NodeEntry,
     NodeFolderError,
     NodeUnavailableError,
     OursMissingError,
     Tool,
+    Tools,
+    find_make,
     find_node,
     find_ours,
+    find_pytest,
 )
+from .work import Make
 
 _FEWEST_RUNS = 7
 
@@ -55,43 +60,57 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: Options, work: Path) -> int:
     home = work / "home"
     home.mkdir()
-    ours, node = find_ours(home), None
-    skipped: str | None = "left out by --no-node" if not options.with_node else None
-    if options.with_node and any(case.peer == NODE for case in options.cases):
-        try:
-            node = find_node(home, work / "npm", options.node_dir, options.node_entry)
-        except NodeUnavailableError as reason:
-            skipped = str(reason)
-    tools = [tool for tool in (ours, node) if tool is not None]
+    tools, skipped = _find(options, home, work / "npm")
     _announce(tools, skipped, options.runs)
     floor = peak_floor(work)
-    measured = [_measure(case, ours, node, options.runs, work) for case in options.cases]
+    measured = [_measure(case, tools, options.runs, work) for case in options.cases]
     results = [result for result in measured if result is not None]
     print(table(results))
     print(f"Peak memory of `true` by the same method: {floor / 2**20:.1f} MiB.")
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(document(results, tools, options.runs, floor, skipped), indent=2) + "\n"
+    text = json.dumps(document(results, tools.found(), options.runs, floor, skipped), indent=2) + "\n"
     options.output.write_text(text, encoding="utf-8")
     print(f"Saved: {options.output}")
     return 0 if len(results) == len(measured) else 1
 
 
-def _measure(case: Case, ours: Tool, node: Tool | None, runs: int, work: Path) -> CaseResult | None:
+def _find(options: Options, home: Path, npm: Path) -> tuple[Tools, dict[str, str]]:
+    """The tools that the cases need, and why peers of theirs are skipped, by name."""
+    ours = find_ours(home)
+    node: Tool | None = None
+    make: Tool | None = None
+    skipped: dict[str, str] = {}
+    if not options.with_node:
+        skipped["node"] = "left out by --no-node"
+    elif any(case.peer == NODE for case in options.cases):
+        try:
+            node = find_node(home, npm, options.node_dir, options.node_entry)
+        except NodeUnavailableError as reason:
+            skipped["node"] = str(reason)
+    if any(isinstance(case.peer_work, Make) for case in options.cases):
+        try:
+            make = find_make(home)
+        except MakeUnavailableError as reason:
+            skipped["make"] = str(reason)
+    return Tools(ours, find_pytest(ours, home), node, make), skipped
+
+
+def _measure(case: Case, tools: Tools, runs: int, work: Path) -> CaseResult | None:
     """None where a command failed: that is reported, and the other cases are still worth their figures."""
     print(f"{case.key}: {case.title} ...", file=sys.stderr, flush=True)
     try:
-        mine, *peers = measure_case(case, ours, node, runs, work)
+        mine, *peers = measure_case(case, tools, runs, work)
     except CommandFailedError as error:
         print(f"error: case {case.key} is left out, a measured command failed: {error}", file=sys.stderr)
         return None
     return CaseResult(case, compare(mine, peers[0] if peers else None, case.targets))
 
 
-def _announce(tools: Sequence[Tool], skipped: str | None, runs: int) -> None:
-    for tool in tools:
+def _announce(tools: Tools, skipped: Mapping[str, str], runs: int) -> None:
+    for tool in tools.found():
         print(f"{tool.name}: {tool.origin}", file=sys.stderr)
-    if skipped is not None:
-        print(f"notice: the Node CLI is skipped, so there is nothing beside ours: {skipped}", file=sys.stderr)
+    for name, reason in skipped.items():
+        print(f"notice: {name} is skipped, so there is nothing beside ours: {reason}", file=sys.stderr)
     if runs < _FEWEST_RUNS:
         print(
             f"notice: runs per tool: {runs}; the targets are meant for {_FEWEST_RUNS} or more",

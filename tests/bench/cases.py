@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from .figures import Limit, Measure, Target
+from .graph import CRITICAL_PATH_SECONDS, GRAPH
+from .work import START, Make, Shell, Work, in_turn, independent
 
-PIPELINE = "bench"
-TASK_ID = "bench"
 NODE = "node"
 
 _LINE = "x" * 99
@@ -15,56 +15,13 @@ _GIGABYTE = 1_000_000_000
 _MIB = 2**20
 _PAST_RUNS = 10_000
 
-START: tuple[str, ...] = ("start", "{pipeline}", "--format", "json")
-
-
-@dataclass(frozen=True)
-class Work:
-    """One command line of a tool, in a project.
-
-    ``stages`` are the shell commands of the project's only pipeline. In ``arguments``, ``{pipeline}`` is
-    the pipeline's id and ``{run}`` the id of a run made beforehand. Every process gets a fresh project, but
-    where a run or ``past_runs`` of them are made beforehand: then all share one. ``starts_run`` demands
-    a succeeded run in the project afterwards, with at least ``log_bytes`` bytes of stage logs; all other
-    work demands ``expected_output`` (with the same stand-ins) on stdout.
-    """
-
-    stages: tuple[str, ...]
-    arguments: tuple[str, ...] = START
-    starts_run: bool = True
-    log_bytes: int = 0
-    expected_output: str = ""
-    past_runs: int = 0
-
-    @property
-    def needs_run(self) -> bool:
-        """Whether a run is made before the measuring begins."""
-        return any("{run}" in argument for argument in self.arguments)
-
-    def command_line(self, run_id: str) -> tuple[str, ...]:
-        """The arguments with their stand-ins filled in; ``run_id`` may be empty where none is needed."""
-        return tuple(argument.format(pipeline=PIPELINE, run=run_id) for argument in self.arguments)
-
-    def output_fragment(self, run_id: str) -> str:
-        """The text that stdout must hold, with its stand-ins filled in."""
-        return self.expected_output.format(pipeline=PIPELINE, run=run_id)
-
-
-@dataclass(frozen=True)
-class Shell:
-    """A command line for the shell, in an empty folder, where it leaves ``files`` of ``size`` bytes each."""
-
-    command: str
-    files: tuple[str, ...]
-    size: int
-
 
 @dataclass(frozen=True)
 class Case:
     """Our tool's work beside that of a peer.
 
     ``peer`` names what stands beside it: ``node`` is the Node CLI at the same work, anything else is
-    ``peer_work``, done by our own tool or by the shell. ``targets`` say what counts as met.
+    ``peer_work``, done by our own tool, by the shell or by GNU make. ``targets`` say what counts as met.
     """
 
     key: str
@@ -72,34 +29,42 @@ class Case:
     work: Work
     targets: Mapping[Measure, Target] = field(default_factory=dict)
     peer: str = NODE
-    peer_work: Work | Shell | None = None
+    peer_work: Work | Shell | Make | None = None
 
 
 def _printing(size: int) -> str:
     return f"yes {_LINE} | head -c {size}"
 
 
-_QUIET = Work(("true",))
-_GIGABYTE_PRINTED = Work((_printing(_GIGABYTE),), log_bytes=_GIGABYTE)
+def _within(path_seconds: float, seconds_more: float) -> Target:
+    """The time of the stages that must follow each other, a twentieth more, and what a process costs."""
+    return Target(1.05 * path_seconds + seconds_more, Limit.VALUE)
+
+
+_QUIET = Work(in_turn("true"))
+_FOUR = in_turn(*("true",) * 4)
+_GIGABYTE_PRINTED = Work(in_turn(_printing(_GIGABYTE)), log_bytes=_GIGABYTE)
+_HUNDRED_APART = independent(*("true",) * 100)
+_HUNDRED_IN_PAIRS = Work(_HUNDRED_APART, arguments=(*START, "--jobs", "2"))
 
 CASES: tuple[Case, ...] = (
     Case(
         key="a",
         title="start, 4 stages of `true`",
-        work=Work(("true",) * 4),
+        work=Work(_FOUR),
         targets={Measure.WALL: Target(0.85), Measure.MEMORY: Target(0.60)},
     ),
     Case(
         key="b",
         title="start, 100 stages of `true`",
-        work=Work(("true",) * 100),
+        work=Work(in_turn(*("true",) * 100)),
         targets={Measure.WALL: Target(0.55)},
     ),
     Case(
         key="c",
         title="status of a finished run",
         work=Work(
-            ("true",) * 4,
+            _FOUR,
             arguments=("status", "--run", "{run}", "--format", "json"),
             starts_run=False,
             expected_output="{run}",
@@ -110,7 +75,7 @@ CASES: tuple[Case, ...] = (
         key="d",
         title="plan of 4 stages",
         work=Work(
-            ("true",) * 4,
+            _FOUR,
             arguments=("plan", "{pipeline}", "--format", "json"),
             starts_run=False,
             expected_output="{pipeline}:stage-4",
@@ -120,7 +85,7 @@ CASES: tuple[Case, ...] = (
     Case(
         key="e",
         title="start, one stage printing 50 MB",
-        work=Work((_printing(_MEGABYTES_50),), log_bytes=_MEGABYTES_50),
+        work=Work(in_turn(_printing(_MEGABYTES_50)), log_bytes=_MEGABYTES_50),
         targets={Measure.WALL: Target(0.60), Measure.MEMORY: Target(0.25)},
     ),
     Case(
@@ -135,7 +100,7 @@ CASES: tuple[Case, ...] = (
     Case(
         key="g",
         title="start, with 10 000 past runs",
-        work=Work(("true",), past_runs=_PAST_RUNS),
+        work=Work(in_turn("true"), past_runs=_PAST_RUNS),
         targets={Measure.WALL: Target(1.10), Measure.MEMORY: Target(1.10)},
         peer="no past",
         peer_work=_QUIET,
@@ -148,13 +113,35 @@ CASES: tuple[Case, ...] = (
         peer="quiet",
         peer_work=_QUIET,
     ),
+    Case(
+        key="i",
+        title="start --jobs 4, a graph of 8 stages",
+        work=Work(GRAPH, arguments=(*START, "--jobs", "4")),
+        targets={Measure.WALL: _within(CRITICAL_PATH_SECONDS, 0.25)},
+        peer="make -j4",
+        peer_work=Make(GRAPH, jobs=4),
+    ),
+    Case(
+        key="j",
+        title="pytest -n 4, the same graph",
+        work=Work(GRAPH, arguments=("--codex-pipeline={pipeline}", "-n", "4"), through_pytest=True),
+        targets={Measure.WALL: _within(CRITICAL_PATH_SECONDS, 0.8)},
+        peer="make -j4",
+        peer_work=Make(GRAPH, jobs=4),
+    ),
+    Case(
+        key="k",
+        title="start --jobs 2, 100 independent `true`",
+        work=_HUNDRED_IN_PAIRS,
+        targets={Measure.WALL: Target(1.00)},
+        peer="serial",
+        peer_work=Work(_HUNDRED_APART),
+    ),
+    Case(
+        key="l",
+        title="start --jobs 2, 100 independent `true`",
+        work=_HUNDRED_IN_PAIRS,
+        peer="make -j2",
+        peer_work=Make(_HUNDRED_APART, jobs=2),
+    ),
 )
-
-
-def configuration(work: Work) -> dict[str, object]:
-    """The work's ``codex.orchestrator.json``, in the part of the format that both tools read alike."""
-    stages = [
-        {"kind": "command", "id": f"stage-{number}", "title": f"Stage {number}", "command": command}
-        for number, command in enumerate(work.stages, start=1)
-    ]
-    return {"pipelines": [{"id": PIPELINE, "title": "Benchmark", "stages": stages}]}

@@ -1,4 +1,4 @@
-"""What is measured in turns: a tool at its work, or a command line of the shell."""
+"""What is measured in turns: a tool at its work, a command line of the shell, or GNU make."""
 
 import json
 import os
@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from .cases import NODE, START, TASK_ID, Case, Shell, Work, configuration
+from .cases import NODE, Case
 from .figures import Sample
 from .history import make_history
 from .processes import failure, run_measured
-from .tools import Tool, neutral_environment
+from .tools import Tool, Tools, neutral_environment
+from .work import START, TASK_ID, Make, Shell, Work, configuration, makefile
 
 
 class Contender(Protocol):
@@ -119,7 +120,28 @@ class ShellCommand:
         return sample
 
 
-def contenders(case: Case, ours: Tool, node: Tool | None, folder: Path) -> list[Contender]:
+class MakeAtWork:
+    """GNU make with a ``Makefile`` of its own below ``folder``."""
+
+    def __init__(self, tool: Tool, work: Make, folder: Path) -> None:
+        self._command = (*tool.command, f"-j{work.jobs}")
+        self._environment = tool.environment
+        self._recipes = sorted(stage.command for stage in work.stages)
+        self._outputs = folder
+        self._folder = folder / "project"
+        _empty(self._folder)
+        (self._folder / "Makefile").write_text(makefile(work), encoding="utf-8")
+
+    def measure(self) -> Sample:
+        """Run it once, and check that it ran all recipes, each of which it prints."""
+        sample = run_measured(self._command, self._environment, self._folder, self._outputs)
+        printed = (self._outputs / "stdout").read_text(encoding="utf-8").splitlines()
+        if sorted(printed) != self._recipes:
+            raise failure(self._command, "stdout does not hold every recipe once", self._outputs)
+        return sample
+
+
+def contenders(case: Case, tools: Tools, folder: Path) -> list[Contender]:
     """Our tool, and the case's peer where there is one; each below a new folder of its own in ``folder``.
 
     Raises CommandFailedError where a run that is needed beforehand fails.
@@ -127,13 +149,16 @@ def contenders(case: Case, ours: Tool, node: Tool | None, folder: Path) -> list[
     mine, theirs = folder / case.key / "ours", folder / case.key / "peer"
     mine.mkdir(parents=True)
     theirs.mkdir()
-    found: list[Contender] = [ToolAtWork(ours, case.work, mine)]
-    if isinstance(case.peer_work, Shell):
-        found.append(ShellCommand(case.peer_work, theirs))
-    elif case.peer_work is not None:
-        found.append(ToolAtWork(ours, case.peer_work, theirs))
-    elif case.peer == NODE and node is not None:
-        found.append(ToolAtWork(node, case.work, theirs))
+    found: list[Contender] = [ToolAtWork(tools.for_work(case.work), case.work, mine)]
+    match case.peer_work:
+        case Shell() as work:
+            found.append(ShellCommand(work, theirs))
+        case Work() as work:
+            found.append(ToolAtWork(tools.for_work(work), work, theirs))
+        case Make() as work if tools.make is not None:
+            found.append(MakeAtWork(tools.make, work, theirs))
+        case None if case.peer == NODE and tools.node is not None:
+            found.append(ToolAtWork(tools.node, case.work, theirs))
     return found
 
 

@@ -14,15 +14,16 @@ class Measure(StrEnum):
 
 
 class Limit(StrEnum):
-    """What a target limits: ours divided by the peer's, or ours less the peer's."""
+    """What a target limits: ours divided by the peer's, ours less the peer's, or ours itself."""
 
     RATIO = "ratio"
     GROWTH = "growth"
+    VALUE = "value"
 
 
 @dataclass(frozen=True)
 class Target:
-    """The highest value that counts as met; that of a growth has its measure's unit."""
+    """The highest value that counts as met; other than that of a ratio, it has its measure's unit."""
 
     highest: float
     limit: Limit = Limit.RATIO
@@ -68,7 +69,7 @@ class Comparison:
     """One measure of one case; without a peer, all that needs one is None.
 
     ``ratio`` is ours divided by the peer's and ``growth`` ours less the peer's, of the medians; ``verdict``
-    judges the one that ``target`` limits.
+    judges what ``target`` limits.
     """
 
     measure: Measure
@@ -129,10 +130,13 @@ def _compare_measure(
 ) -> Comparison:
     mine = spread(ours, measure)
     if peer is None:
-        return Comparison(measure, mine, target=target)
+        alone = target is not None and target.limit is Limit.VALUE
+        verdict = judge(mine.median, target) if alone else None
+        return Comparison(measure, mine, target=target, verdict=verdict)
     theirs = spread(peer, measure)
     ratio, growth = ratio_of_medians(mine, theirs), mine.median - theirs.median
-    judged = growth if target is not None and target.limit is Limit.GROWTH else ratio
+    limit = Limit.RATIO if target is None else target.limit
+    judged = {Limit.RATIO: ratio, Limit.GROWTH: growth, Limit.VALUE: mine.median}[limit]
     return Comparison(
         measure,
         mine,

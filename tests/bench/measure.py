@@ -6,17 +6,17 @@ from pathlib import Path
 from .cases import Case
 from .contenders import contenders
 from .figures import Sample
-from .tools import Tool
+from .tools import Tools
 
 
-def measure_case(case: Case, ours: Tool, node: Tool | None, runs: int, work: Path) -> list[list[Sample]]:
+def measure_case(case: Case, tools: Tools, runs: int, work: Path) -> list[list[Sample]]:
     """``runs`` samples of ours and, where there is a peer, as many of it, taken in turns (ours, its, ours).
 
     One process of each goes before, uncounted, to warm the caches. What the case leaves in ``work`` is
     removed. Raises CommandFailedError.
     """
     try:
-        measured = contenders(case, ours, node, work)
+        measured = contenders(case, tools, work)
         samples: list[list[Sample]] = [[] for _ in measured]
         for turn in range(runs + 1):
             for contender, taken in zip(measured, samples, strict=True):

@@ -30,19 +30,19 @@ def table(results: Sequence[CaseResult]) -> str:
 
 
 def document(
-    results: Sequence[CaseResult], tools: Sequence[Tool], runs: int, floor: int, skipped: str | None
+    results: Sequence[CaseResult], tools: Sequence[Tool], runs: int, floor: int, skipped: Mapping[str, str]
 ) -> dict[str, object]:
     """The JSON form: every sample, the medians and ratios, and the machine and versions they belong to.
 
-    ``floor`` is the peak memory in bytes of ``true``; ``skipped`` says why the Node CLI did not run, or None.
+    ``floor`` is the peak memory in bytes of ``true``; ``skipped`` says why a peer did not run, by its name.
     """
     return {
-        "version": 2,
+        "version": 3,
         "created_at": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "runs_per_tool": runs,
         "machine": {"platform": platform.platform(), "cpu_count": os.cpu_count()},
         "tools": {tool.name: tool.origin for tool in tools},
-        "node_skipped": skipped,
+        "skipped": dict(skipped),
         "memory_floor_bytes": floor,
         "cases": [_case_document(result) for result in results],
     }
@@ -107,4 +107,10 @@ def _target(measure: Measure, target: Target | None) -> str:
     if target is None:
         return "-"
     highest = target.highest
-    return f"<= {highest:.2f}" if target.limit is Limit.RATIO else f"<= {_growth(measure, highest)}"
+    match target.limit:
+        case Limit.RATIO:
+            return f"<= {highest:.2f}"
+        case Limit.GROWTH:
+            return f"<= {_growth(measure, highest)}"
+        case Limit.VALUE:
+            return f"<= {_quantity(measure, highest)}"

@@ -1,4 +1,4 @@
-"""Finds the two tools: this project under the running interpreter, and the Node CLI from npm or a folder."""
+"""Finds what is measured: this project under the running interpreter, the Node CLI, GNU make."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from .cases import TASK_ID
+from .work import TASK_ID, Work
 
 NODE_PACKAGE = "@kbediako/codex-orchestrator"
 NODE_VERSION = "0.2.1"
@@ -31,14 +31,39 @@ class NodeFolderError(Exception):
     """The folder given for the Node CLI does not hold it."""
 
 
+class MakeUnavailableError(Exception):
+    """There is no GNU make on this machine; the text is the reason, and only our figures are taken."""
+
+
 @dataclass(frozen=True)
 class Tool:
     """A command line's beginning, its whole environment, and where it comes from (path and version)."""
 
-    name: Literal["ours", "node"]
+    name: Literal["ours", "pytest", "node", "make"]
     command: tuple[str, ...]
     environment: Mapping[str, str]
     origin: str
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What there is to measure; None where it is not needed or cannot be had.
+
+    ``ours`` is our command line and ``pytest`` pytest with our plugin; ``node`` and ``make`` are peers.
+    """
+
+    ours: Tool
+    pytest: Tool
+    node: Tool | None = None
+    make: Tool | None = None
+
+    def for_work(self, work: Work) -> Tool:
+        """The way in to our own tool that ``work`` asks for."""
+        return self.pytest if work.through_pytest else self.ours
+
+    def found(self) -> list[Tool]:
+        """Those that there are."""
+        return [tool for tool in (self.ours, self.pytest, self.node, self.make) if tool is not None]
 
 
 def find_ours(home: Path) -> Tool:
@@ -60,6 +85,35 @@ def find_ours(home: Path) -> Tool:
     return Tool(
         "ours", command, environment, f"{_package_file(environment, home)} (Python {_python_version()})"
     )
+
+
+def find_pytest(ours: Tool, home: Path) -> Tool:
+    """``python -m pytest`` with our plugin, named on the command line only where it is not installed.
+
+    Raises OursMissingError with the interpreter's own message.
+    """
+    code = (
+        "from importlib.metadata import entry_points, version; "
+        "print(len(entry_points(group='pytest11', name='codex')), version('pytest'), version('pytest-xdist'))"
+    )
+    probe = _capture((sys.executable, "-c", code), ours.environment, home)
+    if probe.returncode != 0:
+        raise OursMissingError(f"pytest or pytest-xdist is not installed.\n{probe.stderr.strip()}")
+    installed, pytest_version, xdist_version = probe.stdout.split()
+    plugin = () if installed != "0" else ("-p", "pytest_codex.plugin")
+    command = (sys.executable, "-m", "pytest", *plugin)
+    return Tool("pytest", command, ours.environment, f"pytest {pytest_version}, pytest-xdist {xdist_version}")
+
+
+def find_make(home: Path) -> Tool:
+    """GNU make, as ``gmake`` or ``make``; raises MakeUnavailableError."""
+    for name in ("gmake", "make"):
+        path = shutil.which(name)
+        if path is not None:
+            version = _capture((path, "--version"), neutral_environment(home), home).stdout.partition("\n")[0]
+            if version.startswith("GNU Make"):
+                return Tool("make", (path,), neutral_environment(home), version)
+    raise MakeUnavailableError("neither gmake nor make on the PATH is GNU make")
 
 
 def find_node(home: Path, install_dir: Path, node_dir: Path | None, entry: NodeEntry) -> Tool:

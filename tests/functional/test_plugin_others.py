@@ -10,6 +10,8 @@ import sys
 
 import pytest
 
+from tests.conftest import needs_xdist
+
 
 def statuses(project) -> list[str]:
     """The stages' statuses in the newest run."""
@@ -67,15 +69,7 @@ def test_timeouts_of_tests_are_not_those_of_stages(project):
     assert statuses(project) == ["succeeded", "succeeded"]
 
 
-@pytest.mark.parametrize("words", [["-n", "2"], ["-n", "auto"], ["-d", "--tx", "popen"], ["-n1"]])
-def test_workers_are_refused_for_now(project, run, words):
-    project.pipeline("touch ran")
-    done = run("-p", "xdist.plugin", *words)
-    assert done.ret == 4
-    assert "one at a time, for now" in done.stderr.str()
-    assert not (project.root / ".runs").exists()
-
-
+@needs_xdist
 def test_no_workers_may_be_asked_for(project):
     (project.root / "pytest.ini").write_text("[pytest]\naddopts = -n 2\n")
     project.pipeline("true")

@@ -8,6 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codex_orchestrator.records import dumps, to_json
+from codex_orchestrator.run.instances import (
+    Assignment,
+    AssignmentMetadata,
+    RecoveryCheckpoint,
+    RecoveryPolicy,
+    Scheduler,
+    WorkerAttempt,
+)
 from codex_orchestrator.run.shapes import (
     Approval,
     ChildRun,
@@ -66,6 +74,41 @@ def some(items):
     return st.lists(items, max_size=3).map(tuple)
 
 
+CHECKPOINTS = st.builds(
+    RecoveryCheckpoint,
+    timestamp=TEXT,
+    reason=st.sampled_from(["missed-heartbeat", "manual", "auto"]),
+    action=st.sampled_from(["requeue", "escalate", "ack"]),
+    detail=MAYBE,
+)
+ATTEMPTS = st.builds(
+    WorkerAttempt,
+    number=st.integers(1, 9),
+    assigned_at=TEXT,
+    started_at=MAYBE,
+    completed_at=MAYBE,
+    status=st.sampled_from(["pending", "running", "completed", "failed", "requeued"]),
+    recovery_checkpoints=some(CHECKPOINTS),
+)
+WORKERS = st.builds(
+    Assignment,
+    instance_id=TEXT,
+    capability=TEXT,
+    status=st.sampled_from(["assigned", "running", "succeeded", "failed", "recovered"]),
+    assigned_at=TEXT,
+    completed_at=MAYBE,
+    metadata=st.builds(AssignmentMetadata, st.integers(0, 9) | st.floats(0, 9), st.integers(1, 9)),
+    attempts=some(ATTEMPTS),
+)
+SCHEDULERS = st.builds(
+    Scheduler,
+    mode=st.just("multi-instance"),
+    requested_at=TEXT,
+    min_instances=st.integers(1, 9),
+    max_instances=st.integers(1, 9),
+    recovery=st.builds(RecoveryPolicy, *[st.integers(1, 9)] * 3),
+    assignments=some(WORKERS),
+)
 MANIFESTS = st.builds(
     Manifest,
     version=st.just(1),
@@ -109,16 +152,22 @@ MANIFESTS = st.builds(
     instructions_hash=MAYBE,
     instructions_sources=some(TEXT),
     guardrails_required=st.none() | st.booleans(),
+    scheduler=st.none() | SCHEDULERS,
     guardrail_status=st.none() | GUARDRAILS,
     handles=st.none() | some(HANDLES),
 )
 
 
-@given(manifest=MANIFESTS, later=some(ENTRIES), handles=some(HANDLES))
-def test_every_write_is_what_dumps_would_write(manifest, later, handles):
+@given(manifest=MANIFESTS, later=some(ENTRIES), handles=some(HANDLES), more=some(ATTEMPTS))
+def test_every_write_is_what_dumps_would_write(manifest, later, handles, more):
     encoder = _ManifestEncoder()
     changed = replace(
         manifest, commands=(*manifest.commands, *later), handles=(*(manifest.handles or ()), *handles)
     )
+    if manifest.scheduler is not None:
+        workers = tuple(
+            replace(worker, attempts=(*worker.attempts, *more)) for worker in manifest.scheduler.assignments
+        )
+        changed = replace(changed, scheduler=replace(manifest.scheduler, assignments=workers))
     for state in (manifest, changed, manifest, replace(changed, commands=changed.commands[::-1])):
         assert encoder.encode(state) == dumps(to_json(state)).encode()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,8 +16,12 @@ from codex_orchestrator.run.events import (
     Event,
     ExecBegin,
     RunStarted,
+    SchedulerStarted,
+    StageAssigned,
     StageCompleted,
+    StageReleased,
 )
+from codex_orchestrator.run.instances import Checkpoint
 from codex_orchestrator.run.shapes import Manifest
 from tests.builders import opened_run, pipeline_of
 
@@ -30,7 +36,9 @@ ENDS = st.sampled_from(
         ("failed", "command-cancelled"),
     ]
 )
+OUTCOMES = ["completed", "failed", "requeued"]
 STAGES = 4
+WORKERS = SchedulerStarted(min_instances=1, max_instances=9, timestamp="2026-11-21T02:44:00.000Z")
 
 
 def opened() -> Manifest:
@@ -54,12 +62,35 @@ def failed(begin: ExecBegin, *, frames: int) -> AttemptFailed:
     )
 
 
+def held(draw: st.DrawFn, index: int, worker: str, outcome: str) -> list[Event]:
+    """A worker gets a stage's command, and has it no more."""
+    action = {"requeued": "requeue", "failed": "escalate"}.get(outcome)
+    return [
+        StageAssigned(stage_id=f"s{index}", instance_id=worker, timestamp=draw(SECONDS), index=index),
+        StageReleased(
+            stage_id=f"s{index}",
+            instance_id=worker,
+            outcome=outcome,
+            checkpoint=Checkpoint(reason="auto", action=action) if action else None,
+            timestamp=draw(SECONDS),
+            index=index,
+        ),
+    ]
+
+
 @st.composite
 def stream(draw: st.DrawFn, index: int) -> list[Event]:
     """What one stage tells, possibly cut short."""
     status, reason = draw(ENDS)
     attempts = draw(st.integers(0, 3))
     events: list[Event] = [CommandStart(command="true", timestamp=draw(SECONDS), index=index)]
+    lost = draw(st.integers(0, 2))
+    for number in range(lost):
+        events += held(draw, index, f"gw{index + STAGES * number}", "requeued")
+    given_out, given_back = held(
+        draw, index, f"gw{index + STAGES * lost}", draw(st.sampled_from(["completed", "failed"]))
+    )
+    events.append(given_out)
     for attempt in range(1, attempts + 1):
         begin = ExecBegin(
             correlation_id=f"{index}-{attempt}",
@@ -74,6 +105,7 @@ def stream(draw: st.DrawFn, index: int) -> list[Event]:
         events.append(begin)
         if attempt < attempts:
             events.append(failed(begin, frames=draw(st.integers(1, 9))))
+    events.append(given_back)
     events.append(CommandEnd(exit_code=0, signal=None, duration_ms=1, timestamp=draw(SECONDS), index=index))
     events.append(
         StageCompleted(
@@ -105,7 +137,7 @@ def applied(events: list[Event]) -> Manifest:
     manifest = recorder.apply(
         opened(), RunStarted(run_id="r", pipeline_id="p", timestamp="2026-11-21T02:44:00.000Z")
     )
-    for event in events:
+    for event in [WORKERS, *events]:
         manifest = recorder.apply(manifest, event)
     return manifest
 
@@ -132,5 +164,42 @@ def test_an_event_that_comes_again_later_changes_nothing(data):
     whole = applied(events)
     again = whole
     for event in events:
+        again = recorder.apply(again, event)
+    assert again == whole
+
+
+@st.composite
+def turns(draw: st.DrawFn, worker: str) -> list[Event]:
+    """What one worker does, one command after another, possibly cut short; each takes some time."""
+    events: list[Event] = []
+    millisecond = draw(st.integers(0, 3))
+    for _ in range(draw(st.integers(1, 4))):
+        begin, end = held(draw, draw(st.integers(1, STAGES)), worker, draw(st.sampled_from(OUTCOMES)))
+        for event, longer in ((begin, 1), (end, 0)):
+            events.append(replace(event, timestamp=f"2026-11-21T02:44:00.{millisecond:03d}Z"))
+            millisecond += draw(st.integers(longer, 3))
+    return events[: draw(st.integers(1, len(events)))]
+
+
+WORK = st.tuples(turns("gw0"), turns("gw1"), turns("gw2"))
+
+
+@given(data=st.data())
+def test_workers_may_be_heard_in_any_order_and_any_number_of_times(data):
+    work = data.draw(WORK)
+    events = interleaved(data.draw, work)
+    whole = applied([event for turn in work for event in turn])
+    assert whole.scheduler is not None
+    for worker, turn in zip(whole.scheduler.assignments, work, strict=True):
+        begun = [event for event in turn if isinstance(event, StageAssigned)]
+        outcomes = [event.outcome for event in turn if isinstance(event, StageReleased)]
+        assert [attempt.number for attempt in worker.attempts] == list(range(1, len(begun) + 1))
+        assert [attempt.assigned_at for attempt in worker.attempts] == [event.timestamp for event in begun]
+        left = ["running"] * (len(begun) - len(outcomes))
+        assert [attempt.status for attempt in worker.attempts] == outcomes + left
+    assert applied(events) == whole
+    assert applied([event for event in events for _ in range(data.draw(st.integers(1, 2)))]) == whole
+    again = whole
+    for event in [WORKERS, *events]:
         again = recorder.apply(again, event)
     assert again == whole

@@ -73,8 +73,8 @@ def _annotated(kind: Any, annotation: Any) -> st.SearchStrategy[Any]:
         return st.text(min_size=limits["min_length"], max_size=6)
     if kind is int:
         return st.integers(limits.get("ge"), limits.get("le"))
-    low = limits["gt"]
-    return st.floats(low, limits.get("le"), exclude_min=True, allow_nan=False, allow_infinity=False)
+    low = limits.get("gt", limits.get("ge"))
+    return st.floats(low, limits.get("le"), exclude_min="gt" in limits, allow_nan=False, allow_infinity=False)
 
 
 def places(document: Any) -> list[tuple[Any, Any]]:

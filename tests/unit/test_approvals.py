@@ -199,8 +199,8 @@ def order_of(tmp_path: Path, definitions: str) -> list[str]:
     (tmp_path / "codex.orchestrator.json").write_text(str({"pipelines": pipelines}).replace("'", '"'))
     environment = Environment(tmp_path, tmp_path / ".runs", tmp_path / "out", tmp_path, {})
     planned = prepare(environment, Asked(pipeline=pipelines[-1]["id"], task="t")).planned
-    assert sorted(planned.node_ids()) == sorted(planned.declared())
-    return [nodeid.partition("::")[2] for nodeid in planned.node_ids()]
+    assert sorted(planned.work().order()) == sorted(planned.declared())
+    return [nodeid.partition("::")[2] for nodeid in planned.work().order()]
 
 
 def stage_of(word: str) -> dict:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.bench.cases import CASES, NODE, Case, Shell, Work, configuration
+from tests.bench.cases import CASES, NODE, Case
 from tests.bench.figures import (
     Comparison,
     Limit,
@@ -20,7 +20,9 @@ from tests.bench.figures import (
     ratio_of_medians,
     spread,
 )
+from tests.bench.graph import CRITICAL_PATH_SECONDS, GRAPH
 from tests.bench.report import CaseResult, document, table
+from tests.bench.work import Make, Shell, Stage, Work, configuration, in_turn, independent, makefile
 
 
 def samples(*walls: float, memory: int = 100) -> list[Sample]:
@@ -103,13 +105,26 @@ def test_a_growth_is_judged_by_the_difference_whatever_the_ratio(highest: float,
     assert (memory.ratio, memory.growth, memory.verdict) == (3.0, 10.0, expected)
 
 
+@pytest.mark.parametrize("peer", [samples(1.0, 1.0), None], ids=["beside a peer", "alone"])
+@pytest.mark.parametrize(("highest", "expected"), [(2.0, Verdict.MET), (1.9, Verdict.MISSED)])
+def test_a_value_is_judged_by_itself_with_a_peer_or_without(
+    peer: list[Sample] | None, highest: float, expected: Verdict
+) -> None:
+    targets = {Measure.WALL: Target(highest, Limit.VALUE)}
+    wall, _ = compare(samples(1.5, 2.5), peer, targets)
+    assert wall.verdict is expected
+
+
 def test_without_a_peer_there_are_figures_but_no_ratios() -> None:
     wall, _ = compare(samples(1.0, 3.0), None, {Measure.WALL: Target(0.85)})
     assert wall == Comparison(Measure.WALL, Spread((1.0, 3.0)), target=Target(0.85))
 
 
-def result(ours: Sequence[Sample], peer: Sequence[Sample] | None) -> CaseResult:
-    targets = {Measure.WALL: Target(0.5), Measure.MEMORY: Target(2**24, Limit.GROWTH)}
+_HALF = Target(0.5)
+
+
+def result(ours: Sequence[Sample], peer: Sequence[Sample] | None, wall_target: Target = _HALF) -> CaseResult:
+    targets = {Measure.WALL: wall_target, Measure.MEMORY: Target(2**24, Limit.GROWTH)}
     return CaseResult(CASES[0], compare(ours, peer, targets))
 
 
@@ -130,10 +145,14 @@ def test_the_table_has_dashes_where_only_ours_ran() -> None:
     assert wall.split()[-10:] == ["wall", "100", "ms", "node", "-", "-", "-", "-", "<=", "0.50"]
 
 
+def test_the_table_shows_a_target_for_the_value_in_its_unit() -> None:
+    target = Target(2.035, Limit.VALUE)
+    _, wall, _ = table([result(samples(2.1), samples(2.2), target)]).splitlines()
+    assert " ".join(wall.split()).endswith("-100 ms <= 2035 ms missed")
+
+
 def test_the_document_is_json_and_holds_every_sample() -> None:
-    made = document(
-        [result(samples(1.0, 2.0, 6.0), samples(4.0, 4.0, 4.0))], [], runs=3, floor=1, skipped=None
-    )
+    made = document([result(samples(1.0, 2.0, 6.0), samples(4.0, 4.0, 4.0))], [], runs=3, floor=1, skipped={})
     case = json.loads(json.dumps(made))["cases"][0]
     assert (case["key"], case["peer"]) == ("a", NODE)
     assert case["measures"]["wall_seconds"] == {
@@ -155,6 +174,8 @@ def test_case_keys_are_unique() -> None:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.key)
 def test_a_case_fills_in_its_stand_ins_and_proves_that_work_was_done(case: Case) -> None:
     for work in (case.work, case.peer_work):
+        if isinstance(work, Make):
+            assert work.stages == case.work.stages
         if isinstance(work, Work):
             assert not [argument for argument in work.command_line("run-1") if "{" in argument]
             assert ("run-1" in work.command_line("run-1")) is work.needs_run
@@ -168,8 +189,57 @@ def test_a_peer_other_than_the_node_cli_has_work_of_its_own(case: Case) -> None:
     assert (case.peer == NODE) is (case.peer_work is None)
 
 
-def test_the_configuration_uses_only_what_both_tools_read() -> None:
-    pipelines = configuration(CASES[1].work)["pipelines"]
+@pytest.mark.parametrize("case", [case for case in CASES if case.peer == NODE], ids=lambda case: case.key)
+def test_the_configuration_uses_only_what_both_tools_read(case: Case) -> None:
+    pipelines = configuration(case.work)["pipelines"]
     assert isinstance(pipelines, list)
-    assert len(pipelines[0]["stages"]) == 100
+    assert len(pipelines[0]["stages"]) == len(case.work.stages)
     assert {key for stage in pipelines[0]["stages"] for key in stage} == {"kind", "id", "title", "command"}
+
+
+def test_needs_are_written_where_a_stage_has_them() -> None:
+    work = Work((Stage("a", "true"), Stage("b", "true", needs=()), Stage("c", "true", needs=("a", "b"))))
+    pipelines = configuration(work)["pipelines"]
+    assert isinstance(pipelines, list)
+    assert [stage.get("needs") for stage in pipelines[0]["stages"]] == [None, [], ["a", "b"]]
+
+
+@pytest.mark.parametrize(
+    ("stages", "expected"),
+    [
+        (in_turn("true", "false"), "stage-1:\n\ttrue\nstage-2: stage-1\n\tfalse\n"),
+        (independent("true", "false"), "stage-1:\n\ttrue\nstage-2:\n\tfalse\n"),
+    ],
+    ids=["in turn", "independent"],
+)
+def test_a_makefile_has_a_rule_for_each_stage(stages: tuple[Stage, ...], expected: str) -> None:
+    written = makefile(Make(stages, jobs=2))
+    assert written == f"all: stage-1 stage-2\n.PHONY: all stage-1 stage-2\n{expected}"
+
+
+def makespan(order: Sequence[str], at_once: int) -> float:
+    """When the graph ends, where whatever is ready starts in this order, so many at once."""
+    stages = {stage.id: stage for stage in GRAPH}
+    waiting = [stages[name] for name in order]
+    running: dict[str, float] = {}
+    ended: set[str] = set()
+    now = 0.0
+    while waiting or running:
+        ready = [stage for stage in waiting if set(stage.needs or ()) <= ended]
+        for stage in ready[: at_once - len(running)]:
+            running[stage.id] = now + float(stage.command.removeprefix("sleep "))
+            waiting.remove(stage)
+        now = min(running.values())
+        ended |= {name for name, end in running.items() if end <= now}
+        running = {name: end for name, end in running.items() if end > now}
+    return now
+
+
+def test_the_graph_takes_its_critical_path_only_where_its_chain_goes_first() -> None:
+    declared = [stage.id for stage in GRAPH]
+    chain = ["prepare", "build", "integration", "package"]
+    chain_first = [*chain, *(name for name in declared if name not in chain)]
+    assert pytest.approx(1.70) == CRITICAL_PATH_SECONDS
+    assert makespan(chain_first, at_once=4) == pytest.approx(1.70)
+    assert makespan(declared, at_once=4) == pytest.approx(2.10)
+    assert makespan(declared, at_once=5) == pytest.approx(1.70)

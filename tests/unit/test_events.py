@@ -23,11 +23,15 @@ from codex_orchestrator.run.events import (
     RunCompleted,
     RunResumed,
     RunStarted,
+    SchedulerStarted,
+    StageAssigned,
     StageCompleted,
+    StageReleased,
     StageSkipped,
     StageWaiting,
     encode,
 )
+from codex_orchestrator.run.instances import Checkpoint
 
 STAMP = {"timestamp": "2026-11-21T02:44:32.979Z", "index": 2}
 ATTEMPT = {"correlation_id": "c", "attempt": 1}
@@ -52,6 +56,17 @@ CASES = [
     (
         CommandEnd(exit_code=None, signal="SIGKILL", duration_ms=1, **STAMP),
         ["exit_code", "signal", "duration_ms"],
+    ),
+    (StageAssigned(stage_id="a", instance_id="gw0", **STAMP), ["stage_id", "instance_id"]),
+    (
+        StageReleased(
+            stage_id="a",
+            instance_id="gw0",
+            outcome="requeued",
+            checkpoint=Checkpoint(reason="auto", action="requeue"),
+            **STAMP,
+        ),
+        ["stage_id", "instance_id", "outcome", "checkpoint"],
     ),
 ]
 
@@ -98,6 +113,7 @@ EVERY = [
     ApprovalRecorded(actor="sam", reason="stage:a:approved", timestamp="t"),
     RunResumed(run_id="r", actor="cli", reason="again", timestamp="t"),
     RunStarted(run_id="r", pipeline_id="p", timestamp="t"),
+    SchedulerStarted(min_instances=1, max_instances=4, timestamp="t"),
     RunCompleted(run_id="r", status="failed", status_detail=None, summary="s", timestamp="t"),
 ]
 
@@ -116,3 +132,7 @@ def test_what_is_not_known_is_left_out():
     child = ChildChanged(child_run_id="k", pipeline_id="q", status="failed", manifest="m", timestamp="t")
     assert "index" not in json.loads(encode(child))
     assert "detail" not in json.loads(encode(next(e for e in EVERY if isinstance(e, StageCompleted))))
+    free = StageReleased(stage_id="a", instance_id="gw0", outcome="completed", **STAMP)
+    assert "checkpoint" not in json.loads(encode(free))
+    lost = next(event for event in EVERY if isinstance(event, StageReleased))
+    assert json.loads(encode(lost))["checkpoint"] == {"reason": "auto", "action": "requeue"}

@@ -189,4 +189,4 @@ def test_who_asks_twice_is_impatient_unless_it_is_the_terminal(numbers, first, r
     for number in numbers:
         cancellation.request(number)
     cancellation.close()
-    assert (cancellation.signal_name, cancellation.requests) == (first, requests)
+    assert (cancellation.by, cancellation.requests) == (first, requests)

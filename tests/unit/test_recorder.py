@@ -17,9 +17,13 @@ from codex_orchestrator.run.events import (
     ExecEnd,
     RunCompleted,
     RunStarted,
+    SchedulerStarted,
+    StageAssigned,
     StageCompleted,
+    StageReleased,
     StageSkipped,
 )
+from codex_orchestrator.run.instances import Checkpoint
 from codex_orchestrator.run.shapes import Manifest
 from tests.builders import opened_run, pipeline_of
 
@@ -147,6 +151,9 @@ def test_a_stage_from_start_to_end(opened):
         ),
         CommandEnd(exit_code=0, signal=None, duration_ms=1, timestamp=at(9), index=1),
         StageSkipped(stage_id="a", reason="blocked by x", timestamp=at(9), index=1),
+        # A run without a scheduler has none.
+        StageAssigned(stage_id="a", instance_id="gw0", timestamp=at(9), index=1),
+        StageReleased(stage_id="a", instance_id="gw0", outcome="failed", timestamp=at(9), index=1),
     ],
     ids=lambda event: event.type,
 )
@@ -252,3 +259,65 @@ def test_a_heartbeat_changes_nothing_else(opened):
     assert (beaten.heartbeat_at, beaten.updated_at) == (at(7), at(7))
     assert replace(beaten, heartbeat_at=None, updated_at=run.updated_at) == run
     assert recorder.beat(beaten, at(1)).updated_at == at(7)
+
+
+WORKERS = SchedulerStarted(min_instances=1, max_instances=2, timestamp=at(1))
+
+
+def assigned(index: int, second: int, worker: str = "gw0") -> StageAssigned:
+    return StageAssigned(stage_id="abc"[index - 1], instance_id=worker, timestamp=at(second), index=index)
+
+
+def released(index: int, second: int, worker: str = "gw0", outcome: str = "completed") -> StageReleased:
+    lost = outcome != "completed"
+    return StageReleased(
+        stage_id="abc"[index - 1],
+        instance_id=worker,
+        outcome=outcome,
+        checkpoint=Checkpoint(reason="auto", action="requeue" if outcome == "requeued" else "escalate")
+        if lost
+        else None,
+        timestamp=at(second),
+        index=index,
+    )
+
+
+def workers(manifest: Manifest) -> dict[str, tuple[str, list[str]]]:
+    assert manifest.scheduler is not None
+    return {
+        worker.instance_id: (worker.status, [attempt.status for attempt in worker.attempts])
+        for worker in manifest.scheduler.assignments
+    }
+
+
+def test_the_workers_of_a_run(opened):
+    assert opened.scheduler is None
+    run = applied(opened, WORKERS, assigned(1, 2), assigned(2, 3, "gw1"))
+    assert run.updated_at == at(3)
+    assert workers(run) == {"gw0": ("running", ["running"]), "gw1": ("running", ["running"])}
+    # Lost, and tried again on another.
+    run = applied(run, released(1, 4, outcome="requeued"), released(2, 5, "gw1"), assigned(1, 6, "gw1"))
+    assert workers(run) == {"gw0": ("recovered", ["requeued"]), "gw1": ("running", ["completed", "running"])}
+    assert run.scheduler is not None
+    (checkpoint,) = run.scheduler.assignments[0].attempts[0].recovery_checkpoints
+    assert (checkpoint.timestamp, checkpoint.reason, checkpoint.action) == (at(4), "auto", "requeue")
+    # The entries say how the stages went, and only they.
+    assert run.commands == opened.commands
+
+
+def test_what_workers_still_had_at_the_end_of_the_run_has_failed(opened):
+    run = applied(opened, WORKERS, assigned(1, 2), assigned(2, 3, "gw1"), released(1, 4))
+    over = applied(
+        run,
+        RunCompleted(run_id="r", status="cancelled", status_detail=None, summary="s", timestamp=at(9)),
+    )
+    assert workers(over) == {"gw0": ("succeeded", ["completed"]), "gw1": ("failed", ["failed"])}
+
+
+def test_workers_that_are_asked_for_again_are_the_same(opened):
+    run = applied(opened, WORKERS, assigned(1, 2))
+    assert recorder.apply(run, WORKERS) is run
+    more = applied(run, replace(WORKERS, max_instances=4, timestamp=at(7)))
+    assert more.scheduler is not None
+    assert (more.scheduler.requested_at, more.scheduler.max_instances) == (at(1), 4)
+    assert workers(more) == workers(run)

@@ -13,7 +13,10 @@ from codex_orchestrator.run.events import (
     RunCompleted,
     RunResumed,
     RunStarted,
+    SchedulerStarted,
+    StageAssigned,
     StageCompleted,
+    StageReleased,
     encode,
 )
 from codex_orchestrator.run.replay import catch_up, read_back
@@ -108,6 +111,26 @@ def test_what_another_tool_has_done_since_stays(manifest):
     later = replace(manifest, commands=(a, *manifest.commands[1:]), status="failed")
     after = caught_up(later, STARTED, completed("a", 1, 4, "failed"))
     assert after == later
+
+
+def test_the_workers_are_taken_from_the_log_too(manifest):
+    events = [
+        STARTED,
+        SchedulerStarted(min_instances=1, max_instances=2, timestamp=at(0)),
+        StageAssigned(stage_id="a", instance_id="gw0", timestamp=at(1), index=1),
+        StageReleased(stage_id="a", instance_id="gw0", outcome="completed", timestamp=at(2), index=1),
+        completed("a", 1, 2),
+        StageAssigned(stage_id="b", instance_id="gw0", timestamp=at(2), index=2),
+    ]
+    # Wherever the manifest was when its owner was killed.
+    for known in range(len(events) + 1):
+        once = caught_up(caught_up(manifest, *events[:known]), *events)
+        assert once.scheduler is not None
+        (worker,) = once.scheduler.assignments
+        assert [(attempt.status, attempt.assigned_at) for attempt in worker.attempts] == [
+            ("completed", at(1)),
+            ("running", at(2)),
+        ]
 
 
 def test_attempts_and_ends_are_counted_over_all_lives():

@@ -8,6 +8,7 @@ from hashlib import sha256
 import pytest
 
 from codex_orchestrator.pipelines.model import CommandStage
+from codex_orchestrator.run.instances import assigned, ended, requested
 from codex_orchestrator.run.resumption import changes, changes_by_entries, taken_up, token_fits
 from codex_orchestrator.run.shapes import ResumeEvent
 from tests.builders import NOW, layout_of, opened_run, pipeline_of
@@ -85,6 +86,15 @@ def test_stages_that_succeeded_keep_their_entries_wherever_they_are_now():
         False,
     )
     assert after.resume_events == (EVENT,)
+
+
+def test_what_workers_of_a_dead_run_had_has_failed():
+    workers = requested(None, min_instances=1, max_instances=2, timestamp=NOW)
+    busy = assigned(workers, "gw0", timestamp=NOW)
+    died = replace(opened_run(pipeline_of(A)), status="in_progress", scheduler=busy)
+    after = taken_up(died, pipeline_of(A), layout_of(), EVENT)
+    assert after.scheduler == ended(busy, timestamp=EVENT.timestamp)
+    assert taken_up(opened_run(pipeline_of(A)), pipeline_of(A), layout_of(), EVENT).scheduler is None
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 from codex_orchestrator.pipelines.model import CommandStage, PlanHints
 from codex_orchestrator.pipelines.planner import CommandPlanner
 from codex_orchestrator.records import to_json
+from codex_orchestrator.run.instances import Checkpoint, Scheduler, assigned, released, requested
 from codex_orchestrator.run.reviewer import CommandReviewer, RunSummary, metrics_line
 from codex_orchestrator.run.shapes import Approval, Handle, HandleMetadata, Manifest, MetricsLine
 from codex_orchestrator.run.summary import guardrail_status
@@ -17,6 +18,7 @@ from codex_orchestrator.validation import explain
 from tests.builders import opened_run, pipeline_of
 
 START = "2026-11-21T02:44:32.979Z"
+BETWEEN = "2026-11-21T02:45:00.000Z"
 END = "2026-11-21T02:45:33.980Z"
 
 
@@ -86,6 +88,46 @@ def test_a_summary_in_full():
                 "frameCount": 4,
                 "latestSequence": 4,
             }
+        ],
+    }
+
+
+def two_workers() -> Scheduler:
+    """One was lost, and its stage went to the other."""
+    scheduler = requested(None, min_instances=1, max_instances=2, timestamp=START)
+    lost = Checkpoint(reason="auto", action="requeue")
+    scheduler = released(
+        assigned(scheduler, "gw0", timestamp=START), "gw0", "requeued", lost, timestamp=BETWEEN
+    )
+    return released(assigned(scheduler, "gw1", timestamp=BETWEEN), "gw1", "completed", timestamp=END)
+
+
+def test_a_summary_of_a_run_on_workers():
+    document = to_json(summarize(("a", "succeeded"), scheduler=two_workers()))
+    keys = list(document)
+    assert keys[keys.index("timestamp") :] == ["timestamp", "scheduler", "handles"]
+    assert document["scheduler"] == {
+        "mode": "multi-instance",
+        "recovery": {
+            "heartbeatIntervalSeconds": 30,
+            "missingHeartbeatTimeoutSeconds": 120,
+            "maxRetries": 3,
+        },
+        "assignments": [
+            {
+                "instanceId": "gw0",
+                "capability": "general",
+                "status": "recovered",
+                "attempts": 1,
+                "lastCompletedAt": BETWEEN,
+            },
+            {
+                "instanceId": "gw1",
+                "capability": "general",
+                "status": "succeeded",
+                "attempts": 1,
+                "lastCompletedAt": END,
+            },
         ],
     }
 
@@ -199,6 +241,28 @@ def test_a_metrics_line_in_full():
         "heartbeat_writes": 3,
         "heartbeat_failures": 1,
     }
+
+
+def test_a_metrics_line_of_a_run_on_workers():
+    run, _ = finished(("a", "succeeded"), scheduler=two_workers())
+    document = to_json(line(run))
+    assert document["scheduler_mode"] == "multi-instance"
+    assert document["instance_stats"] == [
+        {
+            "instance_id": "gw0",
+            "capability": "general",
+            "status": "recovered",
+            "attempts": 1,
+            "recovery_events": 1,
+        },
+        {
+            "instance_id": "gw1",
+            "capability": "general",
+            "status": "succeeded",
+            "attempts": 1,
+            "recovery_events": 0,
+        },
+    ]
 
 
 @pytest.mark.parametrize(

@@ -263,7 +263,7 @@ def test_a_folder_whose_name_is_no_text_can_be_run_in(tmp_path, environment):
     manager = open_run(
         replace(environment, root=folder, runs_dir=folder / ".runs", out_dir=folder / "out"), "a"
     )
-    request = manager.request("a")
+    request = manager.start("a")
     assert request.cwd.endswith("\udcff")
     run_stage(manager, 1, "a")
     assert manager.close().status == "succeeded"

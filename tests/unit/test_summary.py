@@ -193,7 +193,7 @@ ALL = ("stage-1", "stage-2", "stage-3")
     ],
 )
 def test_the_end_of_a_run(statuses, selected, cancelled_by, status, lines):
-    ending = Ending(frozenset(selected), cancelled_by, {}, ["a warning"])
+    ending = Ending(frozenset(selected), cancelled_by, {}, (), ["a warning"])
     run = replace(
         manifest(*statuses, guard=False), status="in_progress", status_detail="stage:stage-2:failed"
     )
@@ -210,7 +210,7 @@ def test_the_end_of_a_run(statuses, selected, cancelled_by, status, lines):
 @pytest.mark.parametrize("required", [True, False])
 def test_late_warnings_come_before_the_guardrail_lines(required):
     run = manifest("succeeded", required=required, guard=False)
-    ending = Ending(frozenset({"stage-1"}), None, {}, ["early"])
+    ending = Ending(frozenset({"stage-1"}), None, {}, (), ["early"])
     finished, _ = finish(run, ending, now="n", run_summary_path="s.json")
     late = add_warnings(finished, ["late"])
     assert late.summary is not None

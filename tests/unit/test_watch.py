@@ -160,7 +160,7 @@ def test_what_cannot_be_started_says_why(tmp_path, keywords, exit_code, said):
     outcome, events = run("true", tmp_path, **keywords)
     assert (outcome.status, outcome.exit_code) == ("failed", exit_code)
     assert said in outcome.cause
-    assert [event.type for event in events] == ["command:start", "exec:begin", "exec:end", "command:end"]
+    assert [event.type for event in events] == ["exec:begin", "exec:end", "command:end"]
 
 
 def test_a_missing_folder_cannot_be_started_in(tmp_path):

@@ -1,0 +1,288 @@
+"""Stages at once: hands commands to an engine as they may run, and takes up what it says of them.
+
+All of it on the main thread, whatever the engine is (docs/explanation/architecture.md, "Stages at once").
+"""
+
+from __future__ import annotations
+
+import signal
+from collections import deque
+from dataclasses import replace
+from typing import Protocol
+
+import pytest
+
+from codex_orchestrator.clock import Clock, timestamp
+from codex_orchestrator.pipelines.schedule import ReadyQueue
+from codex_orchestrator.run.events import Event, SchedulerStarted, StageAssigned, StageReleased
+from codex_orchestrator.run.instances import Cause, Checkpoint, Outcome
+from codex_orchestrator.run.stage import StageOutcome, StageRequest
+
+from .halt import Halt
+from .jobs import Job, Place
+from .runs import PipelineRun
+from .stages import Executed, Stages
+
+
+class Engine(Protocol):
+    """Runs commands elsewhere than on the main thread, and says of them what a `Dispatcher` hears."""
+
+    @property
+    def size(self) -> int:
+        """How many commands it runs at once, at most."""
+        ...
+
+    def free(self) -> bool:
+        """Whether it can be given another command."""
+        ...
+
+    def start(self, nodeid: str, request: StageRequest, run: PipelineRun) -> Place:
+        """Run a command; the answer is where."""
+        ...
+
+    def cancel(self, number: int, by: str) -> None:
+        """End all that it runs, with a signal."""
+        ...
+
+
+class Dispatcher:
+    """Gives an engine what the queue holds ready, and items their outcomes."""
+
+    def __init__(
+        self,
+        session: pytest.Session,
+        stages: Stages,
+        halt: Halt,
+        queue: ReadyQueue,
+        engine: Engine,
+        clock: Clock,
+    ) -> None:
+        """Nothing has begun.
+
+        Args:
+            session: The session, with its items.
+            stages: What items ask.
+            halt: Ends the session early.
+            queue: The session's items.
+            engine: What runs commands.
+            clock: Time.
+        """
+        self._engine = engine
+        self._session = session
+        self._stages = stages
+        self._halt = halt
+        self._queue = queue
+        self._clock = clock
+        self._items = {item.nodeid: item for item in session.items}
+        self._jobs: dict[str, Job] = {}
+        self._has_command: dict[str, bool] = {}
+        self._distributed: set[str] = set()
+        # By node id, what waits for another worker, before all that has not begun.
+        self._again: deque[str] = deque()
+        self._stopping = False
+        self._seen_enough: bool | str = False
+
+    @property
+    def running(self) -> list[str]:
+        """The node ids of the commands that run."""
+        return list(self._jobs)
+
+    @property
+    def left(self) -> list[str]:
+        """The node ids of the items that have not begun."""
+        return self._queue.left
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing runs and nothing will."""
+        return not self._jobs and (self._stopping or not self._queue.left)
+
+    def advance(self) -> None:
+        """Begin whatever can begin."""
+        self._heed_the_session()
+        while self._again and not self._stopping and self._engine.free():
+            self._hand_over(self._jobs[self._again.popleft()])
+        while not self._stopping:
+            nodeid = self._queue.take(self._has_room)
+            if nodeid is None:
+                break
+            if self._needs_engine(nodeid):
+                self._start(nodeid)
+            else:
+                self._stages.report(self._items[nodeid])
+                self._queue.end(nodeid)
+            self._heed_the_session()
+
+    # What an engine says.
+
+    def said(self, nodeid: str, event: Event) -> None:
+        """Something happened to a command."""
+        job = self._jobs.get(nodeid)
+        if job is None:
+            return  # Late words of a worker that was given up.
+        job.note(event)
+        self._record(job, event)
+
+    def failed(self, nodeid: str, outcome: StageOutcome) -> None:
+        """An attempt has failed, and the engine is about to make another."""
+        job = self._jobs.get(nodeid)
+        if job is not None:
+            with self._halt.recording():
+                job.manager.fail_attempt(job.request.stage_id, outcome)
+
+    def watching(self, nodeid: str, group: int) -> None:
+        """A command on this machine has a process group."""
+        job = self._jobs.get(nodeid)
+        if job is not None:
+            job.run.guardian.watch(group)
+
+    def ended(self, nodeid: str, outcome: StageOutcome) -> None:
+        """A command has ended for good."""
+        job = self._jobs.get(nodeid)
+        if job is None:
+            return
+        if job.place.instance_id is not None:
+            self._release(job, "completed")
+        self._finish(job, outcome)
+        self.advance()
+
+    def nested(self, nodeid: str) -> set[int]:
+        """The processes of runs that a command has started."""
+        job = self._jobs.get(nodeid)
+        return job.manager.nested() if job is not None else set()
+
+    def lost(self, nodeid: str, cause: str, *, reason: Cause = "auto") -> None:
+        """Whatever ran a command is gone, and nobody will say how the command ends.
+
+        It may have had any effect, so it is tried again only where the stage allows for that, or where
+        it is known that it never began.
+
+        Args:
+            nodeid: The item's.
+            cause: What became of it, as a sentence without its stop.
+            reason: ``missed-heartbeat`` where silence is all that is known, or ``auto``.
+        """
+        job = self._jobs[nodeid]
+        job.run.guardian.forget_empty()
+        cancelled_by = (self._halt.by or "an interrupt") if self._halt.requested else None
+        told = job.told_outcome(cancelled_by)
+        if told is not None:
+            self._release(job, "completed")
+            self._finish(job, told)
+            return
+        stopping = self._stopping or cancelled_by is not None
+        again = not stopping and job.may_be_tried_again
+        outcome = job.lost_outcome(cause, cancelled_by, self._duration_ms(job))
+        for event in job.missing_lines(outcome, self._now(), again=again):
+            self.said(nodeid, event)
+        if again and job.begun is not None:
+            self.failed(nodeid, replace(outcome, frames=job.frames))
+        action = "requeue" if again else "escalate"
+        checkpoint = Checkpoint(reason=reason, action=action, detail=f"{job.request.stage_id}: {cause}")  # type: ignore[arg-type]
+        self._release(job, "requeued" if again else "failed", checkpoint)
+        if again:
+            self._jobs[nodeid] = job.tried_again()
+            self._again.append(nodeid)
+        else:
+            self._finish(job, replace(outcome, frames=job.frames))
+
+    def give_up(self, cause: str) -> None:
+        """No engine is left: end what waits to be tried again."""
+        while self._again:
+            job = self._jobs[self._again.popleft()]
+            self._finish(job, job.lost_outcome(cause, self._halt.by, self._duration_ms(job)))
+
+    # How.
+
+    def _heed_the_session(self) -> None:
+        """Where pytest has seen enough (``-x``, a signal), end what runs, and begin no more."""
+        if self._stopping:
+            if self._seen_enough:
+                # What is ended because of it is no further reason.
+                self._session.shouldfail = self._seen_enough
+            return
+        if not (self._session.shouldfail or self._session.shouldstop or self._halt.requested):
+            return
+        self._stopping = True
+        self._seen_enough = self._session.shouldfail
+        if not self._halt.requested:
+            self._engine.cancel(signal.SIGTERM, self._option_that_stops())
+        self.give_up("The session ended before it could be tried again")
+
+    def _option_that_stops(self) -> str:
+        option = self._session.config.getoption
+        if self._session.shouldfail and option("maxfail", 0):
+            return "-x" if option("maxfail") == 1 else f"--maxfail={option('maxfail')}"
+        return "--stepwise" if option("stepwise", False) else "a plugin that stops the session"
+
+    def _has_room(self, nodeid: str) -> bool:
+        return not self._needs_engine(nodeid) or self._engine.free()
+
+    def _needs_engine(self, nodeid: str) -> bool:
+        """Asked of items whose needs have all ended, so the answer stays."""
+        if nodeid not in self._has_command:
+            self._has_command[nodeid] = self._stages.is_for_an_engine(self._items[nodeid])
+        return self._has_command[nodeid]
+
+    def _start(self, nodeid: str) -> None:
+        item = self._items[nodeid]
+        run = self._stages.runs.of(nodeid)
+        if run.manager is None:
+            raise RuntimeError(f"{nodeid}: its run is not open")
+        started, monotonic = self._clock.now(), self._clock.monotonic()
+        with self._halt.recording():
+            request = run.manager.start(item.name)
+        job = self._jobs[nodeid] = Job(nodeid, run, run.manager, request, started, monotonic)
+        self._hand_over(job)
+
+    def _hand_over(self, job: Job) -> None:
+        self._halt.running = True
+        job.place = self._engine.start(job.nodeid, job.request, job.run)
+        instance = job.place.instance_id
+        if instance is None:
+            return
+        if job.run.nodeid not in self._distributed:
+            self._distributed.add(job.run.nodeid)
+            size = self._engine.size
+            self._record(job, SchedulerStarted(min_instances=1, max_instances=size, timestamp=self._now()))
+        self._record(
+            job,
+            StageAssigned(
+                stage_id=job.request.stage_id,
+                instance_id=instance,
+                timestamp=self._now(),
+                index=job.request.index,
+            ),
+        )
+
+    def _release(self, job: Job, outcome: Outcome, checkpoint: Checkpoint | None = None) -> None:
+        self._record(
+            job,
+            StageReleased(
+                stage_id=job.request.stage_id,
+                instance_id=job.place.instance_id or "",
+                outcome=outcome,
+                checkpoint=checkpoint,
+                timestamp=self._now(),
+                index=job.request.index,
+            ),
+        )
+
+    def _finish(self, job: Job, outcome: StageOutcome) -> None:
+        del self._jobs[job.nodeid]
+        self._halt.running = bool(self._jobs)
+        job.run.guardian.forget_empty()
+        outcome = replace(outcome, retried=outcome.retried or job.tried_before)
+        executed = Executed(outcome, job.started, self._duration_ms(job) / 1000, job.place.node)
+        self._stages.take_up(self._items[job.nodeid], executed)
+        self._queue.end(job.nodeid)
+
+    def _duration_ms(self, job: Job) -> int:
+        return round((self._clock.monotonic() - job.clock_started) * 1000)
+
+    def _record(self, job: Job, event: Event) -> None:
+        with self._halt.recording():
+            job.manager.record(event)
+
+    def _now(self) -> str:
+        return timestamp(self._clock.now())

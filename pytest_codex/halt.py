@@ -1,0 +1,81 @@
+"""How a session ends early: a signal cancels it, or its evidence cannot be written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+import pytest
+
+from codex_orchestrator.errors import Busy, OrchestratorError, UsageError
+from codex_orchestrator.execution.cancellation import Cancellation
+
+# pytest's own code for what the user has to put right.
+_USAGE = 4
+
+
+class Halt:
+    """What ended the session early, and the way to do it.
+
+    Attributes:
+        error: Why the evidence could not be written, or None.
+        cancelled_by: The number of the signal that cancelled the session, or None; known once it is over.
+        cancellation: Asks stages to end; None before the first run is opened and after the last is closed.
+        running: Whether a command runs, which a signal ends.
+        asking: Whether a person is being asked, whose answer a signal replaces.
+    """
+
+    def __init__(self) -> None:
+        self.error: OrchestratorError | None = None
+        self.cancelled_by: int | None = None
+        self.cancellation: Cancellation | None = None
+        self.running = False
+        self.asking = False
+
+    @property
+    def requested(self) -> bool:
+        """Whether a signal has cancelled the session, or it is over."""
+        return self.cancellation is None or self.cancellation.requested
+
+    @property
+    def by(self) -> str | None:
+        """The name of the signal that has cancelled the session, or None."""
+        return self.cancellation.by or None if self.cancellation else None
+
+    def signalled(self, session: pytest.Session, number: int) -> None:
+        """End the stages, then the session."""
+        cancellation = self.cancellation
+        if cancellation is None:
+            return
+        cancellation.request(number)
+        session.shouldstop = f"cancelled by {cancellation.by}"
+        # Between stages there is nothing of ours to end: someone's hook hangs, or a person is asked.
+        if self.asking or (cancellation.requests > 1 and not self.running):
+            raise KeyboardInterrupt
+
+    def conclude(self) -> str | None:
+        """From here on a signal changes nothing: runs end anyway, and their records must be whole.
+
+        Returns:
+            The name of the signal that cancelled the session, or None.
+        """
+        by, cancellation = self.by, self.cancellation
+        self.cancellation = None
+        if cancellation is not None:
+            self.cancelled_by = cancellation.number
+            cancellation.close()
+        return by
+
+    def stop(self, error: OrchestratorError) -> NoReturn:
+        """Evidence cannot be written: going on would be running without a record."""
+        self.error = error
+        pytest.exit(str(error), returncode=_USAGE if isinstance(error, UsageError | Busy) else 1)
+
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        """Evidence that cannot be written ends the session."""
+        try:
+            yield
+        except OrchestratorError as error:
+            self.stop(error)

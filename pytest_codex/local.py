@@ -1,0 +1,156 @@
+"""Stages at once in this process: a thread waits for each command, and the main thread hears of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from queue import Empty, Queue
+from typing import TYPE_CHECKING
+
+import pytest
+
+from codex_orchestrator.clock import Clock
+from codex_orchestrator.errors import UsageError
+from codex_orchestrator.execution.builder import CommandBuilder
+from codex_orchestrator.execution.cancellation import Cancellation
+from codex_orchestrator.run.stage import StageRequest
+
+from .dispatch import Dispatcher
+from .jobs import Place
+from .runs import PipelineRun
+
+if TYPE_CHECKING:
+    from .controller import Controller
+
+# Threads that are further ahead than this wait, and so do the commands whose output they read.
+_MESSAGES_WAITING = 64
+_POLL_SECONDS = 0.05
+# Each takes a thread and a few descriptors.
+_MOST_JOBS = 256
+
+
+def jobs_of(asked: str | None) -> int:
+    """How many stages to run at once: a number, ``auto`` for one per processor, 1 where nobody asked.
+
+    Raises:
+        UsageError: It is neither.
+    """
+    if asked is None:
+        return 1
+    if asked == "auto":
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if not (asked.isascii() and asked.isdecimal() and 0 < int(asked) <= _MOST_JOBS):
+        raise UsageError(f'"{asked}" is not a number of jobs.', hint=f"Pass 1 to {_MOST_JOBS}, or auto.")
+    return int(asked)
+
+
+class JobsLoop:
+    """The plugin whose loop runs several stages at once."""
+
+    def __init__(self, controller: Controller, size: int) -> None:
+        self._controller = controller
+        self._size = size
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
+        """In the place of pytest's, where there is something to run."""
+        cancellation = self._controller.halt.cancellation
+        if cancellation is None:
+            return None
+        engine = ThreadEngine(self._size, self._controller.clock, cancellation)
+        engine.drive(self._controller.dispatcher(session, engine))
+        self._controller.end_early(session)
+        return True
+
+
+class ThreadEngine:
+    """Runs up to so many commands at once; what it says is heard in `drive`, on the main thread."""
+
+    def __init__(self, size: int, clock: Clock, cancellation: Cancellation) -> None:
+        """Nothing runs yet.
+
+        Args:
+            size: How many commands to run at once.
+            clock: Time.
+            cancellation: Ends them all.
+        """
+        self.size = size
+        self._clock = clock
+        self._cancellation = cancellation
+        self._said: Queue[Callable[[Dispatcher], None]] = Queue(_MESSAGES_WAITING)
+        self._threads: dict[str, threading.Thread] = {}
+        self._branches: dict[str, Cancellation] = {}
+
+    def free(self) -> bool:
+        """Whether a command may be started."""
+        return len(self._threads) < self.size
+
+    def start(self, nodeid: str, request: StageRequest, run: PipelineRun) -> Place:
+        """Run a command in a thread of its own."""
+        manager = run.manager
+        if manager is None:
+            raise RuntimeError(f"{nodeid}: its run is not open")
+        branch = self._cancellation.branch()
+        builder = CommandBuilder(
+            lambda event: self._say(Dispatcher.said, nodeid, event),
+            lambda _stage_id, outcome: self._say(Dispatcher.failed, nodeid, outcome),
+            self._clock,
+            branch,
+            run.guardian,
+            nested=manager.nested,
+        )
+        thread = threading.Thread(target=self._run, args=(nodeid, builder, request), name=nodeid, daemon=True)
+        self._branches[nodeid], self._threads[nodeid] = branch, thread
+        thread.start()
+        return Place()
+
+    def cancel(self, number: int, by: str) -> None:
+        """End all commands with a signal."""
+        for branch in self._branches.values():
+            branch.request(number, by)
+
+    def drive(self, dispatcher: Dispatcher) -> None:
+        """Run everything: hear what threads say until nothing runs and nothing will."""
+        try:
+            dispatcher.advance()
+            while not dispatcher.finished:
+                self._said.get()(dispatcher)
+        finally:
+            self._end_all()
+
+    def _run(self, nodeid: str, builder: CommandBuilder, request: StageRequest) -> None:
+        """What a thread does."""
+        try:
+            outcome = builder.run(request)
+        except BaseException as error:  # noqa: BLE001 - raised again where somebody hears it
+            self._said.put(partial(self._raise, nodeid, error))
+        else:
+            self._said.put(partial(self._end, nodeid, outcome))
+
+    def _say(self, method: Callable[..., None], nodeid: str, value: object) -> None:
+        self._said.put(lambda dispatcher: method(dispatcher, nodeid, value))
+
+    def _end(self, nodeid: str, outcome: object, dispatcher: Dispatcher) -> None:
+        self._forget(nodeid)
+        dispatcher.ended(nodeid, outcome)  # type: ignore[arg-type]
+
+    def _raise(self, nodeid: str, error: BaseException, _dispatcher: Dispatcher) -> None:
+        self._forget(nodeid)
+        raise error
+
+    def _forget(self, nodeid: str) -> None:
+        self._threads.pop(nodeid).join()
+        self._cancellation.prune(self._branches.pop(nodeid))
+
+    def _end_all(self) -> None:
+        """Whatever ended the loop, no command outlives it; nobody hears any more what they say."""
+        self.cancel(signal.SIGTERM, "the end of the session")
+        while any(thread.is_alive() for thread in self._threads.values()):
+            with suppress(Empty):
+                self._said.get(timeout=_POLL_SECONDS)
+        for nodeid in list(self._threads):
+            self._forget(nodeid)

@@ -1,0 +1,147 @@
+"""The scheduler that xdist asks for: stages by their graph, whatever ``--dist`` says.
+
+xdist starts workers, replaces dead ones and tells of both; where each stage runs is the dispatcher's to
+say. A worker runs an item only when it has been told of the next, so each stage is sent together with
+an item that stands for none, and that nobody waits for.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from .workers import WorkerEngine
+
+if TYPE_CHECKING:
+    from .controller import Controller
+
+_TICK_SECONDS = 0.1
+_NO_ITEM = -1
+
+
+def is_distributed(config: pytest.Config) -> bool:
+    """Whether xdist is there and is to run this session."""
+    return config.getoption("dist", "no") != "no" and bool(config.getoption("tx", None))
+
+
+class StageScheduling:
+    """A plugin, and the scheduler of xdist's protocol."""
+
+    def __init__(self, controller: Controller) -> None:
+        """No worker is there yet."""
+        self._controller = controller
+        nodeids = list(controller.work.waits)
+        self._places = {nodeid: place for place, nodeid in enumerate(nodeids)}
+        self._engine = WorkerEngine(
+            nodeids, controller.clock, controller.halt, wake=self._wake, send=self._send
+        )
+        self._session: pytest.Session
+        self._nodes: list[Any] = []
+
+    # Hooks.
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Xdist is about to start a worker."""
+        self._engine.expect(node)
+
+    @pytest.hookimpl(optionalhook=True, tryfirst=True)
+    def pytest_xdist_make_scheduler(self) -> StageScheduling:
+        """Before any that ``--dist`` names."""
+        return self
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
+        """Around xdist's loop: what it leaves undone is said."""
+        self._session = session
+        dispatcher = self._engine.dispatcher = self._controller.dispatcher(session, self._engine)
+        over = threading.Event()
+        threading.Thread(target=self._tick, args=(over,), daemon=True).start()
+        try:
+            dispatcher.advance()
+            result = yield
+        finally:
+            over.set()
+            self._engine.close()
+        dispatcher.give_up("No worker was left to try it again on")
+        self._controller.end_early(session)
+        self._controller.name_undone(dispatcher.left, "no worker was left")
+        return result
+
+    # xdist's protocol.
+
+    @property
+    def nodes(self) -> list[Any]:
+        """The workers that are up."""
+        return self._nodes
+
+    @property
+    def collection_is_completed(self) -> bool:
+        """Stages begin with the first worker that is ready, and do not wait for the others."""
+        return True
+
+    @property
+    def tests_finished(self) -> bool:
+        """Whether workers can be sent home."""
+        return self._engine.dispatcher.finished
+
+    @property
+    def has_pending(self) -> bool:
+        """Whether stages are left."""
+        return not self._engine.dispatcher.finished
+
+    def add_node(self, node: Any) -> None:
+        """A worker is up."""
+        self._nodes.append(node)
+
+    def add_node_collection(self, node: Any, collection: Sequence[str]) -> None:
+        """A worker has its list, and can be given commands."""
+        if list(collection) != list(self._places):
+            raise RuntimeError(f"worker {node.gateway.id} has other stages than were sent to it")
+        # xdist has counted what the worker has, not what was selected here.
+        self._session.testscollected = len(self._session.items)
+        self._engine.admit(node)
+
+    def schedule(self) -> None:
+        """Begin what can begin."""
+        self._engine.listen()
+        self._engine.dispatcher.advance()
+
+    def mark_test_complete(self, node: Any, item_index: int, duration: float = 0) -> None:  # noqa: ARG002
+        """Look at what workers have said: that is why this was called, by xdist or by `_wake`."""
+        self._engine.check()
+        self._engine.dispatcher.advance()
+
+    def mark_test_pending(self, item: str) -> None:
+        """Nothing to do: whether a stage is tried again is the dispatcher's to say."""
+
+    def remove_pending_tests_from_node(self, node: Any, indices: Sequence[int]) -> None:
+        """Nothing to do: nothing is ever pending on a worker."""
+
+    def remove_node(self, node: Any) -> None:
+        """A worker has ended or died.
+
+        Raises:
+            KeyError: It was never up.
+        """
+        if node not in self._nodes:
+            raise KeyError(node)
+        self._nodes.remove(node)
+        self._engine.dismiss(node)
+
+    # Threads to the main thread, which waits for xdist's events and for nothing else.
+
+    def _wake(self, node: Any) -> None:
+        node.notify_inproc("runtest_protocol_complete", node=node, item_index=_NO_ITEM, duration=0.0)
+
+    def _send(self, node: Any, nodeid: str) -> None:
+        node.send_runtest_some([self._places[nodeid], len(self._places)])
+
+    def _tick(self, over: threading.Event) -> None:
+        """Have signals and silence noticed while no worker says anything."""
+        while not over.wait(_TICK_SECONDS):
+            for node in self._nodes[:1]:
+                self._wake(node)

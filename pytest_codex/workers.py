@@ -1,0 +1,260 @@
+"""Commands on xdist workers: what is sent to them, what they say, and which of them are lost.
+
+Workers speak in threads of their own; all they say is heard on the main thread, in `WorkerEngine.listen`.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from queue import Empty, Full, Queue
+from signal import SIGKILL
+from typing import Any
+
+from codex_orchestrator import __version__
+from codex_orchestrator.clock import Clock
+from codex_orchestrator.errors import OrchestratorError
+from codex_orchestrator.execution.leftovers import end_group
+from codex_orchestrator.execution.process import signal_if
+from codex_orchestrator.run.events import CommandEnd, ExecBegin, ExecChunk, ExecEnd, ExecRetry
+from codex_orchestrator.run.instances import POLICY, RecoveryPolicy
+from codex_orchestrator.run.stage import StageOutcome, StageRequest
+
+from .dispatch import Dispatcher
+from .halt import Halt
+from .jobs import Place
+from .runs import PipelineRun
+from .worker import INPUT
+
+# A worker that is further ahead waits, and so does the command whose output it reads.
+_MESSAGES_WAITING = 64
+_POLL_SECONDS = 0.5
+_EVENTS: dict[str, Callable[..., Any]] = {
+    kind.type: kind for kind in (ExecBegin, ExecChunk, ExecRetry, ExecEnd, CommandEnd)
+}
+
+
+@dataclass
+class WorkerState:
+    """A worker as the controller knows it.
+
+    Attributes:
+        node: xdist's.
+        channel: To and from our plugin in it.
+        heard: When it was last heard of, by the monotonic clock.
+        pid: Its process id, once it has told.
+        ready: Whether it can be given commands.
+        running: The node id of the stage that it runs, or None.
+        group: The process group of that stage's command, or None.
+        silent: Whether it was given up for its silence.
+    """
+
+    node: Any
+    channel: Any
+    heard: float
+    pid: int | None = None
+    ready: bool = False
+    running: str | None = None
+    group: int | None = None
+    silent: bool = False
+
+    @property
+    def name(self) -> str:
+        """As xdist calls it."""
+        return str(self.node.gateway.id)
+
+    @property
+    def is_near(self) -> bool:
+        """Whether it is a child of this process."""
+        return bool(self.node.gateway.spec.popen)
+
+
+class WorkerEngine:
+    """Runs one command at a time on each worker.
+
+    Attributes:
+        dispatcher: What hears of commands.
+        wake: Called in any thread: has the main thread call `listen` soon.
+        size: How many workers there have been at once, at most.
+    """
+
+    def __init__(
+        self,
+        nodeids: Sequence[str],
+        clock: Clock,
+        halt: Halt,
+        *,
+        wake: Callable[[Any], None],
+        send: Callable[[Any, str], None],
+        policy: RecoveryPolicy = POLICY,
+    ) -> None:
+        """No worker is there yet.
+
+        Args:
+            nodeids: Of all stages, in the order that workers have them in.
+            clock: Time.
+            halt: Says when to cancel.
+            wake: Has the main thread call `listen`; called in any thread, with a worker of xdist's.
+            send: Has a worker run the item of that node id.
+            policy: When a worker counts as lost.
+        """
+        self.dispatcher: Dispatcher
+        self.size = 0
+        self._nodeids = list(nodeids)
+        self._clock = clock
+        self._halt = halt
+        self._wake = wake
+        self._send = send
+        self._limit = policy.missing_heartbeat_timeout_seconds
+        self._workers: dict[Any, WorkerState] = {}
+        self._said: Queue[tuple[Any, tuple[Any, ...]]] = Queue(_MESSAGES_WAITING)
+        self._woken = threading.Event()
+        self._over = threading.Event()
+        self._cancelled = False
+
+    # Workers come and go.
+
+    def expect(self, node: Any) -> None:
+        """A worker is being started: give it the list of stages and a channel to here."""
+        channel = node.gateway.newchannel()
+        state = WorkerState(node, channel, self._clock.monotonic())
+        self._workers[node] = state
+        node.workerinput[INPUT] = (channel, self._nodeids, state.is_near)
+        channel.setcallback(lambda message: self._receive(node, message))
+
+    def admit(self, node: Any) -> None:
+        """A worker can be given commands."""
+        self._workers[node].ready = True
+        self.size = max(self.size, len(self._workers))
+
+    def dismiss(self, node: Any) -> None:
+        """A worker has ended, or died; in the latter case its command is lost."""
+        self.listen()
+        state = self._workers.pop(node)
+        if state.running is None:
+            return
+        if state.is_near and state.group is not None:
+            # Before it is tried again, what the lost attempt started must be gone.
+            end_group(state.group)
+        silence = f"Worker {state.name} gave no sign of life for {self._limit} s"
+        cause = silence if state.silent else f"Worker {state.name} died"
+        self.dispatcher.lost(state.running, cause, reason="missed-heartbeat" if state.silent else "auto")
+        self.dispatcher.advance()
+
+    # The engine.
+
+    def free(self) -> bool:
+        """Whether a worker has nothing to do."""
+        return self._idle() is not None
+
+    def start(self, nodeid: str, request: StageRequest, run: PipelineRun) -> Place:  # noqa: ARG002
+        """Send a command to the worker that has been there longest."""
+        state = self._idle()
+        if state is None:
+            raise RuntimeError(f"{nodeid}: no worker is free")
+        state.running, state.group = nodeid, None
+        # Where the worker dies meanwhile, it is xdist that says so.
+        with suppress(OSError):
+            # As text: an environment may hold bytes that are no text, which channels do not take.
+            state.channel.send(("run", json.dumps(vars(request))))
+            self._send(state.node, nodeid)
+        return Place(state.name, state.node)
+
+    def cancel(self, number: int, by: str) -> None:
+        """End all commands with a signal."""
+        self._cancelled = True
+        for state in self._workers.values():
+            with suppress(OSError):
+                state.channel.send(("cancel", (int(number), by)))
+
+    def _idle(self) -> WorkerState | None:
+        return next(
+            (
+                state
+                for state in self._workers.values()
+                if state.ready and state.running is None and not state.node.shutting_down
+            ),
+            None,
+        )
+
+    # What workers say.
+
+    def _receive(self, node: Any, message: tuple[Any, ...]) -> None:
+        """Runs in the thread that reads from the worker: must not raise, nor wait once all is over."""
+        while not self._over.is_set():
+            with suppress(Full):
+                self._said.put((node, message), timeout=_POLL_SECONDS)
+                break
+        if not self._woken.is_set():
+            self._woken.set()
+            self._wake(node)
+
+    def listen(self) -> None:
+        """Take up all that workers have said."""
+        self._woken.clear()
+        with suppress(Empty):
+            while True:
+                node, (word, *values) = self._said.get_nowait()
+                state = self._workers.get(node)
+                if state is not None:
+                    state.heard = self._clock.monotonic()
+                    self._hear(state, word, values)
+
+    def _hear(self, state: WorkerState, word: str, values: list[Any]) -> None:
+        if word == "hello":
+            self._greet(state, *values)
+        if state.running is None:
+            return
+        if word == "said":
+            kind = _EVENTS[values[0]["type"]]
+            self.dispatcher.said(state.running, kind(**values[0]))
+        elif word == "failed":
+            self.dispatcher.failed(state.running, StageOutcome(**values[0]))
+        elif word == "watching" and state.is_near:
+            state.group = values[0]
+            self.dispatcher.watching(state.running, values[0])
+        elif word == "nested":
+            state.channel.send(("nested", sorted(self.dispatcher.nested(state.running))))
+        elif word == "ended":
+            nodeid, state.running, state.group = state.running, None, None
+            self.dispatcher.ended(nodeid, StageOutcome(**values[0]))
+
+    def _greet(self, state: WorkerState, pid: int, version: str) -> None:
+        state.pid = pid
+        if version != __version__:
+            self._halt.stop(
+                OrchestratorError(
+                    f"Worker {state.name} has codex-orchestrator {version}, and this is {__version__}.",
+                    hint="Install the same version on both sides.",
+                )
+            )
+
+    # The watch.
+
+    def check(self) -> None:
+        """Pass a cancellation on, and give up workers that have been silent for too long."""
+        self.listen()
+        cancellation = self._halt.cancellation
+        if cancellation is not None and cancellation.number is not None and not self._cancelled:
+            self.cancel(cancellation.number, cancellation.by)
+        now = self._clock.monotonic()
+        for state in list(self._workers.values()):
+            if not state.silent and now - state.heard > self._limit:
+                state.silent = True
+                self._give_up(state)
+
+    def _give_up(self, state: WorkerState) -> None:
+        """Kill a worker, which xdist then finds dead; where it cannot be killed, say that it is."""
+        if state.is_near and state.pid is not None:
+            signal_if(state.pid, SIGKILL, lambda: True)
+            return
+        with suppress(OSError):
+            state.node.gateway.exit()
+        state.node.notify_inproc("errordown", node=state.node, error="no sign of life")
+
+    def close(self) -> None:
+        """Hear nothing any more, so that nobody waits for being heard."""
+        self._over.set()

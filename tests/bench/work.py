@@ -1,0 +1,102 @@
+"""What is measured, as values: command lines of our own tools, of the shell, and of GNU make."""
+
+from dataclasses import dataclass
+
+PIPELINE = "bench"
+TASK_ID = "bench"
+
+START: tuple[str, ...] = ("start", "{pipeline}", "--format", "json")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage's shell command, and the ids of the stages that it waits for; None for the one before it."""
+
+    id: str
+    command: str
+    needs: tuple[str, ...] | None = None
+
+
+def in_turn(*commands: str) -> tuple[Stage, ...]:
+    """Stages of which each waits for the one before it."""
+    return tuple(Stage(f"stage-{number}", command) for number, command in enumerate(commands, start=1))
+
+
+def independent(*commands: str) -> tuple[Stage, ...]:
+    """Stages that wait for none."""
+    return tuple(Stage(stage.id, stage.command, needs=()) for stage in in_turn(*commands))
+
+
+@dataclass(frozen=True)
+class Work:
+    """One command line of a tool, in a project.
+
+    ``stages`` are those of the project's only pipeline. In ``arguments``, ``{pipeline}`` is the pipeline's
+    id and ``{run}`` the id of a run made beforehand; with ``through_pytest`` they are pytest's, which
+    has our plugin. Every process gets a fresh project, but where a run or ``past_runs`` of them are made
+    beforehand: then all share one. ``starts_run`` demands a succeeded run in the project afterwards, with at
+    least ``log_bytes`` bytes of stage logs; all other work demands ``expected_output`` (with the same
+    stand-ins) on stdout.
+    """
+
+    stages: tuple[Stage, ...]
+    arguments: tuple[str, ...] = START
+    through_pytest: bool = False
+    starts_run: bool = True
+    log_bytes: int = 0
+    expected_output: str = ""
+    past_runs: int = 0
+
+    @property
+    def needs_run(self) -> bool:
+        """Whether a run is made before the measuring begins."""
+        return any("{run}" in argument for argument in self.arguments)
+
+    def command_line(self, run_id: str) -> tuple[str, ...]:
+        """The arguments with their stand-ins filled in; ``run_id`` may be empty where none is needed."""
+        return tuple(argument.format(pipeline=PIPELINE, run=run_id) for argument in self.arguments)
+
+    def output_fragment(self, run_id: str) -> str:
+        """The text that stdout must hold, with its stand-ins filled in."""
+        return self.expected_output.format(pipeline=PIPELINE, run=run_id)
+
+
+@dataclass(frozen=True)
+class Shell:
+    """A command line for the shell, in an empty folder, where it leaves ``files`` of ``size`` bytes each."""
+
+    command: str
+    files: tuple[str, ...]
+    size: int
+
+
+@dataclass(frozen=True)
+class Make:
+    """GNU make with the same stages as targets, ``jobs`` of them at once."""
+
+    stages: tuple[Stage, ...]
+    jobs: int
+
+
+def configuration(work: Work) -> dict[str, object]:
+    """The work's ``codex.orchestrator.json``; without ``needs``, in the format that both tools read alike."""
+    stages = [_definition(number, stage) for number, stage in enumerate(work.stages, start=1)]
+    return {"pipelines": [{"id": PIPELINE, "title": "Benchmark", "stages": stages}]}
+
+
+def _definition(number: int, stage: Stage) -> dict[str, object]:
+    needs = {} if stage.needs is None else {"needs": list(stage.needs)}
+    title = f"Stage {number}"
+    return {"kind": "command", "id": stage.id, "title": title, "command": stage.command, **needs}
+
+
+def makefile(work: Make) -> str:
+    """The work's ``Makefile``: a phony target per stage, in declared order, with what it needs before it."""
+    names = [stage.id for stage in work.stages]
+    rules = [f"all: {' '.join(names)}\n", f".PHONY: all {' '.join(names)}\n"]
+    before: tuple[str, ...] = ()
+    for stage in work.stages:
+        needs = before if stage.needs is None else stage.needs
+        rules.append(f"{stage.id}: {' '.join(needs)}".rstrip() + f"\n\t{stage.command}\n")
+        before = (stage.id,)
+    return "".join(rules)
