@@ -14,10 +14,11 @@ import pytest
 
 from codex_orchestrator.clock import Clock, timestamp
 from codex_orchestrator.pipelines.schedule import ReadyQueue
-from codex_orchestrator.run.events import Event, SchedulerStarted, StageAssigned, StageReleased
-from codex_orchestrator.run.instances import Cause, Checkpoint, Outcome
+from codex_orchestrator.run.events import Event
+from codex_orchestrator.run.instances import Cause, Checkpoint
 from codex_orchestrator.run.stage import StageOutcome, StageRequest
 
+from .assignments import Assignments
 from .halt import Halt
 from .jobs import Job, Place
 from .runs import PipelineRun
@@ -76,7 +77,7 @@ class Dispatcher:
         self._items = {item.nodeid: item for item in session.items}
         self._jobs: dict[str, Job] = {}
         self._has_command: dict[str, bool] = {}
-        self._distributed: set[str] = set()
+        self._assignments = Assignments(self._record, clock)
         # By node id, what waits for another worker, before all that has not begun.
         self._again: deque[str] = deque()
         self._stopping = False
@@ -141,8 +142,7 @@ class Dispatcher:
         job = self._jobs.get(nodeid)
         if job is None:
             return
-        if job.place.instance_id is not None:
-            self._release(job, "completed")
+        self._assignments.released(job, "completed")
         self._finish(job, outcome)
         self.advance()
 
@@ -167,7 +167,7 @@ class Dispatcher:
         cancelled_by = (self._halt.by or "an interrupt") if self._halt.requested else None
         told = job.told_outcome(cancelled_by)
         if told is not None:
-            self._release(job, "completed")
+            self._assignments.released(job, "completed")
             self._finish(job, told)
             return
         stopping = self._stopping or cancelled_by is not None
@@ -179,7 +179,7 @@ class Dispatcher:
             self.failed(nodeid, replace(outcome, frames=job.frames))
         action = "requeue" if again else "escalate"
         checkpoint = Checkpoint(reason=reason, action=action, detail=f"{job.request.stage_id}: {cause}")  # type: ignore[arg-type]
-        self._release(job, "requeued" if again else "failed", checkpoint)
+        self._assignments.released(job, "requeued" if again else "failed", checkpoint)
         if again:
             self._jobs[nodeid] = job.tried_again()
             self._again.append(nodeid)
@@ -191,6 +191,11 @@ class Dispatcher:
         while self._again:
             job = self._jobs[self._again.popleft()]
             self._finish(job, job.lost_outcome(cause, self._halt.by, self._duration_ms(job)))
+
+    def warn(self, text: str) -> None:
+        """Have the summaries of the session's runs say something."""
+        for root in self._stages.runs.roots:
+            root.warnings.append(text)
 
     # How.
 
@@ -238,35 +243,7 @@ class Dispatcher:
     def _hand_over(self, job: Job) -> None:
         self._halt.running = True
         job.place = self._engine.start(job.nodeid, job.request, job.run)
-        instance = job.place.instance_id
-        if instance is None:
-            return
-        if job.run.nodeid not in self._distributed:
-            self._distributed.add(job.run.nodeid)
-            size = self._engine.size
-            self._record(job, SchedulerStarted(min_instances=1, max_instances=size, timestamp=self._now()))
-        self._record(
-            job,
-            StageAssigned(
-                stage_id=job.request.stage_id,
-                instance_id=instance,
-                timestamp=self._now(),
-                index=job.request.index,
-            ),
-        )
-
-    def _release(self, job: Job, outcome: Outcome, checkpoint: Checkpoint | None = None) -> None:
-        self._record(
-            job,
-            StageReleased(
-                stage_id=job.request.stage_id,
-                instance_id=job.place.instance_id or "",
-                outcome=outcome,
-                checkpoint=checkpoint,
-                timestamp=self._now(),
-                index=job.request.index,
-            ),
-        )
+        self._assignments.assigned(job, self._engine.size)
 
     def _finish(self, job: Job, outcome: StageOutcome) -> None:
         del self._jobs[job.nodeid]

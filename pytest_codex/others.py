@@ -1,14 +1,87 @@
-"""Other people's plugins: those made for tests kept away from stages, those the definitions name."""
+"""Other people's plugins: those made for runs are loaded, those made for tests kept away from stages."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterator
+from functools import partial
+from importlib import import_module, metadata
 from typing import Any
 
 import pytest
 
 from codex_orchestrator.errors import ConfigurationError
 from codex_orchestrator.preparation import Prepared
+
+ENTRY_POINTS = "codex_orchestrator"
+# What names a plugin, where a message says that it comes from, and how to come by it.
+Found = tuple[str, str, Callable[[], Any]]
+
+
+def load_plugins(manager: pytest.PytestPluginManager, prepared: Prepared, *, installed: bool = True) -> None:
+    """Load the plugins that are installed for runs, and those that the definitions name, each once.
+
+    Args:
+        manager: The session's.
+        prepared: What will run.
+        installed: Whether to look for installed ones.
+
+    Raises:
+        ConfigurationError: One cannot be imported, or has a hook that there is not.
+    """
+    found = [*(_installed() if installed else ()), *_named(prepared)]
+    loaded = [(where, _load(manager, name, where, imported)) for name, where, imported in found]
+    # Only now, as a plugin may bring hooks that another implements.
+    for where, plugin in loaded:
+        for unknown in _unknown_hooks(manager, plugin):
+            raise ConfigurationError(f"{where} implements {unknown}, and there is no such hook.")
+
+
+def _installed() -> Iterator[Found]:
+    """Plugins by their entry points, in the order of their names."""
+    # Most distributions have none of ours, and to find that out needs no parser.
+    marked = [
+        distribution
+        for distribution in metadata.distributions()
+        if f"[{ENTRY_POINTS}]" in (distribution.read_text("entry_points.txt") or "")
+    ]
+    points = {
+        point.name: (point, distribution)
+        for distribution in reversed(marked)  # As in an import, the first on the path counts.
+        for point in distribution.entry_points.select(group=ENTRY_POINTS)
+    }
+    for name, (point, distribution) in sorted(points.items()):
+        yield name, f'Installed plugin "{name}" ({distribution.name} {distribution.version})', point.load
+
+
+def _named(prepared: Prepared) -> Iterator[Found]:
+    file = prepared.environment.config_path.name
+    for name in prepared.definitions.configuration.plugins:
+        yield name, f'{file}: plugins: "{name}"', partial(import_module, name)
+
+
+def _load(manager: pytest.PytestPluginManager, name: str, where: str, imported: Callable[[], Any]) -> Any:
+    """The plugin, registered by now; None where the user has blocked it."""
+    if manager.is_blocked(name):
+        return None
+    try:
+        plugin = imported()
+    except (Exception, pytest.skip.Exception) as error:
+        raise ConfigurationError(f"{where} cannot be imported: {type(error).__name__}: {error}") from error
+    # It may be there by another name: from -p, or as a plugin that pytest has found itself.
+    if not manager.is_registered(plugin):
+        try:
+            manager.register(plugin, name)
+        except Exception as error:
+            told = " ".join(str(error).split())
+            raise ConfigurationError(f"{where} cannot be used: {type(error).__name__}: {told}") from error
+    return plugin
+
+
+def _unknown_hooks(manager: pytest.PytestPluginManager, plugin: Any) -> Iterator[str]:
+    for caller in manager.get_hookcallers(plugin) or ():
+        optional = any(each.optionalhook for each in caller.get_hookimpls() if each.plugin is plugin)
+        if not caller.has_spec() and not optional:
+            yield caller.name
 
 
 def run_by_pytest_alone(item: pytest.Item, nextitem: pytest.Item | None) -> object:
@@ -48,15 +121,6 @@ class KeysOfTests:
     def pytest_collection_finish(self) -> None:
         """From here on only checks are left."""
         self._collected = True
-
-
-def unusable_plugin(prepared: Prepared, name: str, error: Exception) -> ConfigurationError:
-    """The words for a plugin of the definitions that cannot be imported."""
-    cause = error.__cause__ or error
-    return ConfigurationError(
-        f'{prepared.environment.config_path.name}: plugins: "{name}" cannot be imported: '
-        f"{type(cause).__name__}: {cause}"
-    )
 
 
 def _is_of_pytest(plugin: Any) -> bool:

@@ -8,10 +8,13 @@ an item that stands for none, and that nobody waits for.
 from __future__ import annotations
 
 import threading
+from _thread import interrupt_main
 from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from codex_orchestrator.run.instances import POLICY
 
 from .workers import WorkerEngine
 
@@ -47,6 +50,30 @@ class StageScheduling:
     def pytest_configure_node(self, node: Any) -> None:
         """Xdist is about to start a worker."""
         self._engine.expect(node)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionstart(self) -> Generator[None]:
+        """Around xdist's starting of workers, which waits for a host for as long as that may take.
+
+        Raises:
+            pytest.UsageError: One cannot be started.
+        """
+        import execnet
+
+        limit = POLICY.missing_heartbeat_timeout_seconds
+        too_long = threading.Timer(limit, interrupt_main)
+        too_long.daemon = True
+        too_long.start()
+        try:
+            yield
+        except (OSError, EOFError, execnet.HostNotFound, execnet.RemoteError) as error:
+            raise pytest.UsageError(f"A worker cannot be started: {type(error).__name__}: {error}") from error
+        except KeyboardInterrupt:
+            if too_long.is_alive():
+                raise
+            raise pytest.UsageError(f"A worker did not start within {limit} s: look at --tx.") from None
+        finally:
+            too_long.cancel()
 
     @pytest.hookimpl(optionalhook=True, tryfirst=True)
     def pytest_xdist_make_scheduler(self) -> StageScheduling:
@@ -127,10 +154,10 @@ class StageScheduling:
         Raises:
             KeyError: It was never up.
         """
+        self._engine.dismiss(node)
         if node not in self._nodes:
             raise KeyError(node)
         self._nodes.remove(node)
-        self._engine.dismiss(node)
 
     # Threads to the main thread, which waits for xdist's events and for nothing else.
 
@@ -143,5 +170,5 @@ class StageScheduling:
     def _tick(self, over: threading.Event) -> None:
         """Have signals and silence noticed while no worker says anything."""
         while not over.wait(_TICK_SECONDS):
-            for node in self._nodes[:1]:
+            for node in self._engine.nodes[:1]:
                 self._wake(node)

@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
-from importlib import import_module
 from typing import TextIO
 
 import pytest
@@ -19,7 +18,7 @@ from codex_orchestrator.run.shapes import Manifest
 from . import newhooks
 from .controller import Controller
 from .local import JobsLoop, jobs_of
-from .others import unusable_plugin
+from .others import load_plugins
 from .terminal import PlainProgress
 
 # Builtin plugins that serve tests; leaving them out saves a tenth of the start.
@@ -78,11 +77,15 @@ def run_session(
 
     Raises:
         UsageError: That is no number of jobs.
-        ConfigurationError: A module that the definitions name as a plugin cannot be imported.
+        ConfigurationError: A plugin cannot be loaded.
     """
     size = jobs_of(jobs)
     controller = Controller([prepared], ask)
-    plugins: list[object] = [_Hooks(), controller, PlainProgress(progress, controller, colour=colour)]
+    plugins: list[object] = [
+        _Plugins(prepared),
+        controller,
+        PlainProgress(progress, controller, colour=colour),
+    ]
     if size > 1:
         plugins.append(JobsLoop(controller, size))
     arguments = [
@@ -94,31 +97,23 @@ def run_session(
     ]
     for name in _NOT_NEEDED:
         arguments += ["-p", f"no:{name}"]
-    for module in prepared.definitions.configuration.plugins:
-        arguments += ["-p", module]
     # Whatever plugins print, stdout belongs to the command's answer.
     with _without_test_variables(), redirect_stdout(progress):
-        _import_plugins(prepared)
         pytest.main(arguments, plugins=plugins)
     manifest = next(iter(controller.manifests), None)
     return SessionResult(manifest, controller.halt.cancelled_by, controller.halt.error)
 
 
-class _Hooks:
-    """What the plugin's module does where it is loaded."""
+class _Plugins:
+    """What loading plugins automatically, and ours among them, would do."""
+
+    def __init__(self, prepared: Prepared) -> None:
+        self._prepared = prepared
 
     def pytest_addhooks(self, pluginmanager: pytest.PytestPluginManager) -> None:
-        """Hooks for other people's plugins."""
+        """Bring hooks for other people's plugins, then these."""
         pluginmanager.add_hookspecs(newhooks)
-
-
-def _import_plugins(prepared: Prepared) -> None:
-    """Find out before the session: pytest would answer with a traceback."""
-    for name in prepared.definitions.configuration.plugins:
-        try:
-            import_module(name)
-        except Exception as error:
-            raise unusable_plugin(prepared, name, error) from error
+        load_plugins(pluginmanager, self._prepared)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from codex_orchestrator.report.resuming import asked_to_resume
 
 from .controller import Controller
 from .local import JobsLoop, jobs_of
-from .others import KeysOfTests, unusable_plugin
+from .others import KeysOfTests, load_plugins
 from .scheduling import StageScheduling, is_distributed
 from .terminal import PytestProgress
 
@@ -43,7 +43,7 @@ def register(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from error
     for notice in dict.fromkeys(notice for each in prepared for notice in each.notices):
         sys.stderr.write(f"{notice}\n")
-    load_plugins(config, prepared[0])
+    _load_plugins(config, prepared[0])
     controller = Controller(prepared)
     config.pluginmanager.register(controller, _NAME)
     if is_distributed(config):
@@ -59,17 +59,15 @@ def register(config: pytest.Config) -> None:
         config.pluginmanager.register(progress, "codex-progress")
 
 
-def load_plugins(config: pytest.Config, prepared: Prepared) -> None:
-    """Load the modules that the repo's definitions name as plugins.
-
-    Raises:
-        pytest.UsageError: One cannot be imported.
-    """
-    for name in prepared.definitions.configuration.plugins:
-        try:
-            config.pluginmanager.import_plugin(name)
-        except Exception as error:
-            raise pytest.UsageError(str(unusable_plugin(prepared, name, error))) from error
+def _load_plugins(config: pytest.Config, prepared: Prepared) -> None:
+    """Load plugins for runs; those that are installed only where pytest loads its own too."""
+    autoload = not (
+        os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD") or config.getoption("disable_plugin_autoload", False)
+    )
+    try:
+        load_plugins(config.pluginmanager, prepared, installed=autoload)
+    except OrchestratorError as error:
+        raise pytest.UsageError(str(error)) from error
 
 
 def _refuse_what_does_not_fit(config: pytest.Config) -> None:

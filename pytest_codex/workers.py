@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from queue import Empty, Full, Queue
+from queue import Full, Queue
 from signal import SIGKILL
 from typing import Any
 
@@ -49,7 +49,7 @@ class WorkerState:
         ready: Whether it can be given commands.
         running: The node id of the stage that it runs, or None.
         group: The process group of that stage's command, or None.
-        silent: Whether it was given up for its silence.
+        silent: Whether it is being ended for its silence.
     """
 
     node: Any
@@ -113,7 +113,7 @@ class WorkerEngine:
         self._said: Queue[tuple[Any, tuple[Any, ...]]] = Queue(_MESSAGES_WAITING)
         self._woken = threading.Event()
         self._over = threading.Event()
-        self._cancelled = False
+        self._cancellations = 0
 
     # Workers come and go.
 
@@ -130,11 +130,16 @@ class WorkerEngine:
         self._workers[node].ready = True
         self.size = max(self.size, len(self._workers))
 
+    @property
+    def nodes(self) -> list[Any]:
+        """The workers that have not ended, as xdist has them."""
+        return list(self._workers)
+
     def dismiss(self, node: Any) -> None:
         """A worker has ended, or died; in the latter case its command is lost."""
         self.listen()
-        state = self._workers.pop(node)
-        if state.running is None:
+        state = self._workers.pop(node, None)
+        if state is None or state.running is None:
             return
         if state.is_near and state.group is not None:
             # Before it is tried again, what the lost attempt started must be gone.
@@ -165,7 +170,6 @@ class WorkerEngine:
 
     def cancel(self, number: int, by: str) -> None:
         """End all commands with a signal."""
-        self._cancelled = True
         for state in self._workers.values():
             with suppress(OSError):
                 state.channel.send(("cancel", (int(number), by)))
@@ -193,19 +197,20 @@ class WorkerEngine:
             self._wake(node)
 
     def listen(self) -> None:
-        """Take up all that workers have said."""
+        """Take up what workers have said so far; they may say more, faster than it is taken up."""
         self._woken.clear()
-        with suppress(Empty):
-            while True:
-                node, (word, *values) = self._said.get_nowait()
-                state = self._workers.get(node)
-                if state is not None:
-                    state.heard = self._clock.monotonic()
-                    self._hear(state, word, values)
+        for _ in range(self._said.qsize()):
+            node, (word, *values) = self._said.get_nowait()
+            state = self._workers.get(node)
+            if state is not None:
+                state.heard = self._clock.monotonic()
+                self._hear(state, word, values)
 
     def _hear(self, state: WorkerState, word: str, values: list[Any]) -> None:
         if word == "hello":
             self._greet(state, *values)
+        elif word == "left" and values[0]:
+            self.dispatcher.warn(f"Ended what stages left running on {state.name}: {', '.join(values[0])}.")
         if state.running is None:
             return
         if word == "said":
@@ -238,22 +243,32 @@ class WorkerEngine:
         """Pass a cancellation on, and give up workers that have been silent for too long."""
         self.listen()
         cancellation = self._halt.cancellation
-        if cancellation is not None and cancellation.number is not None and not self._cancelled:
+        while (
+            cancellation is not None and cancellation.number and self._cancellations < cancellation.requests
+        ):
+            self._cancellations += 1
             self.cancel(cancellation.number, cancellation.by)
         now = self._clock.monotonic()
         for state in list(self._workers.values()):
-            if not state.silent and now - state.heard > self._limit:
-                state.silent = True
-                self._give_up(state)
+            silence = now - state.heard
+            if silence > self._limit and not state.silent:
+                self._end(state)
+            elif silence > 2 * self._limit:
+                self._halt.stop(
+                    OrchestratorError(
+                        f"Worker {state.name} gave no sign of life for {silence:.0f} s and cannot be ended.",
+                        hint="End it by hand, and resume the run.",
+                    )
+                )
 
-    def _give_up(self, state: WorkerState) -> None:
-        """Kill a worker, which xdist then finds dead; where it cannot be killed, say that it is."""
+    def _end(self, state: WorkerState) -> None:
+        """End a silent worker, which xdist then finds dead."""
+        state.silent = True
         if state.is_near and state.pid is not None:
             signal_if(state.pid, SIGKILL, lambda: True)
             return
         with suppress(OSError):
             state.node.gateway.exit()
-        state.node.notify_inproc("errordown", node=state.node, error="no sign of life")
 
     def close(self) -> None:
         """Hear nothing any more, so that nobody waits for being heard."""

@@ -268,6 +268,19 @@ BAD = (
         '8: pipelines[0].stages[1].id: duplicate stage id "spec-guard"',
     ),
     wrong(
+        "more than the one there is",
+        text(GOOD, command("b", resources={"port": 2})),
+        '8: pipelines[0].stages[1].resources.port: needs 2 of "port", and there is 1 of it',
+    ),
+    wrong(
+        "more than there is, in a set",
+        text(
+            GOOD,
+            document=f'"resources": {{"cpu": 3}}, "stageSets": {{"s": [{command("b", resources={"cpu": 4})}]}},',
+        ),
+        '2: stageSets.s[0].resources.cpu: needs 4 of "cpu", and there is 3 of it',
+    ),
+    wrong(
         "unknown need", text(GOOD, command("b", needs=["x"])), "8: pipelines[0].stages[1].needs[0]: unknown"
     ),
     wrong(
