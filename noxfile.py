@@ -104,13 +104,13 @@ def without_xdist(session: nox.Session) -> None:
     """The functional tests where somebody removed pytest-xdist: no ``-n``, and all else works."""
     session.install(str(built_wheel(session)), *TEST_TOOLS)
     session.run("python", "-m", "pip", "uninstall", "--yes", "pytest-xdist", "execnet", silent=True)
-    session.chdir(checkout_without_packages(session))
-    session.run("python", "-m", "pytest", *(session.posargs or FUNCTIONAL), env=OUTSIDE)
     project_with_one_stage(session)
     session.run("codex-orchestrator", "start", "p", "--task=one", "--jobs=2")
     session.run("python", "-m", "pytest", "--codex-pipeline=p", "--codex-task=two", "--codex-jobs=2")
     # A usage error, and pytest's own: it knows no such option.
     session.run("python", "-m", "pytest", "--codex-pipeline=p", "-n2", success_codes=[4])
+    session.chdir(checkout_without_packages(session))
+    session.run("python", "-m", "pytest", *(session.posargs or FUNCTIONAL), env=OUTSIDE)
 
 
 @nox.session(python=PYTHONS)

@@ -17,11 +17,12 @@ from .pipelines.graph import dependencies, reached_failure
 from .pipelines.model import CommandStage, Limits, Pipeline, Session
 from .pipelines.planner import Plan
 from .run.ending import Ending, finish
-from .run.events import ChildChanged, CommandStart, Event, ExecBegin, StageSkipped, StageWaiting
+from .run.events import ChildChanged, Event, StageSkipped, StageWaiting
+from .run.exec_events import CommandStart, ExecBegin
 from .run.lineage import news_of
 from .run.shapes import CommandEntry, Manifest
-from .run.stage import StageOutcome, StageRequest
-from .run.verdict import Verdict, execution_error, interruption, judge
+from .run.stage import StageOutcome, StageRequest, interruption
+from .run.verdict import Verdict, execution_error, judge
 from .store.children import live_owners, read_children
 
 

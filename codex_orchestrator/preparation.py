@@ -76,10 +76,6 @@ class Planned:
             child = self.children.get(stage.id)
             yield from child.declared(f"{own}::{stage.id}") if child else [f"{own}::{stage.id}"]
 
-    def names(self) -> set[str]:
-        """The ids of this pipeline and of those below it."""
-        return {self.pipeline.id}.union(*(child.names() for child in self.children.values()))
-
     def work(self) -> Work:
         """The stages as items, by their node ids, with what each of them waits for and needs."""
         placed = _Placed()
@@ -156,19 +152,24 @@ def prepare(environment: Environment, asked: Asked) -> Prepared:
 
 
 def modified(prepared: Prepared, change: Callable[[Pipeline], Pipeline]) -> Prepared:
-    """The same, with the pipelines of it changed.
+    """The same, with the pipelines of it changed: the one asked for, and those that the changed ones run.
 
     Args:
         prepared: What would run.
-        change: What becomes of each pipeline of it.
+        change: What becomes of a pipeline.
 
     Raises:
         ConfigurationError: What comes out is no valid definition.
         UsageError: What was asked for cannot be done with it.
     """
     pipelines = dict(prepared.definitions.pipelines)
-    for name in prepared.planned.names():
+    names = [prepared.pipeline.id]
+    for name in names:
+        if name not in pipelines:
+            continue  # It is refused below.
         pipelines[name] = change(pipelines[name])
+        run_by_it = (each.pipeline for each in pipelines[name].stages if isinstance(each, SubpipelineStage))
+        names += [each for each in dict.fromkeys(run_by_it) if each not in names]
     if pipelines == prepared.definitions.pipelines:
         return prepared
     refuse_invalid(pipelines, prepared.definitions.configuration)

@@ -7,6 +7,7 @@ it is written by hand. Flags, keys, types, defaults and exit codes come from the
 
 import argparse
 import importlib
+import inspect
 import json
 import re
 import sys
@@ -313,6 +314,40 @@ def options() -> str:
     return table(("Option", "In `start`", "Meaning"), rows)
 
 
+# ------------------------------------------------------------------ hooks
+
+
+def hook_specs() -> dict[str, Callable[..., object]]:
+    """The hooks for plugins by name, in the order in which they are called."""
+    found = vars(importlib.import_module("pytest_codex.newhooks"))
+    return {name: value for name, value in found.items() if name.startswith("pytest_codex_")}
+
+
+def hooks() -> str:
+    """The hooks: a section each, made of its docstring."""
+    return "\n\n".join(_hook(name, spec) for name, spec in hook_specs().items())
+
+
+def _hook(name: str, spec: Callable[..., object]) -> str:
+    text = (inspect.getdoc(spec) or "").replace("``", "`")
+    told, *sections = re.split(r"\n*^(Args|Returns):\n", text, flags=re.MULTILINE)
+    found = dict(zip(sections[::2], sections[1::2], strict=True))
+    signature = inspect.signature(spec)
+    arguments = re.findall(r"^    (\w+): (.*(?:\n {8,}.*)*)", found["Args"], re.MULTILINE)
+    if [argument for argument, _ in arguments] != list(signature.parameters):
+        raise SystemExit(f"newhooks.py: {name} does not say what each of its arguments is")
+    rows = [
+        (f"`{argument}`", f"`{signature.parameters[argument].annotation}`", _one_line(meaning))
+        for argument, meaning in arguments
+    ]
+    answer = [f"Returns: {_one_line(found['Returns'])}"] if "Returns" in found else []
+    return "\n\n".join((f"### {name}", told, table(("Argument", "Type", "Meaning"), rows), *answer))
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
 RENDERERS: dict[str, Callable[..., str]] = {
     "command": command,
     "commands": commands,
@@ -321,6 +356,7 @@ RENDERERS: dict[str, Callable[..., str]] = {
     "event-types": event_types,
     "exit-codes": exit_codes,
     "fields": fields,
+    "hooks": hooks,
     "keys": keys,
     "pytest-options": options,
     "python-errors": python_errors,

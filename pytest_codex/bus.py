@@ -2,50 +2,74 @@
 
 from __future__ import annotations
 
+import reprlib
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any
 
 import pytest
 
+from codex_orchestrator.environment import Environment
+from codex_orchestrator.errors import UsageError
 from codex_orchestrator.pipelines.model import Pipeline
-from codex_orchestrator.run.events import (
-    Event,
-    ExecChunk,
-    RunCompleted,
-    RunResumed,
-    RunStarted,
-    StageCompleted,
-)
+from codex_orchestrator.records import Mismatch, from_json, to_json
+from codex_orchestrator.run.events import Event, RunCompleted, RunResumed, RunStarted, StageCompleted
+from codex_orchestrator.run.exec_events import ExecChunk
 from codex_orchestrator.run.shapes import Manifest
+
+from .halt import Halt
+
+_CHUNKS = "CODEX_ORCHESTRATOR_EXEC_EVENT_MAX_CHUNKS"
+# Each may be of 64 KiB, and they are kept for every stage that runs.
+_MOST_CHUNKS = 9_999_999
+# What a plugin ends the session with; whatever else it raises is a mistake of its own.
+_LEAVING = (KeyboardInterrupt, pytest.exit.Exception)
+
+
+def chunks_kept(environment: Environment) -> int:
+    """How many of a stage's last chunks its completion is told with.
+
+    Raises:
+        UsageError: What the variable says is no such number.
+    """
+    asked = environment.setting(_CHUNKS) or "0"
+    if not (asked.isascii() and asked.isdecimal() and len(asked) <= len(str(_MOST_CHUNKS))):
+        raise UsageError(
+            f'{_CHUNKS}: "{asked}" is not a number of chunks.',
+            hint=f"Set it to 0 to {_MOST_CHUNKS}, or unset it for none.",
+        )
+    return int(asked)
 
 
 class EventBus:
     """Calls the hooks of each plugin by itself, so that one that raises keeps nobody else from hearing."""
 
-    def __init__(self, config: pytest.Config, *, chunks_kept: int) -> None:
+    def __init__(self, config: pytest.Config, halt: Halt, *, chunks_kept: int) -> None:
         """Nothing is told yet.
 
         Args:
             config: The session's.
+            halt: Ends the session where a hook asks for that.
             chunks_kept: How many of a stage's last chunks to hand on when it has ended.
         """
         self._config = config
         self._chunks_kept = chunks_kept
+        self._halt = halt
         self._chunks: dict[str, deque[ExecChunk]] = {}
-        self._callers: dict[str, list[tuple[str, Callable[..., Any]]]] = {}
+        self._callers: dict[str, list[tuple[str, Callable[..., list[Any]]]]] = {}
         self._warned: set[tuple[str, str]] = set()
 
     def modified(self, pipeline: Pipeline) -> Pipeline:
         """What plugins make of a pipeline; what is no pipeline is left out, with a warning."""
-        for plugin, call in self._plugins("pytest_codex_modify_pipeline"):
-            for answer in self._guarded(plugin, "pytest_codex_modify_pipeline", call, {"pipeline": pipeline}):
-                if isinstance(answer, Pipeline):
-                    pipeline = answer
-                else:
-                    self._warn(plugin, "pytest_codex_modify_pipeline", f"answered {type(answer).__name__}")
+        hook = "pytest_codex_modify_pipeline"
+        for plugin, call in self._plugins(hook):
+            for answer in self._answers(plugin, hook, call, {"pipeline": pipeline}):
+                try:
+                    pipeline = _well_shaped(answer)
+                except (Mismatch, TypeError):
+                    self._warn(plugin, hook, f"answered no well-formed Pipeline: {reprlib.repr(answer)}")
         return pipeline
 
     def observe(self, run_nodeid: str, before: Manifest, event: Event, after: Manifest) -> None:
@@ -75,27 +99,37 @@ class EventBus:
 
     def _tell(self, hook: str, **values: object) -> None:
         for plugin, call in self._plugins(hook):
-            for _ in self._guarded(plugin, hook, call, values):
-                pass
+            self._halt.telling = True
+            try:
+                self._answers(plugin, hook, call, values)
+            except _LEAVING as error:
+                # Not from here: whoever tells is in the middle of writing things down.
+                self._halt.leave(error)
+            finally:
+                self._halt.telling = False
 
-    def _guarded(
-        self, plugin: str, hook: str, call: Callable[..., Any], values: dict[str, Any]
-    ) -> Iterator[Any]:
+    def _answers(
+        self, plugin: str, hook: str, call: Callable[..., list[Any]], values: dict[str, Any]
+    ) -> list[Any]:
         """What a plugin answers; one that raises is a warning, not a lost run."""
         try:
-            yield from call(config=self._config, **values)
-        except Exception as error:  # noqa: BLE001 - other people's code; it is told of
+            return call(config=self._config, **values)
+        except _LEAVING:
+            raise
+        except BaseException as error:  # noqa: BLE001 - other people's code; it is told of
             self._warn(plugin, hook, f"raised {type(error).__name__}: {error}")
+            return []
 
     def _warn(self, plugin: str, hook: str, what: str) -> None:
         if (plugin, hook) in self._warned:
             return
         self._warned.add((plugin, hook))
+        line = " ".join(f"codex-orchestrator: plugin {plugin}: {hook} {what}".split())
         # Where nobody listens any more there is nobody to be warned.
-        with suppress(OSError):
-            sys.stderr.write(f"codex-orchestrator: plugin {plugin}: {hook} {what}\n")
+        with _uncaptured(self._config), suppress(OSError):
+            sys.stderr.write(f"{line}\n")
 
-    def _plugins(self, hook: str) -> list[tuple[str, Callable[..., Any]]]:
+    def _plugins(self, hook: str) -> list[tuple[str, Callable[..., list[Any]]]]:
         """By plugin that implements a hook, a way to call it alone; those there are at the first call."""
         if hook not in self._callers:
             manager = self._config.pluginmanager
@@ -110,3 +144,24 @@ class EventBus:
                 for plugin in reversed(implementing)
             ]
         return self._callers[hook]
+
+
+def _well_shaped(answer: object) -> Pipeline:
+    """A pipeline as if it had been read: tuples where a plugin has left lists.
+
+    Raises:
+        Mismatch: It is none, or has values that no definition can have.
+        TypeError: It holds what is no value of JSON.
+    """
+    if not isinstance(answer, Pipeline):
+        raise Mismatch
+    return from_json(Pipeline, to_json(answer))
+
+
+def _uncaptured(config: pytest.Config) -> AbstractContextManager[None]:
+    """While a stage's item runs, pytest keeps what is printed for the stage's report."""
+    manager = config.pluginmanager.get_plugin("capturemanager")
+    uncaptured: AbstractContextManager[None] = (
+        manager.global_and_fixture_disabled() if manager else nullcontext()
+    )
+    return uncaptured

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Generator, Iterable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import reduce
 from operator import or_
+from typing import TYPE_CHECKING
 
 import pytest
 
 from codex_orchestrator.clock import SystemClock
-from codex_orchestrator.errors import OrchestratorError
 from codex_orchestrator.execution.cancellation import Cancellation
 from codex_orchestrator.pipelines.schedule import ReadyQueue, Work
 from codex_orchestrator.preparation import Prepared, modified
@@ -19,14 +19,14 @@ from codex_orchestrator.run.approvals import Ask
 from codex_orchestrator.run.shapes import CommandEntry, Manifest
 
 from . import signals
-from .bus import EventBus
-from .dispatch import Dispatcher, Engine
+from .bus import EventBus, chunks_kept
 from .halt import Halt
 from .nodes import PipelineNode, StageItem
 from .runs import SessionRuns
 from .stages import Stages
 
-_CHUNKS = "CODEX_ORCHESTRATOR_EXEC_EVENT_MAX_CHUNKS"
+if TYPE_CHECKING:
+    from .dispatch import Dispatcher, Engine
 
 
 class Controller:
@@ -69,14 +69,15 @@ class Controller:
         """All stages of the session."""
         return reduce(or_, (each.planned.work() for each in self.prepared))
 
-    def pytest_configure(self, config: pytest.Config) -> None:
-        """Let plugins change the plan, now that they are all there, and get ready to tell them."""
-        kept = self.prepared[0].environment.setting(_CHUNKS) or ""
-        bus = EventBus(config, chunks_kept=int(kept) if kept.isdecimal() else 0)
-        try:
-            self.prepared = tuple(modified(each, bus.modified) for each in self.prepared)
-        except OrchestratorError as error:
-            self.halt.stop(error)
+    def plan(self, config: pytest.Config) -> None:
+        """Let plugins change what will run, now that they are all there, and get ready to tell them.
+
+        Raises:
+            UsageError: What they make of it cannot be run, or the environment asks for what cannot be.
+        """
+        kept = chunks_kept(self.prepared[0].environment)
+        bus = EventBus(config, self.halt, chunks_kept=kept)
+        self.prepared = tuple(modified(each, bus.modified) for each in self.prepared)
         self.runs = SessionRuns(self.prepared, self.clock, _notify, bus.observe)
         self.stages = Stages(self.runs, self.clock, self.halt, self._ask)
 
@@ -132,8 +133,12 @@ class Controller:
         """Open the runs around the loop, whichever it is, and close them whatever ends it."""
         if session.config.getoption("collectonly") or not session.items:
             return (yield)
-        self.halt.cancellation = Cancellation()
-        with signals.caught(lambda number: self.halt.signalled(session, number)):
+        cancellation = self.halt.cancellation = Cancellation()
+
+        def signalled(number: int) -> None:
+            self.halt.signalled(session, number)
+
+        with closing(cancellation), signals.caught(signalled, waker=cancellation.waker):
             try:
                 with self.halt.recording():
                     self.runs.expect(item.nodeid for item in session.items)
@@ -146,6 +151,8 @@ class Controller:
 
     def dispatcher(self, session: pytest.Session, engine: Engine) -> Dispatcher:
         """What runs the session's items at once, on an engine."""
+        from .dispatch import Dispatcher
+
         # Nobody is kept waiting by a decision, unless a person has to be asked for it.
         late = self.work.late if self._ask else ()
         work = Work(self.work.waits, self.work.resources, late).only([i.nodeid for i in session.items])

@@ -24,6 +24,7 @@ class Halt:
         cancellation: Asks stages to end; None before the first run is opened and after the last is closed.
         running: Whether a command runs, which a signal ends.
         asking: Whether a person is being asked, whose answer a signal replaces.
+        telling: Whether a plugin's hook is called, which a second signal ends.
     """
 
     def __init__(self) -> None:
@@ -32,6 +33,8 @@ class Halt:
         self.cancellation: Cancellation | None = None
         self.running = False
         self.asking = False
+        self.telling = False
+        self._leaving: BaseException | None = None
 
     @property
     def requested(self) -> bool:
@@ -50,8 +53,9 @@ class Halt:
             return
         cancellation.request(number)
         session.shouldstop = f"cancelled by {cancellation.by}"
-        # Between stages there is nothing of ours to end: someone's hook hangs, or a person is asked.
-        if self.asking or (cancellation.requests > 1 and not self.running):
+        # Nothing of ours is to be ended: someone's hook hangs, or a person is asked.
+        hangs = self.telling or not self.running
+        if self.asking or (cancellation.requests > 1 and hangs):
             raise KeyboardInterrupt
 
     def conclude(self) -> str | None:
@@ -64,7 +68,6 @@ class Halt:
         self.cancellation = None
         if cancellation is not None:
             self.cancelled_by = cancellation.number
-            cancellation.close()
         return by
 
     def stop(self, error: OrchestratorError) -> NoReturn:
@@ -72,10 +75,25 @@ class Halt:
         self.error = error
         pytest.exit(str(error), returncode=_USAGE if isinstance(error, UsageError | Busy) else 1)
 
+    def leave(self, error: BaseException) -> None:
+        """Raise what somebody ends the session with as soon as `recording` is done; the first counts."""
+        self._leaving = self._leaving or error
+
     @contextmanager
     def recording(self) -> Iterator[None]:
-        """Evidence that cannot be written ends the session."""
+        """Evidence that cannot be written ends the session, and so does what wants to leave it.
+
+        Raises:
+            BaseException: What `leave` was given.
+        """
         try:
             yield
         except OrchestratorError as error:
             self.stop(error)
+        self.go_if_asked()
+
+    def go_if_asked(self) -> None:
+        """Raise what `leave` was given, now that everything is written down."""
+        leaving, self._leaving = self._leaving, None
+        if leaving is not None:
+            raise leaving

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from codex_orchestrator.manager import TaskManager
-from codex_orchestrator.run.events import CommandEnd, Event, ExecBegin, ExecEnd, ExecRetry
+from codex_orchestrator.run.events import Event
+from codex_orchestrator.run.exec_events import CommandEnd, ExecBegin, ExecEnd, ExecRetry
 from codex_orchestrator.run.instances import POLICY
 from codex_orchestrator.run.stage import StageOutcome, StageRequest
 

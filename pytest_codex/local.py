@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 from collections.abc import Callable
@@ -14,7 +13,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from codex_orchestrator.clock import Clock
-from codex_orchestrator.errors import UsageError
 from codex_orchestrator.execution.builder import CommandBuilder
 from codex_orchestrator.execution.cancellation import Cancellation
 from codex_orchestrator.run.stage import StageRequest
@@ -29,23 +27,6 @@ if TYPE_CHECKING:
 # Threads that are further ahead than this wait, and so do the commands whose output they read.
 _MESSAGES_WAITING = 64
 _POLL_SECONDS = 0.05
-# Each takes a thread and a few descriptors.
-_MOST_JOBS = 256
-
-
-def jobs_of(asked: str | None) -> int:
-    """How many stages to run at once: a number, ``auto`` for one per processor, 1 where nobody asked.
-
-    Raises:
-        UsageError: It is neither.
-    """
-    if asked is None:
-        return 1
-    if asked == "auto":
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if not (asked.isascii() and asked.isdecimal() and 0 < int(asked) <= _MOST_JOBS):
-        raise UsageError(f'"{asked}" is not a number of jobs.', hint=f"Pass 1 to {_MOST_JOBS}, or auto.")
-    return int(asked)
 
 
 class JobsLoop:
@@ -118,7 +99,10 @@ class ThreadEngine:
         try:
             dispatcher.advance()
             while not dispatcher.finished:
-                self._said.get()(dispatcher)
+                # In turns: a signal that comes just before a wait is heard no sooner than it is over.
+                with suppress(Empty):
+                    said = self._said.get(timeout=_POLL_SECONDS)
+                    said(dispatcher)
         finally:
             self._end_all()
 

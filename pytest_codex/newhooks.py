@@ -2,8 +2,8 @@
 
 They are called in the process that owns the runs, on its main thread, one at a time and in the
 order in which things were recorded, whether stages run one by one, at once, or on workers. What is
-told is on disk already. A plugin that raises is reported as a warning, once for each hook; the run
-goes on.
+told is in the logs already. A plugin that raises is reported as a warning, once for each hook; the
+run goes on. The reference has these docstrings in it.
 """
 
 from __future__ import annotations
@@ -14,18 +14,20 @@ import pytest
 
 if TYPE_CHECKING:
     from codex_orchestrator.pipelines.model import Pipeline
-    from codex_orchestrator.run.events import Event, ExecChunk
+    from codex_orchestrator.run.events import Event
+    from codex_orchestrator.run.exec_events import ExecChunk
     from codex_orchestrator.run.shapes import CommandEntry, Manifest
 
 
 def pytest_codex_modify_pipeline(config: pytest.Config, pipeline: Pipeline) -> Pipeline | None:
     """Change what is about to be planned; called before anything is written.
 
-    The next plugin is given what the last one answered. What comes out must be valid as a definition.
+    The next plugin is given what the last one answered, and the pipelines that are run by what comes
+    out are asked about next. What comes out must be valid as a definition, or nothing is run.
 
     Args:
         config: The session's.
-        pipeline: A pipeline that is asked for, or one that a stage of it runs; its stage sets are expanded.
+        pipeline: A pipeline that is asked for, or one that a stage runs; its stage sets are expanded.
 
     Returns:
         The pipeline to run instead, or None to leave it as it is.
@@ -38,7 +40,7 @@ def pytest_codex_run_started(config: pytest.Config, manifest: Manifest, nodeid: 
     Args:
         config: The session's.
         manifest: The run.
-        nodeid: The pipeline's id, or that of the stage whose run this is.
+        nodeid: The pipeline's id, or the node id of the stage whose run this is.
     """
 
 
@@ -46,6 +48,8 @@ def pytest_codex_stage_started(
     config: pytest.Config, manifest: Manifest, entry: CommandEntry, nodeid: str
 ) -> None:
     """A stage is about to run: a command, or the first stage of a sub-pipeline.
+
+    Called once, however often the stage is tried. Decisions have no start.
 
     Args:
         config: The session's.
@@ -56,13 +60,16 @@ def pytest_codex_stage_started(
 
 
 def pytest_codex_event(config: pytest.Config, manifest: Manifest, event: Event, nodeid: str) -> None:
-    """An event was recorded; output comes as ``exec:chunk`` events, while the stage runs.
+    """An event was recorded: it is the last line of the run's log.
+
+    Output comes as ``exec:chunk`` events while the stage runs. A hook that is slow slows the stages
+    down.
 
     Args:
         config: The session's.
         manifest: The run after the event.
         event: The event.
-        nodeid: Of the stage that it is about, or else of the run's pipeline.
+        nodeid: Of the stage that it is about, or else of the run.
     """
 
 
@@ -74,6 +81,8 @@ def pytest_codex_stage_completed(
     chunks: tuple[ExecChunk, ...],
 ) -> None:
     """A stage has ended, and its entry says how.
+
+    Not called for stages that stay ``pending``: those that another holds up, or that wait.
 
     Args:
         config: The session's.
@@ -90,6 +99,6 @@ def pytest_codex_run_completed(config: pytest.Config, manifest: Manifest, nodeid
 
     Args:
         config: The session's.
-        manifest: The run.
+        manifest: The run as it stays.
         nodeid: As in `pytest_codex_run_started`.
     """

@@ -51,10 +51,12 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
-    """A pipeline run loads no conftest: the repo's tests are not what runs."""
+    """A pipeline run loads no conftest, and touches no test's temporary files: tests are not what runs."""
     known = early_config.known_args_namespace
     if getattr(known, "codex_pipeline", None) or getattr(known, "codex_resume", None):
         early_config.known_args_namespace.noconftest = True
+        # For workers, xdist has it make a folder, whereupon it removes those of earlier sessions.
+        early_config.pluginmanager.set_blocked("tmpdir")
 
 
 @pytest.hookimpl(trylast=True)

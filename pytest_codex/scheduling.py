@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import threading
 from _thread import interrupt_main
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,9 +26,12 @@ _TICK_SECONDS = 0.1
 _NO_ITEM = -1
 
 
-def is_distributed(config: pytest.Config) -> bool:
-    """Whether xdist is there and is to run this session."""
-    return config.getoption("dist", "no") != "no" and bool(config.getoption("tx", None))
+def _joined(arguments: Iterable[str]) -> Iterator[str]:
+    """Our options in one word each: xdist would take a pipeline that is called as a folder is for a path."""
+    words = iter(map(str, arguments))
+    for word in words:
+        value = next(words, None) if word.startswith("--codex-") and "=" not in word else None
+        yield word if value is None else f"{word}={value}"
 
 
 class StageScheduling:
@@ -52,7 +56,7 @@ class StageScheduling:
         self._engine.expect(node)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_sessionstart(self) -> Generator[None]:
+    def pytest_sessionstart(self, session: pytest.Session) -> Generator[None]:
         """Around xdist's starting of workers, which waits for a host for as long as that may take.
 
         Raises:
@@ -60,6 +64,9 @@ class StageScheduling:
         """
         import execnet
 
+        config = session.config
+        joined = tuple(_joined(config.invocation_params.args))
+        config.invocation_params = replace(config.invocation_params, args=joined)
         limit = POLICY.missing_heartbeat_timeout_seconds
         too_long = threading.Timer(limit, interrupt_main)
         too_long.daemon = True

@@ -17,9 +17,9 @@ from codex_orchestrator.run.shapes import Manifest
 
 from . import newhooks
 from .controller import Controller
-from .local import JobsLoop, jobs_of
+from .engines import engine_plugin, jobs_of
 from .others import load_plugins
-from .terminal import PlainProgress
+from .terminal.session import SessionProgress
 
 # Builtin plugins that serve tests; leaving them out saves a tenth of the start.
 _NOT_NEEDED = (
@@ -64,7 +64,14 @@ class SessionResult:
 
 
 def run_session(
-    prepared: Prepared, *, progress: TextIO, colour: bool, ask: Ask | None = None, jobs: str | None = None
+    prepared: Prepared,
+    *,
+    progress: TextIO,
+    colour: bool,
+    ask: Ask | None = None,
+    jobs: str | None = None,
+    quiet: bool = False,
+    stream: bool = False,
 ) -> SessionResult:
     """Run a prepared pipeline as a pytest session of its own.
 
@@ -74,20 +81,21 @@ def run_session(
         colour: Whether they may be coloured.
         ask: Asks a person to decide on a manual stage; None where nobody is to be asked.
         jobs: How many stages to run at once, as the user said it; None for one.
+        quiet: Whether only failures are shown.
+        stream: Whether what stages print is shown as it comes.
 
     Raises:
-        UsageError: That is no number of jobs.
+        UsageError: That is no number of jobs, or plugins have changed the plan to what cannot be run.
         ConfigurationError: A plugin cannot be loaded.
     """
     size = jobs_of(jobs)
-    controller = Controller([prepared], ask)
-    plugins: list[object] = [
-        _Plugins(prepared),
-        controller,
-        PlainProgress(progress, controller, colour=colour),
-    ]
-    if size > 1:
-        plugins.append(JobsLoop(controller, size))
+    shown: SessionProgress
+    asking = (lambda manifest, stage: shown.ask(ask, manifest, stage)) if ask else None
+    controller = Controller([prepared], asking)
+    shown = SessionProgress(progress, controller, colour=colour, quiet=quiet, output=stream)
+    plugins: list[object] = [_Plugins(prepared, controller), controller, *shown.plugins.values()]
+    if (engine := engine_plugin(controller, jobs=size)) is not None:
+        plugins.append(engine)
     arguments = [
         f"--rootdir={prepared.environment.root}",
         f"--config-file={os.devnull}",
@@ -107,13 +115,22 @@ def run_session(
 class _Plugins:
     """What loading plugins automatically, and ours among them, would do."""
 
-    def __init__(self, prepared: Prepared) -> None:
+    def __init__(self, prepared: Prepared, controller: Controller) -> None:
         self._prepared = prepared
+        self._controller = controller
 
     def pytest_addhooks(self, pluginmanager: pytest.PytestPluginManager) -> None:
         """Bring hooks for other people's plugins, then these."""
         pluginmanager.add_hookspecs(newhooks)
         load_plugins(pluginmanager, self._prepared)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_cmdline_main(self, config: pytest.Config) -> None:
+        """Have the plan made here: within the session, pytest would say by itself what is wrong with it."""
+        try:
+            self._controller.plan(config)
+        except pytest.exit.Exception as error:
+            raise OrchestratorError(f"A plugin ended the session before it began: {error.msg}") from error
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from codex_orchestrator.manager import TaskManager
 from codex_orchestrator.pipelines.model import CommandStage, ManualStage
 from codex_orchestrator.report.failure import decision_help, failure_cause, failure_details
 from codex_orchestrator.run.approvals import Answer, Ask
+from codex_orchestrator.run.events import Event
 from codex_orchestrator.run.shapes import CommandEntry, Manifest
 from codex_orchestrator.run.stage import StageOutcome
 
@@ -87,6 +88,7 @@ class Stages:
         if self._halt.requested:
             pytest.skip("the run is cancelled")
         manager = self._manager_of(run, item)
+        self._halt.go_if_asked()
         if self.runs.is_done(run, item.name):
             return
         stage = run.planned.pipeline.stage(item.name)
@@ -111,6 +113,7 @@ class Stages:
         except OrchestratorError as error:
             self._unopened[item.nodeid] = error  # The item's own protocol deals with it.
             return False
+        self._halt.go_if_asked()
         return not self.runs.is_done(run, item.name)
 
     def take_up(self, item: pytest.Item, executed: Executed) -> None:
@@ -142,11 +145,12 @@ class Stages:
         if report.skipped and isinstance(report.longrepr, tuple):
             report.longrepr = (item.nodeid, None, report.longrepr[2])  # type: ignore[assignment]
         executed = self._executed.get(item.nodeid)
+        if executed is not None and executed.node is not None:
+            # In all phases: by it and the node id, JUnit tells test cases apart.
+            report.node = executed.node  # type: ignore[attr-defined]
         if executed is not None and report.when == "call":
             report.start, report.duration = executed.started, executed.duration
             report.stop = executed.started + executed.duration
-            if executed.node is not None:
-                report.node = executed.node  # type: ignore[attr-defined]
 
     def entry(self, item: pytest.Item) -> CommandEntry | None:
         """The manifest's entry of an item, or None where its run is not open."""
@@ -159,8 +163,13 @@ class Stages:
         cancellation = self._halt.cancellation
         if cancellation is None:
             raise RuntimeError(f"{item.nodeid}: the session is over")
+
+        def record(event: Event) -> None:
+            with self._halt.recording():
+                manager.record(event)
+
         builder = CommandBuilder(
-            manager.record,
+            record,
             manager.fail_attempt,
             self._clock,
             cancellation,

@@ -11,15 +11,14 @@ import pytest
 
 from codex_orchestrator.environment import Environment, discover
 from codex_orchestrator.errors import OrchestratorError
-from codex_orchestrator.preparation import Asked, Prepared, prepare, require_runnable
+from codex_orchestrator.preparation import Asked, prepare, require_runnable
 from codex_orchestrator.report.lookup import named_run, task_of
 from codex_orchestrator.report.resuming import asked_to_resume
 
 from .controller import Controller
-from .local import JobsLoop, jobs_of
+from .engines import engine_plugin, is_distributed, jobs_of
 from .others import KeysOfTests, load_plugins
-from .scheduling import StageScheduling, is_distributed
-from .terminal import PytestProgress
+from .terminal.reporting import PytestProgress
 
 _NAME = "codex-controller"
 # What xdist has without a user's saying, and what it would make of --tx.
@@ -43,31 +42,29 @@ def register(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from error
     for notice in dict.fromkeys(notice for each in prepared for notice in each.notices):
         sys.stderr.write(f"{notice}\n")
-    _load_plugins(config, prepared[0])
     controller = Controller(prepared)
+    try:
+        load_plugins(config.pluginmanager, prepared[0], installed=_wants_installed(config))
+        controller.plan(config)
+    except OrchestratorError as error:
+        raise pytest.UsageError(str(error)) from error
     config.pluginmanager.register(controller, _NAME)
-    if is_distributed(config):
-        config.pluginmanager.register(StageScheduling(controller), "codex-scheduling")
-    elif jobs > 1:
-        config.pluginmanager.register(JobsLoop(controller, jobs), "codex-jobs")
+    engine = engine_plugin(controller, jobs=jobs, distributed=is_distributed(config))
+    if engine is not None:
+        config.pluginmanager.register(engine, "codex-engine")
     config.pluginmanager.register(KeysOfTests(config), "codex-keys-of-tests")
     # A stage is no file: its id is the same from whichever folder pytest is called.
     config.cwd_relative_nodeid = lambda nodeid: nodeid  # type: ignore[method-assign]
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     if reporter is not None:
-        progress = PytestProgress(reporter, controller)
-        config.pluginmanager.register(progress, "codex-progress")
+        for name, plugin in PytestProgress(config, reporter, controller).plugins.items():
+            config.pluginmanager.register(plugin, name)
 
 
-def _load_plugins(config: pytest.Config, prepared: Prepared) -> None:
-    """Load plugins for runs; those that are installed only where pytest loads its own too."""
-    autoload = not (
-        os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD") or config.getoption("disable_plugin_autoload", False)
-    )
-    try:
-        load_plugins(config.pluginmanager, prepared, installed=autoload)
-    except OrchestratorError as error:
-        raise pytest.UsageError(str(error)) from error
+def _wants_installed(config: pytest.Config) -> bool:
+    """Whether installed plugins are loaded: where pytest loads those of its own too."""
+    variable = os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD")
+    return not (variable or config.getoption("disable_plugin_autoload", False))
 
 
 def _refuse_what_does_not_fit(config: pytest.Config) -> None:

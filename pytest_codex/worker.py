@@ -23,7 +23,6 @@ from codex_orchestrator.execution.builder import CommandBuilder
 from codex_orchestrator.execution.cancellation import Cancellation
 from codex_orchestrator.execution.guardian import Guardian
 from codex_orchestrator.execution.leftovers import end_left
-from codex_orchestrator.run.instances import POLICY
 from codex_orchestrator.run.stage import StageRequest
 
 from . import signals
@@ -41,7 +40,8 @@ class Worker:
 
     def __init__(self, config: pytest.Config) -> None:
         """Tell the controller who this is, and listen to it."""
-        self._channel, self._nodeids, self._is_near = config.workerinput[INPUT]  # type: ignore[attr-defined]
+        given = config.workerinput[INPUT]  # type: ignore[attr-defined]
+        self._channel, self._nodeids, self._is_near, self._interval = given
         self._clock = SystemClock()
         self._cancellation = Cancellation()
         self._requests: SimpleQueue[StageRequest] = SimpleQueue()
@@ -149,7 +149,7 @@ class Worker:
         return []
 
     def _beat(self) -> None:
-        while not self._over.wait(POLICY.heartbeat_interval_seconds):
+        while not self._over.wait(self._interval):
             self._say("alive")
 
 

@@ -19,7 +19,7 @@ from codex_orchestrator.clock import Clock
 from codex_orchestrator.errors import OrchestratorError
 from codex_orchestrator.execution.leftovers import end_group
 from codex_orchestrator.execution.process import signal_if
-from codex_orchestrator.run.events import CommandEnd, ExecBegin, ExecChunk, ExecEnd, ExecRetry
+from codex_orchestrator.run.exec_events import CommandEnd, ExecBegin, ExecChunk, ExecEnd, ExecRetry
 from codex_orchestrator.run.instances import POLICY, RecoveryPolicy
 from codex_orchestrator.run.stage import StageOutcome, StageRequest
 
@@ -109,6 +109,8 @@ class WorkerEngine:
         self._wake = wake
         self._send = send
         self._limit = policy.missing_heartbeat_timeout_seconds
+        self._interval = policy.heartbeat_interval_seconds
+        self._looked = clock.monotonic()
         self._workers: dict[Any, WorkerState] = {}
         self._said: Queue[tuple[Any, tuple[Any, ...]]] = Queue(_MESSAGES_WAITING)
         self._woken = threading.Event()
@@ -122,7 +124,7 @@ class WorkerEngine:
         channel = node.gateway.newchannel()
         state = WorkerState(node, channel, self._clock.monotonic())
         self._workers[node] = state
-        node.workerinput[INPUT] = (channel, self._nodeids, state.is_near)
+        node.workerinput[INPUT] = (channel, self._nodeids, state.is_near, self._interval)
         channel.setcallback(lambda message: self._receive(node, message))
 
     def admit(self, node: Any) -> None:
@@ -153,11 +155,12 @@ class WorkerEngine:
 
     def free(self) -> bool:
         """Whether a worker has nothing to do."""
-        return self._idle() is not None
+        return any(not state.node.shutting_down for state in self._idle())
 
     def start(self, nodeid: str, request: StageRequest, run: PipelineRun) -> Place:  # noqa: ARG002
         """Send a command to the worker that has been there longest."""
-        state = self._idle()
+        # One may have died since it was found free: it gets the command, and is about to lose it.
+        state = min(self._idle(), key=lambda idle: bool(idle.node.shutting_down), default=None)
         if state is None:
             raise RuntimeError(f"{nodeid}: no worker is free")
         state.running, state.group = nodeid, None
@@ -174,15 +177,9 @@ class WorkerEngine:
             with suppress(OSError):
                 state.channel.send(("cancel", (int(number), by)))
 
-    def _idle(self) -> WorkerState | None:
-        return next(
-            (
-                state
-                for state in self._workers.values()
-                if state.ready and state.running is None and not state.node.shutting_down
-            ),
-            None,
-        )
+    def _idle(self) -> list[WorkerState]:
+        """The workers with nothing to do, of which some may be about to end."""
+        return [state for state in self._workers.values() if state.ready and state.running is None]
 
     # What workers say.
 
@@ -248,8 +245,12 @@ class WorkerEngine:
         ):
             self._cancellations += 1
             self.cancel(cancellation.number, cancellation.by)
-        now = self._clock.monotonic()
+        now, before = self._clock.monotonic(), self._looked
+        self._looked = now
         for state in list(self._workers.values()):
+            if now - before > self._interval:
+                # Nobody has listened meanwhile: this process was stopped, say, as a shell does it.
+                state.heard = now
             silence = now - state.heard
             if silence > self._limit and not state.silent:
                 self._end(state)

@@ -11,9 +11,18 @@ if TYPE_CHECKING:
 
 
 def run_prepared(
-    prepared: Prepared, *, progress: TextIO, colour: bool, ask: Ask | None, jobs: str | None
+    prepared: Prepared,
+    *,
+    progress: TextIO,
+    colour: bool,
+    ask: Ask | None,
+    jobs: str | None,
+    quiet: bool,
+    stream: bool,
 ) -> SessionResult:
     """Run a prepared pipeline in a pytest session in this process; ``ask`` where a person is there."""
     from pytest_codex.session import run_session
 
-    return run_session(prepared, progress=progress, colour=colour, ask=ask, jobs=jobs)
+    return run_session(
+        prepared, progress=progress, colour=colour, ask=ask, jobs=jobs, quiet=quiet, stream=stream
+    )

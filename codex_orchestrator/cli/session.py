@@ -37,6 +37,17 @@ def add_jobs(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_output(parser: argparse.ArgumentParser) -> None:
+    """``--stream`` and ``--quiet``."""
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument(
+        "--stream",
+        action="store_true",
+        help="show what stages print as they print it, each line with its stage's name",
+    )
+    how.add_argument("-q", "--quiet", action="store_true", help="show only failures and the answer")
+
+
 def run_and_tell(
     prepared: Prepared, arguments: argparse.Namespace, *, verb: str, ask: Ask | None = None
 ) -> int:
@@ -55,7 +66,15 @@ def run_and_tell(
     as_json = arguments.format == "json"
     progress = sys.stderr if as_json else sys.stdout
     colour = render.wants_colour(progress, os.environ)
-    result = run_prepared(prepared, progress=progress, colour=colour, ask=ask, jobs=arguments.jobs)
+    result = run_prepared(
+        prepared,
+        progress=progress,
+        colour=colour,
+        ask=ask,
+        jobs=arguments.jobs,
+        quiet=arguments.quiet,
+        stream=arguments.stream,
+    )
     if result.error is not None:
         raise result.error
     manifest = result.manifest

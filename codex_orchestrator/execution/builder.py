@@ -11,16 +11,15 @@ from dataclasses import replace
 from typing import Literal
 
 from codex_orchestrator.clock import Clock, timestamp
-from codex_orchestrator.run.events import (
+from codex_orchestrator.run.exec_events import (
     CommandEnd,
-    Event,
     ExecBegin,
     ExecChunk,
     ExecEnd,
+    ExecEvent,
     ExecRetry,
 )
-from codex_orchestrator.run.stage import StageOutcome, StageRequest
-from codex_orchestrator.run.verdict import failure_words
+from codex_orchestrator.run.stage import StageOutcome, StageRequest, failure_words
 
 from .cancellation import Cancellation
 from .capture import Chunk, StreamCapture
@@ -29,7 +28,7 @@ from .leftovers import end_group
 from .process import SpawnError, StageProcess, signal_name
 from .watch import Ending, Nested, ProcessWatch, StreamName
 
-Sink = Callable[[Event], None]
+Sink = Callable[[ExecEvent], None]
 # Told of an attempt that failed and is followed by another: the stage's id, and how it ended.
 Failed = Callable[[str, StageOutcome], None]
 # Waits for so many seconds; whether that was cut short, as the run is cancelled.

@@ -70,6 +70,11 @@ class Cancellation:
         with suppress(OSError):
             os.write(self._writer, b"\0")
 
+    @property
+    def waker(self) -> int:
+        """What to write a byte to, to have whoever waits look at who has asked; it never blocks."""
+        return self._writer
+
     def fileno(self) -> int:
         """Readable once someone has asked."""
         return self._reader

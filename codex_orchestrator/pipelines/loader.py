@@ -101,12 +101,14 @@ def refuse_invalid(pipelines: Mapping[str, Pipeline], configuration: Configurati
     places = list(pipelines)
     problems = check_configuration(changed, {}, {})
     problems += [
-        Problem(("pipelines", place), f'has the id of another pipeline, "{pipeline.id}"')
+        Problem(("pipelines", place, "id"), f'belongs to another pipeline than "{name}": "{pipeline.id}"')
         for place, (name, pipeline) in enumerate(pipelines.items())
         if pipeline.id != name
     ]
     if problems:
-        told = "; ".join(f"{places[int(str(item.path[1]))]}: {item.message}" for item in problems)
+        # Who has written them knows their ids, not their places.
+        named = [Problem((places[int(str(item.path[1]))], *item.path[2:]), item.message) for item in problems]
+        told = "; ".join(f"{item.where()}: {item.message}" for item in named)
         raise ConfigurationError(f"Plugins have made pipelines that are not valid: {told}.")
 
 

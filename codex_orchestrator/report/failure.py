@@ -6,11 +6,13 @@ import shlex
 
 from codex_orchestrator.pipelines.model import ManualStage
 from codex_orchestrator.run.shapes import CommandEntry
-from codex_orchestrator.run.stage import StageOutcome
-from codex_orchestrator.run.verdict import interruption
+from codex_orchestrator.run.stage import StageOutcome, interruption
+
+from .output import one_line
 
 TAIL_LINES = 20
 _LINE_LENGTH = 400
+_CANCELLED = "cancelled by "
 
 
 def failure_details(entry: CommandEntry, outcome: StageOutcome) -> tuple[str, ...]:
@@ -23,7 +25,7 @@ def failure_details(entry: CommandEntry, outcome: StageOutcome) -> tuple[str, ..
         tail = text.splitlines()
         if not tail:
             continue
-        shown = [line[:_LINE_LENGTH] for line in tail[-TAIL_LINES:]]
+        shown = [one_line(line)[:_LINE_LENGTH] for line in tail[-TAIL_LINES:]]
         lines.append(f"  {name}, last {len(shown)} lines:" if cut or len(tail) > TAIL_LINES else f"  {name}:")
         lines.extend(f"    {line}" for line in shown)
     lines.append(f"  log: {entry.log_path}")
@@ -59,3 +61,8 @@ def failure_cause(entry: CommandEntry, outcome: StageOutcome) -> str:
     if outcome.signal:
         return f"terminated with signal {outcome.signal}"
     return f"exit code {entry.exit_code}"
+
+
+def is_cancellation(cause: str) -> bool:
+    """Whether a cause as `failure_cause` words it is that something else ended the stage."""
+    return cause.startswith(_CANCELLED)

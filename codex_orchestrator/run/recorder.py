@@ -14,9 +14,7 @@ from .events import (
     ApprovalRecorded,
     AttemptFailed,
     ChildChanged,
-    CommandStart,
     Event,
-    ExecBegin,
     RunCompleted,
     RunStarted,
     SchedulerStarted,
@@ -25,6 +23,7 @@ from .events import (
     StageReleased,
     StageWaiting,
 )
+from .exec_events import CommandStart, ExecBegin
 from .instances import Scheduler
 from .shapes import Approval, ChildRun, CommandEntry, Handle, HandleMetadata, Manifest
 

@@ -76,3 +76,22 @@ class StageOutcome:
     frames: int = 0
     attempt: int = 1
     retried: bool = False
+
+
+def interruption(outcome: StageOutcome) -> str | None:
+    """``Timed out after 2 s``, ``Cancelled by SIGINT``, or None where the command ended by itself."""
+    if outcome.status == "timeout":
+        return f"Timed out after {outcome.timeout_seconds:.12g} s"
+    if outcome.status == "cancelled":
+        return f"Cancelled by {outcome.cancelled_by}"
+    return None
+
+
+def failure_words(outcome: StageOutcome) -> str:
+    """How a command failed, in a few words: what `interruption` says, or ``Exited with code 1``."""
+    words = interruption(outcome)
+    if words is not None:
+        return words
+    if outcome.signal:
+        return f"Terminated with signal {outcome.signal}"
+    return f"Exited with code {outcome.exit_code}"

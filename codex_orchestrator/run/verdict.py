@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from codex_orchestrator.pipelines.model import CommandStage, ManualStage, SubpipelineStage
 
 from .shapes import Manifest, Reason, Receipt, StageStatus
-from .stage import StageOutcome
+from .stage import StageOutcome, failure_words, interruption
 
 SUMMARY_LENGTH = 240
 
@@ -100,25 +100,6 @@ def judge_decision(stage: ManualStage, receipt: Receipt, *, cited: str) -> Verdi
         detail=f"stage:{stage.id}:rejected",
         line=f"Stage '{stage.title}' was rejected by {receipt.actor}{said}.",
     )
-
-
-def interruption(outcome: StageOutcome) -> str | None:
-    """``Timed out after 2 s``, ``Cancelled by SIGINT``, or None where the command ended by itself."""
-    if outcome.status == "timeout":
-        return f"Timed out after {outcome.timeout_seconds:.12g} s"
-    if outcome.status == "cancelled":
-        return f"Cancelled by {outcome.cancelled_by}"
-    return None
-
-
-def failure_words(outcome: StageOutcome) -> str:
-    """How a command failed, in a few words: what `interruption` says, or ``Exited with code 1``."""
-    words = interruption(outcome)
-    if words is not None:
-        return words
-    if outcome.signal:
-        return f"Terminated with signal {outcome.signal}"
-    return f"Exited with code {outcome.exit_code}"
 
 
 def _summary(stage: CommandStage, outcome: StageOutcome) -> str:

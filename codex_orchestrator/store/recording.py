@@ -12,14 +12,8 @@ from codex_orchestrator.pipelines.planner import Plan
 from codex_orchestrator.records import dumps, to_json
 from codex_orchestrator.run import recorder
 from codex_orchestrator.run.ending import add_warnings
-from codex_orchestrator.run.events import (
-    ChildChanged,
-    CommandStart,
-    Event,
-    RunCompleted,
-    StageCompleted,
-    StageWaiting,
-)
+from codex_orchestrator.run.events import ChildChanged, Event, RunCompleted, StageCompleted, StageWaiting
+from codex_orchestrator.run.exec_events import CommandStart
 from codex_orchestrator.run.layout import RunLayout
 from codex_orchestrator.run.lineage import upserted
 from codex_orchestrator.run.replay import Replay, catch_up

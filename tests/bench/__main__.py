@@ -11,8 +11,8 @@ from pathlib import Path
 from .cases import CASES, NODE, Case
 from .figures import compare
 from .measure import measure_case
-from .processes import CommandFailedError, peak_floor
-from .report import CaseResult, document, table
+from .processes import CommandFailedError, import_seconds, peak_floor
+from .report import CaseResult, Machine, document, table
 from .tools import (
     REPOSITORY,
     MakeUnavailableError,
@@ -62,13 +62,14 @@ def _run(options: Options, work: Path) -> int:
     home.mkdir()
     tools, skipped = _find(options, home, work / "npm")
     _announce(tools, skipped, options.runs)
-    floor = peak_floor(work)
+    machine = Machine(peak_floor(work), import_seconds(tools.ours.environment, work))
     measured = [_measure(case, tools, options.runs, work) for case in options.cases]
     results = [result for result in measured if result is not None]
     print(table(results))
-    print(f"Peak memory of `true` by the same method: {floor / 2**20:.1f} MiB.")
+    print(f"Peak memory of `true` by the same method: {machine.memory_floor / 2**20:.1f} MiB.")
+    print(f"Time to import pytest, before the cases: {machine.import_seconds * 1000:.0f} ms.")
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(document(results, tools.found(), options.runs, floor, skipped), indent=2) + "\n"
+    text = json.dumps(document(results, tools.found(), options.runs, machine, skipped), indent=2) + "\n"
     options.output.write_text(text, encoding="utf-8")
     print(f"Saved: {options.output}")
     return 0 if len(results) == len(measured) else 1

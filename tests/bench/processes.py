@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ from .figures import Sample
 _LAUNCHER = Path(__file__).with_name("launcher.py")
 _TIMEOUT_SECONDS = 300.0
 _SHOWN_STDERR_CHARACTERS = 4000
+_IMPORTS = 5
 
 
 class CommandFailedError(Exception):
@@ -57,6 +59,13 @@ def peak_floor(folder: Path) -> int:
     return run_measured(
         (program,), {"PATH": os.environ.get("PATH", os.defpath)}, folder, folder
     ).peak_memory_bytes
+
+
+def import_seconds(environment: Mapping[str, str], folder: Path) -> float:
+    """The median time of a process that imports pytest: how fast this machine is just now."""
+    command = (sys.executable, "-c", "import pytest")
+    samples = [run_measured(command, environment, folder, folder) for _ in range(_IMPORTS)]
+    return statistics.median(sample.wall_seconds for sample in samples)
 
 
 def failure(command: Sequence[str], reason: str, outputs: Path) -> CommandFailedError:

@@ -21,6 +21,14 @@ class CaseResult:
     comparisons: tuple[Comparison, ...]
 
 
+@dataclass(frozen=True)
+class Machine:
+    """What simple processes take here: peak memory of ``true`` in bytes, seconds of importing pytest."""
+
+    memory_floor: int
+    import_seconds: float
+
+
 def table(results: Sequence[CaseResult]) -> str:
     """Medians, ratios, targets and verdicts, a line per case and measure, in aligned columns."""
     rows = [_HEADER, *(_row(result.case, item) for result in results for item in result.comparisons)]
@@ -30,11 +38,15 @@ def table(results: Sequence[CaseResult]) -> str:
 
 
 def document(
-    results: Sequence[CaseResult], tools: Sequence[Tool], runs: int, floor: int, skipped: Mapping[str, str]
+    results: Sequence[CaseResult],
+    tools: Sequence[Tool],
+    runs: int,
+    machine: Machine,
+    skipped: Mapping[str, str],
 ) -> dict[str, object]:
     """The JSON form: every sample, the medians and ratios, and the machine and versions they belong to.
 
-    ``floor`` is the peak memory in bytes of ``true``; ``skipped`` says why a peer did not run, by its name.
+    ``skipped`` says why a peer did not run, by its name.
     """
     return {
         "version": 3,
@@ -43,7 +55,8 @@ def document(
         "machine": {"platform": platform.platform(), "cpu_count": os.cpu_count()},
         "tools": {tool.name: tool.origin for tool in tools},
         "skipped": dict(skipped),
-        "memory_floor_bytes": floor,
+        "memory_floor_bytes": machine.memory_floor,
+        "pytest_import_seconds": machine.import_seconds,
         "cases": [_case_document(result) for result in results],
     }
 

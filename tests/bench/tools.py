@@ -15,6 +15,8 @@ from .work import TASK_ID, Work
 NODE_PACKAGE = "@kbediako/codex-orchestrator"
 NODE_VERSION = "0.2.1"
 REPOSITORY = Path(__file__).resolve().parents[2]
+# By the names of their entry points: the plugins that an installation of this project has.
+_OUR_PLUGINS = ("codex", "xdist", "xdist.looponfail")
 
 NodeEntry = Literal["bin", "dist"]
 
@@ -88,21 +90,24 @@ def find_ours(home: Path) -> Tool:
 
 
 def find_pytest(ours: Tool, home: Path) -> Tool:
-    """``python -m pytest`` with our plugin, named on the command line only where it is not installed.
+    """``python -m pytest`` with our plugin, pytest-xdist and no other that happens to be installed here.
 
     Raises OursMissingError with the interpreter's own message.
     """
     code = (
         "from importlib.metadata import entry_points, version; "
-        "print(len(entry_points(group='pytest11', name='codex')), version('pytest'), version('pytest-xdist'))"
+        "print(version('pytest'), version('pytest-xdist'), *entry_points(group='pytest11').names)"
     )
     probe = _capture((sys.executable, "-c", code), ours.environment, home)
     if probe.returncode != 0:
         raise OursMissingError(f"pytest or pytest-xdist is not installed.\n{probe.stderr.strip()}")
-    installed, pytest_version, xdist_version = probe.stdout.split()
-    plugin = () if installed != "0" else ("-p", "pytest_codex.plugin")
-    command = (sys.executable, "-m", "pytest", *plugin)
-    return Tool("pytest", command, ours.environment, f"pytest {pytest_version}, pytest-xdist {xdist_version}")
+    pytest_version, xdist_version, *installed = probe.stdout.split()
+    others = sorted(name for name in installed if name not in _OUR_PLUGINS)
+    options = [f"-pno:{name}" for name in others]
+    if "codex" not in installed:
+        options.append("-ppytest_codex.plugin")
+    origin = f"pytest {pytest_version}, pytest-xdist {xdist_version}; without {', '.join(others) or 'none'}"
+    return Tool("pytest", (sys.executable, "-m", "pytest", *options), ours.environment, origin)
 
 
 def find_make(home: Path) -> Tool:

@@ -73,6 +73,15 @@ def test_every_command_and_option_has_its_part():
     assert set(cli.COMMANDS) <= set(headings(page("reference/command-line.md")))
 
 
+def test_every_hook_is_documented_and_in_the_example():
+    hooks = generate.hook_specs()
+    assert len(hooks) == 6
+    assert "hooks" in generate.parts()
+    assert set(hooks) <= set(headings(page("reference/python-api.md")))
+    example = page("how-to/write-a-plugin.md")
+    assert not [name for name in hooks if f"def {name}(" not in example]
+
+
 def test_every_shape_of_every_schema_has_its_part():
     documented = {part.split()[-1] for part in generate.parts()} | {"config", "event"}
     documented.add("RunSummary")  # what the schema run-summary describes

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from contextlib import suppress
+
 import pytest
 
 import pytest_codex.takeover  # noqa: F401 (once here, or every inner session would load it anew)
 from codex_orchestrator.cli import main
+from tests.conftest import processes_in
+
+from .at_once import Session
+from .sshd import Server, why_not_here
 
 
 @pytest.fixture
@@ -35,3 +43,30 @@ def said(project, monkeypatch, capsys):
         return code, captured.out, captured.err
 
     return run
+
+
+@pytest.fixture
+def session(project):
+    """Start sessions with stages at once, which go on while the test looks."""
+    started: list[Session] = []
+
+    def start(*arguments, **keywords) -> Session:
+        started.append(Session(project, *arguments, **keywords))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.end()
+    for pid in processes_in(project.root):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture(scope="session")
+def sshd(tmp_path_factory):
+    """An SSH server on loopback."""
+    if reason := why_not_here():
+        pytest.skip(reason)
+    server = Server(tmp_path_factory.mktemp("sshd"))
+    yield server
+    server.close()

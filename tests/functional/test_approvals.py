@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import re
-import select
 import subprocess
 import sys
-import time
 
 import pytest
 
 from codex_orchestrator.store.owner import read_owner
 from tests.conftest import DEADLINE_SECONDS, Project
+from tests.terminal import Terminal
 
 GATE = {"kind": "manual", "id": "gate", "title": "Look at it", "instructions": "See that it is good."}
 COMMANDS = ("start", "pytest")
@@ -620,82 +617,15 @@ def test_a_stage_that_no_run_has_is_named_with_those_that_wait(project):
 # On a terminal.
 
 
-TAKE_TERMINAL = """import fcntl, os, sys, termios
-fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-os.execvp(sys.argv[1], sys.argv[1:])
-"""
-
-
-class Terminal:
-    """A command on a terminal of its own, as a person would run it."""
-
-    def __init__(
-        self, project: Project, *words: str, module="codex_orchestrator", under=(), **environment
-    ) -> None:
-        self._controller, inside = pty.openpty()
-        self._seen = b""
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", TAKE_TERMINAL, *under, sys.executable, "-m", module, *words],
-            cwd=project.root,
-            env={**project.environment, "LOGNAME": "grace", **environment},
-            stdin=inside,
-            stdout=inside,
-            stderr=inside,
-            start_new_session=True,
-        )
-        os.close(inside)
-
-    @property
-    def text(self) -> str:
-        return self._seen.decode("utf-8", "replace")
-
-    def shows(self, text: str) -> None:
-        """Wait until it does."""
-        deadline = time.monotonic() + DEADLINE_SECONDS
-        while text not in self.text:
-            assert self._read(deadline), f"waited in vain for {text!r}:\n{self.text}"
-
-    def types(self, text: str) -> None:
-        os.write(self._controller, os.fsencode(text))
-
-    def finish(self) -> int:
-        """Wait for its end: the exit code."""
-        deadline = time.monotonic() + DEADLINE_SECONDS
-        while self._read(deadline):
-            pass
-        return self._process.wait(DEADLINE_SECONDS)
-
-    def hangs_up(self) -> int:
-        """Take the terminal away, and wait for the end: the exit code."""
-        os.close(self._controller)
-        self._controller = os.open(os.devnull, os.O_RDONLY)
-        return self._process.wait(DEADLINE_SECONDS)
-
-    def close(self) -> None:
-        if self._process.poll() is None:
-            self._process.kill()
-            self._process.wait(DEADLINE_SECONDS)
-        os.close(self._controller)
-
-    def _read(self, deadline: float) -> bool:
-        ready, _, _ = select.select([self._controller], [], [], max(0.0, deadline - time.monotonic()))
-        if not ready:
-            return False
-        try:
-            data = os.read(self._controller, 65_536)
-        except OSError:
-            return False  # Nobody has the other end any more.
-        self._seen += data
-        return bool(data)
-
-
 @pytest.fixture
 def terminal(project):
     """Run commands on terminals."""
     made: list[Terminal] = []
 
-    def run(*words: str, **keywords) -> Terminal:
-        made.append(Terminal(project, *words, **keywords))
+    def run(*words: str, module="codex_orchestrator", under=(), **environment) -> Terminal:
+        command = [*under, sys.executable, "-m", module, *words]
+        variables = {**project.environment, "LOGNAME": "grace", **environment}
+        made.append(Terminal(command, project.root, variables))
         return made[-1]
 
     yield run

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 
@@ -566,6 +567,8 @@ def test_colour_is_for_terminals(project):
     assert f"{GREEN}[1/2] s1: passed" in text
     assert f"{RED}[2/2] s2: failed" in text
     code, plain = on_a_terminal(project, "start", "work", NO_COLOR="1")
+    assert (code, re.search(r"\x1b\[[0-9;]*m", plain)) == (1, None)
+    code, plain = on_a_terminal(project, "start", "work", TERM="dumb")
     assert (code, "\x1b" in plain) == (1, False)
     # A line longer than the terminal is wide is left to the terminal to wrap.
     assert max(len(line) for line in text.split("\n")) > 80

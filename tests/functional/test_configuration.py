@@ -276,7 +276,8 @@ BAD = (
         "more than there is, in a set",
         text(
             GOOD,
-            document=f'"resources": {{"cpu": 3}}, "stageSets": {{"s": [{command("b", resources={"cpu": 4})}]}},',
+            document='"resources": {"cpu": 3},'
+            f'"stageSets": {{"s": [{command("b", resources={"cpu": 4})}]}},',
         ),
         '2: stageSets.s[0].resources.cpu: needs 4 of "cpu", and there is 3 of it',
     ),

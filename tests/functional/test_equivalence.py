@@ -1,11 +1,19 @@
-"""``codex-orchestrator start work`` and ``pytest --codex-pipeline work`` leave the same evidence."""
+"""However a pipeline is run, serially or at once, here or on workers, it leaves the same evidence."""
 
 from __future__ import annotations
 
 import json
 import re
+import subprocess
+from itertools import zip_longest
 
 import pytest
+
+from tests.conftest import DEADLINE_SECONDS, needs_xdist
+from tests.invariants import broken, manifests
+
+from . import at_once
+from .at_once import command, words
 
 # What may differ between two runs of one pipeline, whichever way in: identities, times, and what is counted
 # by the clock. Everything else in every file must be the same.
@@ -27,6 +35,11 @@ VOLATILE = {
     "start_token",
     "covered_bytes",
 }
+# Between serial runs and those of stages at once (docs/reference/manifest.md, "Runs compared"): what only
+# workers leave, and how output is cut into chunks, which is a matter of time too.
+OF_WORKERS = {"scheduler", "instance_stats", "scheduler_mode"}
+OF_CHUNKS = {"sequence", "frames", "frame_count", "frameCount", "latest_sequence", "latestSequence"}
+EVENTS_OF_WORKERS = {"scheduler:started", "stage:assigned", "stage:released"}
 TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)")
 
 STAGES = [
@@ -48,13 +61,20 @@ STAGES = [
 ]
 
 
-def steady(value, run_id):
+def steady(value, runs):
     """A JSON value without what may differ."""
     if isinstance(value, dict):
-        return {key: "…" if key in VOLATILE else steady(item, run_id) for key, item in value.items()}
+        return {key: "…" if key in VOLATILE else steady(item, runs) for key, item in value.items()}
     if isinstance(value, list):
-        return [steady(item, run_id) for item in value]
-    return TIMESTAMP.sub("<time>", value.replace(run_id, "<run>")) if isinstance(value, str) else value
+        return [steady(item, runs) for item in value]
+    return TIMESTAMP.sub("<time>", renamed(value, runs)) if isinstance(value, str) else value
+
+
+def renamed(text, runs) -> str:
+    """A text with ids of runs replaced."""
+    for run_id, name in runs.items():
+        text = text.replace(run_id, name)
+    return text
 
 
 def documents(path) -> list:
@@ -72,12 +92,12 @@ def documents(path) -> list:
 
 def evidence(root) -> dict:
     """Every file below ``.runs`` and ``out`` by its path, steady."""
-    (folder,) = (root / ".runs" / "task-1" / "cli").iterdir()
+    runs = {run_id: f"<{manifest['pipeline_id']}>" for run_id, manifest in manifests(root).items()}
     files = [path for top in (".runs", "out") for path in (root / top).rglob("*") if path.is_file()]
     return {
-        path.relative_to(root).as_posix().replace(folder.name, "<run>"): (
+        renamed(path.relative_to(root).as_posix(), runs): (
             path.stat().st_mode,
-            [steady(document, folder.name) for document in documents(path)],
+            [steady(document, runs) for document in documents(path)],
         )
         for path in files
     }
@@ -112,7 +132,7 @@ def test_both_ways_in_leave_the_same_files_with_the_same_content(both):
     for path, content in started[1].items():
         assert content == tested[1][path], path
     statuses = [
-        entry["status"] for entry in started[1][".runs/task-1/cli/<run>/manifest.json"][1][0]["commands"]
+        entry["status"] for entry in started[1][".runs/task-1/cli/<work>/manifest.json"][1][0]["commands"]
     ]
     assert statuses == [
         "succeeded",
@@ -140,3 +160,149 @@ def test_both_ways_in_take_the_same_selection_and_options(both):
     )
     assert (started[0], tested[0]) == (0, 0)
     assert started[1] == tested[1]
+
+
+# Twelve stages: a graph, a branch that fails, failures that are allowed, and nested pipelines, of which the
+# one that is declared last can begin first.
+GRAPH = [
+    command("fetch", "echo fetched"),
+    command("build", "for part in 1 2 3; do echo $LEVEL.$part; done", needs=["fetch"], env={"LEVEL": "2"}),
+    command("docs", "echo écrit >&2", needs=["fetch"]),
+    command("lint", "echo warned >&2; exit 3", allowFailure=True, retries=1),
+    command("bad", "echo why >&2; exit 7", needs=["build"]),
+    command("after-bad", "true", needs=["bad"]),
+    command("after-that", "true", needs=["after-bad", "docs"]),
+    {"kind": "subpipeline", "id": "nested", "pipeline": "inner", "needs": ["docs"]},
+    command("spec-guard", "true", needs=["lint", "nested"]),
+    {"kind": "subpipeline", "id": "early", "pipeline": "other", "needs": []},
+    command("late", "exec sleep 60", needs=["fetch"], timeoutSeconds=0.1),
+    command("port", 'test -n "$CODEX_ORCHESTRATOR_RUN_ID"', resources={"port": 1}),
+]
+INNER = [command("one", "echo in"), command("two", "exit 4", needs=["one"], allowFailure=True)]
+OTHER = [command("killed", "kill -TERM $$", allowFailure=True)]
+
+
+def without(names: set[str], value):
+    """A JSON value without some keys, however deep."""
+    if isinstance(value, dict):
+        return {key: without(names, item) for key, item in value.items() if key not in names}
+    return [without(names, item) for item in value] if isinstance(value, list) else value
+
+
+def subject(event: dict) -> tuple[int, str]:
+    """What an event is about: a stage, a stage's run, or the run as a whole."""
+    return event.get("index") or 0, event["manifest"] if event["type"] == "child:changed" else ""
+
+
+def runs_in_any_order(document):
+    """A document with its lists of runs sorted."""
+    if not isinstance(document, dict):
+        return document
+    lists = {
+        key: document[key]
+        for key in ("child_runs", "childRuns", "runs")
+        if isinstance(document.get(key), list)
+    }
+    return {**document, **{key: sorted(runs, key=json.dumps) for key, runs in lists.items()}}
+
+
+def whole(told: list[dict]) -> list[dict]:
+    """Events with the chunks of a stream in one."""
+    joined: list[dict] = []
+    for event in told:
+        before = joined[-1] if joined else {}
+        if event["type"] == "exec:chunk" and all(
+            before.get(key) == event[key] for key in ("type", "index", "attempt", "stream")
+        ):
+            parts = {key: before[key] + event[key] for key in ("data", "bytes")}
+            joined[-1] = {**before, **parts}
+        else:
+            joined.append(event)
+    return joined
+
+
+def comparable(files: dict) -> dict:
+    """Evidence of a pipeline whose stages may have run in any order that their needs allow."""
+    compared = {}
+    for path, (mode, found) in files.items():
+        kept = without(OF_WORKERS | OF_CHUNKS, found)
+        if path.endswith(".ndjson") and "/cli/" in path:
+            told = [event for event in kept if event["type"] not in EVENTS_OF_WORKERS]
+            kept = whole(sorted(told, key=subject))
+        elif "/cli/" not in path or path.endswith(("/manifest.json", "/run-summary.json")):
+            # Runs are listed as they began, or ended.
+            kept = sorted(map(runs_in_any_order, kept), key=json.dumps)
+        compared[path] = (mode, kept)
+    return compared
+
+
+@pytest.fixture
+def left_by(project):
+    """Run the graph in one way, and answer what it left: the folder is as it was before."""
+
+    def run(way: str, *more: str) -> dict:
+        project.pipelines(work=GRAPH, inner=INNER, other=OTHER)
+        done = subprocess.run(
+            words(way, ("work",), *more),
+            cwd=project.root,
+            env=at_once.environment(project),
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_SECONDS,
+            check=False,
+        )
+        assert done.returncode == 1, done.stdout + done.stderr
+        assert broken(project.root) == []
+        files = evidence(project.root)
+        for name in (".runs", "out"):
+            (project.root / name).rename(project.root.parent / f"{way.replace(' ', '')}{name}")
+        return files
+
+    return run
+
+
+@pytest.fixture
+def serial(left_by) -> dict:
+    """What a serial run of the graph leaves."""
+    files = left_by("")
+    assert {entry["id"]: entry["status"] for entry in files[MANIFEST][1][0]["commands"]} == {
+        "fetch": "succeeded",
+        "build": "succeeded",
+        "docs": "succeeded",
+        "lint": "skipped",
+        "bad": "failed",
+        "after-bad": "pending",
+        "after-that": "pending",
+        "nested": "succeeded",
+        "spec-guard": "succeeded",
+        "early": "succeeded",
+        "late": "failed",
+        "port": "succeeded",
+    }
+    return comparable(files)
+
+
+MANIFEST = ".runs/task-1/cli/<work>/manifest.json"
+
+
+@needs_xdist
+def test_stages_at_once_leave_what_a_serial_run_leaves(serial, left_by):
+    for way in ("--jobs 4", "-n 4"):
+        files = left_by(way)
+        assert ("scheduler" in files[MANIFEST][1][0]) == (way == "-n 4")
+        same(serial, comparable(files))
+
+
+@needs_xdist
+def test_workers_behind_ssh_leave_what_a_serial_run_leaves(serial, left_by, sshd):
+    files = left_by("--codex-task=task-1", *("--tx", sshd.spec) * 2)
+    assert "scheduler" in files[MANIFEST][1][0]
+    same(serial, comparable(files))
+
+
+def same(first: dict, second: dict) -> None:
+    assert sorted(first) == sorted(second)
+    for path, (mode, documents) in first.items():
+        assert mode == second[path][0], path
+        for mine, other in zip_longest(documents, second[path][1]):
+            assert mine == other, path

@@ -12,9 +12,11 @@ import pytest
 
 from tests.bench.history import make_history
 from tests.bench.processes import run_measured
-from tests.conftest import Project, named
+from tests.conftest import Project, named, needs_xdist
 from tests.crash.evidence import settled
 from tests.crash.processes import TASK, why_not_traced
+
+from .at_once import JOBS, WORKERS, command, run
 
 MIB = 2**20
 START = (sys.executable, "-m", "codex_orchestrator", "start")
@@ -39,6 +41,29 @@ def test_output_is_logged_whole_and_kept_nowhere_else(project):
     assert "".join(chunk["data"] for chunk in chunks) == f"{line}\n" * count
     assert max(chunk["bytes"] for chunk in chunks) <= 65_536
     assert log in (newest / "runner.ndjson").read_bytes()
+
+
+@pytest.mark.parametrize("way", [JOBS, pytest.param(WORKERS, marks=needs_xdist)])
+def test_what_stages_print_at_once_is_complete_and_in_order(project, way):
+    count = 100_000
+    names = ("a", "b", "c")
+    project.pipeline(*(command(name, f"seq -f '{name} %.0f' {count}") for name in names))
+    done = run(project, way)
+    assert done.returncode == 0, done.stdout
+    (folder,) = project.runs()
+    printed: dict[int, list[str]] = {}
+    for event in map(json.loads, (folder / "runner.ndjson").read_bytes().splitlines()):
+        if event["type"] == "exec:chunk":
+            printed.setdefault(event["index"], []).append(event["data"])
+    for index, name in enumerate(names, start=1):
+        lines = "".join(f"{name} {number}\n" for number in range(1, count + 1))
+        # No assert on the texts: to tell how they differ would take for ever.
+        same = "".join(printed[index]) == lines
+        assert same
+        log = (folder / "commands" / f"{index:02d}-{name}.ndjson").read_bytes()
+        chunks = [event for event in map(json.loads, log.splitlines()) if event["type"] == "exec:chunk"]
+        assert [chunk["data"] for chunk in chunks] == printed[index]
+        assert [chunk["sequence"] for chunk in chunks] == list(range(1, len(chunks) + 1))
 
 
 @pytest.fixture

@@ -220,7 +220,7 @@ RULES = (
     Rule(
         "only these files import rich",
         imports_of("rich"),
-        ("codex_orchestrator/cli/render.py", "pytest_codex/terminal.py"),
+        ("codex_orchestrator/cli/render.py", "pytest_codex/terminal/live.py"),
     ),
     Rule(
         "only this file saves a manifest",

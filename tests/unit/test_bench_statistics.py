@@ -21,7 +21,7 @@ from tests.bench.figures import (
     spread,
 )
 from tests.bench.graph import CRITICAL_PATH_SECONDS, GRAPH
-from tests.bench.report import CaseResult, document, table
+from tests.bench.report import CaseResult, Machine, document, table
 from tests.bench.work import Make, Shell, Stage, Work, configuration, in_turn, independent, makefile
 
 
@@ -152,7 +152,13 @@ def test_the_table_shows_a_target_for_the_value_in_its_unit() -> None:
 
 
 def test_the_document_is_json_and_holds_every_sample() -> None:
-    made = document([result(samples(1.0, 2.0, 6.0), samples(4.0, 4.0, 4.0))], [], runs=3, floor=1, skipped={})
+    made = document(
+        [result(samples(1.0, 2.0, 6.0), samples(4.0, 4.0, 4.0))],
+        [],
+        runs=3,
+        machine=Machine(1, 0.1),
+        skipped={},
+    )
     case = json.loads(json.dumps(made))["cases"][0]
     assert (case["key"], case["peer"]) == ("a", NODE)
     assert case["measures"]["wall_seconds"] == {

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from codex_orchestrator.pipelines.model import CommandStage
-from codex_orchestrator.run.stage import StageOutcome
-from codex_orchestrator.run.verdict import Verdict, failure_words, judge
+from codex_orchestrator.run.stage import StageOutcome, failure_words
+from codex_orchestrator.run.verdict import Verdict, judge
 
 
 def stage(**keys: object) -> CommandStage:

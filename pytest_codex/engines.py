@@ -1,0 +1,49 @@
+"""Which engine runs a session's commands; each is imported only where it is asked for."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from codex_orchestrator.errors import UsageError
+
+if TYPE_CHECKING:
+    from .controller import Controller
+
+# Each takes a thread and a few descriptors.
+_MOST_JOBS = 256
+
+
+def jobs_of(asked: str | None) -> int:
+    """How many stages to run at once: a number, ``auto`` for one per processor, 1 where nobody asked.
+
+    Raises:
+        UsageError: It is neither.
+    """
+    if asked is None:
+        return 1
+    if asked == "auto":
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if not (asked.isascii() and asked.isdecimal() and 0 < int(asked) <= _MOST_JOBS):
+        raise UsageError(f'"{asked}" is not a number of jobs.', hint=f"Pass 1 to {_MOST_JOBS}, or auto.")
+    return int(asked)
+
+
+def is_distributed(config: pytest.Config) -> bool:
+    """Whether xdist is there and is to run this session."""
+    return config.getoption("dist", "no") != "no" and bool(config.getoption("tx", None))
+
+
+def engine_plugin(controller: Controller, *, jobs: int, distributed: bool = False) -> object | None:
+    """The plugin that runs stages at once, or None where pytest's own loop runs one after the other."""
+    if distributed:
+        from .scheduling import StageScheduling
+
+        return StageScheduling(controller)
+    if jobs > 1:
+        from .local import JobsLoop
+
+        return JobsLoop(controller, jobs)
+    return None

@@ -1,0 +1,95 @@
+"""Progress inside an ordinary pytest session; what ``-v`` and ``-q`` print is left to pytest."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from . import lines
+from .board import Stage
+from .manner import choose
+from .paper import Paper
+from .progress import Progress
+
+if TYPE_CHECKING:
+    from ..controller import Controller
+
+_BRIEF = ("no", "line")
+
+
+class PytestProgress(Progress):
+    """Progress beside pytest's terminal reporter."""
+
+    def __init__(self, config: pytest.Config, reporter: Any, controller: Controller) -> None:
+        """Nothing is shown yet; while pytest is configured, as its output is not captured then."""
+        self._config = config
+        self._reporter = reporter
+        self._verbosity = config.get_verbosity(pytest.Config.VERBOSITY_TEST_CASES)
+        self._counting = False
+        paper = Paper(sys.stdout, own=True)
+        manner = choose(
+            os.environ,
+            terminal=paper.is_terminal,
+            verbosity=self._verbosity,
+            stream=config.getoption("capture") == "no",
+        )
+        super().__init__(controller, manner, paper, colour=reporter.hasmarkup)
+        if self._verbosity == 0:
+            # Our lines name the stages; pytest's letters would stand between them.
+            reporter.showfspath = False
+        if manner.live:
+            from .above import Above
+
+            Above(config.get_terminal_writer(), self.screen)  # type: ignore[arg-type]
+
+    def pytest_report_header(self) -> str:
+        """What runs."""
+        return lines.header(self.controller.prepared)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logstart(self) -> None:
+        """Pytest has said of a stage what it says before it runs."""
+        self._leave_open()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
+        """Count stages as pytest does, without its letters; the short summary gets pytest's words."""
+        if not self._counting or not isinstance(report, pytest.TestReport):
+            return None
+        if report.when == "call" or not report.passed:
+            category = "error" if report.failed and report.when != "call" else report.outcome
+            return category, "", ""
+        return None
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None, object, object]:
+        """A stage has ended, or a part of its item's protocol."""
+        if self._verbosity > 0 and not self.paper.is_open:
+            # What pytest printed before the stage ran is not on the last line any more.
+            self._reporter.currentfspath = None
+        self._counting = self._verbosity == 0
+        try:
+            result = yield
+        finally:
+            self._counting = False
+        self.take(report)
+        self._leave_open()
+        return result
+
+    def _leave_open(self) -> None:
+        """Pytest does not end a line before it knows what comes next."""
+        self.paper.flush()
+        self.paper.is_open = self._verbosity != 0
+
+    def pytest_terminal_summary(self) -> None:
+        """Where the evidence lies."""
+        for manifest in self.controller.manifests:
+            self._reporter.write_line(f"Run {manifest.run_id}: {manifest.status}, {manifest.artifact_root}")
+
+    def tell_failure(self, stage: Stage, *, briefly: bool = False) -> None:
+        """As long as the user wants failures to be."""
+        super().tell_failure(stage, briefly=briefly or self._config.getoption("tbstyle", "auto") in _BRIEF)

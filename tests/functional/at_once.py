@@ -1,0 +1,134 @@
+"""What tests of stages at once share: sessions with workers, cheap to start, and stages that wait."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from tests.conftest import DEADLINE_SECONDS, Project, is_alive, until
+
+# Other plugins that are installed would be loaded by every worker too.
+_ALONE = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+_PYTEST = ("-m", "pytest", "-p", "xdist", "-p", "codex")
+
+# Each way to run up to three stages at once.
+JOBS, CODEX_JOBS, WORKERS = "--jobs 3", "--codex-jobs 3", "-n 3"
+
+
+def command(name: str, line: str = "true", **keys) -> dict:
+    """A stage that waits for none, unless it is said."""
+    return {"id": name, "command": line, "needs": [], **keys}
+
+
+def words(way: str, pipelines: Sequence[str] = ("work",), *more: str) -> list[str]:
+    """The command line of a way to run pipelines."""
+    if way.startswith("--jobs") or not way:
+        return [sys.executable, "-m", "codex_orchestrator", "start", *pipelines, *way.split(), *more]
+    asked = [word for pipeline in pipelines for word in ("--codex-pipeline", pipeline)]
+    return [sys.executable, *_PYTEST, *asked, *way.split(), *more]
+
+
+def environment(project: Project, **more: str) -> dict[str, str]:
+    """A project's environment for `words`; what a session leaves for temporary files is the test's own."""
+    return {**project.environment, **_ALONE, "PYTEST_DEBUG_TEMPROOT": str(project.root.parent), **more}
+
+
+def run(project: Project, way: str, *more: str, pipelines: Sequence[str] = ("work",), **variables: str):
+    """Run a project's pipelines to their end; the output is in one piece, as a terminal has it."""
+    return subprocess.run(
+        words(way, pipelines, *more),
+        cwd=project.root,
+        env=environment(project, **variables),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+        check=False,
+    )
+
+
+class Session:
+    """A session that goes on while the test looks."""
+
+    def __init__(self, project: Project, way: str, *more: str, pipelines: Sequence[str] = ("work",)) -> None:
+        self.project = project
+        self._output = (project.root.parent / "output").open("w+")
+        self.process = subprocess.Popen(
+            words(way, pipelines, *more),
+            cwd=project.root,
+            env=environment(project),
+            stdout=self._output,
+            stderr=subprocess.STDOUT,
+            # As a shell gives it, so that a terminal's signals reach workers as well.
+            process_group=0,
+        )
+
+    def pid(self, name: str) -> int:
+        """The process id that a stage left in a file, by `WAITS`."""
+        path = self.project.root / f"{name}.pid"
+        return int(until(lambda: path.exists() and path.read_text().strip(), f"the stage {name}"))
+
+    def worker_of(self, name: str) -> int:
+        """The process id of the worker that runs a stage."""
+        return parent_of(self.pid(name))
+
+    def open_gate(self, name: str) -> None:
+        """Let a stage of `WAITS` go on."""
+        (self.project.root / f"{name}.go").touch()
+
+    def finish(self) -> tuple[int, str]:
+        """Wait for the end: exit code and output."""
+        code = self.process.wait(DEADLINE_SECONDS)
+        self._output.seek(0)
+        return code, self._output.read()
+
+    def end(self) -> None:
+        """End it, with whatever is in its group."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(DEADLINE_SECONDS)
+        self._output.close()
+
+
+def waits(name: str, then: str = "true") -> str:
+    """A command that leaves its process id, and waits until the test, or another stage, lets it go on."""
+    return f"echo up; echo $$ > {name}.pid; until test -e {name}.go; do sleep 0.02; done; {then}"
+
+
+def parent_of(pid: int) -> int:
+    """A process's parent."""
+    stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    return int(stat.rpartition(")")[2].split()[1])
+
+
+def children_of(pid: int) -> list[int]:
+    """The processes that a process has started and that live."""
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):
+            found += map(int, task.read_text().split())
+    return [child for child in found if is_alive(child)]
+
+
+def statuses(project: Project) -> dict[str, str]:
+    """How the stages of the newest run ended."""
+    return {entry["id"]: entry["status"] for entry in project.manifest()["commands"]}
+
+
+def events(project: Project, *kinds: str) -> list[dict]:
+    """The events of the newest run, of these kinds or all."""
+    log = (project.runs()[-1] / "runner.ndjson").read_bytes()
+    return [event for event in map(json.loads, log.splitlines()) if not kinds or event["type"] in kinds]
+
+
+def order(project: Project) -> list[tuple[str, str]]:
+    """What began and ended in the newest run, in order: ``("a", "begins")``."""
+    ids = [entry["id"] for entry in project.manifest()["commands"]]
+    said = {"command:start": "begins", "command:end": "ends"}
+    return [(ids[event["index"] - 1], said[event["type"]]) for event in events(project, *said)]

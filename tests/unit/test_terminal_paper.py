@@ -1,0 +1,151 @@
+"""Where progress goes, and who else prints there."""
+
+from __future__ import annotations
+
+import io
+import os
+from contextlib import suppress
+from types import SimpleNamespace
+
+import pytest
+
+from pytest_codex.terminal.above import Above
+from pytest_codex.terminal.paper import Paper
+
+
+@pytest.fixture
+def pipe():
+    """Both ends of a pipe, and a stream on its entry."""
+    ours, theirs = os.pipe()
+    stream = os.fdopen(theirs, "w", encoding="ascii")
+    yield ours, stream
+    for close in (stream.close, lambda: os.close(ours)):
+        with suppress(OSError):
+            close()
+
+
+def test_what_is_written_is_there_at_once_and_after_what_others_have_written(pipe):
+    ours, stream = pipe
+    stream.write("theirs\n")
+    paper = Paper(stream)
+    paper.write("ours …\n")
+    assert os.read(ours, 100) == b"theirs\nours \\u2026\n"
+    assert not paper.is_terminal
+    assert paper.size == (80, 24)
+
+
+def test_its_own_descriptor_goes_where_the_stream_went(pipe, tmp_path):
+    ours, stream = pipe
+    paper = Paper(stream, own=True)
+    elsewhere = os.open(tmp_path / "captured", os.O_WRONLY | os.O_CREAT)
+    os.dup2(elsewhere, stream.fileno())
+    paper.write("seen\n")
+    assert os.read(ours, 100) == b"seen\n"
+    paper.close()
+    paper.write("not any more\n")
+    os.close(elsewhere)
+    assert (tmp_path / "captured").read_bytes() == b""
+
+
+def test_a_stream_that_is_no_file_is_written_to_itself():
+    stream = io.StringIO()
+    paper = Paper(stream, own=True)
+    paper.write("here\n")
+    paper.close()
+    assert stream.getvalue() == "here\n"
+    assert paper.descriptor is None
+
+
+def test_a_line_that_somebody_left_open_is_ended_once(pipe):
+    ours, stream = pipe
+    paper = Paper(stream)
+    paper.is_open = True
+    paper.write("a\n")
+    paper.write("b\n")
+    assert os.read(ours, 100) == b"\na\nb\n"
+    assert not paper.is_open
+
+
+def test_where_nobody_reads_any_more_nothing_is_written(pipe):
+    ours, stream = pipe
+    paper = Paper(stream)
+    os.close(ours)
+    paper.write("lost\n")
+    assert paper._gone
+    paper.write("nor this\n")
+
+
+def test_a_closed_stream_is_nobody():
+    stream = io.StringIO()
+    stream.close()
+    Paper(stream).write("lost\n")
+
+
+def test_a_terminal_that_takes_no_more_is_tried_again(pipe):
+    ours, stream = pipe
+    for end in (ours, stream.fileno()):
+        os.set_blocking(end, False)
+    paper = Paper(stream)
+    for _ in range(40):
+        paper.write("x" * 10_000)
+    with suppress(BlockingIOError):
+        while os.read(ours, 65_536):
+            pass
+    paper.write("again\n")
+    assert os.read(ours, 1_000_000).endswith(b"again\n")
+
+
+# What pytest prints while there is a view.
+
+
+class View(SimpleNamespace):
+    """A screen that notes what is printed above it."""
+
+    def __init__(self) -> None:
+        super().__init__(is_drawn=False, above=[], before_drawing=None)
+
+    def say_as_it_is(self, text: str) -> None:
+        self.above.append(text)
+
+
+@pytest.fixture
+def printed():
+    """A writer's output, the view, and the writer."""
+    out: list[str] = []
+    view, writer = View(), SimpleNamespace(write_raw=lambda text, flush=False: out.append(text))
+    Above(writer, view)
+    return out, view, writer
+
+
+def test_without_a_view_all_is_as_ever(printed):
+    out, view, writer = printed
+    writer.write_raw("collected 4 items")
+    assert out == ["collected 4 items"]
+    view.before_drawing()
+    view.before_drawing()
+    assert out == ["collected 4 items", "\n"]
+
+
+def test_whole_lines_appear_above_the_view(printed):
+    out, view, writer = printed
+    view.is_drawn = True
+    writer.write_raw("one\ntwo")
+    writer.write_raw(" and three", flush=True)
+    writer.write_raw("\x1b]9;4;1;50\x1b\\")
+    writer.write_raw("\n")
+    writer.write_raw("\r1 worker\r2 workers\n")
+    writer.write_raw("rest")
+    assert view.above == ["one", "two and three", "2 workers"]
+    assert out == ["\x1b]9;4;1;50\x1b\\"]
+    view.is_drawn = False
+    writer.write_raw("!\n")
+    assert out[1:] == ["rest!\n"]
+
+
+def test_a_line_that_counts_up_and_never_ends_ends_with_the_view(printed):
+    out, view, writer = printed
+    view.is_drawn = True
+    writer.write_raw("\rgw0 I")
+    view.is_drawn = False
+    writer.write_raw("\n")
+    assert (view.above, out) == ([], ["\n"])
