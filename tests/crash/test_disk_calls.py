@@ -18,7 +18,7 @@ from codex_orchestrator.environment import Environment
 from codex_orchestrator.errors import OrchestratorError
 from codex_orchestrator.manager import TaskManager
 from codex_orchestrator.pipelines.model import CommandStage
-from codex_orchestrator.run.events import CommandEnd, CommandStart, ExecChunk
+from codex_orchestrator.run.exec_events import CommandEnd, CommandStart, ExecChunk
 from codex_orchestrator.run.stage import StageOutcome
 from codex_orchestrator.store import coordinator, journal, locks
 from tests.builders import opened_manager, pipeline_of

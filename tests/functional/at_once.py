@@ -72,7 +72,12 @@ class Session:
     def pid(self, name: str) -> int:
         """The process id that a stage left in a file, by `WAITS`."""
         path = self.project.root / f"{name}.pid"
-        return int(until(lambda: path.exists() and path.read_text().strip(), f"the stage {name}"))
+
+        def written() -> str:
+            assert self.process.poll() is None, self.finish()
+            return path.read_text().strip() if path.exists() else ""
+
+        return int(until(written, f"the stage {name}"))
 
     def worker_of(self, name: str) -> int:
         """The process id of the worker that runs a stage."""

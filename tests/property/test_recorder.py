@@ -11,16 +11,14 @@ from codex_orchestrator.pipelines.model import CommandStage
 from codex_orchestrator.run import recorder
 from codex_orchestrator.run.events import (
     AttemptFailed,
-    CommandEnd,
-    CommandStart,
     Event,
-    ExecBegin,
     RunStarted,
     SchedulerStarted,
     StageAssigned,
     StageCompleted,
     StageReleased,
 )
+from codex_orchestrator.run.exec_events import CommandEnd, CommandStart, ExecBegin
 from codex_orchestrator.run.instances import Checkpoint
 from codex_orchestrator.run.shapes import Manifest
 from tests.builders import opened_run, pipeline_of

@@ -15,7 +15,8 @@ from codex_orchestrator.artefacts import check_file
 from codex_orchestrator.clock import FakeClock
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.report.logs import LogReader, OutputText, StageNames
-from codex_orchestrator.run.events import ExecChunk, StageSkipped, encode
+from codex_orchestrator.run.events import StageSkipped, encode
+from codex_orchestrator.run.exec_events import ExecChunk
 from codex_orchestrator.run.layout import TaskLayout
 from codex_orchestrator.run.reviewer import metrics_line
 from codex_orchestrator.store.metrics import MetricsRecorder

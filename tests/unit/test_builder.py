@@ -13,7 +13,7 @@ from codex_orchestrator.execution.builder import CommandBuilder
 from codex_orchestrator.execution.cancellation import Cancellation
 from codex_orchestrator.execution.guardian import Guardian
 from codex_orchestrator.execution.leftovers import find_left, signal_left
-from codex_orchestrator.run.events import CommandEnd, ExecBegin, ExecChunk, ExecEnd, ExecRetry
+from codex_orchestrator.run.exec_events import CommandEnd, ExecBegin, ExecChunk, ExecEnd, ExecRetry
 from codex_orchestrator.run.stage import StageRequest
 
 # Counts its runs in a file: "$n" is the number of this one.

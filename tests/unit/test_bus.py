@@ -12,7 +12,8 @@ from codex_orchestrator.environment import Environment
 from codex_orchestrator.errors import UsageError
 from codex_orchestrator.pipelines.model import CommandStage
 from codex_orchestrator.run import recorder
-from codex_orchestrator.run.events import CommandStart, Event, ExecChunk, RunStarted, StageCompleted
+from codex_orchestrator.run.events import Event, RunStarted, StageCompleted
+from codex_orchestrator.run.exec_events import CommandStart, ExecChunk
 from pytest_codex import newhooks
 from pytest_codex.bus import EventBus, chunks_kept
 from pytest_codex.halt import Halt

@@ -13,13 +13,7 @@ from codex_orchestrator.run.events import (
     ApprovalRecorded,
     AttemptFailed,
     ChildChanged,
-    CommandEnd,
-    CommandStart,
     Event,
-    ExecBegin,
-    ExecChunk,
-    ExecEnd,
-    ExecRetry,
     RunCompleted,
     RunResumed,
     RunStarted,
@@ -30,6 +24,14 @@ from codex_orchestrator.run.events import (
     StageSkipped,
     StageWaiting,
     encode,
+)
+from codex_orchestrator.run.exec_events import (
+    CommandEnd,
+    CommandStart,
+    ExecBegin,
+    ExecChunk,
+    ExecEnd,
+    ExecRetry,
 )
 from codex_orchestrator.run.instances import Checkpoint
 

@@ -10,11 +10,6 @@ from codex_orchestrator.pipelines.model import CommandStage
 from codex_orchestrator.run import recorder
 from codex_orchestrator.run.events import (
     AttemptFailed,
-    CommandEnd,
-    CommandStart,
-    ExecBegin,
-    ExecChunk,
-    ExecEnd,
     RunCompleted,
     RunStarted,
     SchedulerStarted,
@@ -23,6 +18,7 @@ from codex_orchestrator.run.events import (
     StageReleased,
     StageSkipped,
 )
+from codex_orchestrator.run.exec_events import CommandEnd, CommandStart, ExecBegin, ExecChunk, ExecEnd
 from codex_orchestrator.run.instances import Checkpoint
 from codex_orchestrator.run.shapes import Manifest
 from tests.builders import opened_run, pipeline_of

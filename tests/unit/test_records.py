@@ -9,7 +9,8 @@ import pytest
 
 from codex_orchestrator.pipelines.model import CommandStage, Configuration, ManualStage, PipelineDefinition
 from codex_orchestrator.records import Bounds, Mismatch, camel, dumps, dumps_line, from_json, to_json
-from codex_orchestrator.run.events import AnyEvent, CommandEnd, StageSkipped
+from codex_orchestrator.run.events import AnyEvent, StageSkipped
+from codex_orchestrator.run.exec_events import CommandEnd
 from codex_orchestrator.run.shapes import Approval, Manifest, Owner
 from codex_orchestrator.validation import Problem, explain
 

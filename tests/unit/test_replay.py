@@ -8,8 +8,6 @@ import pytest
 
 from codex_orchestrator.pipelines.model import CommandStage
 from codex_orchestrator.run.events import (
-    CommandStart,
-    ExecBegin,
     RunCompleted,
     RunResumed,
     RunStarted,
@@ -19,6 +17,7 @@ from codex_orchestrator.run.events import (
     StageReleased,
     encode,
 )
+from codex_orchestrator.run.exec_events import CommandStart, ExecBegin
 from codex_orchestrator.run.replay import catch_up, read_back
 from codex_orchestrator.run.shapes import Manifest
 from tests.builders import opened_run, pipeline_of

@@ -15,7 +15,7 @@ from codex_orchestrator.errors import StorageError
 from codex_orchestrator.manager import TaskManager
 from codex_orchestrator.pipelines.model import CommandStage, Pipeline
 from codex_orchestrator.records import dumps, to_json
-from codex_orchestrator.run.events import CommandStart, ExecBegin, ExecChunk
+from codex_orchestrator.run.exec_events import CommandStart, ExecBegin, ExecChunk
 from codex_orchestrator.run.layout import TaskLayout
 from codex_orchestrator.run.stage import StageOutcome
 from codex_orchestrator.store import files

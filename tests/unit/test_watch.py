@@ -16,7 +16,7 @@ from codex_orchestrator.execution.cancellation import Cancellation
 from codex_orchestrator.execution.guardian import Guardian
 from codex_orchestrator.execution.leftovers import find_left, signal_left
 from codex_orchestrator.execution.process import run_tool
-from codex_orchestrator.run.events import ExecChunk
+from codex_orchestrator.run.exec_events import ExecChunk
 from codex_orchestrator.run.stage import StageRequest
 
 
