@@ -108,6 +108,7 @@ def stage_variables(
     task_id: str,
     run_id: str,
     pipeline_id: str,
+    stage_id: str,
     run_dir: Path,
     own: Mapping[str, str],
 ) -> dict[str, str]:
@@ -116,6 +117,7 @@ def stage_variables(
         "TASK_ID": task_id,
         "RUN_ID": run_id,
         "PIPELINE_ID": pipeline_id,
+        "STAGE_ID": stage_id,
         "MANIFEST_PATH": str(run_dir / "manifest.json"),
         "RUN_DIR": str(run_dir),
         "RUNS_DIR": str(environment.runs_dir),

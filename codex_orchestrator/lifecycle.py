@@ -74,10 +74,11 @@ def end_processes(layout: RunLayout, groups: Collection[int] = ()) -> list[LeftP
     return end_left(mark_of(layout), groups, patient=live_owners(layout))
 
 
-def mark_of(layout: RunLayout) -> str:
-    """What every process of a run has in its environment, unless it changed that itself."""
-    name = f"{PREFIX}RUN_ID"
-    return f"{name}={layout.run_id}"
+def mark_of(layout: RunLayout, stage_id: str | None = None) -> str:
+    """What every process of a run, or of one stage, has in its environment, unless it changed that itself."""
+    run, stage = f"{PREFIX}RUN_ID", f"{PREFIX}STAGE_ID"
+    mark = f"{run}={layout.run_id}"
+    return mark if stage_id is None else f"{mark}\0{stage}={stage_id}"
 
 
 def open_run(

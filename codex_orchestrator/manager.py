@@ -91,6 +91,10 @@ class TaskManager:
         """What every process of this run has in its environment, unless it changed that itself."""
         return mark_of(self.layout)
 
+    def mark_of(self, stage_id: str) -> str:
+        """What every process of one stage has in its environment, unless it changed that itself."""
+        return mark_of(self.layout, stage_id)
+
     def nested(self) -> set[int]:
         """The processes of runs that stages have started and that still live."""
         return live_owners(self.layout)
@@ -140,6 +144,7 @@ class TaskManager:
                 task_id=self.layout.task.task_id,
                 run_id=self.layout.run_id,
                 pipeline_id=self.pipeline.id,
+                stage_id=stage.id,
                 run_dir=self.layout.folder,
                 own=stage.env or {},
             ),

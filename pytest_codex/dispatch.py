@@ -146,6 +146,11 @@ class Dispatcher:
         self._finish(job, outcome)
         self.advance()
 
+    def mark_of(self, nodeid: str) -> str:
+        """What the processes of a command have in their environment."""
+        job = self._jobs[nodeid]
+        return job.manager.mark_of(job.request.stage_id)
+
     def nested(self, nodeid: str) -> set[int]:
         """The processes of runs that a command has started."""
         job = self._jobs.get(nodeid)

@@ -21,8 +21,11 @@ from .workers import WorkerEngine
 
 if TYPE_CHECKING:
     from .controller import Controller
+    from .dispatch import Dispatcher
 
 _TICK_SECONDS = 0.1
+# As long as a command may take to end that has runs of its own to end.
+_PATIENCE_SECONDS = 20.0
 _NO_ITEM = -1
 
 
@@ -47,13 +50,21 @@ class StageScheduling:
         )
         self._session: pytest.Session
         self._nodes: list[Any] = []
+        # Whether xdist may be about to start a worker in the place of one that died.
+        self._replacing = False
 
     # Hooks.
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
-        """Xdist is about to start a worker."""
+        """A worker is there, and xdist is about to start pytest in it."""
+        self._replacing = False
         self._engine.expect(node)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, error: object) -> None:
+        """A worker has ended, or died."""
+        self._replacing = error is not None
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionstart(self, session: pytest.Session) -> Generator[None]:
@@ -90,6 +101,8 @@ class StageScheduling:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
         """Around xdist's loop: what it leaves undone is said."""
+        import execnet
+
         self._session = session
         dispatcher = self._engine.dispatcher = self._controller.dispatcher(session, self._engine)
         over = threading.Event()
@@ -97,6 +110,13 @@ class StageScheduling:
         try:
             dispatcher.advance()
             result = yield
+        except (OSError, EOFError, execnet.HostNotFound, execnet.RemoteError) as error:
+            if not self._replacing:
+                raise
+            session.shouldfail = f"A worker cannot be replaced: {type(error).__name__}: {error}"
+            self._end_running(dispatcher)
+            self._controller.name_undone(dispatcher.left, "a worker could not be replaced")
+            raise session.Failed(session.shouldfail) from error
         finally:
             over.set()
             self._engine.close()
@@ -104,6 +124,17 @@ class StageScheduling:
         self._controller.end_early(session)
         self._controller.name_undone(dispatcher.left, "no worker was left")
         return result
+
+    def _end_running(self, dispatcher: Dispatcher) -> None:
+        """End what runs on the workers that are left, where xdist's loop is over before its time."""
+        clock, pause = self._controller.clock, threading.Event()
+        dispatcher.advance()
+        deadline = clock.monotonic() + _PATIENCE_SECONDS
+        while dispatcher.running and clock.monotonic() < deadline:
+            pause.wait(_TICK_SECONDS)
+            self._engine.listen()
+        for nodeid in dispatcher.running:
+            dispatcher.lost(nodeid, "Nothing was heard of its end")
 
     # xdist's protocol.
 
@@ -146,6 +177,7 @@ class StageScheduling:
 
     def mark_test_complete(self, node: Any, item_index: int, duration: float = 0) -> None:  # noqa: ARG002
         """Look at what workers have said: that is why this was called, by xdist or by `_wake`."""
+        self._replacing = False
         self._engine.check()
         self._engine.dispatcher.advance()
 

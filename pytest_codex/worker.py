@@ -41,7 +41,8 @@ class Worker:
     def __init__(self, config: pytest.Config) -> None:
         """Tell the controller who this is, and listen to it."""
         given = config.workerinput[INPUT]  # type: ignore[attr-defined]
-        self._channel, self._nodeids, self._is_near, self._interval = given
+        self._channel, self._nodeids = given["channel"], given["nodeids"]
+        self._is_near, self._interval = given["is_near"], given["interval"]
         self._clock = SystemClock()
         self._cancellation = Cancellation()
         self._requests: SimpleQueue[StageRequest] = SimpleQueue()

@@ -17,7 +17,7 @@ from typing import Any
 from codex_orchestrator import __version__
 from codex_orchestrator.clock import Clock
 from codex_orchestrator.errors import OrchestratorError
-from codex_orchestrator.execution.leftovers import end_group
+from codex_orchestrator.execution.leftovers import end_left
 from codex_orchestrator.execution.process import signal_if
 from codex_orchestrator.run.exec_events import CommandEnd, ExecBegin, ExecChunk, ExecEnd, ExecRetry
 from codex_orchestrator.run.instances import POLICY, RecoveryPolicy
@@ -124,7 +124,13 @@ class WorkerEngine:
         channel = node.gateway.newchannel()
         state = WorkerState(node, channel, self._clock.monotonic())
         self._workers[node] = state
-        node.workerinput[INPUT] = (channel, self._nodeids, state.is_near, self._interval)
+        # By names: a worker of another version must get as far as to say which it is.
+        node.workerinput[INPUT] = {
+            "channel": channel,
+            "nodeids": self._nodeids,
+            "is_near": state.is_near,
+            "interval": self._interval,
+        }
         channel.setcallback(lambda message: self._receive(node, message))
 
     def admit(self, node: Any) -> None:
@@ -143,9 +149,11 @@ class WorkerEngine:
         state = self._workers.pop(node, None)
         if state is None or state.running is None:
             return
-        if state.is_near and state.group is not None:
-            # Before it is tried again, what the lost attempt started must be gone.
-            end_group(state.group)
+        if state.is_near:
+            # Before it is tried again, what the lost attempt has started must be gone; the worker may have
+            # died before it could tell of that.
+            groups = set() if state.group is None else {state.group}
+            end_left(self.dispatcher.mark_of(state.running), groups)
         silence = f"Worker {state.name} gave no sign of life for {self._limit} s"
         cause = silence if state.silent else f"Worker {state.name} died"
         self.dispatcher.lost(state.running, cause, reason="missed-heartbeat" if state.silent else "auto")
@@ -219,7 +227,9 @@ class WorkerEngine:
             state.group = values[0]
             self.dispatcher.watching(state.running, values[0])
         elif word == "nested":
-            state.channel.send(("nested", sorted(self.dispatcher.nested(state.running))))
+            nested = sorted(self.dispatcher.nested(state.running))
+            with suppress(OSError):  # It may have died since it asked.
+                state.channel.send(("nested", nested))
         elif word == "ended":
             nodeid, state.running, state.group = state.running, None, None
             self.dispatcher.ended(nodeid, StageOutcome(**values[0]))

@@ -40,7 +40,8 @@ def find_left(mark: str, groups: Collection[int] = ()) -> list[LeftProcess]:
     """A run's live processes.
 
     Args:
-        mark: ``NAME=value``, in the environment of its stages; empty where groups alone count.
+        mark: ``NAME=value`` in the environment of its stages, or several with a NUL between them; empty
+            where groups alone count.
         groups: The process groups of its stages; each is a session too.
     """
     entries = _proc_entries()
@@ -136,7 +137,7 @@ def _this_line() -> set[str]:
 
 
 def _has_mark(entry: str, mark: bytes) -> bool:
-    return mark in _read(entry, "environ").split(b"\0")
+    return set(mark.split(b"\0")) <= set(_read(entry, "environ").split(b"\0"))
 
 
 def _is_member(entry: str, groups: Collection[int]) -> bool:

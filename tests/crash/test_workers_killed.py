@@ -12,6 +12,7 @@ import random
 import shutil
 import signal
 import subprocess
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
@@ -32,6 +33,7 @@ SAMPLE = 3
 # Of one session, which replaces twelve.
 MOST_KILLS = 3
 POLL_SECONDS = 0.002
+LONGEST_PAUSE_SECONDS = 0.05
 
 PIPELINES = {
     "work": [
@@ -86,7 +88,9 @@ class Hunted:
         try:
             for moment in moments:
                 self._wait_for(process, moment)
-                workers = [pid for pid in at_once.children_of(process.pid) if is_worker(pid)]
+                # Not always in the step that follows a line of the log.
+                time.sleep(chance.uniform(0, LONGEST_PAUSE_SECONDS))
+                workers = [pid for pid in at_once.children_of(process.pid) if is_up(pid)]
                 if workers:
                     with suppress(ProcessLookupError):
                         os.kill(chance.choice(workers), signal.SIGKILL)
@@ -108,12 +112,13 @@ class Hunted:
                 pass
 
 
-def is_worker(pid: int) -> bool:
-    """Whether a process waits for what execnet sends it."""
+def is_up(pid: int) -> bool:
+    """Whether a process is a worker that has its guardian: one that cannot even start ends the session."""
     try:
-        return b"sys.stdin.readline" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        is_worker = b"sys.stdin.readline" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
+    return is_worker and bool(at_once.children_of(pid))
 
 
 def is_root(run: dict) -> bool:

@@ -68,7 +68,7 @@ def test_the_longest_chain_begins_first(project):
         command("long-2", needs=["long-1"]),
         command("long-3", needs=["long-2"]),
     )
-    assert run(project).returncode == 0
+    assert run(project, JOBS).returncode == 0
     begun = [stage for stage, what in order(project) if what == "begins"]
     assert begun.index("long-1") == 0
     assert begun.index("lone") < begun.index("other") < begun.index("third")
@@ -88,7 +88,7 @@ def test_resources_limit_what_runs_together(project):
         "stages": [{"kind": "command", "title": "T", **s} for s in stages],
     }
     project.write({"resources": {"cores": 2}, "pipelines": [pipeline]})
-    done = run(project)
+    done = run(project, JOBS)
     assert done.returncode == 0, done.stdout
 
 

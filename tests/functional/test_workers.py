@@ -137,6 +137,30 @@ def test_without_a_replacement_what_never_ran_is_pending_and_named(project, sess
     assert broken(project.root) == []
 
 
+def test_a_worker_that_cannot_be_replaced_ends_the_session_with_a_true_record(project, session):
+    python = project.root / "python"
+    python.write_text(f'#!/bin/sh\ntest -e broken && exit 1\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    project.pipeline(command("lost", waits("lost"), retries=1), command("busy", waits("busy")), command("a"))
+    live = session(f"--tx 2*popen//python={python}")
+    busy = live.pid("busy")
+    worker = live.worker_of("lost")
+    (project.root / "broken").touch()
+    (project.root / "lost.pid").unlink()
+    os.kill(worker, signal.SIGKILL)
+    code, output = live.finish()
+    assert code == 1, output
+    assert "INTERNALERROR" not in output
+    assert "A worker cannot be replaced: " in output
+    assert not is_alive(busy)
+    manifest = project.manifest()
+    assert manifest["status"] == "failed"
+    assert statuses(project) == {"lost": "failed", "busy": "failed", "a": "pending"}
+    assert "Not run, as a worker could not be replaced: a." in manifest["summary"]
+    assert broken(project.root) == []
+    all_gone(project)
+
+
 @pytest.mark.parametrize(
     ("way", "number"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 from types import SimpleNamespace
@@ -60,6 +61,9 @@ class Heard:
     def __init__(self) -> None:
         self.told: list[tuple] = []
 
+    def mark_of(self, nodeid: str) -> str:
+        return f"CODEX_TEST_STAGE={nodeid}"
+
     def __getattr__(self, name):
         def call(*values, **named):
             self.told.append((name, *values, *named.values()))
@@ -74,7 +78,7 @@ class Engine:
     def __init__(self) -> None:
         self.clock = FakeClock()
         self.halt = Halt()
-        self.halt.cancellation = Cancellation()
+        self.cancellation = self.halt.cancellation = Cancellation()
         self.woken: list = []
         self.asked: list = []
         self.engine = WorkerEngine(
@@ -108,14 +112,15 @@ def engine():
     made = Engine()
     yield made
     made.engine.close()
-    made.halt.conclude()
+    made.cancellation.close()
 
 
 def test_a_worker_gets_the_list_of_stages_and_a_channel(engine):
     worker, far = engine.worker(), engine.worker("gw1", near=False)
     for each, near in ((worker, True), (far, False)):
-        _, nodeids, is_near = each.workerinput[INPUT]
-        assert (nodeids, is_near) == (["p::s1", "p::s2"], near)
+        given = each.workerinput[INPUT]
+        assert (given["nodeids"], given["is_near"]) == (["p::s1", "p::s2"], near)
+        assert given["interval"] == POLICY.heartbeat_interval_seconds
     assert engine.engine.nodes == [worker, far]
     assert engine.engine.size == 2
 
@@ -180,6 +185,19 @@ def test_what_a_worker_says_is_heard_in_its_order_when_the_main_thread_listens(e
     assert engine.woken == [worker, worker]
 
 
+def test_one_that_has_died_since_it_asked_gets_no_answer(engine):
+    worker = engine.worker()
+    engine.engine.start("p::s1", request(1), None)
+    worker.say("nested")
+
+    def closed(_message) -> None:
+        raise OSError("cannot send (already closed?)")
+
+    worker.workerinput[INPUT]["channel"].send = closed
+    engine.engine.listen()
+    assert engine.heard.told == [("nested", "p::s1")]
+
+
 def test_listening_ends_though_a_worker_goes_on_talking(engine):
     worker = engine.worker()
     engine.engine.start("p::s1", request(1), None)
@@ -231,6 +249,21 @@ def test_what_a_dead_worker_has_left_is_ended_before_anybody_hears_of_its_death(
         engine.heard.lost = lambda *_, **__: engine.heard.told.append(("gone", left.poll()))
         engine.engine.dismiss(worker)
     assert ("gone", -signal.SIGTERM) in engine.heard.told
+
+
+def test_what_a_worker_could_not_tell_of_any_more_is_ended_too(engine):
+    worker = engine.worker()
+    engine.engine.start("p::s1", request(1), None)
+    environ = {**os.environ, "CODEX_TEST_STAGE": "p::s1"}
+    others = {**os.environ, "CODEX_TEST_STAGE": "p::s2"}
+    with (
+        subprocess.Popen(["sleep", "600"], start_new_session=True, env=environ) as left,
+        subprocess.Popen(["sleep", "600"], start_new_session=True, env=others) as other,
+    ):
+        engine.engine.dismiss(worker)
+        assert left.poll() == -signal.SIGTERM
+        assert other.poll() is None
+        other.kill()
 
 
 def test_a_silent_worker_is_killed_and_its_command_lost_for_that_reason(engine):
