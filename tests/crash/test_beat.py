@@ -62,7 +62,8 @@ def beating(root: Path, *options: str) -> Iterator[Beating]:
     """Start a run and watch its second thread until it ends."""
     os.mkfifo(root / "gate")
     process = subprocess.Popen(
-        [sys.executable, "-m", "codex_orchestrator", "start", "work"],
+        # Quiet: what shows progress has a thread of its own.
+        [sys.executable, "-m", "codex_orchestrator", "start", "work", "-q"],
         cwd=root,
         env={**clean_environment(), "MCP_RUNNER_TASK_ID": TASK},
         stdin=subprocess.DEVNULL,

@@ -311,6 +311,7 @@ def test_what_a_stage_inherits(project, tmp_path, way):
         f"{PREFIX}TASK_ID": "task-1",
         f"{PREFIX}RUN_ID": folder.name,
         f"{PREFIX}PIPELINE_ID": "work",
+        f"{PREFIX}STAGE_ID": "s1",
         f"{PREFIX}MANIFEST_PATH": str(folder / "manifest.json"),
         f"{PREFIX}RUN_DIR": str(folder),
         f"{PREFIX}RUNS_DIR": str(project.root / ".runs"),
