@@ -325,7 +325,7 @@ def test_what_a_stage_inherits(project, tmp_path, way):
 
     inherited = {name: value for name, value in before.items() if name not in of_the_shell}
     assert seen(one) == {**inherited, **run_names}
-    assert seen(two) == {**inherited, **run_names, **own}
+    assert seen(two) == {**inherited, **run_names, f"{PREFIX}STAGE_ID": "s2", **own}
     assert (one["cwd"], two["cwd"], three["cwd"]) == (str(project.root), str(sub), str(tmp_path))
     for dump in (one, two, three):
         assert (dump["stdin"], dump["read"], dump["fds"]) == ("/dev/null", "", [0, 1, 2])
