@@ -21,6 +21,8 @@ from codex_orchestrator.errors import EXIT_OK, EXIT_RUN_FAILED, OrchestratorErro
 from .reader import is_gone
 
 COMMANDS = {
+    "init": "set up a repository",
+    "doctor": "check what runs need on this machine",
     "start": "run a pipeline",
     "resume": "take a run up again",
     "cancel": "end a live run",
@@ -30,6 +32,7 @@ COMMANDS = {
     "status": "show a run",
     "logs": "print what stages printed",
     "runs": "list runs",
+    "metrics": "sum up a task's runs",
     "gc": "remove runs that are not needed any more",
     "guard": "run a built-in guard",
     "schema": "print the JSON Schema of an artefact",

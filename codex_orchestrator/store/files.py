@@ -16,6 +16,7 @@ from codex_orchestrator.errors import StorageError
 
 PUBLIC = 0o666
 PRIVATE = 0o600
+EXECUTABLE = 0o777
 _GITIGNORE = b"# Made by codex-orchestrator: evidence of runs is not source.\n*\n"
 _TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<pid>\d+)-[0-9a-f]{8}\.tmp")
 
@@ -64,15 +65,20 @@ def replace(path: Path, data: bytes, *, durable: bool = True, mode: int = PUBLIC
             _sync_folder(path.parent)
 
 
-def create(path: Path, data: bytes) -> bool:
+def create(path: Path, data: bytes, *, mode: int = PUBLIC) -> bool:
     """Make a small file that must not exist yet; False where it does. It has no temporary file.
+
+    Args:
+        path: The file; its folder must exist.
+        data: Its content.
+        mode: Its permissions before the umask.
 
     Raises:
         StorageError: The disk refused; the file is not there.
     """
     with reported("write", path):
         try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PUBLIC)
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         except FileExistsError:
             return False
         try:

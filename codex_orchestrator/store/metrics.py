@@ -71,21 +71,23 @@ class MetricsRecorder(Journal):
             return None  # None yet, or another tool's: rebuilt from the metrics.
 
 
+def read_line(line: bytes) -> dict[str, Any] | str:
+    """A line of the metrics, or in words why it cannot be counted."""
+    try:
+        record = json.loads(line)
+        problem = _problem(record)
+    except (ValueError, RecursionError) as error:
+        record, problem = None, str(error)
+    if problem is not None:
+        return f"{problem}: {line[:80].decode('utf-8', 'replace').strip()}"
+    known: dict[str, Any] = record
+    return known
+
+
 def _parse(lines: Sequence[bytes]) -> tuple[list[dict[str, Any]], list[str]]:
-    parsed, errors = [], []
-    for line in lines:
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-            problem = _problem(record)
-        except (ValueError, RecursionError) as error:
-            record, problem = None, str(error)
-        if problem is None:
-            parsed.append(record)
-        else:
-            errors.append(f"{problem}: {line[:80].decode('utf-8', 'replace').strip()}")
-    return parsed, errors
+    read = [read_line(line) for line in lines if line.strip()]
+    parsed = [line for line in read if not isinstance(line, str)]
+    return parsed, [problem for problem in read if isinstance(problem, str)]
 
 
 def _problem(record: Any) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import configparser
 import json
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -93,6 +94,15 @@ def test_the_wheel_holds_the_schemas(wheel: Path, names: set[str]) -> None:
     with zipfile.ZipFile(wheel) as archive:
         for name in schemas:
             assert "$schema" in json.loads(archive.read(name)), name
+
+
+def test_the_wheel_holds_the_scripts_that_init_writes_byte_for_byte(wheel: Path) -> None:
+    folder = "codex_orchestrator/templates/"
+    expected = {name: (ROOT / name).read_bytes() for name in sources(ROOT / folder)}
+    with zipfile.ZipFile(wheel) as archive:
+        packaged = {name: archive.read(name) for name in archive.namelist() if name.startswith(folder)}
+    assert packaged == expected
+    assert {f"{folder}scripts/mcp-runner-start.sh", f"{folder}parts/delegate.sh"} <= set(packaged)
 
 
 def test_the_wheel_holds_nothing_else(names: set[str]) -> None:
@@ -213,6 +223,15 @@ def test_the_packaged_pipeline_is_found(installed: Path, tmp_path: Path) -> None
     )
     assert answer["pipeline"]["id"] == "diagnostics"
     assert answer["pipeline"]["source"] == "default"
+
+
+def test_a_repository_is_set_up_and_its_scripts_find_the_way(installed: Path, tmp_path: Path) -> None:
+    run([str(installed / "codex-orchestrator"), "init"], tmp_path)
+    if (bash := shutil.which("bash")) is None:
+        pytest.skip("bash is not installed")
+    (tmp_path / ".venv").symlink_to(installed.parent)
+    said = run([bash, "scripts/mcp-runner-start.sh", "--task", "t"], tmp_path).stdout
+    assert "Status: succeeded" in said
 
 
 def test_a_pipeline_runs_and_its_manifest_validates(installed: Path, tmp_path: Path) -> None:

@@ -1,0 +1,32 @@
+"""``doctor``: check what runs need."""
+
+from __future__ import annotations
+
+import argparse
+
+from codex_orchestrator.clock import SystemClock
+from codex_orchestrator.errors import EXIT_OK, EXIT_RUN_FAILED
+from codex_orchestrator.records import to_json
+from codex_orchestrator.report.doctor import checks_text, examine
+
+from . import render
+from .common import add_format, add_root, environment_of
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of ``doctor``."""
+    add_format(parser)
+    add_root(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Check; 1 where something that is required is not fine."""
+    environment = environment_of(arguments)
+    checks = list(examine(environment, SystemClock()))
+    fine = all(check.status != "failed" for check in checks)
+    if arguments.format == "json":
+        answer = {"root": str(environment.root), "fine": fine, "checks": [to_json(check) for check in checks]}
+        render.emit_json(answer)
+    else:
+        render.emit(checks_text(checks))
+    return EXIT_OK if fine else EXIT_RUN_FAILED

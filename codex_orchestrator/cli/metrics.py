@@ -1,0 +1,32 @@
+"""``metrics``: what a task's runs come to."""
+
+from __future__ import annotations
+
+import argparse
+
+from codex_orchestrator.clock import SystemClock
+from codex_orchestrator.errors import EXIT_OK
+from codex_orchestrator.report.metrics import metrics_document, metrics_text, read_metrics
+from codex_orchestrator.run.layout import TaskLayout
+
+from . import render
+from .common import add_format, add_root, add_task, environment_of, task_of
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of ``metrics``."""
+    add_task(parser)
+    add_format(parser)
+    add_root(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print it; 0 also where lines cannot be read, which it says."""
+    environment = environment_of(arguments)
+    task = TaskLayout(environment, task_of(environment, arguments))
+    document = metrics_document(read_metrics(task), now=SystemClock().now())
+    if arguments.format == "json":
+        render.emit_json(document)
+    else:
+        render.emit(metrics_text(document))
+    return EXIT_OK

@@ -1,0 +1,322 @@
+"""``init``: what it writes where, what it leaves alone, and that `start` works after it."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = (
+    "scripts/agents_mcp_runner.mjs",
+    "scripts/mcp-runner-metrics.js",
+    "scripts/mcp-runner-poll.sh",
+    "scripts/mcp-runner-start.sh",
+)
+CONFIG = "codex.orchestrator.json"
+FILES = (CONFIG, *SCRIPTS, ".gitignore")
+ALL_SCRIPTS = {"build": "true", "lint": "true", "test": "true"}
+
+
+@pytest.fixture
+def init(said):
+    """``init --format json``: exit code, and what became of each file."""
+
+    def run(*words: str) -> tuple[int, dict[str, str]]:
+        code, out, _ = said("init", *words, "--format", "json")
+        return code, {file["path"]: file["outcome"] for file in json.loads(out)["files"]}
+
+    return run
+
+
+def npm(project, **scripts: str) -> None:
+    package = {"name": "demo", "version": "1.0.0", "private": True, "scripts": scripts}
+    (project.root / "package.json").write_text(json.dumps(package))
+
+
+def tree(root: Path) -> dict[str, bytes]:
+    """Every file below a folder, but for the tests' own ``.git``."""
+    return {
+        path.relative_to(root).as_posix(): path.read_bytes()
+        for path in root.rglob("*")
+        if path.is_file() and ".git/" not in path.as_posix()
+    }
+
+
+# ------------------------------------------------------------------ what is written
+
+
+def test_an_empty_folder_gets_every_file(project, init):
+    code, outcomes = init()
+    assert code == 0
+    assert outcomes == dict.fromkeys(FILES, "written")
+    assert set(tree(project.root)) == set(FILES)
+    assert json.loads((project.root / CONFIG).read_text()) == {
+        "taskId": "task-1",
+        "defaultPipeline": "diagnostics",
+    }
+    for name in SCRIPTS:
+        assert stat.S_IMODE((project.root / name).stat().st_mode) & 0o100, name
+
+
+def test_the_answers_tell_of_each_file(project, said):
+    code, out, err = said("init")
+    assert (code, err) == (0, "")
+    assert out.splitlines() == [
+        f"Repository: {project.root} (bare)",
+        *(f"written    {name}" for name in FILES[:-1]),
+        "written    .gitignore: /.runs/, /out/",
+        "Next: codex-orchestrator doctor, then codex-orchestrator start",
+    ]
+    code, out, err = said("init", "--format", "json")
+    document = json.loads(out)
+    assert (code, err) == (0, "")
+    assert {key: document[key] for key in ("root", "kind")} == {"root": str(project.root), "kind": "bare"}
+    assert document["files"] == [{"path": name, "outcome": "unchanged", "detail": None} for name in FILES]
+
+
+def test_the_task_is_the_one_of_the_environment_else_the_folder(project, init, monkeypatch):
+    monkeypatch.setenv("MCP_RUNNER_TASK_ID", "0042-shop")
+    init()
+    assert json.loads((project.root / CONFIG).read_text())["taskId"] == "0042-shop"
+    monkeypatch.delenv("MCP_RUNNER_TASK_ID")
+    init("--force")
+    assert json.loads((project.root / CONFIG).read_text())["taskId"] == "project"
+
+
+def test_a_task_id_that_is_none_is_refused_and_nothing_is_written(project, said, monkeypatch):
+    monkeypatch.setenv("MCP_RUNNER_TASK_ID", "a/b")
+    code, _, err = said("init")
+    assert code == 2
+    assert 'Invalid MCP_RUNNER_TASK_ID "a/b"' in err
+    assert tree(project.root) == {}
+
+
+def test_it_sets_up_the_repository_that_it_is_called_in(project, init, monkeypatch):
+    below = project.root / "a" / "b"
+    below.mkdir(parents=True)
+    done = project.cli("init", cwd=below)
+    assert done.returncode == 0, done.stderr
+    assert set(tree(project.root)) == set(FILES)
+    other = project.root.parent / "other"
+    other.mkdir()
+    assert project.cli("init", "--root", str(other), cwd=below).returncode == 0
+    assert set(tree(other)) == set(FILES)
+    assert project.cli("start", cwd=other).returncode == 0
+
+
+# ------------------------------------------------------------------ what is left
+
+
+def test_nothing_is_overwritten(project, init):
+    before = {}
+    for name in FILES[:-1]:
+        path = project.root / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"mine: {name}\n")
+        before[name] = path.read_bytes()
+    code, outcomes = init()
+    assert code == 0
+    assert outcomes == {**dict.fromkeys(before, "left"), ".gitignore": "written"}
+    assert {name: (project.root / name).read_bytes() for name in before} == before
+
+
+def test_what_is_left_is_told_with_the_way_out(project, said):
+    project.write({"pipelines": []})
+    code, out, _ = said("init")
+    assert code == 0
+    assert f"left       {CONFIG}: it is another one; --force replaces it" in out.splitlines()
+
+
+def test_force_replaces_what_differs_and_nothing_else(project, init):
+    init()
+    fresh = tree(project.root)
+    (project.root / SCRIPTS[0]).write_text("mine\n")
+    (project.root / SCRIPTS[0]).chmod(0o644)
+    (project.root / "scripts" / "other.sh").write_text("mine too\n")
+    code, outcomes = init("--force")
+    assert code == 0
+    assert outcomes == {**dict.fromkeys(FILES, "unchanged"), SCRIPTS[0]: "replaced"}
+    assert tree(project.root) == {**fresh, "scripts/other.sh": b"mine too\n"}
+    assert os.access(project.root / SCRIPTS[0], os.X_OK)
+
+
+def test_a_link_is_left_and_with_force_replaced_itself(project, init):
+    target = project.root.parent / "elsewhere.json"
+    target.write_text("{}")
+    (project.root / CONFIG).symlink_to(target)
+    assert init()[1][CONFIG] == "left"
+    assert init("--force")[1][CONFIG] == "replaced"
+    assert target.read_text() == "{}"
+    assert not (project.root / CONFIG).is_symlink()
+
+
+@pytest.mark.parametrize(
+    ("before", "added"),
+    [
+        ("", "# What runs of codex-orchestrator leave\n/.runs/\n/out/\n"),
+        ("*.log\n", "\n# What runs of codex-orchestrator leave\n/.runs/\n/out/\n"),
+        ("*.log", "\n\n# What runs of codex-orchestrator leave\n/.runs/\n/out/\n"),
+        ("out/\r\n", "\n# What runs of codex-orchestrator leave\n/.runs/\n"),
+        ("**/.runs/**\n", "\n# What runs of codex-orchestrator leave\n/out/\n"),
+        ("# .runs\n!/out/\nweb/out\n", "\n# What runs of codex-orchestrator leave\n/.runs/\n/out/\n"),
+        (".runs\n/out/*\n", ""),
+        ("/.runs/\n/out/\n", ""),
+    ],
+)
+def test_the_lines_that_gitignore_lacks_are_added_at_its_end(project, init, before, added):
+    path = project.root / ".gitignore"
+    path.write_bytes(before.encode())
+    code, outcomes = init()
+    assert code == 0
+    assert outcomes[".gitignore"] == ("extended" if added else "unchanged")
+    assert path.read_bytes() == (before + added).encode()
+    assert init("--force")[1][".gitignore"] == "unchanged"
+
+
+# ------------------------------------------------------------------ what cannot be written
+
+
+def test_a_file_that_cannot_be_written_is_named_and_the_others_are_written(project, said):
+    (project.root / "scripts").write_text("no folder\n")
+    (project.root / ".gitignore").mkdir()
+    code, out, _ = said("init", "--format", "json")
+    files = {file["path"]: file for file in json.loads(out)["files"]}
+    assert code == 1
+    assert {name: file["outcome"] for name, file in files.items()} == {
+        **dict.fromkeys(FILES, "failed"),
+        CONFIG: "written",
+    }
+    assert files[SCRIPTS[0]]["detail"] == f"Cannot make the folder {project.root}/scripts: File exists."
+    assert files[".gitignore"]["detail"] == f"Cannot read {project.root}/.gitignore: Is a directory."
+    code, out, _ = said("init")
+    assert code == 1
+    assert "Next:" not in out
+
+
+def test_a_repository_that_is_read_only_stays_as_it_is(project, said, monkeypatch):
+    real = os.open
+
+    def refuse(path, flags, *arguments, **keywords):
+        if flags & os.O_CREAT and str(path).startswith(str(project.root)):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        return real(path, flags, *arguments, **keywords)
+
+    (project.root / "scripts").mkdir()
+    monkeypatch.setattr(os, "open", refuse)
+    code, out, _ = said("init", "--format", "json")
+    details = [file["detail"] for file in json.loads(out)["files"]]
+    assert code == 1
+    assert len(details) == len(FILES)
+    assert all(detail.endswith(": Read-only file system.") for detail in details), details
+    assert tree(project.root) == {}
+
+
+# ------------------------------------------------------------------ npm
+
+
+@pytest.mark.parametrize(
+    ("scripts", "stages"),
+    [
+        (ALL_SCRIPTS, None),
+        ({**ALL_SCRIPTS, "lint": ""}, ["build", "test", "spec-guard"]),
+        ({"test": "node --test"}, ["test", "spec-guard"]),
+        ({"test": 'echo "Error: no test specified" && exit 1'}, ["spec-guard"]),
+        ({}, ["spec-guard"]),
+    ],
+)
+def test_npm_scripts_that_are_missing_are_left_out(project, said, scripts, stages):
+    npm(project, **scripts)
+    code, out, _ = said("init")
+    assert code == 0
+    missing = [] if stages is None else [name for name in ALL_SCRIPTS if name not in stages]
+    told = f": diagnostics without {', '.join(missing)}: package.json has no such scripts" if missing else ""
+    assert out.splitlines()[:2] == [f"Repository: {project.root} (npm)", f"written    {CONFIG}{told}"]
+    assert ("pipelines" in json.loads((project.root / CONFIG).read_text())) is bool(missing)
+    planned = json.loads(said("plan", "--format", "json")[1])
+    assert planned["pipeline"]["id"] == "diagnostics"
+    assert [stage["id"] for stage in planned["stages"]] == (stages or [*ALL_SCRIPTS, "spec-guard"])
+    assert planned["guardrails"] == {"required": True, "stages": ["spec-guard"]}
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"scripts": []}', "{", "[" * 100_000])
+def test_a_package_json_that_is_none_has_no_scripts(project, said, text):
+    (project.root / "package.json").write_text(text)
+    assert said("init")[0] == 0
+    planned = json.loads(said("plan", "--format", "json")[1])
+    assert [stage["id"] for stage in planned["stages"]] == ["spec-guard"]
+
+
+# ------------------------------------------------------------------ start works then
+
+
+def started(project):
+    """`init`, then `start` without a word more, as a new user would."""
+    del project.environment["MCP_RUNNER_TASK_ID"]
+    done = project.cli("init")
+    assert done.returncode == 0, done.stderr
+    before = set(tree(project.root))
+    run = project.start()
+    assert run.exit_code == 0, run.stderr
+    assert run.manifest["task_id"] == "project"
+    assert "No task id given" not in run.stderr
+    left = {name for name in set(tree(project.root)) - before if not name.startswith((".runs/", "out/"))}
+    return run, left
+
+
+@pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed")
+@pytest.mark.parametrize("names", [("build", "lint", "test"), ("test",)])
+def test_start_works_in_an_npm_repository(project, names):
+    npm(project, **{name: f"node -e \"console.log('{name} done')\"" for name in names})
+    run, left = started(project)
+    assert [entry["id"] for entry in run.manifest["commands"]] == [*names, "spec-guard"]
+    assert {entry["status"] for entry in run.manifest["commands"]} == {"succeeded"}
+    assert all(f"{name} done" in run.entry(name)["summary"] for name in names)
+    assert left == set()
+
+
+def test_start_works_in_a_python_repository(project):
+    (project.root / "pyproject.toml").write_text('[project]\nname = "demo"\nversion = "1.0.0"\n')
+    (project.root / "tests").mkdir()
+    (project.root / "tests" / "test_one.py").write_text("def test_one():\n    assert True\n")
+    # An environment of the project's own that has pytest, and no build.
+    programs = project.root / ".venv" / "bin"
+    programs.mkdir(parents=True)
+    (programs / "python").write_text(f'#!/bin/sh\nexec {sys.executable} -B "$@"\n')
+    (programs / "python").chmod(0o755)
+    installed = project.root / ".venv" / "lib" / "python3.11" / "site-packages" / "pytest"
+    installed.mkdir(parents=True)
+    (installed / "__init__.py").write_text("")
+    run, left = started(project)
+    assert run.entry("build")["status"] == "skipped"
+    assert run.entry("test")["status"] == "succeeded"
+    assert any("1 passed" in event.get("data", "") for event in run.events("commands/03-test.ndjson"))
+    assert run.entry("spec-guard")["status"] == "succeeded"
+    assert not {name for name in left if "_cache" not in name}
+
+
+def test_start_works_in_an_empty_folder(project):
+    run, left = started(project)
+    assert [entry["status"] for entry in run.manifest["commands"]] == ["succeeded"]
+    assert left == set()
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+def test_git_sees_the_files_of_init_and_none_of_the_runs(project):
+    (project.root / ".git").rmdir()
+    subprocess.run(["git", "init", "--quiet", project.root], check=True)
+    started(project)
+    status = subprocess.run(
+        ["git", "status", "--porcelain", "--untracked-files=all"],
+        cwd=project.root,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert {line[3:] for line in status.stdout.splitlines()} == set(FILES)
