@@ -15,6 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from codex_orchestrator.cli import main
+from tests.repositories import Repo, git_variables
+
 # A test run may itself be a stage of a run, or run in CI or under an agent.
 _OURS = ("CODEX_", "MCP_RUNNER_", "PYTEST_")
 _OTHERS = (
@@ -313,3 +316,33 @@ def live(project):
     live = Live(project)
     yield live
     live.end()
+
+
+@pytest.fixture
+def plain(tmp_path) -> Repo:
+    """A folder outside any repository."""
+    root = tmp_path / "project"
+    root.mkdir()
+    return Repo(root, git_variables(tmp_path))
+
+
+@pytest.fixture
+def empty(plain) -> Repo:
+    """A repository without a commit."""
+    plain.git("init", "--quiet", "--initial-branch", "main")
+    return plain
+
+
+@pytest.fixture
+def guard(plain, monkeypatch, capsys):
+    """Run ``guard`` in that folder, in this process: exit code, stdout, stderr."""
+    monkeypatch.chdir(plain.root)
+    for name, value in plain.environ.items():
+        monkeypatch.setenv(name, value)
+
+    def run(*words: str) -> tuple[int, str, str]:
+        code = main(["guard", *words])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run

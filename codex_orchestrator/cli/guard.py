@@ -3,43 +3,107 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 
 from codex_orchestrator.clock import SystemClock, utc_date
-from codex_orchestrator.governance.guards.spec import SpecGuardRequest, check_specs, render_text
+from codex_orchestrator.environment import Environment
+from codex_orchestrator.errors import UsageError
+from codex_orchestrator.governance.guards.diff_budget import DiffBudgetRequest, check_diff_budget
+from codex_orchestrator.governance.guards.docs import DocsGuardRequest, check_docs
+from codex_orchestrator.governance.guards.evidence import check_evidence
+from codex_orchestrator.governance.guards.existence import Known
+from codex_orchestrator.governance.guards.report import Report, render_text
+from codex_orchestrator.governance.guards.spec import SpecGuardRequest, check_specs
 from codex_orchestrator.pipelines.loader import load_definitions
 
 from . import render
 from .common import add_format, add_root, environment_of
 
+GUARDS = {
+    "spec": "changed code needs a changed spec",
+    "docs": "what documentation names must exist",
+    "diff-budget": "a change is small enough to be reviewed",
+    "evidence": "checked boxes cite runs that succeeded",
+}
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of ``guard``."""
-    parser.add_argument(
-        "guard", choices=("spec",), metavar="GUARD", help="spec: changed code needs a changed spec"
-    )
+    told = "; ".join(f"{name}: {text}" for name, text in GUARDS.items())
+    parser.add_argument("guard", choices=tuple(GUARDS), metavar="GUARD", help=told)
     parser.add_argument("--dry-run", action="store_true", help="print findings, but exit 0")
     parser.add_argument(
-        "--base", metavar="REF", help="compare with REF (default: BASE_SHA, origin/main, first commit)"
+        "--base",
+        metavar="REF",
+        help="spec, diff-budget: compare with REF (default: BASE_SHA, origin/main, first commit)",
     )
+    parser.add_argument("--override", metavar="REASON", help="diff-budget: why the change may be larger")
     add_format(parser)
     add_root(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Check; 1 where there are findings, unless it is a dry run."""
-    environment = environment_of(arguments)
-    settings = load_definitions(environment).configuration.guards.spec
-    report = check_specs(
-        SpecGuardRequest(
-            root=environment.root,
-            environ=environment.variables,
-            today=utc_date(SystemClock().now()),
-            base=arguments.base,
-            paths=settings.paths,
-        )
-    )
+    for flag, value, guards in (
+        ("--base", arguments.base, ("spec", "diff-budget")),
+        ("--override", arguments.override, ("diff-budget",)),
+    ):
+        if value is not None and arguments.guard not in guards:
+            raise UsageError(f"guard {arguments.guard} takes no {flag}.", hint=f"For: {', '.join(guards)}.")
+    report = _CHECKS[arguments.guard](environment_of(arguments), arguments)
     if arguments.format == "json":
         render.emit_json(report.to_json())
     else:
         render.emit(render_text(report, dry_run=arguments.dry_run))
     return report.exit_code(dry_run=arguments.dry_run)
+
+
+def _check_specs(environment: Environment, arguments: argparse.Namespace) -> Report:
+    return check_specs(
+        SpecGuardRequest(
+            root=environment.root,
+            environ=environment.variables,
+            today=utc_date(SystemClock().now()),
+            base=arguments.base,
+            paths=load_definitions(environment).configuration.guards.spec.paths,
+        )
+    )
+
+
+def _check_docs(environment: Environment, _arguments: argparse.Namespace) -> Report:
+    from .vocabulary import command_words
+
+    definitions = load_definitions(environment)
+    return check_docs(
+        DocsGuardRequest(
+            known=Known(environment, definitions.pipelines, command_words()),
+            settings=definitions.configuration.guards.docs,
+        )
+    )
+
+
+def _check_diff_budget(environment: Environment, arguments: argparse.Namespace) -> Report:
+    settings = load_definitions(environment).configuration.guards.diff
+    return check_diff_budget(
+        DiffBudgetRequest(
+            root=environment.root,
+            environ=environment.variables,
+            base=arguments.base,
+            override=arguments.override,
+            max_files=settings.files,
+            max_lines=settings.lines,
+            left_out=tuple(map(environment.relative, (environment.runs_dir, environment.out_dir))),
+        )
+    )
+
+
+def _check_evidence(environment: Environment, _arguments: argparse.Namespace) -> Report:
+    return check_evidence(environment)
+
+
+_CHECKS: dict[str, Callable[[Environment, argparse.Namespace], Report]] = {
+    "spec": _check_specs,
+    "docs": _check_docs,
+    "diff-budget": _check_diff_budget,
+    "evidence": _check_evidence,
+}

@@ -191,11 +191,21 @@ class DiffGuardSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DocsGuardSettings:
+    """What the docs guard does not look for, and how long the task list may be."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _CAMEL
+    ignore: tuple[Name, ...] = ()
+    tasks_lines: Count = 450
+
+
+@dataclass(frozen=True, kw_only=True)
 class GuardSettings:
     """Settings of the built-in guards."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _CAMEL
     spec: SpecGuardSettings = SpecGuardSettings()
+    docs: DocsGuardSettings = DocsGuardSettings()
     diff: DiffGuardSettings = DiffGuardSettings()
 
 

@@ -50,7 +50,7 @@ class Project:
         if what == "file":
             return (self._root / name).is_file()
         if what == "make":
-            return name in self._make_targets and self._which("make") is not None
+            return name in self.make_targets and self._which("make") is not None
         if what == "module":
             return self._has_module(name)
         if what == "tool":
@@ -72,17 +72,22 @@ class Project:
         return Path(sys.executable)
 
     @cached_property
-    def _make_targets(self) -> frozenset[str]:
+    def make_targets(self) -> frozenset[str]:
+        """The targets that the Makefile itself has; none without one."""
+        return frozenset(
+            target
+            for match in re.finditer(r"^([A-Za-z0-9_. /-]+?)\s*::?(?!=)", self.makefile or "", re.MULTILINE)
+            for target in match[1].split()
+        )
+
+    @cached_property
+    def makefile(self) -> str | None:
+        """The text of the Makefile that make would take, or None."""
         for name in _MAKEFILES:
             path = self._root / name
             if path.is_file():
-                text = path.read_text(encoding="utf-8", errors="replace")
-                return frozenset(
-                    target
-                    for match in re.finditer(r"^([A-Za-z0-9_. /-]+?)\s*::?(?!=)", text, re.MULTILINE)
-                    for target in match[1].split()
-                )
-        return frozenset()
+                return path.read_text(encoding="utf-8", errors="replace")
+        return None
 
     def _has_module(self, name: str) -> bool:
         if self._python == Path(sys.executable):

@@ -131,11 +131,13 @@ BAD = (
     ),
     in_document("review's key", '"review": {"cmd": "x"}', f"review.cmd: {UNKNOWN}"),
     in_document("review's type", '"review": "x"', "review: must be an object"),
-    in_document("guards' key", '"guards": {"docs": {}}', f"guards.docs: {UNKNOWN}"),
+    in_document("guards' key", '"guards": {"lint": {}}', f"guards.lint: {UNKNOWN}"),
     in_document("guard's key", '"guards": {"spec": {"path": []}}', f"guards.spec.path: {UNKNOWN}"),
     in_document(
         "guard's paths", '"guards": {"spec": {"paths": [1]}}', "guards.spec.paths[0]: must be a string"
     ),
+    in_document("docs' key", '"guards": {"docs": {"lines": 1}}', f"guards.docs.lines: {UNKNOWN}"),
+    in_document("docs' bound", '"guards": {"docs": {"tasksLines": 0}}', f"guards.docs.tasksLines: {MORE}"),
     in_document("diff's bound", '"guards": {"diff": {"files": 0}}', f"guards.diff.files: {MORE}"),
     in_document(
         "diff's type", '"guards": {"diff": {"lines": "9"}}', "guards.diff.lines: must be a whole number"
@@ -577,7 +579,11 @@ FULL = {
     "limits": {"streamBytes": 65536, "errorDetailBytes": 8192, "errorFileBytes": 1024},
     "privacy": {"rules": [{"name": "n", "pattern": "x+", "action": "block"}]},
     "review": {"command": "true"},
-    "guards": {"spec": {"paths": ["lib"]}, "diff": {"files": 1, "lines": 1}},
+    "guards": {
+        "spec": {"paths": ["lib"]},
+        "docs": {"ignore": ["docs/old/*"], "tasksLines": 1},
+        "diff": {"files": 1, "lines": 1},
+    },
     "resources": {"db": 2},
     "plugins": ["json"],
     "tasks": {"anything": "goes"},

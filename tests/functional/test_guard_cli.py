@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -100,3 +102,28 @@ def test_it_is_the_guardrail_of_diagnostics_where_a_repo_has_none(repository):
     run = repository.start("diagnostics")
     assert run.exit_code == 0
     assert run.answer["summary"].splitlines()[-1] == "Guardrails: spec-guard succeeded (1 passed)."
+
+
+GUARD = f"{shlex.quote(sys.executable)} -m codex_orchestrator guard"
+
+
+@pytest.mark.parametrize(
+    ("guard", "exit_code", "summary"),
+    [
+        ("docs", 0, "docs-guard: no findings; 0 names on 1 page checked."),
+        ("evidence", 0, "evidence-guard: no findings; 0 checked boxes on 0 pages; 0 manifests cited."),
+        ("diff-budget", 1, "Exited with code 1"),
+        ("diff-budget --dry-run", 0, ".: 2 files changed, more than 1. [diff-files]\n"),
+        ("diff-budget --override 'both at once'", 0, "Override (--override): both at once\n.: 2 files"),
+    ],
+)
+def test_each_is_fit_to_be_a_stage_and_says_in_the_manifest_what_matters(
+    repository, guard, exit_code, summary
+):
+    repository.pipeline({"id": "guard", "command": f"{GUARD} {guard}"})
+    document = json.loads((repository.root / "codex.orchestrator.json").read_text())
+    repository.write({**document, "guards": {"diff": {"files": 1}}})
+    change_code(repository)
+    run = repository.start("work")
+    assert run.exit_code == exit_code
+    assert run.entry("guard")["summary"].startswith(summary)

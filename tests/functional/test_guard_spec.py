@@ -7,56 +7,26 @@ import errno
 import os
 import subprocess
 import sys
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from codex_orchestrator.errors import UsageError
+from codex_orchestrator.governance.guards.report import render_text
 from codex_orchestrator.governance.guards.spec import (
     SpecGuardReport,
     SpecGuardRequest,
     check_specs,
-    render_text,
 )
+from tests.repositories import FRESH_SPEC, Repo
 
 TODAY = dt.date(2026, 3, 31)
-FRESH = "---\nid: 1\nlast_review: 2026-03-30\n---\n# A spec\n"
+FRESH = FRESH_SPEC
 STALE = "---\nid: 2\nlast_review: 2026-01-01\n---\n# An old spec\n"
 
 
-@dataclass
-class Repo:
-    """A folder, and git in it, apart from this machine's settings."""
-
-    root: Path
-    environ: dict[str, str] = field(default_factory=dict)
-
-    def git(self, *arguments: str, stdin: bytes | None = None) -> str:
-        done = subprocess.run(
-            ["git", *arguments],
-            cwd=self.root,
-            env=self.environ,
-            input=stdin,
-            capture_output=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout.decode().strip()
-
-    def write(self, path: str, text: str = "x\n") -> Path:
-        target = self.root / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text, encoding="utf-8")
-        return target
-
-    def commit(self, *paths: str) -> str:
-        """Write each of `paths` anew, commit all there is, and return the commit's hash."""
-        for path in paths:
-            self.write(path, FRESH if path.endswith(".md") else f"{path} {os.urandom(8).hex()}\n")
-        self.git("add", "--all")
-        self.git("commit", "--quiet", "--allow-empty", "--message", "change")
-        return self.git("rev-parse", "HEAD")
+class GuardedRepo(Repo):
+    """A folder, git in it, and the spec guard."""
 
     def check(
         self, base: str | None = None, *paths: str, folder: str = ".", **environ: str
@@ -66,33 +36,13 @@ class Repo:
 
 
 @pytest.fixture
-def plain(tmp_path) -> Repo:
+def plain(plain) -> GuardedRepo:
     """A folder outside any repository."""
-    root = tmp_path / "project"
-    root.mkdir()
-    environ = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(tmp_path),
-        "GIT_CONFIG_NOSYSTEM": "1",
-        "GIT_CONFIG_GLOBAL": os.devnull,
-        "GIT_CEILING_DIRECTORIES": str(tmp_path),
-        "GIT_AUTHOR_NAME": "A",
-        "GIT_AUTHOR_EMAIL": "a@example.org",
-        "GIT_COMMITTER_NAME": "A",
-        "GIT_COMMITTER_EMAIL": "a@example.org",
-    }
-    return Repo(root, environ)
+    return GuardedRepo(plain.root, plain.environ)
 
 
 @pytest.fixture
-def empty(plain) -> Repo:
-    """A repository without a commit."""
-    plain.git("init", "--quiet", "--initial-branch", "main")
-    return plain
-
-
-@pytest.fixture
-def repo(empty) -> Repo:
+def repo(empty) -> GuardedRepo:
     """A repository whose first commit holds code and a reviewed spec."""
     empty.commit("src/a.py", "tasks/specs/1.md")
     return empty
@@ -333,11 +283,11 @@ def test_a_base_variable_of_zeros_is_unset_with_a_notice(repo):
 
 
 @pytest.fixture
-def shallow(repo, tmp_path) -> Repo:
+def shallow(repo, tmp_path) -> GuardedRepo:
     """A clone that holds the newest of three commits only."""
     repo.commit("src/b.py")
     repo.commit("src/c.py", "tasks/specs/2.md")
-    clone = Repo(tmp_path / "clone", repo.environ)
+    clone = GuardedRepo(tmp_path / "clone", repo.environ)
     repo.git("clone", "--quiet", "--depth=1", repo.root.as_uri(), str(clone.root))
     return clone
 
@@ -502,7 +452,7 @@ def test_a_root_below_the_top_of_the_work_tree_sees_its_own_paths(repo, name):
 
 
 def test_an_embedded_repository_is_one_path(repo):
-    inner = Repo(repo.root / "src/inner", repo.environ)
+    inner = GuardedRepo(repo.root / "src/inner", repo.environ)
     inner.root.mkdir(parents=True)
     inner.git("init", "--quiet")
     inner.commit("x.py")
@@ -510,7 +460,7 @@ def test_an_embedded_repository_is_one_path(repo):
 
 
 def test_variables_that_hooks_set_do_not_mislead(repo, tmp_path):
-    other = Repo(tmp_path / "other", repo.environ)
+    other = GuardedRepo(tmp_path / "other", repo.environ)
     other.root.mkdir()
     other.git("init", "--quiet")
     repo.write("src/b.py")
@@ -526,7 +476,7 @@ def test_variables_that_hooks_set_do_not_mislead(repo, tmp_path):
 
 def test_linked_work_trees(repo, tmp_path):
     repo.git("worktree", "add", "--quiet", "-b", "linked", str(tmp_path / "linked"))
-    linked = Repo(tmp_path / "linked", repo.environ)
+    linked = GuardedRepo(tmp_path / "linked", repo.environ)
     linked.write("src/b.py")
     assert linked.check().changed_code == ("src/b.py",)
     assert repo.check().changed_code == ()

@@ -16,14 +16,13 @@ from codex_orchestrator.governance.guards.git import (
     printable,
     status_paths,
 )
+from codex_orchestrator.governance.guards.report import Finding, render_text
 from codex_orchestrator.governance.guards.spec import (
     CODE_FOLDERS,
-    Finding,
     SpecGuardReport,
     code_paths,
     judge_changes,
     judge_front_matter,
-    render_text,
 )
 
 TODAY = dt.date(2026, 3, 31)

@@ -78,8 +78,15 @@ class BaseCandidate:
 
 
 @dataclass(frozen=True, slots=True)
-class _WorkTree:
-    """One folder inside a git work tree, and how to ask git about it."""
+class WorkTree:
+    """One folder inside a git work tree, and how to ask git about it.
+
+    Attributes:
+        root: The folder.
+        environ: The environment for git.
+        prefix: The folder as git names it from the top of the work tree: empty or ``a/b/``.
+        shallow: Whether the history was fetched in part only.
+    """
 
     root: Path
     environ: Mapping[str, str]
@@ -124,7 +131,7 @@ def read_changes(root: Path, environ: Mapping[str, str], base: str | None) -> Ch
     """
     candidates = base_candidates(base, environ)
     try:
-        tree = _locate(root, git_environment(environ))
+        tree = locate(root, git_environment(environ))
     except ToolMissing:
         tree = "git is not installed"
     if isinstance(tree, str):
@@ -136,6 +143,31 @@ def read_changes(root: Path, environ: Mapping[str, str], base: str | None) -> Ch
         return Changes(None, (), notices)
     unset = _unset_notices(environ) if base is None else ()
     return Changes(found, _changed_paths(tree, found), (*unset, *notices))
+
+
+def locate(root: Path, environ: Mapping[str, str]) -> WorkTree | str:
+    """The work tree around `root`, or in a few words why there is none.
+
+    Args:
+        root: The guarded folder.
+        environ: What `git_environment` gave.
+
+    Raises:
+        ToolMissing: git is not installed.
+        UsageError: git refuses to read the repository.
+    """
+    asked = WorkTree(root, environ)
+    result = asked.run("rev-parse", "--is-inside-work-tree", "--is-shallow-repository", "--show-prefix")
+    if result.exit_code != 0:
+        complaint = git_complaint(result)
+        if complaint.startswith("not a git repository"):
+            return "this folder is not in a git repository"
+        raise UsageError(f"git cannot read the repository at {printable(str(root))}: {complaint}")
+    # The prefix comes last and may hold line breaks of its own.
+    inside, shallow, prefix = result.stdout.split(b"\n", 2)
+    if inside != b"true":
+        return "this folder is not in a git work tree"
+    return WorkTree(root, environ, os.fsdecode(prefix.removesuffix(b"\n")), shallow == b"true")
 
 
 def git_environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -206,23 +238,7 @@ def _unset_notices(environ: Mapping[str, str]) -> tuple[str, ...]:
     return ()
 
 
-def _locate(root: Path, environ: Mapping[str, str]) -> _WorkTree | str:
-    """The work tree around `root`, or in a few words why there is none."""
-    asked = _WorkTree(root, environ)
-    result = asked.run("rev-parse", "--is-inside-work-tree", "--is-shallow-repository", "--show-prefix")
-    if result.exit_code != 0:
-        complaint = git_complaint(result)
-        if complaint.startswith("not a git repository"):
-            return "this folder is not in a git repository"
-        raise UsageError(f"git cannot read the repository at {printable(str(root))}: {complaint}")
-    # The prefix comes last and may hold line breaks of its own.
-    inside, shallow, prefix = result.stdout.split(b"\n", 2)
-    if inside != b"true":
-        return "this folder is not in a git work tree"
-    return _WorkTree(root, environ, os.fsdecode(prefix.removesuffix(b"\n")), shallow == b"true")
-
-
-def _find_base(tree: _WorkTree, candidates: tuple[BaseCandidate, ...]) -> tuple[Base | None, tuple[str, ...]]:
+def _find_base(tree: WorkTree, candidates: tuple[BaseCandidate, ...]) -> tuple[Base | None, tuple[str, ...]]:
     head = tree.commit("HEAD")
     for candidate in candidates:
         commit = tree.commit(candidate.ref)
@@ -242,14 +258,14 @@ def _find_base(tree: _WorkTree, candidates: tuple[BaseCandidate, ...]) -> tuple[
     return Base(roots[-1], FIRST_COMMIT), (notice,) if tree.shallow else ()
 
 
-def _refuse_broken_head(tree: _WorkTree) -> None:
+def _refuse_broken_head(tree: WorkTree) -> None:
     # A branch without commits has no hash at all; one whose commit is lost has a hash that leads nowhere.
     if tree.run("rev-parse", "--verify", "--quiet", "HEAD").exit_code == 0:
         where = printable(str(tree.root))
         raise UsageError(f"The commit that HEAD names cannot be read in {where}.", hint="Run git fsck.")
 
 
-def _fork_point(tree: _WorkTree, commit: str, source: str) -> tuple[Base, tuple[str, ...]]:
+def _fork_point(tree: WorkTree, commit: str, source: str) -> tuple[Base, tuple[str, ...]]:
     """Where HEAD left the line of `commit`: what others did there since is not this change."""
     result = tree.run("merge-base", commit, "HEAD")
     if result.exit_code == 0:
@@ -259,7 +275,7 @@ def _fork_point(tree: _WorkTree, commit: str, source: str) -> tuple[Base, tuple[
     return Base(commit, source), (notice,)
 
 
-def _changed_paths(tree: _WorkTree, base: Base) -> tuple[str, ...]:
+def _changed_paths(tree: WorkTree, base: Base) -> tuple[str, ...]:
     """Committed since the base, staged, changed and untracked."""
     # Renames are not detected, so that a file moved out of a code folder counts at both its ends.
     listing = ("-z", "--no-renames", "--name-only", base.commit, "HEAD", "--", ".")

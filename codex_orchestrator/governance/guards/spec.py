@@ -12,8 +12,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from codex_orchestrator.errors import EXIT_OK, EXIT_RUN_FAILED, UsageError
-from codex_orchestrator.governance.guards.git import printable, read_changes
+from codex_orchestrator.errors import UsageError
+
+from .git import printable, read_changes
+from .report import Fault, Report, counted, encodable
 
 CODE_FOLDERS = ("src", "app", "server", "migrations")
 SPECS_FOLDER = "tasks/specs"
@@ -27,36 +29,6 @@ _LINE_END = re.compile(r"\r\n|\r|\n")
 _FENCE = re.compile(r"(---|\.\.\.)\s*")
 _LAST_REVIEW = re.compile(r"last_review\s*:(.*)")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that is wrong.
-
-    Attributes:
-        path: The file or folder it is about, relative to the guarded folder.
-        rule: A stable name of the broken rule.
-        message: What is wrong, in one sentence.
-        hint: What to do about it.
-    """
-
-    path: str
-    rule: str
-    message: str
-    hint: str
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """A broken rule in a text, before it is known which file the text is."""
-
-    rule: str
-    message: str
-    hint: str
-
-    def at(self, path: str) -> Finding:
-        """The finding that this fault is in the file `path`."""
-        return Finding(path, self.rule, self.message, self.hint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,45 +50,41 @@ class SpecGuardRequest:
     paths: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class SpecGuardReport:
-    """What was found.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpecGuardReport(Report):
+    """What was found: first the change rule, then the specs by path.
 
     Attributes:
-        findings: Broken rules: first the change rule, then the specs by path.
-        notices: What the reader must know about the check, one sentence each.
         base: Full hash of the commit compared with; None where changes were not checked.
         base_source: ``--base``, ``BASE_SHA``, ``origin/main`` or ``first commit``; None like `base`.
         checked_specs: How many spec files were read.
         changed_code: Changed code paths, sorted.
     """
 
-    findings: tuple[Finding, ...]
-    notices: tuple[str, ...]
+    GUARD = "spec"
+    LABEL = "spec-guard"
+
     base: str | None
     base_source: str | None
     checked_specs: int
     changed_code: tuple[str, ...]
 
-    def exit_code(self, *, dry_run: bool) -> int:
-        """0 without findings or in a dry run, else 1."""
-        return EXIT_RUN_FAILED if self.findings and not dry_run else EXIT_OK
-
-    def to_json(self) -> dict[str, object]:
-        """The report as plain values for JSON; bytes of file names that are not UTF-8 appear as escapes."""
+    def details(self) -> dict[str, object]:
+        """Base, specs and changed code."""
         return {
-            "guard": "spec",
-            "status": "findings" if self.findings else "ok",
             "base": self.base,
             "base_source": self.base_source,
             "checked_specs": self.checked_specs,
-            "changed_code": [_encodable(path) for path in self.changed_code],
-            "findings": [
-                {"path": _encodable(one.path), "rule": one.rule, "message": one.message, "hint": one.hint}
-                for one in self.findings
-            ],
-            "notices": list(self.notices),
+            "changed_code": [encodable(path) for path in self.changed_code],
         }
+
+    def scope(self) -> str:
+        """How many specs were read, and what changed since when."""
+        checked = f"{counted(self.checked_specs, 'spec')} checked"
+        if self.base is None:
+            return f"{checked}; changes not checked"
+        files = counted(len(self.changed_code), "code file")
+        return f"{checked}; {files} changed since {self.base[:12]} ({self.base_source})"
 
 
 def check_specs(request: SpecGuardRequest) -> SpecGuardReport:
@@ -195,28 +163,6 @@ def judge_front_matter(text: str, today: dt.date) -> Fault | None:
     return _judge_review(_scalar(matches[0][1]), today)
 
 
-def render_text(report: SpecGuardReport, *, dry_run: bool) -> str:
-    """The report for people: findings, notices and a last line that says how it ended."""
-    lines: list[str] = []
-    for finding in report.findings:
-        lines += [f"{printable(finding.path)}: {finding.message} [{finding.rule}]", f"  {finding.hint}"]
-    lines += [f"Notice: {notice}" for notice in report.notices]
-    count = len(report.findings)
-    verdict = f"{count} finding{'' if count == 1 else 's'}" if count else "no findings"
-    dry = " (dry run: the exit code is 0 all the same)" if count and dry_run else ""
-    checked = f"{report.checked_specs} spec{'' if report.checked_specs == 1 else 's'} checked"
-    lines.append(f"spec-guard: {verdict}{dry}; {checked}; {_comparison(report)}.")
-    return "\n".join(lines) + "\n"
-
-
-def _comparison(report: SpecGuardReport) -> str:
-    if report.base is None:
-        return "changes not checked"
-    count = len(report.changed_code)
-    files = f"{count} code file{'' if count == 1 else 's'}"
-    return f"{files} changed since {report.base[:12]} ({report.base_source})"
-
-
 def _judge_review(value: str, today: dt.date) -> Fault | None:
     try:
         reviewed = dt.date.fromisoformat(value) if _DATE.fullmatch(value) else None
@@ -255,10 +201,6 @@ def _is_spec_path(path: str) -> bool:
 def _lies_in(path: str, folder: str) -> bool:
     # An embedded repository is listed by git with a slash at its end.
     return folder == "." or path.rstrip("/") == folder or path.startswith(folder + "/")
-
-
-def _encodable(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _spec_files(root: Path) -> Iterator[str]:

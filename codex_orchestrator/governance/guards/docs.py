@@ -1,0 +1,101 @@
+"""The docs guard: what the documentation names must exist.
+
+The rules are in docs/reference/guards.md, section "Docs guard".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from codex_orchestrator.pipelines.model import DocsGuardSettings
+
+from .existence import Existence, Known
+from .inventory import Inventory
+from .pages import PageReader
+from .references import names_in
+from .report import Finding, Report, counted
+
+TOP_PAGES = ("README.md", "AGENTS.md")
+FOLDERS = ("docs", "tasks", ".agent")
+TASKS_PAGE = "docs/TASKS.md"
+
+
+@dataclass(frozen=True, slots=True)
+class DocsGuardRequest:
+    """What to check.
+
+    Attributes:
+        known: The guarded folder, and what there is in it beside files.
+        settings: What the configuration says.
+    """
+
+    known: Known
+    settings: DocsGuardSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocsGuardReport(Report):
+    """What was found, page by page and in the order of their lines.
+
+    Attributes:
+        checked_pages: How many pages were read.
+        checked_names: How many names in them were looked for.
+    """
+
+    GUARD = "docs"
+    LABEL = "docs-guard"
+
+    checked_pages: int
+    checked_names: int
+
+    def details(self) -> dict[str, object]:
+        """How much was looked at."""
+        return {"checked_pages": self.checked_pages, "checked_names": self.checked_names}
+
+    def scope(self) -> str:
+        """How much was looked at."""
+        return f"{counted(self.checked_names, 'name')} on {counted(self.checked_pages, 'page')} checked"
+
+
+def check_docs(request: DocsGuardRequest) -> DocsGuardReport:
+    """Look for everything that the pages name.
+
+    Raises:
+        UsageError: The repository, its package.json or its Makefile cannot be read.
+    """
+    environment = request.known.environment
+    reader = PageReader(environment.root, "docs-unreadable")
+    inventory = Inventory(environment.root, environment.variables)
+    existence = Existence(request.known, inventory, ignore=request.settings.ignore)
+    findings: list[Finding] = []
+    checked = 0
+    for path in filter(_is_page, inventory.files):
+        text = reader.read(path)
+        if text is None:
+            continue
+        named = names_in(text, request.known.commands)
+        checked += len(named.references)
+        findings += [fault.at(path) for fault in existence.faults(path, named)]
+        if path == TASKS_PAGE:
+            findings += _judge_length(text, request.settings.tasks_lines)
+    return DocsGuardReport(
+        findings=tuple(sorted([*findings, *reader.findings], key=lambda one: (one.path, one.line or 0))),
+        notices=tuple(reader.notices),
+        checked_pages=reader.count,
+        checked_names=checked,
+    )
+
+
+def _is_page(path: str) -> bool:
+    if "/" not in path:
+        return path in TOP_PAGES
+    return path.partition("/")[0] in FOLDERS and path.lower().endswith(".md")
+
+
+def _judge_length(text: str, limit: int) -> list[Finding]:
+    lines = text.count("\n") + (not text.endswith("\n") and text != "")
+    if lines <= limit:
+        return []
+    hint = "Move finished tasks to an archive, or raise guards.docs.tasksLines."
+    message = f"The page has {counted(lines, 'line')}, more than {limit}."
+    return [Finding(TASKS_PAGE, "docs-tasks-size", message, hint)]

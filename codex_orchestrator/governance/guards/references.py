@@ -1,0 +1,93 @@
+"""What a Markdown text names in its code: npm scripts, make targets, pipelines, commands, flags and paths.
+
+Pure, and total. The rules are in docs/reference/guards.md, section "Docs guard".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from .markdown import Block, Span, code_of
+from .paths import path_in
+from .programs import CommandWords, Reference, named_by
+from .shellwords import Call, calls
+
+_SHELLS = frozenset(
+    {"", "bash", "console", "sh", "shell", "shell-session", "shellsession", "terminal", "zsh"}
+)
+_MAKEFILES = frozenset({"make", "makefile"})
+_QUOTED = re.compile(r"""(["'])([^"'\n]+)\1""")
+_TARGET = re.compile(r"([\w./-]+(?: +[\w./-]+)*) *:(?!=)")
+_MAKERS = frozenset({"cp", "ln", "mkdir", "mv", "tee", "touch"})
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What a text names, and what it makes itself.
+
+    Attributes:
+        references: In order of their lines; each thing once.
+        made: Files and folders that its own examples make.
+        shown: Words that its own examples define: those in quotes, and the targets of makefiles.
+    """
+
+    references: tuple[Reference, ...]
+    made: frozenset[str]
+    shown: frozenset[str]
+
+
+def names_in(text: str, commands: Mapping[str, CommandWords]) -> Named:
+    """What a Markdown text names.
+
+    Args:
+        text: Any text.
+        commands: The words of ``codex-orchestrator``, by command; of the program itself under the empty name.
+    """
+    code = code_of(text)
+    called = [*_calls_of_spans(code.spans), *_calls_of_blocks(code.blocks)]
+    references = [one for call in called if not call.fails for one in named_by(call, commands)]
+    references += [Reference(span.line, "path", path) for span in code.spans if (path := path_in(span.text))]
+    first: dict[tuple[str, str, str], Reference] = {}
+    for one in sorted(references, key=lambda one: one.line):
+        first.setdefault((one.kind, one.name, one.command), one)
+    made = {name for call in called for name in _made_by(call)} | {block.title for block in code.blocks}
+    made_paths = (path_in(name) or name for name in made)
+    return Named(tuple(first.values()), frozenset(filter(None, made_paths)), _shown(code.blocks, called))
+
+
+def _calls_of_spans(spans: Iterable[Span]) -> Iterator[Call]:
+    for span in spans:
+        yield from _at_home(calls([span.text], span.line))
+
+
+def _calls_of_blocks(blocks: Iterable[Block]) -> Iterator[Call]:
+    for block in blocks:
+        if block.language in _SHELLS:
+            yield from _at_home(calls(block.lines, block.line))
+
+
+def _at_home(found: Iterable[Call]) -> Iterator[Call]:
+    """The calls up to the first that changes the folder: what follows is about another place."""
+    for call in found:
+        if call.program in ("cd", "pushd"):
+            return
+        yield call
+
+
+def _made_by(call: Call) -> Iterator[str]:
+    yield from call.written
+    if call.program in _MAKERS:
+        yield from (word for word in call.words if not word.startswith("-"))
+
+
+def _shown(blocks: Iterable[Block], called: Iterable[Call]) -> frozenset[str]:
+    words = {found[2] for call in called for line in call.document for found in _QUOTED.finditer(line)}
+    for block in blocks:
+        if block.language in _MAKEFILES or block.title == "Makefile":
+            targets = (_TARGET.match(line) for line in block.lines)
+            words.update(word for target in targets if target for word in target[1].split())
+        elif block.language not in _SHELLS or block.title:
+            words.update(found[2] for line in block.lines for found in _QUOTED.finditer(line))
+    return frozenset(words)
