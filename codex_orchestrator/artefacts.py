@@ -85,7 +85,7 @@ _BY_FOLDER: dict[str, Artefact] = {
     "runs.pending": _HISTORY,
 }
 # Files of ours that have no content to check.
-_EMPTY = (".gitignore", ".metrics.lock", ".runs.lock")
+_EMPTY = (".gitignore", ".metrics.lock", ".runs.lock", ".tasks.lock")
 
 
 @dataclass(frozen=True)

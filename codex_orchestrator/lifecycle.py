@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .clock import Clock, timestamp
 from .environment import PREFIX, Environment
@@ -29,12 +29,14 @@ class RunOptions:
         parent_run_id: The run that started it, or None.
         parent: Where that one lies, if it is to be told; None for a run of the same session.
         approval_policy: As asked for, or None.
+        task_slug: The task's slug, or None where it is not known: then the id stands for it.
     """
 
     task_id: str
     parent_run_id: str | None = None
     approval_policy: str | None = None
     parent: RunLayout | None = None
+    task_slug: str | None = None
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,8 @@ def open_run(
         instructions_hash=instructions.digest,
         instructions_sources=instructions.sources,
     )
+    if options.task_slug is not None:
+        manifest = replace(manifest, task_slug=options.task_slug)
     started = RunStarted(
         run_id=layout.run_id,
         pipeline_id=pipeline.id,

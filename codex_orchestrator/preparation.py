@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from .environment import Environment, choose_task
 from .errors import UsageError
+from .governance.tasks.registry import look_up, require_place
 from .identifiers import check_id
 from .lifecycle import RunOptions
 from .pipelines.graph import Dependencies, dependencies, topological_order
@@ -182,6 +183,8 @@ def modified(prepared: Prepared, change: Callable[[Pipeline], Pipeline]) -> Prep
 def _prepared(environment: Environment, definitions: Definitions, asked: Asked) -> Prepared:
     configuration = definitions.configuration
     task = choose_task(environment, asked.task, configuration.task_id)
+    known_task = look_up(environment, task.task_id)
+    require_place(environment, configuration.tasks or {}, known_task.names)
     parent = _parent(environment, asked)
     _require_text("--approval-policy", asked.approval_policy)
     pipeline = definitions.choose(asked.pipeline)
@@ -191,6 +194,7 @@ def _prepared(environment: Environment, definitions: Definitions, asked: Asked) 
     planned = _planned(definitions, pipeline, target=target, mode=_mode(asked.execution_mode))
     notices = (
         task.notice,
+        known_task.notice,
         *definitions.notices,
         default_notice(environment, definitions, pipeline),
         *_unheeded(configuration),
@@ -205,6 +209,7 @@ def _prepared(environment: Environment, definitions: Definitions, asked: Asked) 
             parent,
             asked.approval_policy,
             find_parent(environment, parent) if parent is not None else None,
+            known_task.task.slug if known_task.task else None,
         ),
         resume=asked.resume,
         notices=tuple(notice for notice in notices if notice),

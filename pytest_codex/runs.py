@@ -269,7 +269,12 @@ class SessionRuns:
             )
         announce = None
         if parent is not None:
-            options = RunOptions(options.task_id, parent.layout.run_id, options.approval_policy)
+            options = RunOptions(
+                options.task_id,
+                parent.layout.run_id,
+                options.approval_policy,
+                task_slug=options.task_slug,
+            )
             announce = partial(self._announce, parent, run)
         return open_run(
             prepared.environment,

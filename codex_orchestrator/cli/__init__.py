@@ -35,6 +35,7 @@ COMMANDS = {
     "metrics": "sum up a task's runs",
     "gc": "remove runs that are not needed any more",
     "guard": "run a built-in guard",
+    "task": "begin a task, or keep the files of tasks in step",
     "schema": "print the JSON Schema of an artefact",
     "validate": "check files against the schemas",
     "version": "print the version",

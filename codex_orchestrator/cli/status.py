@@ -9,6 +9,7 @@ import threading
 from codex_orchestrator.clock import SystemClock
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.errors import EXIT_OK, UsageError
+from codex_orchestrator.governance.tasks.registry import look_up
 from codex_orchestrator.report.lineage import tree_lines
 from codex_orchestrator.report.lookup import FoundRun, find_run, read_manifest
 from codex_orchestrator.report.status import status_document, status_text
@@ -61,7 +62,11 @@ def _show(found: FoundRun, *, as_json: bool) -> None:
     else:
         waiting = waiting_lines(found, now=now) if document["liveness"] == "waiting" else []
         tree = tree_lines(found, now=now)
-        render.emit(status_text(document, found.manifest.get("summary"), waiting=waiting, tree=tree))
+        known = look_up(found.layout.task.environment, found.layout.task.task_id).task
+        task = f"{known.title} ({known.name})" if known and known.title else None
+        render.emit(
+            status_text(document, found.manifest.get("summary"), task=task, waiting=waiting, tree=tree)
+        )
 
 
 def _show_poll(found: FoundRun, *, as_json: bool) -> str:

@@ -31,6 +31,7 @@ def check_configuration(
     """
     problems = [
         *_check_task(configuration),
+        *_check_registry(configuration),
         *_check_resources(configuration),
         *_check_sets(configuration),
         *_check_pipelines(configuration, sets),
@@ -58,6 +59,15 @@ def _check_task(configuration: Configuration) -> Iterator[Problem]:
         problem = id_problem(configuration.task_id)
         if problem:
             yield Problem(("taskId",), f'Invalid task ID "{configuration.task_id}": {problem}')
+
+
+def _check_registry(configuration: Configuration) -> Iterator[Problem]:
+    for pattern, project in (configuration.tasks or {}).items():
+        problem = id_problem(pattern.replace("*", "x").replace("?", "x"))
+        if problem:
+            yield Problem(("tasks", pattern), f'no task ID fits "{pattern}": {problem}')
+        if not project.strip() or project.startswith("/") or ".." in project.split("/"):
+            yield Problem(("tasks", pattern), f'"{project}" is not a path inside the repository')
 
 
 def _check_sets(configuration: Configuration) -> Iterator[Problem]:

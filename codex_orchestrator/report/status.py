@@ -48,13 +48,19 @@ def status_document(run: FoundRun, *, now: float) -> dict[str, Any]:
 
 
 def status_text(
-    document: dict[str, Any], summary: str | None, *, waiting: Sequence[str] = (), tree: Sequence[str] = ()
+    document: dict[str, Any],
+    summary: str | None,
+    *,
+    task: str | None = None,
+    waiting: Sequence[str] = (),
+    tree: Sequence[str] = (),
 ) -> str:
     """The same for people.
 
     Args:
         document: The JSON answer.
         summary: The run's summary.
+        task: The task, for people; None where there is no more to say than its id.
         waiting: Lines about what the run waits for.
         tree: Lines about the runs below it.
     """
@@ -67,6 +73,8 @@ def status_text(
         f"Manifest: {document['manifest']}",
         f"Log: {document['log_path']}",
     ]
+    if task is not None:
+        lines.insert(1, f"Task: {task}")
     if document["parent_run_id"]:
         lines.append(f"Parent: {document['parent_run_id']}")
     if document["liveness"] == "alive":

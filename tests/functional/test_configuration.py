@@ -586,7 +586,7 @@ FULL = {
     },
     "resources": {"db": 2},
     "plugins": ["json"],
-    "tasks": {"anything": "goes"},
+    "tasks": {"task-?": "."},
 }
 GOOD_FILES = {
     "everything": FULL,

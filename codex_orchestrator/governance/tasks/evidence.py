@@ -1,0 +1,102 @@
+"""The newest run of a task that can stand as evidence, and where the task's files speak of it.
+
+Rules: docs/reference/files.md, "Tasks".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from codex_orchestrator.environment import Environment
+from codex_orchestrator.errors import UnknownRun
+from codex_orchestrator.identifiers import id_problem
+from codex_orchestrator.manifests import read_document
+from codex_orchestrator.run.layout import RunLayout, TaskLayout
+from codex_orchestrator.run.shapes import TERMINAL
+
+PENDING = "_(pending)_"
+MANIFEST_LABEL = "Run Manifest Link"
+METRICS_LABEL = "Metrics / State Snapshots"
+_PARTIAL = re.compile(r"^Partial run: ", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A run, by the paths that other files name it with, relative to the root.
+
+    Attributes:
+        run_id: The run.
+        status: How it ended.
+        manifest: Its manifest.
+        snapshots: Those of the task's metrics and state files that are there.
+    """
+
+    run_id: str
+    status: str
+    manifest: str
+    snapshots: tuple[str, ...] = ()
+
+    def gate_after(self, recorded: object) -> dict[str, Any]:
+        """What ``tasks/index.json`` is to say of it; further keys of what it says now stay."""
+        kept = recorded if isinstance(recorded, dict) else {}
+        return {**kept, "status": self.status, "run_id": self.run_id, "log": self.manifest}
+
+
+def newest_evidence(environment: Environment, names: Iterable[str]) -> Evidence | None:
+    """The newest run, of any of a task's names, that has ended, has no parent and left no stage out."""
+    tasks = [TaskLayout(environment, name) for name in names]
+    layouts = [task.run(run_id) for task in tasks for run_id in _runs(task)]
+    for layout in sorted(layouts, key=lambda layout: layout.run_id, reverse=True):
+        status = _status(layout)
+        if status is not None:
+            task = layout.task
+            snapshots = [path for path in (task.metrics, task.state) if path.is_file()]
+            return Evidence(
+                layout.run_id,
+                status,
+                layout.relative(layout.manifest),
+                tuple(environment.relative(path) for path in snapshots),
+            )
+    return None
+
+
+def filled(content: str, evidence: Evidence | None) -> str:
+    """A text with its links led to the evidence; without evidence here, those of others stay."""
+    if evidence is None:
+        return content
+    link = f"`{evidence.manifest}` _(status: `{evidence.status}`)_"
+    snapshots = ", ".join(f"`{path}`" for path in evidence.snapshots) or PENDING
+    for label, value in ((MANIFEST_LABEL, link), (METRICS_LABEL, snapshots)):
+        content = _led(content, label, value)
+    return content
+
+
+def _led(content: str, label: str, value: str) -> str:
+    line = re.compile(rf"^([ \t]*[-*+][ \t]+{re.escape(label)}:)[^\n]*", re.MULTILINE)
+    return line.sub(lambda found: f"{found[1]} {value}", content)
+
+
+def _runs(task: TaskLayout) -> list[str]:
+    try:
+        names = [entry.name for entry in task.cli_dir.iterdir()]
+    except OSError:
+        return []
+    return [name for name in names if id_problem(name) is None]
+
+
+def _status(layout: RunLayout) -> str | None:
+    """How the run ended, or None where it is no evidence."""
+    try:
+        manifest: Any = read_document(layout.manifest)
+    except UnknownRun:
+        return None
+    if not isinstance(manifest, dict) or manifest.get("run_id") != layout.run_id:
+        return None
+    status, summary = manifest.get("status"), manifest.get("summary")
+    partial = isinstance(summary, str) and _PARTIAL.search(summary)
+    if partial or manifest.get("parent_run_id") is not None:
+        return None
+    return status if isinstance(status, str) and status in TERMINAL else None
