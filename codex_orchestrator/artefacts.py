@@ -15,6 +15,7 @@ from .environment import CONFIG_NAME
 from .pipelines.model import Configuration
 from .records import Mismatch, from_json
 from .run import shapes
+from .run.drift import DriftReport, DriftSample
 from .run.events import AnyEvent
 from .run.reviewer import RunSummary, State
 from .validation import explain
@@ -54,6 +55,10 @@ ARTEFACTS = {
         Artefact("metrics", "Line of metrics.json", shapes.MetricsLine, lines=True),
         Artefact("metrics-summary", "Aggregate of the metrics", shapes.MetricsSummary),
         Artefact("state", "state.json of a task", State),
+        Artefact("drift", "drift.json of a task: how its requests were found", DriftReport),
+        Artefact(
+            "drift-sample", "Line of samples.ndjson: how one request was found", DriftSample, lines=True
+        ),
         Artefact("runs-index", "How much of the history state.json counts", shapes.StateIndex),
     )
 }
@@ -75,6 +80,8 @@ _BY_NAME: dict[str, Artefact] = {
     "state.json": ARTEFACTS["state"],
     "runs.ndjson": _HISTORY,
     "runs-index.json": ARTEFACTS["runs-index"],
+    "drift.json": ARTEFACTS["drift"],
+    "samples.ndjson": ARTEFACTS["drift-sample"],
 }
 _BY_FOLDER: dict[str, Artefact] = {
     "commands": ARTEFACTS["event"],
@@ -83,9 +90,10 @@ _BY_FOLDER: dict[str, Artefact] = {
     "live": ARTEFACTS["owner"],
     "metrics.pending": ARTEFACTS["metrics"],
     "runs.pending": _HISTORY,
+    "samples.pending": ARTEFACTS["drift-sample"],
 }
 # Files of ours that have no content to check.
-_EMPTY = (".gitignore", ".metrics.lock", ".runs.lock", ".tasks.lock")
+_EMPTY = (".gitignore", ".metrics.lock", ".runs.lock", ".samples.lock", ".tasks.lock")
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ CONFIG_NAME = "codex.orchestrator.json"
 TASK_VARIABLE = "MCP_RUNNER_TASK_ID"
 PREFIX = "CODEX_ORCHESTRATOR_"
 
+_ENFORCING = ("1", "true", "on", "yes", "enforce")
 # What pytest puts into its own process for itself; a stage inherits the user's environment.
 _PYTEST_OWN = ("PYTEST_CURRENT_TEST", "PYTEST_VERSION")
 
@@ -51,6 +52,11 @@ class Environment:
     def setting(self, name: str) -> str | None:
         """A variable's value; an empty one counts as unset."""
         return self.variables.get(name) or None
+
+    def enforces(self, prefix: str) -> bool:
+        """Whether ``<prefix>_MODE``, or ``<prefix>_ENFORCE`` where that is unset, asks to enforce."""
+        value = self.setting(f"{prefix}_MODE") or self.setting(f"{prefix}_ENFORCE") or ""
+        return value.strip().lower() in _ENFORCING
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,12 @@ from .execution.leftovers import LeftProcess, end_left
 from .governance.instructions import read_instructions
 from .pipelines.loader import pipeline_digest
 from .pipelines.model import Pipeline
+from .run.control_plane import ControlPlane, Mode, judged
 from .run.events import RunStarted
 from .run.layout import RunLayout, TaskLayout
-from .run.opening import first_manifest
+from .run.opening import first_manifest, with_request
+from .run.request_rules import problems_of
+from .run.run_request import build_request
 from .store.children import live_owners
 from .store.evidence import create_run_folder, write_first_files
 from .store.recording import Observe, RunRecording, unobserved
@@ -83,6 +86,23 @@ def mark_of(layout: RunLayout, stage_id: str | None = None) -> str:
     return mark if stage_id is None else f"{mark}\0{stage}={stage_id}"
 
 
+def checked_request(
+    layout: RunLayout, pipeline: Pipeline, *, approval_policy: str | None, requested_at: str
+) -> ControlPlane:
+    """Build the request of a run and hold it to its schema (docs/reference/manifest.md, "Control plane").
+
+    Args:
+        layout: The run.
+        pipeline: What it runs.
+        approval_policy: As asked for, or None.
+        requested_at: Now, as a timestamp.
+    """
+    request = build_request(layout, pipeline, approval_policy=approval_policy, requested_at=requested_at)
+    enforced = layout.task.environment.enforces("CODEX_CONTROL_PLANE")
+    mode: Mode = "enforce" if enforced else "shadow"
+    return judged(layout.run_id, problems_of(request), mode=mode, timestamp=requested_at)
+
+
 def open_run(
     environment: Environment,
     pipeline: Pipeline,
@@ -122,6 +142,10 @@ def open_run(
     )
     if options.task_slug is not None:
         manifest = replace(manifest, task_slug=options.task_slug)
+    found = checked_request(
+        layout, pipeline, approval_policy=options.approval_policy, requested_at=manifest.started_at
+    )
+    manifest = with_request(manifest, found)
     started = RunStarted(
         run_id=layout.run_id,
         pipeline_id=pipeline.id,

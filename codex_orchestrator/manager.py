@@ -28,7 +28,7 @@ from .store.children import live_owners, read_children
 
 @dataclass(frozen=True)
 class Obstacle:
-    """Why a stage cannot run: the stage that keeps it, and what that one does."""
+    """Why a stage cannot run: the stage that keeps it, none where its run does, and what that does."""
 
     stage_id: str
     what: str
@@ -104,7 +104,10 @@ class TaskManager:
         return self.manifest.entry(self._index[stage_id])
 
     def obstacle(self, stage_id: str) -> Obstacle | None:
-        """What keeps a stage from running: one that it waits for has failed, or waits for somebody."""
+        """What keeps a stage from running: one that it waits for, or that its run was refused."""
+        control_plane = self.manifest.control_plane
+        if control_plane is not None and control_plane.refuses:
+            return Obstacle("", "was refused by the control plane")
         entries = self.manifest.commands
         failed = {entry.id for entry in entries if entry.status == "failed"}
         root = reached_failure(self._waits, stage_id, failed)
@@ -118,8 +121,8 @@ class TaskManager:
         return stage_id in self._waiting
 
     def skip(self, stage_id: str, root: str) -> None:
-        """Note that a stage is not run because of ``root``; it stays ``pending``."""
-        reason = f"blocked by {root}"
+        """Note that a stage is not run because of ``root``, or of its run itself; it stays ``pending``."""
+        reason = f"blocked by {root or 'the control plane'}"
         index = self._index[stage_id]
         self.record(StageSkipped(stage_id=stage_id, reason=reason, timestamp=self._now(), index=index))
 
@@ -246,8 +249,10 @@ class TaskManager:
         return self.manifest
 
     def _finish(self, cancelled_by: str | None, warnings: Sequence[str]) -> None:
+        sampled, untold = self._recording.sample_request(self.live.starts)
+        warnings = [*warnings, *untold]
         manifest, completed = finish(
-            self.manifest,
+            sampled,
             Ending(self._selected, cancelled_by, self._endings.lines, self._endings.interrupted, warnings),
             now=self._now(),
             run_summary_path=self.layout.relative(self.layout.run_summary),

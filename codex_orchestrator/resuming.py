@@ -9,12 +9,13 @@ from typing import Protocol
 from .clock import Clock, timestamp
 from .errors import Busy, UnknownRun, UsageError
 from .identifiers import id_problem
-from .lifecycle import LiveRun, end_processes
+from .lifecycle import LiveRun, checked_request, end_processes
 from .pipelines.loader import pipeline_digest
 from .pipelines.model import Pipeline
 from .run.approvals import approved_stages, one_line
 from .run.events import RunResumed
 from .run.layout import RunLayout, TaskLayout
+from .run.opening import with_request
 from .run.replay import Replay
 from .run.resumption import changes, changes_by_entries, taken_up, token_fits, with_resume_event
 from .run.shapes import CommandEntry, Manifest, ResumeEvent
@@ -137,7 +138,11 @@ def _resumed(
     if plan is None or plan.digest != digest:
         write_plan(layout, pipeline, clock)
     approved = approved_stages(read_receipts(layout), digest)
+    found = checked_request(
+        layout, pipeline, approval_policy=manifest.approval_policy, requested_at=event.timestamp
+    )
     going_on = replace(taken_up(manifest, pipeline, layout, event, approved=approved), plan_target_id=target)
+    going_on = with_request(going_on, found)
     recording.begin(
         going_on,
         RunResumed(

@@ -149,7 +149,8 @@ class SessionRuns:
                 if (above.nodeid, name) not in self._skipped:
                     self._skipped.add((above.nodeid, name))  # Said once, for all stages below it.
                     above.manager.skip(name, obstacle.stage_id)
-                return Obstacle(f"{above.nodeid}::{obstacle.stage_id}", obstacle.what)
+                named = "::".join(filter(None, (above.nodeid, obstacle.stage_id)))
+                return Obstacle(named, obstacle.what)
             if above is not run and above.manager.entry(name).status == "failed":
                 return Obstacle(f"{above.nodeid}::{name}", "failed")
         return None

@@ -89,6 +89,8 @@ class Stages:
             pytest.skip("the run is cancelled")
         manager = self._manager_of(run, item)
         self._halt.go_if_asked()
+        # Once more, now that its run is open: that may have been refused.
+        self.prepare_stage(item)
         if self.runs.is_done(run, item.name):
             return
         stage = run.planned.pipeline.stage(item.name)
@@ -114,7 +116,8 @@ class Stages:
             self._unopened[item.nodeid] = error  # The item's own protocol deals with it.
             return False
         self._halt.go_if_asked()
-        return not self.runs.is_done(run, item.name)
+        with self._halt.recording():
+            return not self.runs.is_done(run, item.name) and self.runs.obstacle(run, item.name) is None
 
     def take_up(self, item: pytest.Item, executed: Executed) -> None:
         """Have an item go through pytest's protocol with what came of its command."""

@@ -27,7 +27,7 @@ def manifests(root: Path) -> dict[str, dict]:
 def broken(root: Path) -> list[str]:
     """Whatever does not hold for the runs of a project, none of which lives."""
     known = manifests(root)
-    problems = [*_invalid(root), *_unlike_its_metrics(root, known)]
+    problems = [*_invalid(root), *_unlike_its_metrics(root, known), *_unlike_its_drift(root, known)]
     for run_id, manifest in known.items():
         found = [
             *_badly_ended(manifest),
@@ -114,3 +114,17 @@ def _unlike_its_metrics(root: Path, known: dict[str, dict]) -> Iterator[str]:
         summary = json.loads(path.with_name("metrics-summary.json").read_bytes())
         if summary["entries_total"] != len(latest):
             yield f"{summary['entries_total']} runs counted, and there are {len(latest)}"
+
+
+def _unlike_its_drift(root: Path, known: dict[str, dict]) -> Iterator[str]:
+    for path in (root / "out").glob("*/control-plane/drift.json"):
+        lines = path.with_name("samples.ndjson").read_bytes().splitlines()
+        latest = {line["request_id"]: line for line in map(json.loads, lines)}
+        for run_id, line in latest.items():
+            found = known[run_id]["control_plane"]["validation"]
+            if known[run_id]["status"] in TERMINAL and found != {key: line[key] for key in found}:
+                yield f"{run_id} was found {found} and is {line} among the samples"
+        report = json.loads(path.read_bytes())
+        invalid = sum(line["status"] == "failed" for line in latest.values())
+        if (report["total_samples"], report["invalid_samples"]) != (len(latest), invalid):
+            yield f"the drift report is {report}, and there are {len(latest)}, {invalid} of them not valid"

@@ -58,6 +58,8 @@ def final_status(manifest: Manifest, ending: Ending) -> RunStatus:
     """Cancelled, failed, or (only when every selected stage ended well) succeeded."""
     if ending.cancelled_by:
         return "cancelled"
+    if manifest.control_plane is not None and manifest.control_plane.refuses:
+        return "failed"
     ended_well = all(
         entry.status in ("succeeded", "skipped") for entry in manifest.commands if entry.id in ending.selected
     )
@@ -76,7 +78,8 @@ def add_warnings(manifest: Manifest, warnings: Sequence[str]) -> Manifest:
 
 def _first_lines(manifest: Manifest, ending: Ending) -> list[str]:
     """Cancellation or failure, stages that never ran, and a partial selection."""
-    lines = []
+    control_plane = manifest.control_plane
+    lines = [control_plane.summary] if control_plane is not None and control_plane.refuses else []
     failure = failure_line(manifest, ending.lines, ending.interrupted)
     if ending.cancelled_by:
         lines.append(f"Run cancelled by {ending.cancelled_by}.")

@@ -77,6 +77,36 @@ class TaskLayout:
         return self.out_dir / ".runs.lock"
 
     @property
+    def control_plane_dir(self) -> Path:
+        """``out/T/control-plane``."""
+        return self.out_dir / "control-plane"
+
+    @property
+    def drift(self) -> Path:
+        """How the requests of the task's runs were found."""
+        return self.control_plane_dir / "drift.json"
+
+    @property
+    def drift_samples(self) -> Path:
+        """NDJSON, one line for each of these requests."""
+        return self.control_plane_dir / "samples.ndjson"
+
+    @property
+    def drift_pending(self) -> Path:
+        """Lines that are not merged yet, one file per run."""
+        return self.control_plane_dir / "samples.pending"
+
+    @property
+    def drift_lock(self) -> Path:
+        """Held while these are merged."""
+        return self.control_plane_dir / ".samples.lock"
+
+    @property
+    def pending_dirs(self) -> tuple[Path, ...]:
+        """The folders of records that are not merged yet."""
+        return self.metrics_pending, self.history_pending, self.drift_pending
+
+    @property
     def live_dir(self) -> Path:
         """A file for each run that has not ended, or whose leftovers nobody has swept yet."""
         return self.runs_dir / "live"

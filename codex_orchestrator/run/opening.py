@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from codex_orchestrator.pipelines.guardrails import guardrails_required
 from codex_orchestrator.pipelines.model import CommandStage, Pipeline, Stage
 
+from .control_plane import REFUSED, ControlPlane
 from .layout import RunLayout
 from .shapes import HEARTBEAT_SECONDS, STALE_SECONDS, CommandEntry, Manifest
 
@@ -70,6 +73,12 @@ def first_manifest(
         instructions_sources=instructions_sources,
         guardrails_required=guardrails_required(pipeline),
     )
+
+
+def with_request(manifest: Manifest, found: ControlPlane) -> Manifest:
+    """The manifest of a run with what was found of its request, which may keep it from running anything."""
+    detail = REFUSED if found.refuses else manifest.status_detail
+    return replace(manifest, control_plane=found, status_detail=detail)
 
 
 def first_entry(layout: RunLayout, index: int, stage: Stage) -> CommandEntry:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from codex_orchestrator.clock import parse_timestamp
 from codex_orchestrator.pipelines.planner import Plan
-from codex_orchestrator.records import OMIT_NONE, camel
+from codex_orchestrator.records import OMIT_NONE, camel, to_json
 
 from .instance_stats import SchedulerSummary, instance_stats, scheduler_summary
 from .shapes import GuardrailStatus, Handle, Manifest, MetricsLine
@@ -108,6 +108,7 @@ class RunSummary:
     timestamp: str
     scheduler: SchedulerSummary | None = field(default=None, metadata=_WHEN_KNOWN)
     handles: tuple[HandleSummary, ...] | None = field(default=None, metadata=_WHEN_KNOWN)
+    control_plane: dict[str, Any] | None = field(default=None, metadata=_WHEN_KNOWN)
 
 
 @dataclass(frozen=True)
@@ -155,6 +156,7 @@ class CommandReviewer:
             timestamp=ended,
             scheduler=scheduler_summary(manifest.scheduler),
             handles=tuple(_handle_summary(handle) for handle in manifest.handles or ()),
+            control_plane=_camel_keys(to_json(manifest.control_plane)),
         )
 
     @property
@@ -201,6 +203,13 @@ class CommandReviewer:
         return ReviewResult(summary=summary, decision=Decision(approved, feedback))
 
 
+def _camel_keys(value: Any) -> Any:
+    """A JSON value with the keys of all its objects in the summary's spelling."""
+    if isinstance(value, dict):
+        return {camel(key): _camel_keys(item) for key, item in value.items()}
+    return [_camel_keys(item) for item in value] if isinstance(value, list) else value
+
+
 def _handle_summary(handle: Handle) -> HandleSummary:
     return HandleSummary(
         handle_id=handle.handle_id,
@@ -239,7 +248,9 @@ def metrics_line(
         recorded_at=recorded_at,
         artifact_path=manifest.artifact_root,
         child_runs=len(manifest.child_runs),
-        control_plane_status="unknown",
+        control_plane_status=manifest.control_plane.validation.status
+        if manifest.control_plane
+        else "unknown",
         scheduler_mode=manifest.scheduler.mode if manifest.scheduler else "unknown",
         instance_stats=instance_stats(manifest.scheduler),
         privacy_mode="unknown",

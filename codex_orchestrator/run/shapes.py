@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from codex_orchestrator.pipelines.model import Pipeline
 from codex_orchestrator.records import OMIT_NONE, Bounds
 
+from .control_plane import ControlPlane
 from .instance_stats import InstanceStats
 from .instances import Scheduler
 
@@ -173,6 +174,7 @@ class Manifest:
     instructions_hash: str | None
     instructions_sources: tuple[str, ...]
     guardrails_required: bool | None = field(default=None, metadata=_WHEN_KNOWN)
+    control_plane: ControlPlane | None = field(default=None, metadata=_WHEN_KNOWN)
     scheduler: Scheduler | None = field(default=None, metadata=_WHEN_KNOWN)
     guardrail_status: GuardrailStatus | None = field(default=None, metadata=_WHEN_KNOWN)
     handles: tuple[Handle, ...] | None = field(default=None, metadata=_WHEN_KNOWN)

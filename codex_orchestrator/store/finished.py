@@ -1,4 +1,4 @@
-"""A finished run's two records: queued first, merged when the locks can be had."""
+"""A finished run's records: queued first, merged when the locks can be had."""
 
 from __future__ import annotations
 
@@ -7,14 +7,19 @@ from dataclasses import dataclass
 
 from codex_orchestrator.clock import Clock
 from codex_orchestrator.errors import StorageError
+from codex_orchestrator.run.control_plane import ControlPlane, Drift
 from codex_orchestrator.run.layout import RunLayout, TaskLayout
 from codex_orchestrator.run.reviewer import RunSummary
 from codex_orchestrator.run.shapes import MetricsLine
 
 from .coordinator import mark_recorded
+from .drift import DriftReporter
 from .journal import Journal, record_name
 from .metrics import MetricsRecorder
 from .state import TaskStateStore
+
+# A manifest is not kept waiting for the drift report any longer.
+_BRIEF_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,25 @@ class FinishedRun:
         self._name = layout.run_id
         self._metrics = MetricsRecorder(layout.task, clock)
         self._state = TaskStateStore(layout.task)
+        self._drift = DriftReporter(layout.task)
+        self._is_sampled = True
+
+    def sample(self, found: ControlPlane, attempts: int) -> tuple[Drift | None, list[str]]:
+        """Count how the run's request was found, at the latest when the other records are merged.
+
+        Args:
+            found: How.
+            attempts: How often the run was started.
+
+        Returns:
+            The report as it is then, None where there is none; and what could not be left.
+        """
+        name = self._name = record_name(self._layout.run_id, attempts)
+        warnings = _unqueued(self._drift, name, lambda: self._drift.queue(found, attempts))
+        # What goes wrong is told if it does so again.
+        wrong = _unmerged("", lambda: self._drift.merge(name, _known, patience_seconds=_BRIEF_SECONDS))
+        self._is_sampled = not wrong
+        return self._drift.read(), warnings
 
     def queue(self, line: MetricsLine, summary: RunSummary) -> list[str]:
         """Leave both records as pending files, and say what could not be left."""
@@ -60,9 +84,15 @@ class FinishedRun:
         warnings = [
             *_unmerged("Metrics", lambda: self._metrics.merge(name, self._settle)),
             *_unmerged("State", lambda: self._state.merge(name, _known)),
+            *_unmerged("Drift report", self._sample_again),
         ]
         recorded = self._queued and not self._metrics.is_queued(name)
         return Recording(recorded, tuple(warnings))
+
+    @property
+    def is_queued(self) -> bool:
+        """Whether one of its records still waits."""
+        return any(journal.is_queued(self._name) for journal in (self._metrics, self._state, self._drift))
 
     def acknowledge(self) -> None:
         """The run's manifest says that its line is in.
@@ -82,6 +112,13 @@ class FinishedRun:
         if self._metrics.is_merged(self._name) and mark_recorded(self._layout):
             self._metrics.forget(self._name)
 
+    def _sample_again(self) -> bool:
+        if self._is_sampled or self._drift.is_queued(self._name):
+            return self._drift.merge(self._name, _known)
+        # The sample is in, but the report was refused. If somebody else has the lock, they make it.
+        self._drift.merge_now(_known)
+        return True
+
     def _settle(self, run_id: str) -> bool:
         if run_id != self._layout.run_id:
             return mark_recorded(self._layout.task.run(run_id))
@@ -96,8 +133,13 @@ def merge_queued(task: TaskLayout, clock: Clock) -> bool:
     Raises:
         StorageError: Something could not be written; nothing is lost by it.
     """
-    metrics = MetricsRecorder(task, clock).merge_now(lambda run_id: mark_recorded(task.run(run_id)))
-    return TaskStateStore(task).merge_now(_known) and metrics
+    merged = [
+        MetricsRecorder(task, clock).merge_now(lambda run_id: mark_recorded(task.run(run_id))),
+        TaskStateStore(task).merge_now(_known),
+    ]
+    if task.drift_pending.is_dir():  # Runs of other tools leave none.
+        merged.append(DriftReporter(task).merge_now(_known))
+    return all(merged)
 
 
 def _unqueued(journal: Journal, name: str, queue: Callable[[], None]) -> list[str]:

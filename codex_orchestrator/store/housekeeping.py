@@ -35,7 +35,7 @@ def is_queued(layout: RunLayout) -> bool:
     """Whether a record of this run waits to be merged, or its merger is not done with its manifest."""
     return any(
         path.name.startswith(f"{layout.run_id}.")
-        for pending in _pending(layout.task)
+        for pending in layout.task.pending_dirs
         for path in pending.glob("*")
     )
 
@@ -178,9 +178,5 @@ def _usable_trash(task: TaskLayout) -> Path:
     return trash
 
 
-def _pending(task: TaskLayout) -> tuple[Path, Path]:
-    return task.metrics_pending, task.history_pending
-
-
 def _queue(task: TaskLayout, pattern: str) -> list[Path]:
-    return [path for folder in _pending(task) for path in folder.glob(pattern)]
+    return [path for folder in task.pending_dirs for path in folder.glob(pattern)]

@@ -188,6 +188,14 @@ class RunRecording:
             self._warnings.append(f"{self._coordinator.heartbeat_failures} heartbeat writes failed.")
         return self._untold_warnings()
 
+    def sample_request(self, starts: int) -> tuple[Manifest, list[str]]:
+        """Count how the run's request was found: the run with the report of it, and what went wrong."""
+        found = self.manifest.control_plane
+        if found is None:
+            return self.manifest, []
+        drift, warnings = self._finished.sample(found, starts)
+        return replace(self.manifest, control_plane=replace(found, drift=drift)), warnings
+
     def finish(
         self, manifest: Manifest, completed: RunCompleted, plan: Plan, *, partial: bool, starts: int
     ) -> None:
@@ -233,7 +241,8 @@ class RunRecording:
         self._tidy(self._link.settle)
         # Children that ended while this was the owner have left it to it.
         self._tidy(lambda: settle_children(self.layout, self._clock, as_owner=True))
-        if self.manifest.status in TERMINAL and not self.manifest.metrics_recorded:
+        recorded = self.manifest.metrics_recorded and not self._finished.is_queued
+        if self.manifest.status in TERMINAL and not recorded:
             self._tidy(self._finished.look_again)
         self._tidy(lambda: files.remove(self.layout.live_marker))
 

@@ -71,7 +71,7 @@ def remove_temporaries(layout: RunLayout) -> Swept:
         files.remove_temporaries(folder)
         for folder in (layout.folder, *own, layout.mcp_folder, layout.compat_folder)
     )
-    for pending in (layout.task.metrics_pending, layout.task.history_pending):
+    for pending in layout.task.pending_dirs:
         count += files.remove_temporaries(pending, of=f"{layout.run_id}.")
     return Swept(temporaries=count)
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -15,44 +13,6 @@ from codex_orchestrator.artefacts import check_file
 from codex_orchestrator.environment import discover
 from codex_orchestrator.pipelines.loader import load_definitions
 from codex_orchestrator.pipelines.planner import CommandPlanner
-
-PACKAGE = "@kbediako/codex-orchestrator"
-VERSION = "0.2.1"
-# A folder whose node_modules has the package, for those who run this often.
-INSTALLED = os.environ.get("CODEX_TEST_NODE_CLI")
-
-
-@pytest.fixture(scope="session")
-def node_package(tmp_path_factory) -> Path:
-    """The Node CLI's package, installed once for all tests."""
-    for tool in ("node", "npm"):
-        if shutil.which(tool) is None:
-            pytest.skip(f"{tool} is not installed")
-    folder = Path(INSTALLED) if INSTALLED else tmp_path_factory.mktemp("node-cli")
-    if not INSTALLED:
-        words = [
-            "npm",
-            "install",
-            "--no-audit",
-            "--no-fund",
-            "--ignore-scripts",
-            "--fetch-retries=0",
-            "--prefix",
-            str(folder),
-        ]
-        done = subprocess.run(
-            [*words, f"{PACKAGE}@{VERSION}"],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            timeout=110,
-            check=False,
-        )
-        if done.returncode != 0:
-            pytest.skip(f"npm cannot install {PACKAGE}@{VERSION}: {done.stderr.strip()[-300:]}")
-    package = folder / "node_modules" / PACKAGE
-    assert json.loads((package / "package.json").read_text())["version"] == VERSION
-    return package
 
 
 @pytest.fixture
@@ -85,7 +45,7 @@ def ours(project, *words: str) -> object:
 
 
 def leave_runs(project) -> None:
-    """Runs of ours that succeed, fail, are cancelled and are partial."""
+    """Runs of ours that succeed, fail, are cancelled, are partial, and that a poor request makes."""
     (project.root / "AGENTS.md").write_text("Be careful.\n")
     guard = {"id": "spec-guard", "command": "echo ok; echo err >&2", "session": {"id": "s", "persist": True}}
     project.pipeline("echo one", guard)
@@ -103,12 +63,16 @@ def leave_runs(project) -> None:
     assert project.start("work").exit_code == 143
     project.pipeline("true", "true")
     assert project.start("work", "--only", "s2").exit_code == 0
+    project.pipeline({"command": "true", "title": " "})
+    for setting, exit_code in (("shadow", 0), ("enforce", 1)):
+        run = project.start("work", environment={"CODEX_CONTROL_PLANE_MODE": setting})
+        assert (run.exit_code, run.manifest["control_plane"]["validation"]["status"]) == (exit_code, "failed")
 
 
 def test_our_manifests_pass_its_strict_schema_and_its_status_reads_our_runs(project, node_package, node):
     leave_runs(project)
     runs = project.runs()
-    assert len(runs) == 4
+    assert len(runs) == 6
     for folder in runs:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         assert strict_problems(node_package, manifest) == []

@@ -31,12 +31,15 @@ SCHEMAS = (
     (r"\.runs/[^/]+/cli/[^/]+/children/[^/]+\.json", "child", False),
     (r"out/[^/]+/runs\.ndjson", "run-summary", True),
     (r"out/[^/]+/runs-index\.json", "runs-index", False),
+    (r"out/[^/]+/control-plane/drift\.json", "drift", False),
+    (r"out/[^/]+/control-plane/samples\.ndjson", "drift-sample", True),
 )
 NO_SCHEMA = (
     (r"\.runs/[^/]+/cli/[^/]+/\.heartbeat", "heartbeat"),
     (r"(.*/)?\.gitignore", "none"),
     (r"\.runs/[^/]+/\.metrics\.lock", "none"),
     (r"out/[^/]+/\.runs\.lock", "none"),
+    (r"out/[^/]+/control-plane/\.samples\.lock", "none"),
 )
 
 
@@ -150,12 +153,12 @@ def test_artefacts_are_written_alike(project):
     project.pipeline({"id": "ünï → €", "command": "echo '→ €'; exit 1"})
     run = project.start("work")
     documents = [path for path in project.root.glob("*/**/*.json") if path.name != "metrics.json"]
-    assert len(documents) == 10
+    assert len(documents) == 11
     for path in documents:
         text = path.read_text(encoding="utf-8")
         assert text == json.dumps(json.loads(text), indent=2, ensure_ascii=False) + "\n", path
     journals = [*project.root.glob("*/**/*.ndjson"), project.root / ".runs/task-1/metrics.json"]
-    assert len(journals) == 4
+    assert len(journals) == 5
     moment = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
     for path in journals:
         text = path.read_text(encoding="utf-8")

@@ -27,7 +27,10 @@ from .processes import TASK, Done
 
 _RUN_ID = re.compile(r"\d{4}-\d\d-\d\dT[\d-]+Z-[0-9a-f]{8}")
 _NOT_QUEUED = "Record not queued"
-_RECORDS = ("metrics.json", "metrics-summary.json", "state.json", "runs.ndjson", "runs-index.json")
+_RECORDS = (
+    *("metrics.json", "metrics-summary.json", "state.json", "runs.ndjson", "runs-index.json"),
+    *("samples.ndjson", "drift.json"),
+)
 
 
 def task_of(root: Path) -> TaskLayout:
@@ -86,8 +89,9 @@ def truthful(root: Path, clean: Path, done: Done, *, place: Path | None = None) 
 def settled(root: Path) -> list[str]:
     """What a run that ended well leaves of everything that happened before it.
 
-    - Each run with a final manifest is in metrics and history exactly once, unless its summary says that its
-      record could not even be queued; and the manifest says ``metrics_recorded`` where it is in, only there.
+    - Each run with a final manifest is in metrics, history and samples exactly once, unless its summary says
+      that its record could not even be queued; the manifest says ``metrics_recorded`` where, and only where,
+      it is in.
     - Aggregates count what their files hold, and cover all of it. Nothing is pending.
     - No temporary file is left, no folder of a run without a manifest, no pointer that leads nowhere.
     """
@@ -145,19 +149,21 @@ def _uncounted(root: Path) -> Iterator[str]:
     task = task_of(root)
     metrics = [line["run_id"] for line in lines_of(task.metrics)]
     history = [line["runId"] for line in lines_of(task.history)]
+    samples = [line["request_id"] for line in lines_of(task.drift_samples)]
     for run in found_runs(root):
         run_id, manifest = run.layout.run_id, run.manifest
         given_up = _NOT_QUEUED in (manifest["summary"] or "")
         if manifest["status"] in TERMINAL and not given_up:
-            for name, ids in (("metrics", metrics), ("history", history)):
+            for name, ids in (("metrics", metrics), ("history", history), ("samples", samples)):
                 if ids.count(run_id) != 1:
                     yield f"{run_id} is {ids.count(run_id)} times in the {name}"
         if manifest["metrics_recorded"] != (run_id in metrics):
             yield f"{run_id} says metrics_recorded {manifest['metrics_recorded']}"
-    yield from (f"{run_id} is there twice" for run_id, count in Counter(metrics).items() if count > 1)
-    yield from (f"{run_id} is there twice" for run_id, count in Counter(history).items() if count > 1)
+    for ids in (metrics, history, samples):
+        yield from (f"{run_id} is there twice" for run_id, count in Counter(ids).items() if count > 1)
     documents = {
-        path: json.loads(path.read_bytes()) for path in (task.metrics_summary, task.state, task.state_index)
+        path: json.loads(path.read_bytes())
+        for path in (task.metrics_summary, task.state, task.state_index, task.drift)
     }
     aggregates = {
         "entries_total": (documents[task.metrics_summary]["entries_total"], len(metrics)),
@@ -166,6 +172,8 @@ def _uncounted(root: Path) -> Iterator[str]:
         "totalRuns": (documents[task.state]["totalRuns"], len(history)),
         "total_runs": (documents[task.state_index]["total_runs"], len(history)),
         "history covered": (documents[task.state_index]["covered_bytes"], task.history.stat().st_size),
+        "total_samples": (documents[task.drift]["total_samples"], len(samples)),
+        "samples covered": (documents[task.drift]["covered_bytes"], task.drift_samples.stat().st_size),
     }
     yield from (f"{name} is {said}, not {true}" for name, (said, true) in aggregates.items() if said != true)
 
@@ -185,7 +193,7 @@ def _temporary(root: Path) -> Iterator[str]:
 def _untidy(root: Path) -> Iterator[str]:
     yield from _temporary(root)
     task = task_of(root)
-    for folder in (task.metrics_pending, task.history_pending, task.runs_dir / "live"):
+    for folder in (*task.pending_dirs, task.runs_dir / "live"):
         yield from (f"left over: {path.relative_to(root)}" for path in folder.glob("*"))
     runs = [layout.run_id for layout in _layouts(root)]
     for layout in _layouts(root):

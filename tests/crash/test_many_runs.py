@@ -18,6 +18,7 @@ from .evidence import files_in, found_runs, lines_of, settled, task_of
 from .processes import TASK
 
 UNMERGED = "not merged yet"
+COUNTING = ("manifests", "recorded", "metrics", "totalRuns", "samples")
 
 
 @pytest.fixture
@@ -43,12 +44,13 @@ def count_of_runs(root: Path) -> dict[str, int]:
         "recorded": sum(run.manifest["metrics_recorded"] for run in found_runs(root)),
         "metrics": len(lines_of(task.metrics)),
         "totalRuns": json.loads(task.state.read_bytes())["totalRuns"],
+        "samples": json.loads(task.drift.read_bytes())["total_samples"],
     }
 
 
 def all_count(root: Path, count: int) -> None:
     assert settled(root) == []
-    assert count_of_runs(root) == dict.fromkeys(("manifests", "recorded", "metrics", "totalRuns"), count)
+    assert count_of_runs(root) == dict.fromkeys(COUNTING, count)
     assert [path for path in files_in(root) if path.name.endswith(SOFT_SUFFIX)] == []
     for path in files_in(root):
         if path.suffix == ".lock":

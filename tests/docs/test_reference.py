@@ -84,7 +84,7 @@ def test_every_hook_is_documented_and_in_the_example():
 
 def test_every_shape_of_every_schema_has_its_part():
     documented = {part.split()[-1] for part in generate.parts()} | {"config", "event"}
-    documented.add("RunSummary")  # what the schema run-summary describes
+    documented |= {"RunSummary", "DriftSample"}  # what the schemas run-summary and drift-sample describe
     for name in schema_names():
         inside = set(json.loads(schema_text(name)).get("$defs", {})) if name != "event" else set()
         assert {name, *inside} <= documented, f"schema {name}: {sorted({name, *inside} - documented)}"
@@ -187,6 +187,10 @@ def slug(heading: str) -> str:
 # ------------------------------------------------------------------ variables, codes, words
 
 
+# What `Environment.enforces` is asked for, which has two variables each.
+ENFORCED = ("CODEX_CONTROL_PLANE",)
+
+
 @cache
 def variables_in_code() -> set[str]:
     """Names of environment variables: literals that look like one, and those made with our prefix."""
@@ -201,6 +205,8 @@ def variables_in_code() -> set[str]:
 def names_in(node: ast.AST) -> Iterator[str]:
     if isinstance(node, ast.JoinedStr) and ast.unparse(node).startswith("f'{PREFIX}"):
         yield from (PREFIX + str(part.value) for part in node.values if isinstance(part, ast.Constant))
+    elif isinstance(node, ast.Constant) and node.value in ENFORCED:
+        yield from (f"{node.value}_{name}" for name in ("MODE", "ENFORCE"))
     elif isinstance(node, ast.Constant) and re.fullmatch(r"[A-Z]+(_[A-Z]+)+|CLICOLOR|TERM", str(node.value)):
         yield node.value
 
@@ -301,6 +307,8 @@ def test_every_documented_file_has_its_place_in_the_layout():
             "cli_dir",
             "live_dir",
             "out_dir",
+            "control_plane_dir",
+            "pending_dirs",
             "folder",
             "children",
             "mcp_folder",
@@ -315,7 +323,11 @@ def test_every_documented_file_has_its_place_in_the_layout():
 
 
 def test_the_readme_shows_the_files_that_a_run_leaves(left):
-    shown = {path for path in left if not path.endswith((".gitignore", ".metrics.lock", ".runs.lock"))}
+    shown = {
+        path
+        for path in left
+        if not path.endswith((".gitignore", ".metrics.lock", ".runs.lock", ".samples.lock"))
+    }
     assert tree((ROOT / "README.md").read_text(encoding="utf-8")) == shown
 
 

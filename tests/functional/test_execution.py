@@ -614,7 +614,7 @@ def test_the_evidence_of_two_runs(project):
     keys = list(manifest)
     assert keys[:31] == MANIFEST_KEYS
     assert keys[31:] == [key for key in LATER_KEYS if key in keys]
-    assert {"guardrails_required", "guardrail_status", "handles"} <= set(keys)
+    assert {"guardrails_required", "control_plane", "guardrail_status", "handles"} <= set(keys)
     assert all(list(entry) == ENTRY_KEYS for entry in manifest["commands"])
     assert (manifest["approval_policy"], manifest["parent_run_id"]) == (
         "never",
@@ -679,6 +679,7 @@ def test_the_evidence_of_two_runs(project):
         "review",
         "timestamp",
         "handles",
+        "controlPlane",
     ]
     assert good["plan"]["targetId"] == "work:s1"
     assert good["plan"]["notes"] == "Two stages"

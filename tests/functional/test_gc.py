@@ -330,21 +330,29 @@ def test_a_dry_run_touches_nothing(project, live, gc):
     document = gc("--keep", "0", "--dry-run", "--all-tasks")
     assert tree(project.root) == before
     assert gone(document) == [run.run_id, "a"]
-    assert (document["merged_records"], document["remains"], document["swept"]) == (2, 1, None)
+    assert (document["merged_records"], document["remains"], document["swept"]) == (3, 1, None)
     assert document["freed_bytes"] == sum(one["bytes"] for one in document["removed"]) + len("rest")
     real = gc("--keep", "0", "--all-tasks")
-    assert (gone(real), real["merged_records"], real["remains"]) == (gone(document), 2, 1)
+    assert (gone(real), real["merged_records"], real["remains"]) == (gone(document), 3, 1)
 
 
 # ------------------------------------------------------------------ records
 
 
+PENDING = (
+    ".runs/task-1/metrics.pending",
+    "out/task-1/runs.pending",
+    "out/task-1/control-plane/samples.pending",
+)
+
+
 def queue(project, run_id: str) -> None:
     """Leave the records of a run that could not merge them."""
-    for folder in (".runs/task-1/metrics.pending", "out/task-1/runs.pending"):
+    for folder in PENDING:
         path = project.root / folder / f"{run_id}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"run_id": run_id, "runId": run_id, "status": "succeeded"}) + "\n")
+        record = {"request_id": run_id} if "control-plane" in folder else {"run_id": run_id, "runId": run_id}
+        path.write_text(json.dumps({**record, "status": "succeeded"}) + "\n")
 
 
 def history(project) -> dict[str, bytes]:
@@ -373,12 +381,15 @@ def test_queued_records_are_merged_before_their_run_goes(project, gc):
     past(project, "a")
     queue(project, "a")
     document = gc("--keep", "0")
-    assert (gone(document), document["merged_records"]) == (["a"], 2)
+    assert (gone(document), document["merged_records"]) == (["a"], 3)
     assert [json.loads(line)["run_id"] for line in history(project)["metrics.json"].splitlines()] == ["a"]
     assert json.loads(history(project)["state.json"])["totalRuns"] == 1
 
 
-@pytest.mark.parametrize("lock", [".runs/task-1/.metrics.lock", "out/task-1/.runs.lock"])
+@pytest.mark.parametrize(
+    "lock",
+    [".runs/task-1/.metrics.lock", "out/task-1/.runs.lock", "out/task-1/control-plane/.samples.lock"],
+)
 def test_a_run_whose_records_cannot_be_merged_stays(project, gc, lock):
     past(project, "a")
     past(project, "b")

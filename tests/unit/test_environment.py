@@ -55,6 +55,32 @@ def test_definitions_win_over_a_nearer_git_folder(repo):
     assert discover(repo / "lib", {}).root == repo
 
 
+@pytest.mark.parametrize(
+    ("mode", "enforce", "enforces"),
+    [
+        (None, None, False),
+        ("", "", False),
+        ("1", None, True),
+        ("true", None, True),
+        (" ON ", None, True),
+        ("Yes", None, True),
+        ("enforce", None, True),
+        ("shadow", None, False),
+        ("2", None, False),
+        ("0", None, False),
+        (None, "1", True),
+        ("", "ENFORCE", True),
+        ("shadow", "1", False),
+        ("enforce", "0", True),
+    ],
+)
+def test_enforcing_is_asked_for_by_the_mode_or_else_by_its_short_form(repo, mode, enforce, enforces):
+    given = {"CODEX_CONTROL_PLANE_MODE": mode, "CODEX_CONTROL_PLANE_ENFORCE": enforce}
+    found = discover(repo, {name: value for name, value in given.items() if value is not None})
+    assert found.enforces("CODEX_CONTROL_PLANE") is enforces
+    assert found.enforces("CODEX_PRIVACY_GUARD") is False
+
+
 def test_a_git_file_marks_a_worktree(repo):
     (repo / "lib" / ".git").write_text("gitdir: elsewhere")
     assert discover(repo / "lib", {}).root == repo / "lib"

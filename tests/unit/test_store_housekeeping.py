@@ -366,8 +366,8 @@ def test_a_trash_that_is_no_folder_holds_nothing(task):
 
 
 def queue(task, run_id: str, suffix=".json") -> None:
-    for pending in (task.metrics_pending, task.history_pending):
-        pending.mkdir(exist_ok=True)
+    for pending in task.pending_dirs:
+        pending.mkdir(parents=True, exist_ok=True)
         (pending / f"{run_id}{suffix}").write_text(f'{{"run_id": "{run_id}", "runId": "{run_id}"}}\n')
 
 
@@ -376,24 +376,25 @@ def test_what_is_queued_is_merged_and_counted(task):
     assert merge_records(task, FakeClock()) == 0
     assert not task.metrics_lock.exists()
     assert not task.history_lock.exists()
+    assert not task.control_plane_dir.exists()
     queue(task, "r1")
-    assert queued_records(task) == 2
+    assert queued_records(task) == 3
     assert is_queued(task.run("r1"))
     assert not is_queued(task.run("r2"))
-    assert merge_records(task, FakeClock()) == 2
+    assert merge_records(task, FakeClock()) == 3
     assert queued_records(task) == 0
     assert not is_queued(task.run("r1"))
     assert '"r1"' in task.metrics.read_text()
     assert '"r1"' in task.history.read_text()
 
 
-@pytest.mark.parametrize("held", ["metrics_lock", "history_lock"])
+@pytest.mark.parametrize("held", ["metrics_lock", "history_lock", "drift_lock"])
 def test_what_cannot_be_merged_now_stays_queued(task, held):
     left_run(task)
     queue(task, "r1")
     with locks.held_lock(getattr(task, held)) as mine:
         assert mine
-        assert merge_records(task, FakeClock()) == 1
+        assert merge_records(task, FakeClock()) == 2
     assert is_queued(task.run("r1"))
     assert merge_records(task, FakeClock()) == 1
     assert not is_queued(task.run("r1"))
@@ -403,7 +404,7 @@ def test_a_record_whose_merger_is_not_done_is_queued_still(task):
     run = left_run(task)
     queue(task, "r1")
     with locks.held_lock(run.lock):
-        assert merge_records(task, FakeClock()) == 2
+        assert merge_records(task, FakeClock()) == 3
     assert is_queued(run)
     assert merge_records(task, FakeClock()) == 0
     assert not is_queued(run)

@@ -49,8 +49,8 @@ def run_of(task: TaskLayout, owner) -> RunLayout:
     for folder in folders(layout):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / TEMPORARY).write_bytes(b"{")
-    for pending in (task.metrics_pending, task.history_pending):
-        pending.mkdir(exist_ok=True)
+    for pending in task.pending_dirs:
+        pending.mkdir(parents=True, exist_ok=True)
         (pending / f".{layout.run_id}.json.4711-0123abcd.tmp").write_bytes(b"{")
     return layout
 
@@ -67,7 +67,7 @@ def temporaries(task: TaskLayout) -> list[str]:
 @pytest.mark.parametrize("owner", DEAD.values(), ids=DEAD)
 def test_temporary_files_of_the_dead_are_swept_and_their_evidence_stays(task, owner):
     layout = run_of(task, owner())
-    assert sweep(task) == Swept(temporaries=7)
+    assert sweep(task) == Swept(temporaries=8)
     assert temporaries(task) == []
     assert layout.manifest.read_text() == "{}"
     assert not layout.live_marker.exists()
@@ -89,7 +89,7 @@ def test_a_dead_run_that_somebody_has_taken_up_is_left_alone(task):
     with held_lock(layout.lock):
         assert sweep(task) == Swept()
     assert layout.live_marker.exists()
-    assert sweep(task) == Swept(temporaries=7)
+    assert sweep(task) == Swept(temporaries=8)
 
 
 def test_a_folder_without_a_manifest_never_became_a_run(task):
@@ -123,7 +123,7 @@ def test_what_cannot_be_swept_is_a_warning_and_no_reason_to_stop(task, monkeypat
     swept = sweep(task)
     stuck = min(first, second, key=lambda layout: layout.run_id)
     assert swept == Swept(
-        temporaries=7,
+        temporaries=8,
         warnings=(
             f"Leftovers of run {stuck.run_id} not swept: Cannot sweep {stuck.folder}: Permission denied.",
         ),

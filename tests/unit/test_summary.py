@@ -8,7 +8,9 @@ import pytest
 
 from codex_orchestrator.pipelines.guardrails import guardrails_required
 from codex_orchestrator.pipelines.model import CommandStage
+from codex_orchestrator.run.control_plane import RequestProblem, judged
 from codex_orchestrator.run.ending import Ending, add_warnings, final_status, finish
+from codex_orchestrator.run.opening import with_request
 from codex_orchestrator.run.shapes import Approval, GuardrailCounts, Manifest
 from codex_orchestrator.run.summary import compose_summary, failure_line, guardrail_status, partial_line
 from tests.builders import opened_run, pipeline_of
@@ -205,6 +207,20 @@ def test_the_end_of_a_run(statuses, selected, cancelled_by, status, lines):
     assert finished.guardrail_status == guardrail_status(run, computed_at="2026-11-21T02:45:00.000Z")
     detail = f"cancelled:{cancelled_by}" if cancelled_by else "stage:stage-2:failed"
     assert finished.status_detail == completed.status_detail == detail
+
+
+@pytest.mark.parametrize("mode", ["shadow", "enforce"])
+def test_a_run_that_was_refused_has_failed_whatever_had_succeeded_before(mode):
+    found = judged("r", [RequestProblem("$.task", "is missing")], mode=mode, timestamp="n")
+    run = with_request(manifest("succeeded", guard=False), found)
+    ending = Ending(frozenset({"stage-1"}), None, {}, (), [])
+    finished, _ = finish(run, ending, now="n", run_summary_path="s.json")
+    refused = mode == "enforce"
+    assert (finished.status, finished.status_detail) == (
+        ("failed", "control-plane-validation-failed") if refused else ("succeeded", None)
+    )
+    lines = ["Control plane validation failed: $.task is missing."] if refused else []
+    assert finished.summary == "\n".join([*lines, NOT_FOUND])
 
 
 @pytest.mark.parametrize("required", [True, False])

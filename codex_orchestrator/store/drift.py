@@ -1,0 +1,72 @@
+"""DriftReporter: how the requests of a task's runs were found (docs/reference/files.md, "Control plane")."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from codex_orchestrator.records import Mismatch, dumps, dumps_line, from_json, to_json
+from codex_orchestrator.run.control_plane import ControlPlane, Drift
+from codex_orchestrator.run.drift import DriftReport, DriftSample, counted, sample_of
+from codex_orchestrator.run.layout import TaskLayout
+
+from . import files
+from .journal import Journal, record_name
+
+
+class DriftReporter(Journal):
+    """Appends a sample for each run and keeps the report of them all."""
+
+    def __init__(self, layout: TaskLayout) -> None:
+        self._layout = layout
+        super().__init__(layout.drift_samples, pending=layout.drift_pending, lock=layout.drift_lock)
+
+    def queue(self, found: ControlPlane, attempts: int) -> None:
+        """Leave how a run's request was found as a pending record.
+
+        Raises:
+            StorageError: It could not be written.
+        """
+        name = record_name(found.request_id, attempts)
+        self.queue_line(name, dumps_line(to_json(sample_of(found))).encode())
+
+    def read(self) -> Drift | None:
+        """The report as manifests have it, or None where there is none that can be read."""
+        report = self._read_report()
+        if report is None:
+            return None
+        return report.as_drift(self._layout.environment.relative(self._layout.drift))
+
+    def covered_bytes(self) -> int:
+        """How much of the samples the report covers."""
+        report = self._read_report()
+        return report.covered_bytes if report else 0
+
+    def beginning(self, line: bytes) -> bytes | None:
+        """``{"request_id":"R"``."""
+        samples = _parse([line])
+        return dumps_line({"request_id": samples[0].request_id}).encode().rstrip(b"}\n") if samples else None
+
+    def update(
+        self, lines: Sequence[bytes], covered_bytes: int, *, rebuild: bool, replaced: Sequence[bytes]
+    ) -> None:
+        """Write the report with more samples counted, or with these alone."""
+        before = None if rebuild else self._read_report()
+        report = counted(before, _parse(lines), _parse(replaced), covered_bytes=covered_bytes)
+        files.replace(self._layout.drift, dumps(to_json(report)).encode())
+
+    def _read_report(self) -> DriftReport | None:
+        try:
+            return from_json(DriftReport, json.loads(self._layout.drift.read_bytes()), strict=False)
+        except (OSError, ValueError, RecursionError, Mismatch):
+            return None  # None yet, or another tool's: made anew from the samples.
+
+
+def _parse(lines: Sequence[bytes]) -> list[DriftSample]:
+    samples = []
+    for line in lines:
+        try:
+            samples.append(from_json(DriftSample, json.loads(line), strict=False))
+        except (ValueError, RecursionError, Mismatch):
+            continue  # A torn line of a writer that died; its sample is still pending.
+    return samples
