@@ -17,6 +17,7 @@ from .records import Mismatch, from_json
 from .run import shapes
 from .run.drift import DriftReport, DriftSample
 from .run.events import AnyEvent
+from .run.privacy.record import PrivacyDecision
 from .run.reviewer import RunSummary, State
 from .validation import explain
 
@@ -48,6 +49,7 @@ ARTEFACTS = {
         Artefact("plan", "plan.json of a run", shapes.PlanRecord),
         Artefact("resume-token", "Resume token of a run", shapes.ResumeToken),
         Artefact("receipt", "Line of approvals.ndjson", shapes.Receipt, lines=True),
+        Artefact("privacy-decision", "Line of privacy-decisions.ndjson", PrivacyDecision, lines=True),
         Artefact("child", "A run that was started from within a stage", shapes.ChildRun),
         Artefact("owner", "run.lock, and a file under live/: the owner of a run", shapes.Owner),
         Artefact("pointer", "Pointer for tools of the MCP days", shapes.Pointer),
@@ -73,6 +75,7 @@ _BY_NAME: dict[str, Artefact] = {
     "resume-token.json": ARTEFACTS["resume-token"],
     "plan.json": ARTEFACTS["plan"],
     "approvals.ndjson": ARTEFACTS["receipt"],
+    "privacy-decisions.ndjson": ARTEFACTS["privacy-decision"],
     "run-summary.json": ARTEFACTS["run-summary"],
     "run.lock": ARTEFACTS["owner"],
     "metrics.json": ARTEFACTS["metrics"],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from .clock import Clock, timestamp
 from .manager import TaskManager
 from .pipelines.model import ManualStage, SubpipelineStage
@@ -126,6 +128,8 @@ def fail_child(manager: TaskManager, stage: SubpipelineStage, cause: str) -> Com
 
 def _record(manager: TaskManager, stage: ManualStage, answer: Answer, clock: Clock) -> Receipt:
     """Leave the receipt of a decision that was made while the run is here."""
+    if answer.reason is not None:
+        answer = replace(answer, reason=manager.guard.scrub(answer.reason))
     receipt = make_receipt(stage, answer, plan_digest=manager.live.plan_digest, now=clock.now())
     add_receipt(manager.layout, receipt)
     _note(manager, receipt)

@@ -15,6 +15,8 @@ from .run.control_plane import ControlPlane, Mode, judged
 from .run.events import RunStarted
 from .run.layout import RunLayout, TaskLayout
 from .run.opening import first_manifest, with_request
+from .run.privacy.guard import PrivacyGuard
+from .run.privacy.record import empty_record
 from .run.request_rules import problems_of
 from .run.run_request import build_request
 from .store.children import live_owners
@@ -31,6 +33,7 @@ class RunOptions:
         task_id: Its task.
         parent_run_id: The run that started it, or None.
         parent: Where that one lies, if it is to be told; None for a run of the same session.
+        guard: Keeps secrets out of its evidence.
         approval_policy: As asked for, or None.
         task_slug: The task's slug, or None where it is not known: then the id stands for it.
     """
@@ -40,6 +43,7 @@ class RunOptions:
     approval_policy: str | None = None
     parent: RunLayout | None = None
     task_slug: str | None = None
+    guard: PrivacyGuard = field(default_factory=PrivacyGuard)
 
 
 @dataclass(frozen=True)
@@ -126,12 +130,14 @@ def open_run(
     layout = create_run_folder(task, clock)
     if announce is not None:
         announce(layout)
-    recording = RunRecording(layout, clock, notify=notify, observe=observe, parent=options.parent)
-    token = write_first_files(layout, pipeline, clock)
+    recording = RunRecording(
+        layout, clock, notify=notify, observe=observe, parent=options.parent, guard=options.guard
+    )
+    token = write_first_files(layout, pipeline, options.guard, clock)
     instructions = read_instructions(environment.root)
     manifest = first_manifest(
         layout,
-        pipeline,
+        options.guard.pipeline(pipeline),
         started_at=timestamp(clock.now()),
         token=token,
         target=target,
@@ -146,6 +152,7 @@ def open_run(
         layout, pipeline, approval_policy=options.approval_policy, requested_at=manifest.started_at
     )
     manifest = with_request(manifest, found)
+    manifest = replace(manifest, privacy=empty_record(options.guard.policy.mode))
     started = RunStarted(
         run_id=layout.run_id,
         pipeline_id=pipeline.id,

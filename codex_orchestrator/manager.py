@@ -20,6 +20,7 @@ from .run.ending import Ending, finish
 from .run.events import ChildChanged, Event, StageSkipped, StageWaiting
 from .run.exec_events import CommandStart, ExecBegin
 from .run.lineage import news_of
+from .run.privacy.guard import PrivacyGuard
 from .run.shapes import CommandEntry, Manifest
 from .run.stage import StageOutcome, StageRequest, interruption
 from .run.verdict import Verdict, execution_error, judge
@@ -85,6 +86,11 @@ class TaskManager:
     def manifest(self) -> Manifest:
         """The run as it is now."""
         return self._recording.manifest
+
+    @property
+    def guard(self) -> PrivacyGuard:
+        """What keeps secrets out of the run's evidence."""
+        return self._recording.guard
 
     @property
     def mark(self) -> str:
@@ -157,6 +163,7 @@ class TaskManager:
             retries=stage.retries,
             session_id=self._session_id(stage.session or Session()),
             persisted=bool(stage.session and stage.session.persist),
+            privacy=self.guard.policy,
         )
 
     def record(self, event: Event) -> None:
@@ -183,6 +190,7 @@ class TaskManager:
         Raises:
             StorageError: The manifest cannot be written.
         """
+        cause = self.guard.scrub(cause)
         outcome = StageOutcome(status="failed", exit_code=None, cause=cause)
         return self.end_stage(stage_id, execution_error(cause), outcome)
 
@@ -240,6 +248,7 @@ class TaskManager:
             self._end_running_entries(cancelled_by)
             self._take_up_children()
             told = [*self._warnings, *warnings, *self._recording.stop_heartbeat()]
+            told = [self.guard.scrub(warning) for warning in told]
             if self._has_to_wait(cancelled_by):
                 self._recording.pause()
             else:

@@ -16,10 +16,11 @@ from .lifecycle import RunOptions
 from .pipelines.graph import Dependencies, dependencies, topological_order
 from .pipelines.loader import Definitions, default_notice, load_definitions, refuse_invalid
 from .pipelines.mode import Mode, parse_mode
-from .pipelines.model import CommandStage, Configuration, ManualStage, Pipeline, Stage, SubpipelineStage
+from .pipelines.model import CommandStage, ManualStage, Pipeline, Stage, SubpipelineStage
 from .pipelines.planner import CommandPlanner, Plan
 from .pipelines.schedule import Work
 from .resuming import Resume
+from .run.privacy.guard import PrivacyGuard
 from .store.children import find_parent, run_around
 
 
@@ -62,6 +63,7 @@ class Planned:
         order: Stage ids in serial order.
         selected: The ids of the stages to run.
         children: By stage id, the pipelines that its stages run.
+        shown: The pipeline without its secrets, where these are not to be seen.
     """
 
     pipeline: Pipeline
@@ -69,6 +71,7 @@ class Planned:
     order: tuple[str, ...]
     selected: frozenset[str]
     children: Mapping[str, Planned] = field(default_factory=dict)
+    shown: Pipeline | None = None
 
     def declared(self, above: str | None = None) -> Iterator[str]:
         """`node_ids`, in the order of the definitions."""
@@ -191,13 +194,13 @@ def _prepared(environment: Environment, definitions: Definitions, asked: Asked) 
     stages = {f"{pipeline.id}:{stage.id}" for stage in pipeline.stages}
     known = asked.known_target if asked.known_target in stages else None
     target = asked.target or known or environment.setting("CODEX_ORCHESTRATOR_TARGET_STAGE")
-    planned = _planned(definitions, pipeline, target=target, mode=_mode(asked.execution_mode))
+    guard = PrivacyGuard.of(environment, configuration.privacy, definitions.pipelines.values())
+    planned = _planned(definitions, pipeline, guard, target=target, mode=_mode(asked.execution_mode))
     notices = (
         task.notice,
         known_task.notice,
         *definitions.notices,
         default_notice(environment, definitions, pipeline),
-        *_unheeded(configuration),
     )
     return Prepared(
         environment=environment,
@@ -209,7 +212,8 @@ def _prepared(environment: Environment, definitions: Definitions, asked: Asked) 
             parent,
             asked.approval_policy,
             find_parent(environment, parent) if parent is not None else None,
-            known_task.task.slug if known_task.task else None,
+            task_slug=known_task.task.slug if known_task.task else None,
+            guard=guard,
         ),
         resume=asked.resume,
         notices=tuple(notice for notice in notices if notice),
@@ -244,17 +248,23 @@ def _require_runnable(planned: Planned, approval_policy: str | None) -> None:
 
 
 def _planned(
-    definitions: Definitions, pipeline: Pipeline, *, target: str | None, mode: Mode | None
+    definitions: Definitions,
+    pipeline: Pipeline,
+    guard: PrivacyGuard,
+    *,
+    target: str | None,
+    mode: Mode | None,
 ) -> Planned:
     """A pipeline and those below it; that there is no cycle was checked when they were loaded."""
-    planner = CommandPlanner(pipeline, target=target, mode=mode)
+    shown = guard.pipeline(pipeline)
+    planner = CommandPlanner(shown, target=target, mode=mode)
     order = tuple(planner.order())
     children = {
-        stage.id: _planned(definitions, definitions.choose(stage.pipeline), target=None, mode=mode)
+        stage.id: _planned(definitions, definitions.choose(stage.pipeline), guard, target=None, mode=mode)
         for stage in pipeline.stages
         if isinstance(stage, SubpipelineStage)
     }
-    return Planned(pipeline, planner.plan(), order, frozenset(order), children)
+    return Planned(pipeline, planner.plan(), order, frozenset(order), children, shown)
 
 
 def _parent(environment: Environment, asked: Asked) -> str | None:
@@ -281,12 +291,6 @@ def _mode(word: str | None) -> Mode | None:
     if mode is None:
         raise UsageError(f'Unknown execution mode "{word}".', hint="Use mcp or cloud.")
     return mode
-
-
-def _unheeded(configuration: Configuration) -> Iterator[str]:
-    """What the definitions ask for and this version does not do: nobody may rely on it unknowingly."""
-    if configuration.privacy.rules:
-        yield "This version does not redact output; privacy.rules is ignored."
 
 
 def _selected(pipeline: Pipeline, order: tuple[str, ...], asked: Asked) -> frozenset[str]:

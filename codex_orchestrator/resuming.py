@@ -16,6 +16,7 @@ from .run.approvals import approved_stages, one_line
 from .run.events import RunResumed
 from .run.layout import RunLayout, TaskLayout
 from .run.opening import with_request
+from .run.privacy.guard import PrivacyGuard
 from .run.replay import Replay
 from .run.resumption import changes, changes_by_entries, taken_up, token_fits, with_resume_event
 from .run.shapes import CommandEntry, Manifest, ResumeEvent
@@ -70,10 +71,11 @@ def resume_run(
     notify: Callable[[str], None],
     observe: Observe = unobserved,
     parent: RunLayout | None = None,
+    guard: PrivacyGuard | None = None,
 ) -> LiveRun:
     """Take a run up again: what succeeded stays, all else will be run.
 
-    ``parent`` is the run that is to be told of it, if any.
+    ``parent`` is the run that is to be told of it, if any; ``guard`` keeps secrets out of its evidence.
 
     Raises:
         UnknownRun: There is no such run, or its manifest cannot be gone on with.
@@ -81,13 +83,14 @@ def resume_run(
         UsageError: The token is wrong (which the manifest records), or a pipeline has changed.
         StorageError: The evidence cannot be written.
     """
+    guard = guard or PrivacyGuard()
     manifest = read_resumable(layout)
     if is_owned_elsewhere(layout, now=clock.now()):
         raise Busy(f"A live process owns the run ({layout.folder}).", hint="Wait for it to end.")
     if not is_owned_here(layout) and _may_ask(manifest, request):
         # Before the lock is taken too, so that a refusal leaves no trace.
-        _refuse_changes(layout, manifest, tree, request)
-    recording = RunRecording(layout, clock, notify=notify, observe=observe, parent=parent)
+        _refuse_changes(layout, manifest, tree, request, guard)
+    recording = RunRecording(layout, clock, notify=notify, observe=observe, parent=parent, guard=guard)
     try:
         return _resumed(layout, tree, request, recording, clock, target)
     except BaseException:
@@ -120,8 +123,8 @@ def _resumed(
     manifest, replay = recording.read_back()
     pipeline = tree.pipeline
     event = ResumeEvent(
-        actor=one_line(request.actor) or "cli",
-        reason=one_line(request.reason) or "manual-resume",
+        actor=recording.guard.scrub(one_line(request.actor)) or "cli",
+        reason=recording.guard.scrub(one_line(request.reason)) or "manual-resume",
         outcome="accepted",
         timestamp=timestamp(clock.now()),
     )
@@ -131,18 +134,25 @@ def _resumed(
     if manifest.status == "succeeded":
         recording.amend(with_resume_event(manifest, event))
         return LiveRun(layout, recording, digest, done=True)
-    _refuse_changes(layout, manifest, tree, request)
+    _refuse_changes(layout, manifest, tree, request, recording.guard)
     left = end_processes(layout)
     make_ready(layout, manifest, replay.attempts)
     plan = read_plan(layout)
     if plan is None or plan.digest != digest:
-        write_plan(layout, pipeline, clock)
+        write_plan(layout, pipeline, recording.guard, clock)
     approved = approved_stages(read_receipts(layout), digest)
     found = checked_request(
         layout, pipeline, approval_policy=manifest.approval_policy, requested_at=event.timestamp
     )
-    going_on = replace(taken_up(manifest, pipeline, layout, event, approved=approved), plan_target_id=target)
-    going_on = with_request(going_on, found)
+    going_on = taken_up(
+        manifest,
+        recording.guard.pipeline(pipeline),
+        layout,
+        event,
+        approved=approved,
+        privacy_mode=recording.guard.policy.mode,
+    )
+    going_on = with_request(replace(going_on, plan_target_id=target), found)
     recording.begin(
         going_on,
         RunResumed(
@@ -186,14 +196,16 @@ def _may_ask(manifest: Manifest, request: Resume) -> bool:
     return request.token is None or token_fits(manifest, request.token)
 
 
-def _refuse_changes(layout: RunLayout, manifest: Manifest, tree: Tree, request: Resume) -> None:
+def _refuse_changes(
+    layout: RunLayout, manifest: Manifest, tree: Tree, request: Resume, guard: PrivacyGuard
+) -> None:
     """Refuse before anything is run, also what a run further down would be refused for.
 
     Raises:
         UsageError: A pipeline has changed, and that was not accepted.
         UnknownRun: The manifest of a run further down cannot be gone on with.
     """
-    found = list(_changed(layout, manifest, tree))
+    found = list(_changed(layout, manifest, tree, guard))
     if found and not request.accept_changes:
         name, listed = tree.pipeline.id, "; ".join(found)
         raise UsageError(
@@ -202,7 +214,7 @@ def _refuse_changes(layout: RunLayout, manifest: Manifest, tree: Tree, request: 
         )
 
 
-def _changed(layout: RunLayout, manifest: Manifest, tree: Tree) -> Iterator[str]:
+def _changed(layout: RunLayout, manifest: Manifest, tree: Tree, guard: PrivacyGuard) -> Iterator[str]:
     """What is different in the pipeline of a run that has not succeeded, and in those below it."""
     if manifest.status == "succeeded":
         return
@@ -210,12 +222,14 @@ def _changed(layout: RunLayout, manifest: Manifest, tree: Tree) -> Iterator[str]
     if plan is None:
         yield from changes_by_entries(manifest.commands, tree.pipeline)
     elif plan.digest != pipeline_digest(tree.pipeline):
-        yield from changes(plan.pipeline, tree.pipeline) or ["values that the plan does not show"]
+        yield from changes(plan.pipeline, guard.pipeline(tree.pipeline)) or [
+            "values that the plan does not show"
+        ]
     for entry in manifest.commands:
         child = tree.children.get(entry.id)
         below = child_of(layout.task, entry, child.pipeline.id) if child is not None else None
         if child is not None and below is not None and entry.status != "succeeded":
-            for line in _changed(below, read_resumable(below), child):
+            for line in _changed(below, read_resumable(below), child, guard):
                 yield f'pipeline "{child.pipeline.id}" of stage "{entry.id}": {line}'
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from codex_orchestrator.manager import TaskManager
 from codex_orchestrator.run.events import Event
-from codex_orchestrator.run.exec_events import CommandEnd, ExecBegin, ExecEnd, ExecRetry
+from codex_orchestrator.run.exec_events import CommandEnd, ExecBegin, ExecEnd, ExecRetry, PrivacyDecided
 from codex_orchestrator.run.instances import POLICY
 from codex_orchestrator.run.stage import StageOutcome, StageRequest
 
@@ -64,7 +64,8 @@ class Job:
         """Remember what is needed to end it truthfully where its worker cannot."""
         if isinstance(event, ExecBegin):
             self.begun, self.ended, self.frames = event, None, 0
-        self.frames += 1
+        if not isinstance(event, PrivacyDecided):
+            self.frames += 1
         if isinstance(event, ExecEnd):
             self.ended = event
 

@@ -6,12 +6,13 @@ A stage's own run is opened when the first of its stages is about to run, and cl
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 
 from codex_orchestrator import gates
 from codex_orchestrator.clock import Clock
 from codex_orchestrator.execution.guardian import Guardian
-from codex_orchestrator.lifecycle import LiveRun, RunOptions, open_run
+from codex_orchestrator.lifecycle import LiveRun, open_run
 from codex_orchestrator.manager import Obstacle, TaskManager
 from codex_orchestrator.pipelines.model import SubpipelineStage
 from codex_orchestrator.preparation import Planned, Prepared
@@ -267,15 +268,11 @@ class SessionRuns:
                 notify=self._notify,
                 observe=observe,
                 parent=options.parent if parent is None else None,
+                guard=options.guard,
             )
         announce = None
         if parent is not None:
-            options = RunOptions(
-                options.task_id,
-                parent.layout.run_id,
-                options.approval_policy,
-                task_slug=options.task_slug,
-            )
+            options = replace(options, parent_run_id=parent.layout.run_id, parent=None)
             announce = partial(self._announce, parent, run)
         return open_run(
             prepared.environment,

@@ -131,7 +131,7 @@ class Worker:
             return
         word, value = message
         if word == "run":
-            self._requests.put(StageRequest(**json.loads(value)))
+            self._requests.put(StageRequest.of(json.loads(value)))
         elif word == "cancel":
             self._cancellation.request(*value)
         elif word == "nested":

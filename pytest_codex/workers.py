@@ -19,7 +19,14 @@ from codex_orchestrator.clock import Clock
 from codex_orchestrator.errors import OrchestratorError
 from codex_orchestrator.execution.leftovers import end_left
 from codex_orchestrator.execution.process import signal_if
-from codex_orchestrator.run.exec_events import CommandEnd, ExecBegin, ExecChunk, ExecEnd, ExecRetry
+from codex_orchestrator.run.exec_events import (
+    CommandEnd,
+    ExecBegin,
+    ExecChunk,
+    ExecEnd,
+    ExecRetry,
+    PrivacyDecided,
+)
 from codex_orchestrator.run.instances import POLICY, RecoveryPolicy
 from codex_orchestrator.run.stage import StageOutcome, StageRequest
 
@@ -33,7 +40,7 @@ from .worker import INPUT
 _MESSAGES_WAITING = 64
 _POLL_SECONDS = 0.5
 _EVENTS: dict[str, Callable[..., Any]] = {
-    kind.type: kind for kind in (ExecBegin, ExecChunk, ExecRetry, ExecEnd, CommandEnd)
+    kind.type: kind for kind in (ExecBegin, ExecChunk, ExecRetry, ExecEnd, CommandEnd, PrivacyDecided)
 }
 
 
@@ -175,7 +182,7 @@ class WorkerEngine:
         # Where the worker dies meanwhile, it is xdist that says so.
         with suppress(OSError):
             # As text: an environment may hold bytes that are no text, which channels do not take.
-            state.channel.send(("run", json.dumps(vars(request))))
+            state.channel.send(("run", json.dumps(vars(request), default=vars)))
             self._send(state.node, nodeid)
         return Place(state.name, state.node)
 

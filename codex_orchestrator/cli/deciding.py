@@ -8,12 +8,14 @@ import sys
 from codex_orchestrator.clock import SystemClock
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.errors import EXIT_OK, UsageError
+from codex_orchestrator.pipelines.loader import load_definitions
 from codex_orchestrator.preparation import Prepared, prepare, require_runnable
 from codex_orchestrator.records import to_json
 from codex_orchestrator.report.lookup import FoundRun, find_run
 from codex_orchestrator.report.resuming import asked_to_resume
 from codex_orchestrator.report.waiting import first_above, run_to_decide
 from codex_orchestrator.run.approvals import Answer, Decision, one_line
+from codex_orchestrator.run.privacy.guard import SETTINGS, PrivacyGuard
 from codex_orchestrator.run.shapes import Receipt
 from codex_orchestrator.store.decisions import record_decision
 
@@ -46,7 +48,7 @@ def decide(arguments: argparse.Namespace, decision: Decision) -> int:
     layout = run_to_decide(found, arguments.stage)
     resumed = first_above(environment, layout)
     actor = current_actor(arguments.actor)
-    answer = Answer(decision, actor, arguments.reason)
+    answer = Answer(decision, actor, _scrubbed(environment, arguments.reason))
     prepared = _prepared(environment, resumed, answer, arguments.stage) if arguments.resume else None
     receipt = record_decision(layout, arguments.stage, answer, SystemClock())
     manifest = layout.relative(layout.manifest)
@@ -60,6 +62,15 @@ def decide(arguments: argparse.Namespace, decision: Decision) -> int:
         go_on = f"Go on with: codex-orchestrator resume --run {resumed.layout.run_id}"
         render.emit(f"{_line(receipt, layout.run_id)}\nManifest: {manifest}\n{go_on}")
     return EXIT_OK
+
+
+def _scrubbed(environment: Environment, reason: str | None) -> str | None:
+    """The reason as it may be recorded."""
+    if reason is None or not environment.enforces(SETTINGS):
+        return reason
+    definitions = load_definitions(environment)
+    guard = PrivacyGuard.of(environment, definitions.configuration.privacy, definitions.pipelines.values())
+    return guard.scrub(reason)
 
 
 def _prepared(environment: Environment, found: FoundRun, answer: Answer, stage_id: str) -> Prepared:

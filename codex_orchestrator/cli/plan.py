@@ -27,8 +27,9 @@ def run(arguments: argparse.Namespace) -> int:
     prepared = prepare(environment_of(arguments), asked)
     notify(prepared.notices)
     source = prepared.definitions.sources[prepared.pipeline.id]
+    pipeline = prepared.planned.shown or prepared.pipeline
     if arguments.format == "json":
-        render.emit_json(plan_document(prepared.pipeline, prepared.planned.plan, source))
+        render.emit_json(plan_document(pipeline, prepared.planned.plan, source))
     else:
-        render.emit(plan_text(prepared.pipeline, prepared.planned.plan, source))
+        render.emit(plan_text(pipeline, prepared.planned.plan, source))
     return EXIT_OK

@@ -18,7 +18,11 @@ from codex_orchestrator.run.exec_events import (
     ExecEnd,
     ExecEvent,
     ExecRetry,
+    PrivacyDecided,
 )
+from codex_orchestrator.run.privacy.guard import PrivacyGuard
+from codex_orchestrator.run.privacy.policy import SHADOW_REASON
+from codex_orchestrator.run.privacy.stream import Decision
 from codex_orchestrator.run.stage import StageOutcome, StageRequest, failure_words
 
 from .cancellation import Cancellation
@@ -89,23 +93,25 @@ class CommandBuilder:
     def _run_attempts(self, first: StageRequest) -> StageOutcome:
         """One attempt and, while it fails, those that may follow: the last one's outcome."""
         correlation_id = _new_id()
+        guard = PrivacyGuard(first.privacy)
         # What is tried again is the same piece of work, so all attempts have one session.
         request = replace(first, session_id=first.session_id or correlation_id)
-        outcome = self._attempt(request, correlation_id)
+        outcome = self._attempt(request, correlation_id, guard)
         delay_ms = _FIRST_DELAY_MS
         while request.retries and outcome.status in ("failed", "timeout"):
             outcome = self._tell_of_failure(request, outcome, delay_ms)
             if self._pause(delay_ms / 1000):
                 return self._cancelled(outcome)
             request = replace(request, attempt=request.attempt + 1, retries=request.retries - 1)
-            outcome = replace(self._attempt(request, _new_id()), retried=True)
+            outcome = replace(self._attempt(request, _new_id(), guard), retried=True)
             delay_ms *= 2
         return outcome
 
-    def _attempt(self, request: StageRequest, correlation_id: str) -> StageOutcome:
+    def _attempt(self, request: StageRequest, correlation_id: str, guard: PrivacyGuard) -> StageOutcome:
         return _Attempt(
             request,
             correlation_id,
+            guard,
             self._sink,
             self._clock,
             self._cancellation,
@@ -149,6 +155,7 @@ class _Attempt:
         self,
         request: StageRequest,
         correlation_id: str,
+        guard: PrivacyGuard,
         sink: Sink,
         clock: Clock,
         cancellation: Cancellation,
@@ -163,9 +170,10 @@ class _Attempt:
         self._guardian = guardian
         self._correlation_id = correlation_id
         self._sequence = 0
+        self._guard = guard
         self._captures: dict[StreamName, StreamCapture] = {
-            "stdout": StreamCapture(request.stream_bytes),
-            "stderr": StreamCapture(request.stream_bytes),
+            "stdout": StreamCapture(request.stream_bytes, guard.stream()),
+            "stderr": StreamCapture(request.stream_bytes, guard.stream()),
         }
 
     def run(self) -> StageOutcome:
@@ -177,7 +185,7 @@ class _Attempt:
             )
         except SpawnError as error:
             ending = Ending(error.exit_code, timed_out=False, cancelled=False)
-            outcome = self._outcome(ending, started, cause=error.cause)
+            outcome = self._outcome(ending, started, cause=self._guard.scrub(error.cause))
         else:
             outcome = self._outcome(self._wait(process), started)
         self._end(outcome)
@@ -207,18 +215,20 @@ class _Attempt:
         return ending.timed_out or (fails and self._request.retries > 0)
 
     def _begin(self) -> None:
+        command, decisions = self._guard.inspect(self._request.command)
         self._sink(
             ExecBegin(
                 correlation_id=self._correlation_id,
                 attempt=self._request.attempt,
-                command=self._request.command,
-                cwd=self._request.cwd.encode("utf-8", "replace").decode(),
+                command=command,
+                cwd=self._guard.scrub(self._request.cwd.encode("utf-8", "replace").decode()),
                 session_id=self._request.session_id or self._correlation_id,
                 persisted=self._request.persisted,
                 timestamp=self._now(),
                 index=self._request.index,
             )
         )
+        self._decided(decisions)
 
     def _chunk(self, stream: StreamName, chunk: Chunk) -> None:
         self._sequence += 1
@@ -234,8 +244,29 @@ class _Attempt:
                 index=self._request.index,
             )
         )
+        self._decided(self._captures[stream].take_decisions())
+
+    def _decided(self, decisions: list[Decision]) -> None:
+        """Tell of what the guard has found in the last part of the output, once by each rule."""
+        if not decisions:
+            return
+        enforced, now = self._guard.enforces, self._now()
+        for decision in dict.fromkeys(decisions):
+            self._sink(
+                PrivacyDecided(
+                    correlation_id=self._correlation_id,
+                    sequence=self._sequence,
+                    action=decision.action if enforced else "allow",
+                    rule=decision.rule,
+                    reason=decision.reason if enforced else SHADOW_REASON,
+                    timestamp=now,
+                    index=self._request.index,
+                )
+            )
 
     def _end(self, outcome: StageOutcome) -> None:
+        for capture in self._captures.values():
+            self._decided(capture.take_decisions())
         self._sink(
             ExecEnd(
                 correlation_id=self._correlation_id,

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+from codex_orchestrator.run.privacy.stream import Decision, StreamGuard
+
 CHUNK_BYTES = 65_536
+_PAGE_BYTES = 4_096
 
 
 @dataclass(frozen=True)
@@ -17,10 +21,14 @@ class Chunk:
 
 
 class StreamCapture:
-    """Decodes what is read from a stream and keeps the last ``keep_bytes`` of it."""
+    """Decodes what is read from a stream and keeps the last ``keep_bytes`` of it.
 
-    def __init__(self, keep_bytes: int) -> None:
+    With a privacy guard, all of that is done with what the guard lets go on.
+    """
+
+    def __init__(self, keep_bytes: int, guard: StreamGuard | None = None) -> None:
         self._keep = keep_bytes
+        self._guard = guard
         self._held = b""
         self._tail: deque[bytes] = deque()
         self._tail_bytes = 0
@@ -29,7 +37,43 @@ class StreamCapture:
     @property
     def room(self) -> int:
         """How many bytes to read at most, so that a chunk never exceeds its limit."""
-        return CHUNK_BYTES - len(self._held)
+        room = CHUNK_BYTES - len(self._held)
+        held = self._guard.held_bytes if self._guard is not None else 0
+        # Pipes hand whole pages on without leaving bits of them for the next read.
+        return (room - held) // _PAGE_BYTES * _PAGE_BYTES if held else room
+
+    @property
+    def due(self) -> float | None:
+        """When `expire` must be called, by the clock that `take` is told; None where nothing waits for it."""
+        return self._guard.due if self._guard is not None else None
+
+    def take(self, data: bytes, now: float) -> Iterator[Chunk]:
+        """Take what was read; the answer is what of the stream may be known by now."""
+        yield from self._chunks(self._guard.feed(data, now) if self._guard is not None else data)
+
+    def expire(self) -> Iterator[Chunk]:
+        """What was held back for as long as it may be."""
+        yield from self._chunks(self._guard.flush() if self._guard is not None else b"")
+
+    def end(self) -> Iterator[Chunk]:
+        """What is left at the end of the stream."""
+        yield from self.expire()
+        last = self.finish()
+        if last is not None:
+            yield last
+
+    def take_decisions(self) -> list[Decision]:
+        """What the guard has found since this was last asked."""
+        return self._guard.take_decisions() if self._guard is not None else []
+
+    def _chunks(self, data: bytes) -> Iterator[Chunk]:
+        # What stands for a secret may be longer than the secret.
+        while data:
+            room = CHUNK_BYTES - len(self._held)
+            chunk = self.feed(data[:room])
+            data = data[room:]
+            if chunk is not None:
+                yield chunk
 
     def feed(self, data: bytes) -> Chunk | None:
         """Take what was read; None where it is all held back as an unfinished character."""

@@ -103,6 +103,11 @@ class ProcessWatch:
                 self._cancellation.drain()
             elif key.data in self._captures:
                 self._read(key.fd, key.data)
+        now = self._clock.monotonic()
+        for name, capture in self._captures.items():
+            if capture.due is not None and capture.due <= now:
+                for chunk in capture.expire():
+                    self._output(name, chunk)
 
     def _read(self, descriptor: int, name: StreamName) -> bool:
         """Read once; False where there is nothing to read now or any more."""
@@ -111,8 +116,7 @@ class ProcessWatch:
             data = os.read(descriptor, capture.room)
         except BlockingIOError:
             return False
-        chunk = capture.feed(data) if data else capture.finish()
-        if chunk is not None:
+        for chunk in capture.take(data, self._clock.monotonic()) if data else capture.end():
             self._output(name, chunk)
         if not data:
             self._selector.unregister(descriptor)
@@ -121,7 +125,8 @@ class ProcessWatch:
 
     def _timeout(self) -> float | None:
         """How long the loop may sleep: an hour at most, as selectors refuse what is far away."""
-        limits = [moment for moment in (self._deadline, self._kill_at) if moment is not None]
+        held = (capture.due for capture in self._captures.values())
+        limits = [moment for moment in (self._deadline, self._kill_at, *held) if moment is not None]
         wait = min(max(0.0, min(limits) - self._clock.monotonic()), _LONGEST_WAIT_SECONDS) if limits else None
         if self._process.pidfd is None:
             return _POLL_SECONDS if wait is None else min(wait, _POLL_SECONDS)
@@ -166,6 +171,5 @@ class ProcessWatch:
         while self._open and (left := until - self._clock.monotonic()) > 0:
             self._step(min(left, _POLL_SECONDS))
         for name in list(self._open):
-            chunk = self._captures[name].finish()
-            if chunk is not None:
+            for chunk in self._captures[name].end():
                 self._output(name, chunk)

@@ -13,6 +13,7 @@ from codex_orchestrator.validation import Path, Problem
 from .graph import dependencies, find_cycle
 from .mode import parse_mode
 from .model import CommandStage, Configuration, PipelineDefinition, Stage, StageSetRef, SubpipelineStage
+from .patterns import pattern_problem
 from .schedule import DEFAULT_CAPACITY
 
 StageSets = Mapping[str, Sequence[Stage]]
@@ -33,6 +34,7 @@ def check_configuration(
         *_check_task(configuration),
         *_check_registry(configuration),
         *_check_resources(configuration),
+        *_check_privacy(configuration),
         *_check_sets(configuration),
         *_check_pipelines(configuration, sets),
         *_check_children(configuration, sets, packaged_pipelines),
@@ -103,6 +105,18 @@ def _check_resources(configuration: Configuration) -> Iterator[Problem]:
                 yield Problem(
                     (*where, "resources", name), f'needs {wanted} of "{name}", and there is {capacity} of it'
                 )
+
+
+def _check_privacy(configuration: Configuration) -> Iterator[Problem]:
+    seen: set[str] = set()
+    for index, rule in enumerate(configuration.privacy.rules):
+        where: Path = ("privacy", "rules", index)
+        if rule.name in seen:
+            yield Problem((*where, "name"), f'duplicate rule name "{rule.name}"')
+        seen.add(rule.name)
+        problem = pattern_problem(rule.pattern)
+        if problem:
+            yield Problem((*where, "pattern"), f"the pattern {problem}")
 
 
 def _check_pipelines(configuration: Configuration, sets: StageSets) -> Iterator[Problem]:

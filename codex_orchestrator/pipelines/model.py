@@ -159,10 +159,11 @@ class PrivacyRule:
 
 @dataclass(frozen=True, kw_only=True)
 class PrivacySettings:
-    """Rules beyond the built-in ones."""
+    """Rules beyond the built-in ones, and variables that hold secrets whatever their names say."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _CAMEL
     rules: tuple[PrivacyRule, ...] = ()
+    variables: tuple[Name, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -101,4 +101,19 @@ class CommandEnd:
     index: Index
 
 
-ExecEvent = CommandStart | ExecBegin | ExecChunk | ExecRetry | ExecEnd | CommandEnd
+@dataclass(frozen=True, kw_only=True)
+class PrivacyDecided:
+    """The guard has found a secret, in the chunk of that ``sequence``, or, with 0, in the command."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    type: Literal["privacy:decided"] = "privacy:decided"
+    correlation_id: str
+    sequence: Annotated[int, Bounds(ge=0)]
+    action: Literal["allow", "redact", "block"]
+    rule: str
+    reason: str
+    timestamp: str
+    index: Index
+
+
+ExecEvent = CommandStart | ExecBegin | ExecChunk | ExecRetry | ExecEnd | CommandEnd | PrivacyDecided

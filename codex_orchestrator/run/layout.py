@@ -170,6 +170,11 @@ class RunLayout:
         return self.folder / "approvals.ndjson"
 
     @property
+    def privacy_log(self) -> Path:
+        """NDJSON, one line per secret that the guard found."""
+        return self.folder / "privacy-decisions.ndjson"
+
+    @property
     def children(self) -> Path:
         """A file for each run that was started from within one of this run's stages."""
         return self.folder / "children"

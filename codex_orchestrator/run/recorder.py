@@ -23,12 +23,21 @@ from .events import (
     StageReleased,
     StageWaiting,
 )
-from .exec_events import CommandStart, ExecBegin
+from .exec_events import CommandStart, ExecBegin, PrivacyDecided
 from .instances import Scheduler
-from .shapes import Approval, ChildRun, CommandEntry, Handle, HandleMetadata, Manifest
+from .privacy.record import PrivacyDecision, counted, decided, empty_record
+from .shapes import (
+    Approval,
+    ChildRun,
+    CommandEntry,
+    Handle,
+    HandleMetadata,
+    Manifest,
+)
 
 RESUMING = "resuming"
 AWAITING = "awaiting-approval"
+PRIVACY_LOG = "privacy-decisions.ndjson"
 
 
 def apply(manifest: Manifest, event: Event) -> Manifest:
@@ -183,7 +192,7 @@ def _open_handle(manifest: Manifest, event: ExecBegin) -> Manifest:
     if any(handle.correlation_id == event.correlation_id for handle in handles):
         return manifest
     handle = Handle(
-        handle_id=f"h-{event.correlation_id}",
+        handle_id=_handle_id(event.correlation_id),
         correlation_id=event.correlation_id,
         stage_id=manifest.entry(event.index).id,
         pipeline_id=manifest.pipeline_id,
@@ -208,7 +217,35 @@ def _close_handle(manifest: Manifest, event: StageCompleted | AttemptFailed) -> 
         else handle
         for handle in manifest.handles
     )
-    return replace(manifest, handles=handles)
+    frames = {handle.handle_id: handle.frame_count for handle in handles if handle.status == "closed"}
+    return replace(manifest, handles=handles, privacy=manifest.privacy and counted(manifest.privacy, frames))
+
+
+def _decide_on_privacy(manifest: Manifest, event: PrivacyDecided) -> Manifest:
+    noted = decided(
+        manifest.privacy or empty_record("shadow" if event.action == "allow" else "enforce"),
+        privacy_decision(manifest, event),
+        {entry.id: entry.index for entry in manifest.commands},
+        log_path=f"{manifest.artifact_root}/{PRIVACY_LOG}",
+    )
+    return manifest if noted is manifest.privacy else replace(manifest, privacy=noted)
+
+
+def privacy_decision(manifest: Manifest, event: PrivacyDecided) -> PrivacyDecision:
+    """The event as the manifest and the log of decisions have it."""
+    return PrivacyDecision(
+        handle_id=_handle_id(event.correlation_id),
+        sequence=event.sequence,
+        action=event.action,
+        rule=event.rule,
+        reason=event.reason,
+        timestamp=event.timestamp,
+        stage_id=manifest.entry(event.index).id,
+    )
+
+
+def _handle_id(correlation_id: str) -> str:
+    return f"h-{correlation_id}"
 
 
 def _with_entry(manifest: Manifest, entry: CommandEntry) -> Manifest:
@@ -230,6 +267,7 @@ _HANDLERS: dict[type, Callable[[Manifest, Any], Manifest]] = {
     CommandStart: _start_command,
     ExecBegin: _open_handle,
     AttemptFailed: _close_handle,
+    PrivacyDecided: _decide_on_privacy,
     StageCompleted: _complete,
     StageWaiting: _wait,
     ChildChanged: _child,

@@ -13,6 +13,8 @@ from codex_orchestrator.pipelines.model import Pipeline, Stage
 from . import instances
 from .layout import RunLayout
 from .opening import first_entry
+from .privacy.policy import Mode
+from .privacy.record import empty_record
 from .recorder import RESUMING
 from .shapes import CommandEntry, Handle, Manifest, ResumeEvent
 
@@ -38,6 +40,7 @@ def taken_up(
     event: ResumeEvent,
     *,
     approved: Collection[str] = (),
+    privacy_mode: Mode = "shadow",
 ) -> Manifest:
     """The manifest of a run that goes on: stages that succeeded keep their entries, matched by id.
 
@@ -47,6 +50,7 @@ def taken_up(
         layout: Where the run lives.
         event: Who resumes it, and why.
         approved: The ids of the manual stages that somebody has approved in this very pipeline.
+        privacy_mode: The privacy guard's, from now on.
     """
     known = {entry.id: entry for entry in manifest.commands}
     commands = tuple(
@@ -67,6 +71,7 @@ def taken_up(
         scheduler=manifest.scheduler and instances.ended(manifest.scheduler, timestamp=event.timestamp),
         guardrail_status=None,
         handles=_closed_handles(manifest),
+        privacy=replace(manifest.privacy or empty_record(privacy_mode), mode=privacy_mode),
     )
 
 

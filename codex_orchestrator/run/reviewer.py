@@ -11,6 +11,7 @@ from codex_orchestrator.pipelines.planner import Plan
 from codex_orchestrator.records import OMIT_NONE, camel, to_json
 
 from .instance_stats import SchedulerSummary, instance_stats, scheduler_summary
+from .privacy.record import Privacy
 from .shapes import GuardrailStatus, Handle, Manifest, MetricsLine
 from .summary import guardrail_entries, guardrail_status
 
@@ -94,6 +95,42 @@ class HandleSummary:
 
 
 @dataclass(frozen=True)
+class PrivacyDecisionSummary:
+    """A decision of the privacy guard as the summary has it."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _CAMEL
+    handle_id: str
+    sequence: int
+    action: Literal["allow", "redact", "block"]
+    rule: str | None
+    reason: str | None
+    timestamp: str
+    stage_id: str | None
+
+
+@dataclass(frozen=True)
+class PrivacyTotalsSummary:
+    """The guard's totals as the summary has them."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _CAMEL
+    total_frames: int
+    redacted_frames: int
+    blocked_frames: int
+    allowed_frames: int
+
+
+@dataclass(frozen=True)
+class PrivacySummary:
+    """What the privacy guard did, as the summary has it."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _CAMEL
+    mode: Literal["shadow", "enforce"]
+    decisions: tuple[PrivacyDecisionSummary, ...]
+    totals: PrivacyTotalsSummary
+    log_path: str | None
+
+
+@dataclass(frozen=True)
 class RunSummary:
     """``run-summary.json`` and each line of ``runs.ndjson``."""
 
@@ -108,6 +145,7 @@ class RunSummary:
     timestamp: str
     scheduler: SchedulerSummary | None = field(default=None, metadata=_WHEN_KNOWN)
     handles: tuple[HandleSummary, ...] | None = field(default=None, metadata=_WHEN_KNOWN)
+    privacy: PrivacySummary | None = field(default=None, metadata=_WHEN_KNOWN)
     control_plane: dict[str, Any] | None = field(default=None, metadata=_WHEN_KNOWN)
 
 
@@ -156,6 +194,7 @@ class CommandReviewer:
             timestamp=ended,
             scheduler=scheduler_summary(manifest.scheduler),
             handles=tuple(_handle_summary(handle) for handle in manifest.handles or ()),
+            privacy=_privacy_summary(manifest.privacy),
             control_plane=_camel_keys(to_json(manifest.control_plane)),
         )
 
@@ -221,8 +260,25 @@ def _handle_summary(handle: Handle) -> HandleSummary:
     )
 
 
+def _privacy_summary(privacy: Privacy | None) -> PrivacySummary | None:
+    if privacy is None:
+        return None
+    return PrivacySummary(
+        mode=privacy.mode,
+        decisions=tuple(PrivacyDecisionSummary(**vars(decision)) for decision in privacy.decisions),
+        totals=PrivacyTotalsSummary(**vars(privacy.totals)),
+        log_path=privacy.log_path,
+    )
+
+
 def metrics_line(
-    manifest: Manifest, *, recorded_at: str, heartbeat_writes: int, heartbeat_failures: int, attempts: int = 1
+    manifest: Manifest,
+    *,
+    recorded_at: str,
+    heartbeat_writes: int,
+    heartbeat_failures: int,
+    attempts: int = 1,
+    privacy_events: int | None = None,
 ) -> MetricsLine:
     """A finished run's line for ``metrics.json``; what is not known yet says so by its type.
 
@@ -232,7 +288,10 @@ def metrics_line(
         heartbeat_writes: Since this process took the run up.
         heartbeat_failures: Likewise.
         attempts: How often the run was started.
+        privacy_events: How many decisions of the privacy guard to hold, the first ones; None for all.
     """
+    privacy = manifest.privacy
+    decisions = privacy.decisions if privacy else ()
     statuses = [entry.status for entry in manifest.commands]
     return MetricsLine(
         run_id=manifest.run_id,
@@ -253,10 +312,10 @@ def metrics_line(
         else "unknown",
         scheduler_mode=manifest.scheduler.mode if manifest.scheduler else "unknown",
         instance_stats=instance_stats(manifest.scheduler),
-        privacy_mode="unknown",
-        privacy_log_path=None,
-        privacy_event_count=0,
-        privacy_events=(),
+        privacy_mode=privacy.mode if privacy else "unknown",
+        privacy_log_path=privacy.log_path if privacy else None,
+        privacy_event_count=len(decisions),
+        privacy_events=decisions[:privacy_events],
         handle_count=len(manifest.handles or ()),
         commands_skipped=statuses.count("skipped"),
         approvals_count=len(manifest.approvals),

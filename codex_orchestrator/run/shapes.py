@@ -13,6 +13,7 @@ from codex_orchestrator.records import OMIT_NONE, Bounds
 from .control_plane import ControlPlane
 from .instance_stats import InstanceStats
 from .instances import Scheduler
+from .privacy.record import Privacy, PrivacyDecision
 
 _STRICT: dict[str, Any] = {"extra": "forbid"}
 _WHEN_KNOWN = {OMIT_NONE: True}
@@ -178,6 +179,7 @@ class Manifest:
     scheduler: Scheduler | None = field(default=None, metadata=_WHEN_KNOWN)
     guardrail_status: GuardrailStatus | None = field(default=None, metadata=_WHEN_KNOWN)
     handles: tuple[Handle, ...] | None = field(default=None, metadata=_WHEN_KNOWN)
+    privacy: Privacy | None = field(default=None, metadata=_WHEN_KNOWN)
 
     def entry(self, index: int) -> CommandEntry:
         """The entry of a stage by its 1-based index."""
@@ -280,7 +282,7 @@ class MetricsLine:
     privacy_mode: str
     privacy_log_path: str | None
     privacy_event_count: Natural
-    privacy_events: tuple[Any, ...]
+    privacy_events: tuple[PrivacyDecision, ...]
     handle_count: Natural
     commands_skipped: Natural
     approvals_count: Natural

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from .privacy.policy import CustomRule, PrivacyPolicy
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class StageRequest:
         retries: How many more attempts may follow a failed one.
         session_id: The session label for the log, or None for one of its own.
         persisted: Whether the session is labelled as persisted.
+        privacy: What must not come out of it as it is.
     """
 
     index: int
@@ -36,6 +39,18 @@ class StageRequest:
     retries: int = 0
     session_id: str | None = None
     persisted: bool = False
+    privacy: PrivacyPolicy = field(default_factory=PrivacyPolicy)
+
+    @classmethod
+    def of(cls, values: dict[str, Any]) -> StageRequest:
+        """The request that came as plain values, in which lists are lists, and not tuples."""
+        privacy = values["privacy"]
+        policy = PrivacyPolicy(
+            mode=privacy["mode"],
+            rules=tuple(CustomRule(**rule) for rule in privacy["rules"]),
+            secrets=tuple(privacy["secrets"]),
+        )
+        return cls(**{**values, "privacy": policy})
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,12 @@ from codex_orchestrator.errors import StorageError
 from codex_orchestrator.identifiers import new_run_id
 from codex_orchestrator.pipelines.loader import pipeline_digest
 from codex_orchestrator.pipelines.model import Pipeline
-from codex_orchestrator.records import dumps, to_json
+from codex_orchestrator.records import dumps, dumps_line, to_json
 from codex_orchestrator.run.events import Event, StageAssigned, StageReleased, encode
+from codex_orchestrator.run.exec_events import PrivacyDecided
 from codex_orchestrator.run.layout import RunLayout, TaskLayout
+from codex_orchestrator.run.privacy.guard import PrivacyGuard
+from codex_orchestrator.run.privacy.record import PrivacyDecision
 from codex_orchestrator.run.shapes import CommandEntry, PlanRecord, Pointer, ResumeToken
 
 from . import files
@@ -45,7 +48,7 @@ def create_run_folder(task: TaskLayout, clock: Clock) -> RunLayout:
             return layout
 
 
-def write_first_files(layout: RunLayout, pipeline: Pipeline, clock: Clock) -> str:
+def write_first_files(layout: RunLayout, pipeline: Pipeline, guard: PrivacyGuard, clock: Clock) -> str:
     """Write token, plan and pointers; the answer is what the manifest says of the token.
 
     Raises:
@@ -54,7 +57,7 @@ def write_first_files(layout: RunLayout, pipeline: Pipeline, clock: Clock) -> st
     now = timestamp(clock.now())
     token = ResumeToken(run_id=layout.run_id, token=os.urandom(32).hex(), created_at=now)
     files.replace(layout.resume_token, dumps(to_json(token)).encode(), mode=files.PRIVATE)
-    write_plan(layout, pipeline, clock)
+    write_plan(layout, pipeline, guard, clock)
     pointer = Pointer(
         redirect_to=layout.relative(layout.folder),
         manifest=layout.relative(layout.manifest),
@@ -67,18 +70,22 @@ def write_first_files(layout: RunLayout, pipeline: Pipeline, clock: Clock) -> st
     return f"sha256:{sha256(token.token.encode()).hexdigest()}"
 
 
-def write_plan(layout: RunLayout, pipeline: Pipeline, clock: Clock) -> None:
-    """Write what is run, and the digest that receipts and later resumes are held to.
+def write_plan(layout: RunLayout, pipeline: Pipeline, guard: PrivacyGuard, clock: Clock) -> None:
+    """Write what is run, without its secrets, and the digest that receipts and later resumes are held to.
 
     Raises:
         StorageError: The disk refused.
     """
-    plan = PlanRecord(pipeline=pipeline, digest=pipeline_digest(pipeline), created_at=timestamp(clock.now()))
+    plan = PlanRecord(
+        pipeline=guard.pipeline(pipeline),
+        digest=pipeline_digest(pipeline),
+        created_at=timestamp(clock.now()),
+    )
     files.replace(layout.plan, dumps(to_json(plan)).encode())
 
 
 # Where a stage runs is no part of what it does: its log is the same wherever that is.
-_RUNNER_ONLY = (StageAssigned, StageReleased)
+_RUNNER_ONLY = (StageAssigned, StageReleased, PrivacyDecided)
 
 
 class EventLog:
@@ -93,6 +100,7 @@ class EventLog:
         self._ids = {entry.index: entry.id for entry in commands if entry.kind == "command"}
         self._runner: LogFile | None = None
         self._stages: dict[int, LogFile] = {}
+        self._decisions: LogFile | None = None
         self.warnings: dict[str, None] = {}
 
     def write(self, event: Event) -> None:
@@ -107,6 +115,13 @@ class EventLog:
             with self._warned():
                 self._stage_log(index).write(line)
 
+    def decide(self, decision: PrivacyDecision) -> None:
+        """Append to the log of the guard's decisions."""
+        with self._warned():
+            if self._decisions is None:
+                self._decisions = LogFile(self._layout.privacy_log)
+            self._decisions.write(dumps_line(to_json(decision)).encode())
+
     def close_stage(self, index: int) -> None:
         """A stage has said its last word."""
         log = self._stages.pop(index, None)
@@ -118,8 +133,9 @@ class EventLog:
         """Close all logs."""
         for index in list(self._stages):
             self.close_stage(index)
-        if self._runner is not None:
-            self._close(self._runner, durable=True)
+        for log in (self._decisions, self._runner):
+            if log is not None:
+                self._close(log, durable=True)
 
     def _stage_log(self, index: int) -> LogFile:
         if index not in self._stages:

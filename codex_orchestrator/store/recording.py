@@ -13,9 +13,11 @@ from codex_orchestrator.records import dumps, to_json
 from codex_orchestrator.run import recorder
 from codex_orchestrator.run.ending import add_warnings
 from codex_orchestrator.run.events import ChildChanged, Event, RunCompleted, StageCompleted, StageWaiting
-from codex_orchestrator.run.exec_events import CommandStart
+from codex_orchestrator.run.exec_events import CommandStart, PrivacyDecided
 from codex_orchestrator.run.layout import RunLayout
 from codex_orchestrator.run.lineage import upserted
+from codex_orchestrator.run.privacy.guard import PrivacyGuard
+from codex_orchestrator.run.privacy.scrubbing import scrubbed_event
 from codex_orchestrator.run.replay import Replay, catch_up
 from codex_orchestrator.run.reviewer import CommandReviewer, RunSummary, metrics_line
 from codex_orchestrator.run.shapes import TERMINAL, Manifest
@@ -29,6 +31,7 @@ from .heartbeat import HeartbeatWriter
 from .locks import RunLock
 from .resuming import read_log, read_whole_manifest
 
+_MOST_PRIVACY_EVENTS = "CODEX_METRICS_PRIVACY_EVENTS_MAX"
 _SAVED_AT_ONCE = (CommandStart, ChildChanged)
 # Told of each event once it is recorded: the run before it, the event, the run after it.
 Observe = Callable[[Manifest, Event, Manifest], object]
@@ -44,6 +47,7 @@ class RunRecording:
     Attributes:
         layout: Where the run lives.
         manifest: The run as it is now.
+        guard: Keeps secrets out of all that is written.
     """
 
     def __init__(
@@ -54,6 +58,7 @@ class RunRecording:
         notify: Callable[[str], None],
         observe: Observe = unobserved,
         parent: RunLayout | None = None,
+        guard: PrivacyGuard | None = None,
     ) -> None:
         """Become the run's owner.
 
@@ -64,12 +69,14 @@ class RunRecording:
             observe: Told of each event; it raises nothing.
             parent: The run that this one leaves its record with; None where there is none, or where it
                 is a run of the same session, which knows anyway.
+            guard: Keeps secrets out of all that is written.
 
         Raises:
             Busy: A live process owns it.
             StorageError: The lock cannot be made.
         """
         self.layout = layout
+        self.guard = guard or PrivacyGuard()
         self._clock = clock
         self._lock = RunLock(layout.lock)
         self._lock.acquire()
@@ -117,9 +124,12 @@ class RunRecording:
         Raises:
             StorageError: The manifest cannot be written.
         """
+        event = scrubbed_event(event, self.guard.scrub)
         self._log.write(event)
         before = self.manifest
         self.manifest = recorder.apply(before, event)
+        if isinstance(event, PrivacyDecided) and self.manifest is not before:
+            self._log.decide(recorder.privacy_decision(before, event))
         if isinstance(event, _SAVED_AT_ONCE) or self._ends_child(event):
             self._coordinator.save(self.manifest)
         elif self.manifest is not before:
@@ -254,12 +264,18 @@ class RunRecording:
             heartbeat_writes=self._coordinator.heartbeat_writes,
             heartbeat_failures=self._coordinator.heartbeat_failures,
             attempts=starts,
+            privacy_events=self._most_privacy_events(),
         )
         self._warnings.extend(finished.queue(line, summary))
         try:
             files.replace(self.layout.run_summary, dumps(to_json(summary)).encode())
         except StorageError as error:
             self._warnings.append(f"No run summary: {error.message}")
+
+    def _most_privacy_events(self) -> int | None:
+        """How many decisions of the guard a metrics line holds; what is no number counts as unset."""
+        setting = (self.layout.task.environment.setting(_MOST_PRIVACY_EVENTS) or "").strip()
+        return int(setting) if setting.isascii() and setting.isdecimal() else None
 
     def _mark_recorded(self) -> None:
         self.manifest = replace(self.manifest, metrics_recorded=True)

@@ -28,6 +28,7 @@ SCHEMAS = (
     (r"\.runs/[^/]+/metrics-summary\.json", "metrics-summary", False),
     (r"out/[^/]+/state\.json", "state", False),
     (r"\.runs/[^/]+/cli/[^/]+/approvals\.ndjson", "receipt", True),
+    (r"\.runs/[^/]+/cli/[^/]+/privacy-decisions\.ndjson", "privacy-decision", True),
     (r"\.runs/[^/]+/cli/[^/]+/children/[^/]+\.json", "child", False),
     (r"out/[^/]+/runs\.ndjson", "run-summary", True),
     (r"out/[^/]+/runs-index\.json", "runs-index", False),
@@ -84,7 +85,7 @@ def leave_every_kind_of_run(project) -> None:
     (project.root / "AGENTS.md").write_text("Be careful.\n")
     everything = {
         "id": "spec-guard",
-        "command": "echo '→ €'; echo err >&2",
+        "command": "echo '→ €'; echo token=abcdef >&2",
         "cwd": ".",
         "env": {"A": "b"},
         "timeoutSeconds": 60,

@@ -188,7 +188,7 @@ def slug(heading: str) -> str:
 
 
 # What `Environment.enforces` is asked for, which has two variables each.
-ENFORCED = ("CODEX_CONTROL_PLANE",)
+ENFORCED = ("CODEX_CONTROL_PLANE", "CODEX_PRIVACY_GUARD")
 
 
 @cache

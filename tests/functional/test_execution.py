@@ -679,6 +679,7 @@ def test_the_evidence_of_two_runs(project):
         "review",
         "timestamp",
         "handles",
+        "privacy",
         "controlPlane",
     ]
     assert good["plan"]["targetId"] == "work:s1"

@@ -75,17 +75,6 @@ def test_a_failure_is_shown_with_command_output_and_log(project):
     assert "Traceback" not in done.stdout + done.stderr
 
 
-def test_what_this_version_does_not_do_is_said(project):
-    stages = [{"kind": "command", "id": "flaky", "title": "Flaky", "command": "true", "retries": 2}]
-    rules = [{"name": "mine", "pattern": "x+"}]
-    project.write(
-        {"pipelines": [{"id": "work", "title": "Work", "stages": stages}], "privacy": {"rules": rules}}
-    )
-    run = project.start("work")
-    assert run.exit_code == 0
-    assert "This version does not redact output; privacy.rules is ignored." in run.stderr
-
-
 def test_an_empty_pipeline_name_is_none(project):
     done = project.cli("start", "")
     assert done.returncode == 2

@@ -18,8 +18,9 @@ from codex_orchestrator.run.events import (
     StageCompleted,
     StageReleased,
 )
-from codex_orchestrator.run.exec_events import CommandEnd, CommandStart, ExecBegin
+from codex_orchestrator.run.exec_events import CommandEnd, CommandStart, ExecBegin, PrivacyDecided
 from codex_orchestrator.run.instances import Checkpoint
+from codex_orchestrator.run.privacy.record import empty_record
 from codex_orchestrator.run.shapes import Manifest
 from tests.builders import opened_run, pipeline_of
 
@@ -44,7 +45,9 @@ def opened() -> Manifest:
         CommandStage(kind="command", id=f"s{place}", title="S", command="true", needs=())
         for place in range(1, STAGES + 1)
     )
-    return opened_run(pipeline_of(*stages), started_at="2026-11-21T02:44:00.000Z")
+    run = opened_run(pipeline_of(*stages), started_at="2026-11-21T02:44:00.000Z")
+    # As every run has it from its first manifest on.
+    return replace(run, privacy=empty_record("enforce"))
 
 
 def failed(begin: ExecBegin, *, frames: int) -> AttemptFailed:
@@ -101,6 +104,17 @@ def stream(draw: st.DrawFn, index: int) -> list[Event]:
             index=index,
         )
         events.append(begin)
+        for rule in draw(st.lists(st.sampled_from("ab"), max_size=3)):
+            decided = PrivacyDecided(
+                correlation_id=begin.correlation_id,
+                sequence=draw(st.integers(0, 2)),
+                action=draw(st.sampled_from(["redact", "block"])),
+                rule=rule,
+                reason="why",
+                timestamp=draw(SECONDS),
+                index=index,
+            )
+            events.append(decided)
         if attempt < attempts:
             events.append(failed(begin, frames=draw(st.integers(1, 9))))
     events.append(given_back)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 
 from codex_orchestrator.execution.capture import CHUNK_BYTES, Chunk, StreamCapture, unfinished_length
+from codex_orchestrator.run.privacy.guard import PrivacyGuard
+from codex_orchestrator.run.privacy.policy import PrivacyPolicy
+from codex_orchestrator.run.privacy.stream import HOLD_SECONDS
 
 EURO = "€".encode()
 
@@ -90,3 +93,39 @@ def test_memory_does_not_grow_with_the_stream():
     assert capture.total_bytes == 1_400_000
     assert capture._tail_bytes < 1_000 + 700
     assert len(capture.tail()) == 1_000
+
+
+def guarded(keep: int = 1_000_000) -> StreamCapture:
+    return StreamCapture(keep, PrivacyGuard(PrivacyPolicy("enforce")).stream())
+
+
+def test_a_guard_stands_before_all_that_is_known_of_a_stream():
+    capture = guarded()
+    chunks = [*capture.take(b"a token=abc", 1.0), *capture.take(b"def\nrest", 1.01)]
+    assert chunks == [Chunk("a token=[REDACTED]\n", 19)]
+    assert capture.due == 1.01 + HOLD_SECONDS
+    assert list(capture.expire()) == [Chunk("rest", 4)]
+    assert capture.due is None
+    assert list(capture.end()) == []
+    assert capture.tail() == "a token=[REDACTED]\nrest"
+    assert [decision.rule for decision in capture.take_decisions()] == ["sensitive-token"]
+
+
+def test_what_stands_for_secrets_makes_no_chunk_too_large():
+    capture = guarded()
+    data = b"token=abcdef\n" * 5_000
+    chunks = [*capture.take(data[: capture.room], 0.0), *capture.end()]
+    assert all(chunk.size <= CHUNK_BYTES for chunk in chunks)
+    assert "".join(chunk.text for chunk in chunks) == "token=[REDACTED]\n" * 5_000
+
+
+def test_a_character_that_the_guard_holds_back_comes_out_whole():
+    capture = guarded()
+    assert list(capture.take(b"a" + EURO[:1], 0.0)) == []
+    assert [*capture.take(EURO[1:] + b"\n", 0.0), *capture.end()] == [Chunk("a€\n", 5)]
+
+
+def test_without_a_guard_all_comes_at_once():
+    capture = StreamCapture(100)
+    assert list(capture.take(b"token=abcdef", 0.0)) == [Chunk("token=abcdef", 12)]
+    assert (capture.due, capture.take_decisions(), list(capture.end())) == (None, [], [])

@@ -32,6 +32,7 @@ from codex_orchestrator.run.exec_events import (
     ExecChunk,
     ExecEnd,
     ExecRetry,
+    PrivacyDecided,
 )
 from codex_orchestrator.run.instances import Checkpoint
 
@@ -116,6 +117,9 @@ EVERY = [
     RunResumed(run_id="r", actor="cli", reason="again", timestamp="t"),
     RunStarted(run_id="r", pipeline_id="p", timestamp="t"),
     SchedulerStarted(min_instances=1, max_instances=4, timestamp="t"),
+    PrivacyDecided(
+        correlation_id="c", sequence=0, action="redact", rule="r", reason="w", timestamp="t", index=1
+    ),
     RunCompleted(run_id="r", status="failed", status_detail=None, summary="s", timestamp="t"),
 ]
 
