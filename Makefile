@@ -1,9 +1,9 @@
 # Shortcuts to dev.py, which needs neither make nor anything installed beforehand.
 PYTHON ?= python3
 
-.PHONY: setup diagnostics check test faults lint build docs bench schemas
+.PHONY: setup diagnostics gate check test faults lint build docs bench schemas
 
-setup diagnostics check test faults build docs bench schemas:
+setup diagnostics gate check test faults build docs bench schemas:
 	@$(PYTHON) dev.py $@
 
 lint:

@@ -29,6 +29,7 @@ USAGE = """usage: python3 dev.py COMMAND [ARGUMENT...]
 
   setup        make .venv with the project and its tools, where missing or out of date
   diagnostics  run this repository's diagnostics pipeline (arguments go to `start`)
+  gate         run this repository's own implementation gate (arguments go to `start`)
   check        everything that must pass: lint, types, imports, docs, test
   test         pytest (arguments go to pytest)
   coverage     pytest under coverage, then the report
@@ -183,6 +184,23 @@ def diagnostics(extra: list[str]) -> int:
     return tool("codex-orchestrator", "start", "diagnostics", *extra)
 
 
+def gate(extra: list[str]) -> int:
+    """The core lane on this repository; without origin/main, what is not committed is the change."""
+    if not os.environ.get("BASE_SHA") and not has_default_branch():
+        say("no origin/main here: the gate measures what is not committed (or set BASE_SHA)")
+        os.environ["BASE_SHA"] = "HEAD"
+    return tool("codex-orchestrator", "start", "implementation-gate", *extra)
+
+
+def has_default_branch() -> bool:
+    """Whether git knows the branch that guards compare with."""
+    command = ["git", "rev-parse", "--verify", "--quiet", "refs/remotes/origin/main"]
+    try:
+        return subprocess.run(command, cwd=ROOT, capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        return True  # Without git nothing is compared, and the guards say so.
+
+
 def lint(extra: list[str]) -> int:
     """Style and likely mistakes."""
     return tool("ruff", "check", *extra, ".") or tool("ruff", "format", "--check", *extra, ".")
@@ -270,6 +288,7 @@ CHECKS = ("lint", "types", "imports", "docs", "test")
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "setup": setup,
     "diagnostics": diagnostics,
+    "gate": gate,
     "check": check,
     "test": test,
     "coverage": coverage,

@@ -32,6 +32,7 @@ COMMANDS = {
     "status": "show a run",
     "logs": "print what stages printed",
     "runs": "list runs",
+    "review": "hand a run over to a reviewer",
     "metrics": "sum up a task's runs",
     "gc": "remove runs that are not needed any more",
     "guard": "run a built-in guard",

@@ -15,12 +15,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from codex_orchestrator.clock import Clock
 from codex_orchestrator.errors import OrchestratorError, ToolMissing
 
 NOT_FOUND = 127
 NOT_EXECUTABLE = 126
 _SHELL = "/bin/sh"
 _FAREWELL_SECONDS = 1.0
+_POLL_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,79 @@ def run_tool(
     except OSError as error:
         raise OrchestratorError(f"{argv[0]} could not be started: {error}") from error
     return ToolResult(done.returncode, done.stdout, done.stderr)
+
+
+def run_with_input(
+    command: str,
+    *,
+    cwd: Path,
+    environ: Mapping[str, str],
+    text: bytes,
+    stdout: int | None,
+    timeout_seconds: float,
+    clock: Clock,
+    stopped: Callable[[], bool],
+) -> int:
+    """Run a shell command that reads from us and prints for itself; its exit code, 128 and more for a signal.
+
+    It is in a session of its own, so that all that it started is ended with it when we stop waiting.
+
+    Args:
+        command: The command line.
+        cwd: Where it runs.
+        environ: Its environment.
+        text: What it is given on standard input; it need not read it.
+        stdout: The descriptor that it prints to, or None for our own standard output.
+        timeout_seconds: How long it may take.
+        clock: Measures that.
+        stopped: Whether it is to be ended; asked several times a second. No signal handler may raise, as one
+            that did while the command starts would leave it behind.
+
+    Raises:
+        OrchestratorError: It did not end in time and was ended, or could not be started.
+    """
+    try:
+        popen = subprocess.Popen(
+            [_SHELL, "-c", command],
+            cwd=cwd,
+            env=dict(environ),
+            stdin=subprocess.PIPE,
+            stdout=stdout,
+            start_new_session=True,
+        )
+    except (OSError, ValueError) as error:
+        raise OrchestratorError(f"{command} could not be started: {error}") from error
+    deadline = clock.monotonic() + timeout_seconds
+    given: bytes | None = text
+    try:
+        while not stopped():
+            try:
+                popen.communicate(given, timeout=_POLL_SECONDS)
+                break
+            except subprocess.TimeoutExpired as error:
+                given = None  # What is left of it is remembered.
+                if clock.monotonic() >= deadline:
+                    raise OrchestratorError(f"{command} did not end within {timeout_seconds:g} s.") from error
+    finally:
+        _end_group(popen)
+    code = popen.returncode
+    return code if code >= 0 else 128 - code
+
+
+def _end_group(popen: subprocess.Popen[bytes]) -> None:
+    """End a process that was not waited for to its end, with its whole group: TERM, a moment, KILL."""
+    if popen.returncode is not None:
+        return
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(popen.pid, signal.SIGTERM)
+    try:
+        with suppress(subprocess.TimeoutExpired):
+            popen.wait(_FAREWELL_SECONDS)
+    finally:
+        # The number is the group's as long as anything of it is left, also without its leader.
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(popen.pid, signal.SIGKILL)
+        popen.wait()
 
 
 class StageProcess:

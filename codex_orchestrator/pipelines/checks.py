@@ -128,11 +128,15 @@ def _check_pipelines(configuration: Configuration, sets: StageSets) -> Iterator[
         if definition.id in seen:
             yield Problem((*path, "id"), f'duplicate pipeline id "{definition.id}"')
         seen.add(definition.id)
-        for position, stage in enumerate(definition.stages):
-            if isinstance(stage, StageSetRef) and stage.ref not in sets:
-                yield Problem((*path, "stages", position, "ref"), f'unknown stage set "{stage.ref}"')
+        unknown = [
+            Problem((*path, "stages", position, "ref"), f'unknown stage set "{stage.ref}"')
+            for position, stage in enumerate(definition.stages)
+            if isinstance(stage, StageSetRef) and stage.ref not in sets
+        ]
+        yield from unknown
         placed = list(place_stages(definition, sets, own_sets, path))
-        if not definition.stages:
+        # A packaged set has no stages in a repository with nothing to build.
+        if not placed and not unknown:
             yield Problem((*path, "stages"), "a pipeline needs at least one stage")
         yield from _check_stages(placed, (*path, "stages"))
 

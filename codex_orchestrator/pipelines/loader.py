@@ -113,8 +113,10 @@ def refuse_invalid(pipelines: Mapping[str, Pipeline], configuration: Configurati
 
 
 def default_notice(environment: Environment, definitions: Definitions, pipeline: Pipeline) -> str | None:
-    """The notice that goes with a packaged pipeline in a repository with nothing to diagnose."""
-    return packaged_notice(environment) if definitions.sources[pipeline.id] == "default" else None
+    """The notice that goes with a packaged pipeline in a repository with nothing to build."""
+    if definitions.sources[pipeline.id] != "default":
+        return None
+    return packaged_notice(environment, pipeline.id)
 
 
 def pipeline_digest(pipeline: Pipeline) -> str:

@@ -1,13 +1,15 @@
-"""The pipelines that come with the product: JSON with a variant for each kind of repository.
+"""The pipelines that come with the product: JSON that is fitted to the repository.
 
-``{"pipelines": […], "stageSets": {name: {"npm": […], "python": […], "bare": […]}}}``, where a stage
-has either a ``command`` or ``choose``: candidates ``{"when"?, "command", …}`` of which the first that
-holds is taken. Everything else is as in ``codex.orchestrator.json``.
+``{"pipelines"?: […], "stageSets": {name: stages}}``, where stages are one list for every repository, or
+one for each kind: ``{"npm": […], "python": […], "bare": […]}``. In it a stage has either a ``command`` or
+``choose``: candidates ``{"when"?, "command", …}`` of which the first that holds is taken. A set may take in
+other packaged ones by ``ref``. Everything else is as in ``codex.orchestrator.json``.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,8 @@ from .model import Configuration
 from .project import Project
 
 NOTICES = {
-    "bare": "No package.json and no Python project file here: diagnostics runs the spec guard alone.",
+    "diagnostics": "diagnostics runs the spec guard alone",
+    "implementation-gate": "implementation-gate runs without build, lint and test",
 }
 
 
@@ -32,18 +35,30 @@ def load_packaged(environment: Environment) -> Configuration:
     """The packaged pipelines as they fit this repository."""
     project = Project(environment)
     pipelines: list[Any] = []
-    stage_sets: dict[str, Any] = {}
+    written: dict[str, Any] = {}
     for path in sorted(packaged_folder().glob("*.json")):
         document = json.loads(path.read_text(encoding="utf-8"))
-        pipelines.extend(document["pipelines"])
-        for name, variants in document["stageSets"].items():
-            stage_sets[name] = [_chosen(stage, project) for stage in variants[project.kind]]
+        pipelines.extend(document.get("pipelines", ()))
+        written.update(document["stageSets"])
+    stage_sets = {name: list(_fitted(name, written, project)) for name in written}
     return from_json(Configuration, {"pipelines": pipelines, "stageSets": stage_sets})
 
 
-def packaged_notice(environment: Environment) -> str | None:
-    """What to tell a user whose repository has nothing to diagnose, or None."""
-    return NOTICES.get(Project(environment).kind)
+def packaged_notice(environment: Environment, pipeline_id: str) -> str | None:
+    """What to tell a user in whose repository a packaged pipeline has less to do; else None."""
+    if pipeline_id not in NOTICES or Project(environment).kind != "bare":
+        return None
+    return f"No package.json and no Python project file here: {NOTICES[pipeline_id]}."
+
+
+def _fitted(name: str, written: Mapping[str, Any], project: Project) -> Iterator[dict[str, Any]]:
+    """A set's stages as they are here, those of the sets that it takes in among them."""
+    stages = written[name]
+    for stage in stages[project.kind] if isinstance(stages, dict) else stages:
+        if "ref" in stage:
+            yield from _fitted(stage["ref"], written, project)
+        else:
+            yield _chosen(stage, project)
 
 
 def _chosen(stage: dict[str, Any], project: Project) -> dict[str, Any]:

@@ -104,12 +104,11 @@ class CommandPlanner:
             if wanted == self._item_id(stage):
                 return stage
         # Users of the Node CLI name a target in any case, by alias, and with or without the pipeline.
-        pipeline, _, name = wanted.rpartition(":")
-        if pipeline in ("", self._pipeline.id):
-            for stage in self._pipeline.stages:
-                names = (stage.id, *_hints(stage).aliases)
-                if name.lower() in (item.lower() for item in names):
-                    return stage
+        short = wanted.removeprefix(f"{self._pipeline.id}:").removeprefix(":")
+        asked = {wanted.lower(), short.lower()}
+        for stage in self._pipeline.stages:
+            if any(name.lower() in asked for name in (stage.id, *_hints(stage).aliases)):
+                return stage
         known = ", ".join(stage.id for stage in self._pipeline.stages)
         raise UsageError(
             f'Unknown target stage "{wanted}" in pipeline "{self._pipeline.id}".', hint=f"Stages: {known}."

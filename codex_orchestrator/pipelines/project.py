@@ -1,11 +1,12 @@
 """What kind of repository this is and which tools it can use, as the packaged pipelines ask.
 
 A packaged stage lists candidates; the first whose ``when`` holds gives the command. Conditions:
-``file:<path>``, ``make:<target>``, ``module:<name>``, ``tool:<name>``.
+``file:<path>``, ``npm:<script>``, ``make:<target>``, ``module:<name>``, ``tool:<name>``.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -49,8 +50,10 @@ class Project:
         what, _, name = condition.partition(":")
         if what == "file":
             return (self._root / name).is_file()
+        if what == "npm":
+            return name in self._npm_scripts
         if what == "make":
-            return name in self.make_targets and self._which("make") is not None
+            return self._has_target(name) and self._which("make") is not None
         if what == "module":
             return self._has_module(name)
         if what == "tool":
@@ -70,6 +73,20 @@ class Project:
             if folder and (Path(folder) / "bin" / "python").exists():
                 return Path(folder) / "bin" / "python"
         return Path(sys.executable)
+
+    @cached_property
+    def _npm_scripts(self) -> frozenset[str]:
+        try:
+            scripts = json.loads((self._root / "package.json").read_bytes()).get("scripts")
+        except (OSError, ValueError, AttributeError, RecursionError):
+            scripts = None  # None of it is there to be called; what else calls npm is told what is wrong.
+        return frozenset(scripts) if isinstance(scripts, dict) else frozenset()
+
+    def _has_target(self, name: str) -> bool:
+        try:
+            return name in self.make_targets
+        except OSError:
+            return False  # It cannot be read; whoever asks for a target of it by name is told so.
 
     @cached_property
     def make_targets(self) -> frozenset[str]:

@@ -3,9 +3,9 @@
 import re
 from pathlib import Path
 
-_JOURNALS = ("metrics.json", "runs.ndjson")
+_JOURNALS = ("metrics.json", "runs.ndjson", "control-plane/samples.ndjson")
 # What they hold follows from the journals, and is made anew where it is missing.
-_AGGREGATES = ("metrics-summary.json", "state.json", "runs-index.json")
+_AGGREGATES = ("metrics-summary.json", "state.json", "runs-index.json", "control-plane/drift.json")
 _ID = re.compile(r"(\d{4})(-.*-)([0-9a-f]{8})")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from contextlib import suppress
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 import pytest_codex.takeover  # noqa: F401 (once here, or every inner session would load it anew)
 from codex_orchestrator.cli import main
 from tests.conftest import processes_in
+from tests.terminal import Terminal
 
 from .at_once import Session
 from .sshd import Server, why_not_here
@@ -70,3 +72,19 @@ def sshd(tmp_path_factory):
     server = Server(tmp_path_factory.mktemp("sshd"))
     yield server
     server.close()
+
+
+@pytest.fixture
+def terminal(project):
+    """Run commands on terminals."""
+    made: list[Terminal] = []
+
+    def run(*words: str, module="codex_orchestrator", under=(), **environment) -> Terminal:
+        command = [*under, sys.executable, "-m", module, *words]
+        variables = {**project.environment, "LOGNAME": "grace", **environment}
+        made.append(Terminal(command, project.root, variables))
+        return made[-1]
+
+    yield run
+    for one in made:
+        one.close()

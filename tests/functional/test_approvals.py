@@ -11,7 +11,6 @@ import pytest
 
 from codex_orchestrator.store.owner import read_owner
 from tests.conftest import DEADLINE_SECONDS, Project
-from tests.terminal import Terminal
 
 GATE = {"kind": "manual", "id": "gate", "title": "Look at it", "instructions": "See that it is good."}
 COMMANDS = ("start", "pytest")
@@ -615,22 +614,6 @@ def test_a_stage_that_no_run_has_is_named_with_those_that_wait(project):
 
 
 # On a terminal.
-
-
-@pytest.fixture
-def terminal(project):
-    """Run commands on terminals."""
-    made: list[Terminal] = []
-
-    def run(*words: str, module="codex_orchestrator", under=(), **environment) -> Terminal:
-        command = [*under, sys.executable, "-m", module, *words]
-        variables = {**project.environment, "LOGNAME": "grace", **environment}
-        made.append(Terminal(command, project.root, variables))
-        return made[-1]
-
-    yield run
-    for one in made:
-        one.close()
 
 
 CHOICE = "[a/r/l] "

@@ -96,6 +96,10 @@ def test_help_wins_wherever_it_stands(here, capsys):
     assert untouched(here)
 
 
+NO_PIPELINE = """\
+Unknown pipeline "nothing".
+Pipelines here: work, diagnostics, docs-review, implementation-gate."""
+
 USAGE = [
     ((), "The following arguments are required: COMMAND."),
     (("begin",), "Argument COMMAND: invalid choice: 'begin'"),
@@ -122,8 +126,8 @@ USAGE = [
     (("guard", "everything"), "Argument GUARD: invalid choice: 'everything'"),
     (("version", "--bogus"), "Unrecognized arguments: --bogus."),
     (("start", "--root", "absent", "work"), '--root "absent" is not a folder.'),
-    (("start", "nothing"), 'Unknown pipeline "nothing".\nPipelines here: work, diagnostics.'),
-    (("plan", "nothing"), 'Unknown pipeline "nothing".\nPipelines here: work, diagnostics.'),
+    (("start", "nothing"), NO_PIPELINE),
+    (("plan", "nothing"), NO_PIPELINE),
     (
         ("start", "work", "--target", "s9"),
         'Unknown target stage "s9" in pipeline "work".\nStages: s1, s2, s3.',

@@ -19,6 +19,7 @@ from codex_orchestrator.records import from_json, to_json
 from codex_orchestrator.schemas import schema_text
 
 NAME = "codex.orchestrator.json"
+PACKAGED = ("diagnostics", "docs-review", "implementation-gate")
 GOOD = '{"kind": "command", "id": "a", "title": "A", "command": "true"}'
 
 # Where `text` puts things.
@@ -242,6 +243,11 @@ BAD = (
         "no stages",
         '{"pipelines": [\n{"id": "w", "title": "W",\n"stages": []}]}',
         "3: pipelines[0].stages: a pipeline needs at least one stage",
+    ),
+    wrong(
+        "nothing but a set without stages",
+        text(ref("build-lint-test")),
+        "6: pipelines[0].stages: a pipeline needs at least one stage",
     ),
     wrong("unknown ref", text(GOOD, ref("x")), '8: pipelines[0].stages[1].ref: unknown stage set "x"'),
     wrong("colons", pipelines(other("a::b")), '2: pipelines[0].id: a pipeline id holds no "::"'),
@@ -653,20 +659,24 @@ def plan(project, pipeline_id: str):
 
 def test_the_packaged_pipelines_are_there_without_a_file(project):
     definitions = load_definitions(discover(project.root, {}))
-    assert definitions.sources == {"diagnostics": "default"}
+    assert definitions.sources == dict.fromkeys(PACKAGED, "default")
     assert definitions.choose(None).id == "diagnostics"
 
 
 def test_a_repos_pipelines_come_first_and_the_packaged_stay(project):
     project.write(text())
     definitions = load_definitions(discover(project.root, {}))
-    assert list(definitions.sources.items()) == [("work", "user"), ("diagnostics", "default")]
+    assert list(definitions.sources.items()) == [
+        ("work", "user"),
+        *((name, "default") for name in PACKAGED),
+    ]
 
 
 def test_a_repos_diagnostics_replaces_the_packaged_one(project):
     project.write(pipelines(other("diagnostics", command("mine")), other("work")))
     definitions = load_definitions(discover(project.root, {}))
-    assert definitions.sources == {"diagnostics": "user", "work": "user"}
+    packaged = dict.fromkeys(PACKAGED, "default")
+    assert definitions.sources == {**packaged, "diagnostics": "user", "work": "user"}
     assert [stage.id for stage in definitions.choose("diagnostics").stages] == ["mine"]
 
 
@@ -747,4 +757,4 @@ def test_a_problem_of_a_set_is_said_once_however_many_pipelines_use_it(project):
 
 def test_a_file_that_is_gone_is_no_error(project):
     (project.root / NAME).symlink_to(os.devnull + "-absent")
-    assert load_definitions(discover(project.root, {})).sources == {"diagnostics": "default"}
+    assert load_definitions(discover(project.root, {})).sources == dict.fromkeys(PACKAGED, "default")

@@ -34,6 +34,9 @@ VOLATILE = {
     "pid",
     "start_token",
     "covered_bytes",
+    # Runs of one session are counted as they end.
+    "total_samples",
+    "totalSamples",
 }
 # Between serial runs and those of stages at once (docs/reference/manifest.md, "Runs compared"): what only
 # workers leave, and how output is cut into chunks, which is a matter of time too.

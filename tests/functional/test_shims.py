@@ -313,18 +313,21 @@ os.execv(sys.argv[1], sys.argv[1:])
 # Counts interrupts, and says how many there were when it is asked to end.
 COUNTER = """\
 #!{python}
-import signal, sys
+import os, signal, sys
 count = 0
+def say(text):
+    # At once: a signal may come while something is being printed.
+    os.write(1, f"{{text}}\\n".encode())
 def interrupted(*_):
     global count
     count += 1
-    print("interrupted", flush=True)
+    say("interrupted")
 def ended(*_):
-    print(f"interrupts: {{count}}", flush=True)
+    say(f"interrupts: {{count}}")
     sys.exit(7)
 signal.signal(signal.SIGINT, interrupted)
 signal.signal(signal.SIGTERM, ended)
-print("up", flush=True)
+say("up")
 while True:
     signal.pause()
 """

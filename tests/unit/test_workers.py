@@ -133,7 +133,7 @@ def test_each_worker_gets_one_command_at_a_time(engine):
     assert not engine.engine.free()
     (word, text) = first.sent[0]
     assert word == "run"
-    assert StageRequest(**json.loads(text)) == request(1)
+    assert StageRequest.of(json.loads(text)) == request(1)
     second.say("ended", vars(OUTCOME))
     engine.engine.listen()
     assert engine.heard.told == [("ended", "p::s2", OUTCOME)]

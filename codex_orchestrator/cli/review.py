@@ -1,0 +1,143 @@
+"""``review``: hand a run over to a reviewer."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from codex_orchestrator.clock import SystemClock
+from codex_orchestrator.environment import PREFIX, Environment
+from codex_orchestrator.errors import EXIT_OK, UnknownRun, UsageError
+from codex_orchestrator.execution.process import run_with_input
+from codex_orchestrator.pipelines.loader import load_definitions
+from codex_orchestrator.report.lookup import LATEST, FoundRun, find_run
+from codex_orchestrator.report.review import ReviewRequest, review_document, review_text
+
+from . import render
+from .asking import current_actor
+from .common import add_format, add_root, add_task, environment_of, notify, task_of
+
+_LONGEST_TIMEOUT = 86_400
+_STDERR = 2
+_SIGNALLED = 128
+_ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of ``review``."""
+    parser.add_argument(
+        "--run", metavar="RUN", help="run id, or latest (the default; in a stage, the run it is part of)"
+    )
+    add_task(parser)
+    parser.add_argument(
+        "--base",
+        metavar="REF",
+        help="measure the change since REF (default: BASE_SHA, origin/main, first commit)",
+    )
+    parser.add_argument("--notes", metavar="TEXT", help="what you have to say to the reviewer")
+    parser.add_argument("--force", action="store_true", help="run the reviewer also where nobody watches")
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=3_600.0,
+        metavar="SECONDS",
+        help="for the reviewer to end (default: 3600)",
+    )
+    add_format(parser)
+    add_root(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Hand over; 0 where the hand-off is printed, else the reviewer's exit code."""
+    if not 0 < arguments.timeout <= _LONGEST_TIMEOUT:
+        raise UsageError(f"--timeout must be more than 0 and at most {_LONGEST_TIMEOUT} seconds.")
+    environment = environment_of(arguments)
+    command = _reviewer(environment, arguments)
+    found, from_within = _run_meant(environment, arguments)
+    request = ReviewRequest(found, arguments.base, arguments.notes, from_within)
+    document = review_document(environment, request, now=SystemClock().now())
+    code = EXIT_OK
+    if command is not None:
+        code = _call(command, review_text(document), environment, arguments)
+    if arguments.format == "json":
+        reviewer = None if command is None else {"command": command, "exit_code": code}
+        render.emit_json({**document, "reviewer": reviewer})
+    elif command is None:
+        render.emit(review_text(document))
+    return code
+
+
+def _reviewer(environment: Environment, arguments: argparse.Namespace) -> str | None:
+    """The command to be run; None where the hand-off is to be printed.
+
+    Raises:
+        UsageError: It was asked for, and none is configured.
+    """
+    command = load_definitions(environment).configuration.review.command
+    if arguments.force and command is None:
+        raise UsageError(
+            "--force: no reviewer is configured.",
+            hint='Set it in codex.orchestrator.json, such as "review": {"command": "codex review"}.',
+        )
+    watched = arguments.format == "text" and current_actor().kind == "tty"
+    return command if arguments.force or watched else None
+
+
+def _run_meant(environment: Environment, arguments: argparse.Namespace) -> tuple[FoundRun, bool]:
+    """The run that is asked for, and whether it is the one that this process is part of."""
+    own = environment.setting(f"{PREFIX}RUN_ID")
+    task = task_of(environment, arguments)
+    if arguments.run is None and own is not None:
+        try:
+            return find_run(environment, own, task), True
+        except UnknownRun:
+            pass  # A run of another repository, from within which this one is looked at.
+    found = find_run(environment, arguments.run or LATEST, task)
+    return found, found.layout.run_id == own
+
+
+def _call(command: str, text: str, environment: Environment, arguments: argparse.Namespace) -> int:
+    """Have the reviewer read the hand-off, and wait for its end."""
+    notify((f"Reviewer: {command}",))
+    sys.stdout.flush()
+    with _told_to_end() as signals:
+        code = run_with_input(
+            command,
+            cwd=environment.root,
+            environ=environment.variables,
+            text=f"{text}\n".encode("utf-8", "backslashreplace"),
+            # Standard output holds one JSON document, and nothing else.
+            stdout=_STDERR if arguments.format == "json" else None,
+            timeout_seconds=arguments.timeout,
+            clock=SystemClock(),
+            stopped=lambda: bool(signals),
+        )
+    if signals:
+        return _SIGNALLED + signals[0]
+    if code != EXIT_OK:
+        notify((f"The reviewer ended with exit code {code}.",))
+    return code
+
+
+@contextmanager
+def _told_to_end() -> Iterator[list[int]]:
+    """Remember the signals that would end this process at once, and leave the reviewer behind."""
+    told: list[int] = []
+
+    def remember(number: int, _frame: FrameType | None) -> None:
+        told.append(number)
+
+    before = {number: signal.getsignal(number) for number in _ENDING}
+    try:
+        for number, handler in before.items():
+            # Whoever ignores one, as nohup does, has it ignored by what it starts.
+            if handler is not signal.SIG_IGN:
+                signal.signal(number, remember)
+        yield told
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
