@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import cached_property
-
-from codex_orchestrator.environment import Environment
-from codex_orchestrator.pipelines.model import CommandStage, ManualStage, Pipeline, PrivacySettings, Stage
+from typing import TYPE_CHECKING
 
 from .finding import Finder
 from .policy import CustomRule, PrivacyPolicy, secret_values
 from .stream import Decision, StreamGuard
 
+if TYPE_CHECKING:  # Workers need neither, and have to start soon.
+    from codex_orchestrator.environment import Environment
+    from codex_orchestrator.pipelines.model import Pipeline, PrivacySettings, Stage
+
 Scrub = Callable[[str], str]
 
-# The first that is set counts.
+# Of the variables that this begins, the first that is set counts.
 SETTINGS = "CODEX_PRIVACY_GUARD"
 
 
@@ -41,7 +43,7 @@ class PrivacyGuard:
             pipelines: All that may run: their stages' own variables hold secrets too.
         """
         stages = [stage for pipeline in pipelines for stage in pipeline.stages]
-        own = [stage.env for stage in stages if isinstance(stage, CommandStage) and stage.env]
+        own = [stage.env for stage in stages if stage.kind == "command" and stage.env]
         secrets = {
             value: None
             for variables in (environment.variables, *own)
@@ -88,7 +90,7 @@ class PrivacyGuard:
 
     def _stage(self, stage: Stage) -> Stage:
         title = self.scrub(stage.title)
-        if isinstance(stage, CommandStage):
+        if stage.kind == "command":
             return replace(
                 stage,
                 title=title,
@@ -97,7 +99,7 @@ class PrivacyGuard:
                 env=stage.env and {name: self._value(name, value) for name, value in stage.env.items()},
                 summary_hint=_maybe(self.scrub, stage.summary_hint),
             )
-        if isinstance(stage, ManualStage):
+        if stage.kind == "manual":
             return replace(stage, title=title, instructions=_maybe(self.scrub, stage.instructions))
         return replace(stage, title=title)
 
