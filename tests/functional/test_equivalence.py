@@ -41,7 +41,9 @@ VOLATILE = {
 # Between serial runs and those of stages at once (docs/reference/manifest.md, "Runs compared"): what only
 # workers leave, and how output is cut into chunks, which is a matter of time too.
 OF_WORKERS = {"scheduler", "instance_stats", "scheduler_mode"}
-OF_CHUNKS = {"sequence", "frames", "frame_count", "frameCount", "latest_sequence", "latestSequence"}
+OF_CHUNKS = {"sequence", "frames", "frame_count", "frameCount", "latest_sequence", "latestSequence"} | {
+    f"{kind}{ending}" for kind in ("total", "allowed") for ending in ("_frames", "Frames")
+}
 EVENTS_OF_WORKERS = {"scheduler:started", "stage:assigned", "stage:released"}
 TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)")
 
