@@ -20,6 +20,7 @@ class Paper:
 
     Attributes:
         is_open: Whether somebody else has left a line without its end, which a text of ours then ends.
+        lock: Held while anything is written.
     """
 
     def __init__(self, stream: TextIO, *, own: bool = False) -> None:
@@ -34,7 +35,7 @@ class Paper:
         self._own = own
         self._encoding = getattr(stream, "encoding", None) or "utf-8"
         self._gone = False
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
         self._descriptor: int | None = None
         self.flush()
         with suppress(OSError, ValueError):
@@ -79,7 +80,7 @@ class Paper:
 
     def write(self, text: str) -> None:
         """Write at once; nothing where nobody reads any more."""
-        with self._lock:
+        with self.lock:
             if self._gone:
                 return
             if self.is_open:
@@ -100,7 +101,7 @@ class Paper:
 
     def close(self) -> None:
         """Give back what was taken."""
-        with self._lock:
+        with self.lock:
             if self._own and self._descriptor is not None:
                 os.close(self._descriptor)
                 self._descriptor, self._gone = None, True

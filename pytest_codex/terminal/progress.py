@@ -127,7 +127,6 @@ class Progress:
             return (yield)
         finally:
             self.paper.flush()
-            self.paper.is_open = False
             self._conclude(stages)
             if self._job:
                 self._job.end()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from . import lines
+from .beside import Beside
 from .board import Stage
 from .manner import choose
 from .paper import Paper
@@ -41,19 +42,17 @@ class PytestProgress(Progress):
         if self._verbosity == 0:
             # Our lines name the stages; pytest's letters would stand between them.
             reporter.showfspath = False
+        writer = config.get_terminal_writer()
         if manner.live:
             from .above import Above
 
-            Above(config.get_terminal_writer(), self.screen)  # type: ignore[arg-type]
+            Above(writer, self.screen)  # type: ignore[arg-type]
+        else:
+            Beside(writer, paper)
 
     def pytest_report_header(self) -> str:
         """What runs."""
         return lines.header(self.controller.prepared)
-
-    @pytest.hookimpl(trylast=True)
-    def pytest_runtest_logstart(self) -> None:
-        """Pytest has said of a stage what it says before it runs."""
-        self._leave_open()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
@@ -77,13 +76,7 @@ class PytestProgress(Progress):
         finally:
             self._counting = False
         self.take(report)
-        self._leave_open()
         return result
-
-    def _leave_open(self) -> None:
-        """Pytest does not end a line before it knows what comes next."""
-        self.paper.flush()
-        self.paper.is_open = self._verbosity != 0
 
     def pytest_terminal_summary(self) -> None:
         """Where the evidence lies."""

@@ -324,6 +324,17 @@ def test_output_is_streamed_beside_pytests_own_lines(project, words):
     assert "started" not in done.stdout
 
 
+@pytest.mark.parametrize("words", [[], ["--codex-jobs=2"]])
+def test_lines_begin_where_a_plugin_has_left_one_open(project, words):
+    (project.root / "counting.py").write_text(
+        "def pytest_codex_stage_started(config):\n    config.get_terminal_writer().write('counting')\n"
+    )
+    project.pipeline("echo one", "echo two")
+    shown = project.pytest("--codex-pipeline=work", "-s", "-pcounting", *words).stdout
+    for name, text in (("s1", "one"), ("s2", "two")):
+        assert f"counting\n{name} | {text}\n" in shown
+
+
 def test_nothing_is_streamed_that_was_not_asked_for(project):
     project.pipeline("echo something")
     for done in (project.cli("start", "work"), project.pytest("--codex-pipeline=work")):
