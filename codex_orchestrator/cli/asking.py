@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import select
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TextIO
 
 from codex_orchestrator.pipelines.model import ManualStage
@@ -18,6 +22,8 @@ _DECISIONS: dict[str, Decision] = {
     "reject": "rejected",
 }
 _LATER = ("l", "later")
+# What a terminal keeps of a line.
+_LONGEST_LINE = 4096
 
 
 def current_actor(name: str | None = None) -> Actor:
@@ -60,11 +66,46 @@ def _ask(manifest: Manifest, stage: ManualStage, actor: Actor) -> Answer | None:
 def _answer(question: str) -> str | None:
     """A line from the terminal without its blanks, or None at its end."""
     _say(question)
-    # As bytes: what is no text in this terminal's encoding must be no more than a wrong answer.
-    line = sys.stdin.buffer.readline()
+    line = _read_line(sys.stdin.fileno())
     if not line:
         _say("\n")
+    # What is no text in this terminal's encoding must be no more than a wrong answer.
     return line.decode(sys.stdin.encoding, "replace").strip() if line else None
+
+
+def _read_line(terminal: int) -> bytes:
+    """A line with its end, or what there was before the end of all input.
+
+    Raises:
+        KeyboardInterrupt: A signal's handler raises it. Python calls handlers between two of its own
+            steps, and so never for a signal that comes just before a read begins; hence the waiting.
+    """
+    line = b""
+    with _woken_by_signals() as wake:
+        while not line.endswith(b"\n"):
+            ready, _, _ = select.select([terminal, wake], [], [])
+            if terminal in ready:
+                piece = os.read(terminal, _LONGEST_LINE)
+                if not piece:
+                    break
+                line += piece
+            else:
+                os.read(wake, 1)
+    return line
+
+
+@contextmanager
+def _woken_by_signals() -> Iterator[int]:
+    """A descriptor that can be read from once a signal has come."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    try:
+        yield reading
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(reading)
+        os.close(writing)
 
 
 def _say(text: str) -> None:

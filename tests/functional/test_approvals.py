@@ -702,6 +702,26 @@ def test_a_person_cancels(project, terminal, question):
     assert is_valid(project)
 
 
+ELSEWHERE = """
+import signal, sys, threading
+from codex_orchestrator.cli import main
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+sys.exit(main(sys.argv[4:]))
+"""
+
+
+def test_a_signal_that_interrupts_no_read_ends_the_question(project, terminal):
+    """It comes to another thread here; the same happens where it comes just before the read begins."""
+    gated(project)
+    shown = terminal("start", "work", under=(sys.executable, "-c", ELSEWHERE))
+    shown.shows(CHOICE)
+    shown.types(CONTROL_C)
+    assert shown.finish() == 130
+    assert project.manifest()["status_detail"] == "cancelled:SIGINT"
+    assert is_valid(project)
+
+
 def test_a_terminal_that_goes_away_cancels(project, terminal):
     gated(project)
     shown = terminal("start", "work")
