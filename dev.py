@@ -144,7 +144,9 @@ def make_environment() -> None:
 
 def environment() -> dict[str, str]:
     """This process's environment as an activated ``.venv`` would have it."""
-    variables = {key: value for key, value in os.environ.items() if key not in {"PYTHONHOME", "PYTHONPATH"}}
+    # Without bytecode every one of the tests' processes would compile the product anew.
+    left_out = {"PYTHONDONTWRITEBYTECODE", "PYTHONHOME", "PYTHONPATH"}
+    variables = {key: value for key, value in os.environ.items() if key not in left_out}
     variables["VIRTUAL_ENV"] = str(VENV)
     variables["PATH"] = os.pathsep.join([str(BIN), os.environ.get("PATH", os.defpath)])
     return variables

@@ -41,6 +41,11 @@ pythonpath = ["src"]
 }
 
 
+@pytest.fixture(autouse=True)
+def _with_other_plugins(project):
+    project.pytest_words = []
+
+
 @pytest.fixture
 def mark(tmp_path):
     """A file that exists once any of the repo's Python has been loaded."""

@@ -13,6 +13,11 @@ import pytest
 from tests.conftest import needs_xdist
 
 
+@pytest.fixture(autouse=True)
+def _with_other_plugins(project):
+    project.pytest_words = []
+
+
 def statuses(project) -> list[str]:
     """The stages' statuses in the newest run."""
     return [entry["status"] for entry in project.manifest()["commands"]]
