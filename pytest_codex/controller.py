@@ -16,10 +16,11 @@ from codex_orchestrator.execution.cancellation import Cancellation
 from codex_orchestrator.pipelines.schedule import ReadyQueue, Work
 from codex_orchestrator.preparation import Prepared, modified
 from codex_orchestrator.run.approvals import Ask
-from codex_orchestrator.run.shapes import CommandEntry, Manifest
+from codex_orchestrator.run.shapes import Manifest
 
 from . import signals
 from .bus import EventBus, chunks_kept
+from .collecting import PathlessCollection
 from .halt import Halt
 from .nodes import PipelineNode, StageItem
 from .runs import SessionRuns
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from .dispatch import Dispatcher, Engine
 
 
-class Controller:
+class Controller(PathlessCollection):
     """The plugin that runs pipelines in this session.
 
     Attributes:
@@ -37,6 +38,7 @@ class Controller:
         halt: What ended the session early.
         runs: The runs of the pipelines, and those of their sub-pipelines.
         stages: What items ask.
+        work: All stages of the session, with what they wait for and need.
         clock: Time.
     """
 
@@ -51,6 +53,7 @@ class Controller:
         self.halt = Halt()
         self.runs: SessionRuns
         self.stages: Stages
+        self.work: Work
         self.clock = SystemClock()
         self._ask = ask
 
@@ -59,15 +62,6 @@ class Controller:
         """The runs of the pipelines that were asked for as they are now, as far as they were opened."""
         roots = getattr(self, "runs", None)
         return [root.manager.manifest for root in roots.roots if root.manager] if roots else []
-
-    def entry(self, item: pytest.Item) -> CommandEntry | None:
-        """The manifest's entry of an item, or None where its run is not open."""
-        return self.stages.entry(item)
-
-    @property
-    def work(self) -> Work:
-        """All stages of the session."""
-        return reduce(or_, (each.planned.work() for each in self.prepared))
 
     def plan(self, config: pytest.Config) -> None:
         """Let plugins change what will run, now that they are all there, and get ready to tell them.
@@ -80,23 +74,15 @@ class Controller:
         self.prepared = tuple(modified(each, bus.modified) for each in self.prepared)
         self.runs = SessionRuns(self.prepared, self.clock, _notify, bus.observe)
         self.stages = Stages(self.runs, self.clock, self.halt, self._ask)
+        self.work = reduce(or_, (each.planned.work() for each in self.prepared))
 
     # Collection: the stages are the session's only items.
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_collection(self, session: pytest.Session) -> bool:
-        """Collect without paths, so that the repo's tests are never looked at; here, also under xdist."""
-        session.perform_collect(args=[])
-        return True
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_make_collect_report(self, collector: pytest.Collector) -> pytest.CollectReport | None:
-        """Answer for the session with the pipelines."""
-        if not isinstance(collector, pytest.Session):
-            return None
-        nodes: list[pytest.Item | pytest.Collector] = [
+    def collected(self, session: pytest.Session) -> list[pytest.Item | pytest.Collector]:
+        """The pipelines."""
+        return [
             PipelineNode.from_parent(
-                collector,
+                session,
                 name=each.pipeline.id,
                 nodeid=each.pipeline.id,
                 planned=each.planned,
@@ -104,7 +90,6 @@ class Controller:
             )
             for each in self.prepared
         ]
-        return pytest.CollectReport(collector.nodeid, "passed", None, nodes)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:

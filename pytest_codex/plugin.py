@@ -1,4 +1,4 @@
-"""Options and registration; without ``--codex-pipeline`` this module is all that is loaded."""
+"""Options, hooks and registration; without ``--codex-pipeline`` only `newhooks` is loaded besides."""
 
 from __future__ import annotations
 

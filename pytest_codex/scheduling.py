@@ -37,6 +37,13 @@ def _joined(arguments: Iterable[str]) -> Iterator[str]:
         yield word if value is None else f"{word}={value}"
 
 
+def _failures_to_start() -> tuple[type[Exception], ...]:
+    """What comes out of xdist where it cannot start a worker."""
+    import execnet
+
+    return OSError, EOFError, execnet.HostNotFound, execnet.RemoteError
+
+
 class StageScheduling:
     """A plugin, and the scheduler of xdist's protocol."""
 
@@ -73,8 +80,6 @@ class StageScheduling:
         Raises:
             pytest.UsageError: One cannot be started.
         """
-        import execnet
-
         config = session.config
         joined = tuple(_joined(config.invocation_params.args))
         config.invocation_params = replace(config.invocation_params, args=joined)
@@ -84,7 +89,7 @@ class StageScheduling:
         too_long.start()
         try:
             yield
-        except (OSError, EOFError, execnet.HostNotFound, execnet.RemoteError) as error:
+        except _failures_to_start() as error:
             raise pytest.UsageError(f"A worker cannot be started: {type(error).__name__}: {error}") from error
         except KeyboardInterrupt:
             if too_long.is_alive():
@@ -101,8 +106,6 @@ class StageScheduling:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
         """Around xdist's loop: what it leaves undone is said."""
-        import execnet
-
         self._session = session
         dispatcher = self._engine.dispatcher = self._controller.dispatcher(session, self._engine)
         over = threading.Event()
@@ -110,7 +113,7 @@ class StageScheduling:
         try:
             dispatcher.advance()
             result = yield
-        except (OSError, EOFError, execnet.HostNotFound, execnet.RemoteError) as error:
+        except _failures_to_start() as error:
             if not self._replacing:
                 raise
             session.shouldfail = f"A worker cannot be replaced: {type(error).__name__}: {error}"

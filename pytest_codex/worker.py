@@ -26,6 +26,7 @@ from codex_orchestrator.execution.leftovers import end_left
 from codex_orchestrator.run.stage import StageRequest
 
 from . import signals
+from .collecting import PathlessCollection
 from .nodes import Slot
 
 # Where xdist hands the controller's channel to the worker.
@@ -35,7 +36,7 @@ NOTHING = "codex-orchestrator::nothing"
 _ANSWER_SECONDS = 1.0
 
 
-class Worker:
+class Worker(PathlessCollection):
     """The plugin that runs commands in an xdist worker."""
 
     def __init__(self, config: pytest.Config) -> None:
@@ -54,21 +55,13 @@ class Worker:
 
     # Collection: a place for each stage that the controller names, whatever options leave out.
 
-    def pytest_collection(self, session: pytest.Session) -> bool:
-        """Collect without paths."""
-        session.perform_collect(args=[])
-        return True
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_make_collect_report(self, collector: pytest.Collector) -> pytest.CollectReport | None:
-        """Answer for the session."""
-        if not isinstance(collector, pytest.Session):
-            return None
+    def collected(self, session: pytest.Session) -> list[pytest.Item | pytest.Collector]:
+        """The places."""
         self._slots = [
-            Slot.from_parent(collector, name=nodeid.rpartition("::")[2], nodeid=nodeid)
+            Slot.from_parent(session, name=nodeid.rpartition("::")[2], nodeid=nodeid)
             for nodeid in self._nodeids
         ]
-        return pytest.CollectReport(collector.nodeid, "passed", None, list(self._slots))
+        return list(self._slots)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> Generator[None]:

@@ -22,7 +22,7 @@ from codex_orchestrator.store.decisions import record_decision
 from . import render
 from .asking import current_actor
 from .common import add_format, add_root, add_task, environment_of, task_of
-from .session import add_jobs, add_output, run_and_tell
+from .session import add_running, run_and_tell
 
 
 def add_deciding(parser: argparse.ArgumentParser) -> None:
@@ -32,8 +32,7 @@ def add_deciding(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--actor", metavar="NAME", help="who decides (default: the login name)")
     parser.add_argument("--reason", metavar="TEXT", help="why")
     parser.add_argument("--resume", action="store_true", help="go on with the run at once")
-    add_jobs(parser)
-    add_output(parser)
+    add_running(parser)
     add_task(parser)
     add_format(parser)
     add_root(parser)

@@ -9,7 +9,7 @@ from codex_orchestrator.report.resuming import asked_to_resume
 
 from .asking import asker
 from .common import add_format, add_root, add_task, environment_of, task_of
-from .session import add_interactive, add_jobs, add_output, run_and_tell
+from .session import add_interactive, add_running, run_and_tell
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,8 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--accept-changes", action="store_true", help="go on although the pipeline has changed since"
     )
-    add_jobs(parser)
-    add_output(parser)
+    add_running(parser)
     add_interactive(parser)
     add_format(parser)
     add_root(parser)

@@ -30,15 +30,11 @@ def add_interactive(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-interactive", action="store_true", help="never ask, also on a terminal")
 
 
-def add_jobs(parser: argparse.ArgumentParser) -> None:
-    """``--jobs``."""
+def add_running(parser: argparse.ArgumentParser) -> None:
+    """``--jobs``, ``--stream`` and ``--quiet``: how many stages run at once, and what is shown of them."""
     parser.add_argument(
         "--jobs", metavar="N", help="run so many stages at once (a number, or auto; default: 1)"
     )
-
-
-def add_output(parser: argparse.ArgumentParser) -> None:
-    """``--stream`` and ``--quiet``."""
     how = parser.add_mutually_exclusive_group()
     how.add_argument(
         "--stream",

@@ -9,7 +9,7 @@ from codex_orchestrator.report.lookup import named_run
 
 from .asking import asker
 from .common import add_format, add_root, add_task, environment_of
-from .session import add_interactive, add_jobs, add_output, run_and_tell
+from .session import add_interactive, add_running, run_and_tell
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,8 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--from", dest="start_from", metavar="STAGE", help="begin at this stage")
     parser.add_argument("--execution-mode", metavar="MODE", help="mcp or cloud, where a stage does not say")
-    add_jobs(parser)
-    add_output(parser)
+    add_running(parser)
     add_interactive(parser)
     add_format(parser)
     add_root(parser)

@@ -8,6 +8,7 @@ from codex_orchestrator.pipelines.guardrails import is_guardrail
 
 from .shapes import CommandEntry, GuardrailCounts, GuardrailStatus, Manifest
 
+_PARTIAL = "Partial run: "
 _RERUN = "codex-orchestrator start diagnostics --approval-policy never --format json --no-interactive"
 _MISSING = f'Guardrail command missing; run "{_RERUN}" to capture reviewer diagnostics.'
 _FAILED = f'Guardrail command failed; re-run "{_RERUN}" to gather failure artifacts.'
@@ -89,7 +90,12 @@ def compose_summary(
 
 def partial_line(selected: int, total: int) -> str | None:
     """The line of a run that left stages out, or None."""
-    return f"Partial run: {selected} of {total} stages selected." if selected < total else None
+    return f"{_PARTIAL}{selected} of {total} stages selected." if selected < total else None
+
+
+def says_partial(summary: object) -> bool:
+    """Whether a run's summary, as any tool has written it, says that the run left stages out."""
+    return isinstance(summary, str) and any(line.startswith(_PARTIAL) for line in summary.split("\n"))
 
 
 def _guardrail_line(counts: GuardrailCounts) -> str:

@@ -6,7 +6,6 @@ The rules are in docs/reference/guards.md, section "Evidence guard".
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.errors import UnknownRun
 from codex_orchestrator.manifests import read_document, validate_manifest
+from codex_orchestrator.run.summary import says_partial
 
 from .checklists import Box, checked_boxes
 from .git import printable
@@ -26,7 +26,6 @@ PAGES = ("tasks/*.md", "docs/TASKS.md", ".agent/task/*.md")
 
 # What the Node CLI writes about its own runtime into an otherwise valid manifest.
 _NODE_KEYS = "runtime_"
-_PARTIAL = re.compile(r"^Partial run: \d+ of \d+ stages selected\.$", re.MULTILINE)
 _TEXT_SHOWN = 60
 _PROBLEMS_SHOWN = 3
 _RERUN = "Run the pipeline to its end, and cite the manifest of that run."
@@ -98,7 +97,7 @@ def judge_run(manifest: Any, summary: Any) -> tuple[str, str] | None:
     if manifest["status"] != "succeeded":
         return "evidence-not-succeeded", f"is of a run that is {manifest['status']}"
     review = _inside(summary, "review")
-    if any(_PARTIAL.search(str(_inside(each, "summary") or "")) for each in (manifest, review)):
+    if any(says_partial(_inside(each, "summary")) for each in (manifest, review)):
         return "evidence-partial", "is of a partial run"
     if _inside(_inside(review, "decision"), "approved") is False:
         return "evidence-not-approved", "is of a run whose summary does not approve it"

@@ -9,7 +9,7 @@ import re
 
 _PATH = re.compile(r"(?:\.{0,2}/)?[\w.@+-]+(?:/[\w.@+-]+)*/?")
 _PLACE = re.compile(r"(?:::.*|#.*|:\d+(?:[:-]\d+)*)$")
-# T, R, NN, XXXX: one letter, perhaps repeated, stands for something else.
+# T, R, NN and their like: one letter, perhaps repeated, stands for something else.
 _STAND_IN = re.compile(r"(?:^|[/._-])([A-Z])\1*(?=$|[/._-])|YYYY")
 _LONGEST_PATH = 4_096
 

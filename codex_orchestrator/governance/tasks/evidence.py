@@ -16,11 +16,11 @@ from codex_orchestrator.identifiers import id_problem
 from codex_orchestrator.manifests import read_document
 from codex_orchestrator.run.layout import RunLayout, TaskLayout
 from codex_orchestrator.run.shapes import TERMINAL
+from codex_orchestrator.run.summary import says_partial
 
 PENDING = "_(pending)_"
 MANIFEST_LABEL = "Run Manifest Link"
 METRICS_LABEL = "Metrics / State Snapshots"
-_PARTIAL = re.compile(r"^Partial run: ", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,7 @@ def _status(layout: RunLayout) -> str | None:
         return None
     if not isinstance(manifest, dict) or manifest.get("run_id") != layout.run_id:
         return None
-    status, summary = manifest.get("status"), manifest.get("summary")
-    partial = isinstance(summary, str) and _PARTIAL.search(summary)
-    if partial or manifest.get("parent_run_id") is not None:
+    status = manifest.get("status")
+    if says_partial(manifest.get("summary")) or manifest.get("parent_run_id") is not None:
         return None
     return status if isinstance(status, str) and status in TERMINAL else None
