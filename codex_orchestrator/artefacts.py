@@ -6,9 +6,10 @@ The JSON Schemas under ``schemas/`` are generated from these shapes (docs/refere
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from codex_orchestrator.dataclass import dataclass
 
 from .clock import parse_timestamp
 from .environment import CONFIG_NAME

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+from codex_orchestrator.dataclass import dataclass
 
 from .errors import UsageError
 from .identifiers import check_id, slug

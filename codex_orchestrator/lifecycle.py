@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
+
+from codex_orchestrator.dataclass import dataclass
 
 from .clock import Clock, timestamp
 from .environment import PREFIX, Environment

@@ -7,7 +7,8 @@ the run (docs/explanation/architecture.md).
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+
+from codex_orchestrator.dataclass import dataclass
 
 from .clock import Clock, timestamp
 from .endings import StageEndings

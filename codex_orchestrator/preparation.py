@@ -6,7 +6,9 @@ Both ways in, ``start`` and ``pytest --codex-pipeline``, come through `prepare`;
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
+
+from codex_orchestrator.dataclass import dataclass
 
 from .environment import Environment, choose_task
 from .errors import UsageError

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
+
+from codex_orchestrator.dataclass import dataclass
 
 from .clock import Clock, timestamp
 from .errors import Busy, UnknownRun, UsageError

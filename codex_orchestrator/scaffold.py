@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.environment import CONFIG_NAME, Environment, choose_task
 from codex_orchestrator.errors import StorageError
 from codex_orchestrator.pipelines.project import Project

@@ -6,8 +6,9 @@ Only error paths, `validate` and the schema generator come here; pydantic is imp
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import Any
+
+from codex_orchestrator.dataclass import dataclass
 
 from .records import OneOf
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
+from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.manager import TaskManager
 from codex_orchestrator.run.events import Event
 from codex_orchestrator.run.exec_events import CommandEnd, ExecBegin, ExecEnd, ExecRetry, PrivacyDecided

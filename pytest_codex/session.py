@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass
 from typing import TextIO
 
 import pytest
 
+from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.errors import OrchestratorError
 from codex_orchestrator.preparation import Prepared
 from codex_orchestrator.run.approvals import Ask

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from codex_orchestrator.clock import Clock
+from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.errors import OrchestratorError, StorageError
 from codex_orchestrator.execution.builder import CommandBuilder
 from codex_orchestrator.gates import decide, fail_child

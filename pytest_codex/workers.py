@@ -9,13 +9,13 @@ import json
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from queue import Full, Queue
 from signal import SIGKILL
 from typing import Any
 
 from codex_orchestrator import __version__
 from codex_orchestrator.clock import Clock
+from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.errors import OrchestratorError
 from codex_orchestrator.execution.leftovers import end_left
 from codex_orchestrator.execution.process import signal_if

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.run.privacy.stream import Decision, StreamGuard
 
 CHUNK_BYTES = 65_536

@@ -11,8 +11,9 @@ import signal
 import threading
 from collections.abc import Collection, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+
+from codex_orchestrator.dataclass import dataclass
 
 _COMMAND_LENGTH = 80
 _ROUND_SECONDS = 0.02

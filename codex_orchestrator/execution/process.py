@@ -12,10 +12,10 @@ import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from codex_orchestrator.clock import Clock
+from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.errors import OrchestratorError, ToolMissing
 
 NOT_FOUND = 127

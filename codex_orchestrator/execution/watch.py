@@ -10,10 +10,10 @@ import os
 import selectors
 import signal
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from typing import Literal
 
 from codex_orchestrator.clock import Clock
+from codex_orchestrator.dataclass import dataclass
 
 from .cancellation import Cancellation
 from .capture import Chunk, StreamCapture

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
 from pathlib import Path
+
+from codex_orchestrator.dataclass import dataclass
 
 SOURCES = ("AGENTS.md", "docs/AGENTS.md", ".agent/AGENTS.md")
 

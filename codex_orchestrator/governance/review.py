@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from codex_orchestrator.dataclass import dataclass
 
 from .guards.difference import Difference
 from .guards.report import counted, encodable

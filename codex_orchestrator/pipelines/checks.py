@@ -13,7 +13,6 @@ from codex_orchestrator.validation import Path, Problem
 from .graph import dependencies, find_cycle
 from .mode import parse_mode
 from .model import CommandStage, Configuration, PipelineDefinition, Stage, StageSetRef, SubpipelineStage
-from .patterns import pattern_problem
 from .schedule import DEFAULT_CAPACITY
 
 StageSets = Mapping[str, Sequence[Stage]]
@@ -108,6 +107,11 @@ def _check_resources(configuration: Configuration) -> Iterator[Problem]:
 
 
 def _check_privacy(configuration: Configuration) -> Iterator[Problem]:
+    if not configuration.privacy.rules:
+        return
+    # Only here: every start reads the definitions, and few projects have rules of their own.
+    from .patterns import pattern_problem
+
     seen: set[str] = set()
     for index, rule in enumerate(configuration.privacy.rules):
         where: Path = ("privacy", "rules", index)

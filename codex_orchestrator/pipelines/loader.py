@@ -10,10 +10,11 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
+from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.environment import CONFIG_NAME, Environment
 from codex_orchestrator.errors import ConfigurationError, UsageError
 from codex_orchestrator.records import Mismatch, from_json, to_json

@@ -4,9 +4,10 @@ Annotations are real types here (no postponed evaluation): `records` reads them 
 pydantic makes the JSON Schema from them.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Annotated, Any, ClassVar, Literal
 
+from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.records import Bounds, OneOf, camel
 
 _CAMEL: dict[str, Any] = {"extra": "forbid", "alias_generator": camel}

@@ -7,7 +7,9 @@ can divide the same text in many ways could take for ever (docs/reference/privac
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from codex_orchestrator.dataclass import dataclass
 
 _TOKEN = re.compile(
     r"""

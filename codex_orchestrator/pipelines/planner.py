@@ -1,8 +1,9 @@
 """CommandPlanner: a pipeline as ordered plan items and a target (docs/reference/command-line.md, "plan")."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, ClassVar
 
+from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.errors import UsageError
 from codex_orchestrator.records import OMIT_NONE
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 from bisect import insort
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from codex_orchestrator.dataclass import dataclass
 
 from .graph import Dependencies, topological_order
 

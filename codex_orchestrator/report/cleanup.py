@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from codex_orchestrator.clock import timestamp
+from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.run.retention import KEPT, Kept, RunFacts
 from codex_orchestrator.store.sweep import Swept
 

@@ -7,12 +7,12 @@ import re
 import shlex
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
 from codex_orchestrator.clock import Clock
+from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.environment import CONFIG_NAME, PREFIX, Environment
 from codex_orchestrator.errors import ConfigurationError, OrchestratorError, StorageError, ToolMissing
 from codex_orchestrator.execution.process import run_tool

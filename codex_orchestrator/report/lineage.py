@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.errors import UnknownRun
 from codex_orchestrator.run.layout import RunLayout
 from codex_orchestrator.run.lineage import known_children, upserted

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.environment import TASK_VARIABLE, Environment, choose_task
 from codex_orchestrator.errors import UnknownRun
 from codex_orchestrator.identifiers import check_id, id_problem

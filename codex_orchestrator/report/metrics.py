@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from codex_orchestrator.clock import timestamp
+from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.errors import UsageError
 from codex_orchestrator.run.layout import TaskLayout
 from codex_orchestrator.store.metrics import read_line

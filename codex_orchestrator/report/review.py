@@ -6,11 +6,12 @@ The answer is in docs/reference/command-line.md, section "review".
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from codex_orchestrator.clock import parse_timestamp, timestamp
+from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.errors import UnknownRun
 from codex_orchestrator.governance.guards.difference import Difference, FileChange, read_difference

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
+from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.errors import UnknownRun, UsageError
 from codex_orchestrator.identifiers import id_problem

@@ -6,10 +6,10 @@ A receipt is good for one plan, until it expires, and once: for a stage that has
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Literal
 
 from codex_orchestrator.clock import timestamp
+from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.errors import UsageError
 from codex_orchestrator.pipelines.model import ManualStage, Pipeline
 

@@ -5,9 +5,10 @@
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Annotated, Any, ClassVar, Literal
 
+from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.records import OMIT_NONE, Bounds
 
 SCHEMA = "codex.control-plane.run-request"

@@ -4,8 +4,9 @@ Pure. Annotations are real types here, as in `shapes`.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
+
+from codex_orchestrator.dataclass import dataclass
 
 from .control_plane import SCHEMA, VERSION, ControlPlane, Drift, Found, Mode, RequestProblem, Samples
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+from codex_orchestrator.dataclass import dataclass
 
 from . import recorder
 from .events import RunCompleted

@@ -3,9 +3,10 @@
 A line is compact JSON with ``type`` first, ``timestamp`` and ``index`` last.
 """
 
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from typing import Annotated, Any, ClassVar, Literal
 
+from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.records import OMIT_NONE, Bounds, OneOf, dumps_line, to_json
 
 from .exec_events import (

@@ -3,9 +3,9 @@
 By themselves, as this is all that a worker needs to know of events, and a worker has to start soon.
 """
 
-from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
+from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.records import Bounds
 
 _STRICT: dict[str, Any] = {"extra": "forbid"}

@@ -3,9 +3,9 @@
 Shapes and the pure functions that fill them. Annotations are real types here, for `records`.
 """
 
-from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
+from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.records import Bounds, camel
 
 from .instances import AssignmentStatus, Mode, Scheduler

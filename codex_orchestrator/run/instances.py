@@ -5,9 +5,10 @@ Annotations are real types here, for `records`.
 """
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Annotated, Any, ClassVar, Literal
 
+from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.records import OMIT_NONE, Bounds, camel
 
 _STRICT: dict[str, Any] = {"extra": "forbid"}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
+from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.identifiers import stage_file_stem
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
+from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.records import Mismatch, from_json
 
 from . import recorder

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Literal, get_args
+
+from codex_orchestrator.dataclass import dataclass
 
 Hold = Literal["alive", "waiting", "unreadable"]
 Kept = Literal["alive", "waiting", "unreadable", "child", "queued", "busy", "failed", "policy"]

@@ -3,10 +3,11 @@
 Shapes and the pure functions that fill them. Annotations are real types here, for `records`.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, ClassVar, Literal
 
 from codex_orchestrator.clock import parse_timestamp
+from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.pipelines.planner import Plan
 from codex_orchestrator.records import OMIT_NONE, camel, to_json
 

@@ -4,9 +4,10 @@ Annotations are real types here (no postponed evaluation), read by `records` and
 Field order is the order in the files.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Annotated, Any, ClassVar, Literal
 
+from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.pipelines.model import Pipeline
 from codex_orchestrator.records import OMIT_NONE, Bounds
 

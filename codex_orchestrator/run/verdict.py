@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.pipelines.model import CommandStage, ManualStage, SubpipelineStage
 
 from .shapes import Manifest, Reason, Receipt, StageStatus

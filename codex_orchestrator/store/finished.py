@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from codex_orchestrator.clock import Clock
+from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.errors import StorageError
 from codex_orchestrator.run.control_plane import ControlPlane, Drift
 from codex_orchestrator.run.layout import RunLayout, TaskLayout

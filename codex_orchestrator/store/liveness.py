@@ -6,11 +6,11 @@ Readers never take a run's lock, so that they cannot be in the way of who wants 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from codex_orchestrator.clock import parse_timestamp
+from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.run.layout import RunLayout
 from codex_orchestrator.run.shapes import STALE_SECONDS, TERMINAL
 

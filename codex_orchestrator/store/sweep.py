@@ -6,8 +6,7 @@ however many runs there have been (docs/reference/files.md, "Leftovers").
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.errors import StorageError
 from codex_orchestrator.run.layout import RunLayout, TaskLayout
 

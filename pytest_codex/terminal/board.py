@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
+
+from codex_orchestrator.dataclass import dataclass
 
 State = Literal["waiting", "running", "passed", "failed", "skipped"]
 

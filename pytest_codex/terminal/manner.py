@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from codex_orchestrator.dataclass import dataclass
 
 _NO = ("", "0", "false")
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from codex_orchestrator.dataclass import dataclass
 
 from .markdown import code_of
 
@@ -21,7 +22,7 @@ _MANIFEST = "manifest.json"
 _PLACEHOLDER = re.compile(r"[<>*?${}…]|\.\.\.")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Box:
     """A checked box.
 
@@ -37,7 +38,7 @@ class Box:
     cited: tuple[str, ...]
 
 
-@dataclass(slots=True)
+@dataclass
 class _Item:
     """An item of a list while it is being read."""
 

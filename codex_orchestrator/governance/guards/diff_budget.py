@@ -6,9 +6,9 @@ The rules are in docs/reference/guards.md, section "Diff budget".
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
+from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.errors import UsageError
 
 from .difference import FileChange, read_difference
@@ -28,7 +28,7 @@ _LARGEST_SHOWN = 10
 _HINT = f"Split the change, or say why it must be this large with {OVERRIDE_FLAG} or {OVERRIDE_VARIABLE}."
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Override:
     """Why a change may exceed its budget, and where that was said: ``--override`` or the variable."""
 
@@ -36,7 +36,7 @@ class Override:
     source: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class DiffBudgetRequest:
     """What to measure, and against what.
 
@@ -59,7 +59,7 @@ class DiffBudgetRequest:
     left_out: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class DiffBudgetReport(Report):
     """What was measured.
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
+from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.errors import UsageError
 
 from .git import Changes, WorkTree, below, git_environment, locate, printable, read_changes
@@ -22,7 +22,7 @@ _LOOKED_AT_BYTES = 8_000
 _READ_BYTES = 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class FileChange:
     """One changed file.
 
@@ -44,7 +44,7 @@ class FileChange:
         return self.added + self.deleted
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Difference:
     """A change by its files, sorted by path; none where `changes` has no base."""
 

@@ -5,8 +5,7 @@ The rules are in docs/reference/guards.md, section "Docs guard".
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.pipelines.model import DocsGuardSettings
 
 from .existence import Existence, Known
@@ -20,7 +19,7 @@ FOLDERS = ("docs", "tasks", ".agent")
 TASKS_PAGE = "docs/TASKS.md"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class DocsGuardRequest:
     """What to check.
 
@@ -33,7 +32,7 @@ class DocsGuardRequest:
     settings: DocsGuardSettings
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class DocsGuardReport(Report):
     """What was found, page by page and in the order of their lines.
 

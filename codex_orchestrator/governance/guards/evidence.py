@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.errors import UnknownRun
 from codex_orchestrator.manifests import read_document, validate_manifest
@@ -32,7 +32,7 @@ _RERUN = "Run the pipeline to its end, and cite the manifest of that run."
 _CITE = "Cite the manifest of a run that shows it (.runs/<task>/cli/<run>/manifest.json), or uncheck it."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class EvidenceReport(Report):
     """What was found, page by page and in the order of their lines.
 

@@ -10,10 +10,10 @@ import os
 import posixpath
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
 
+from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.errors import UsageError
 from codex_orchestrator.pipelines.project import Project
@@ -32,7 +32,7 @@ _MORE_TARGETS = re.compile(r"^(?:-|s)?include\s|^[^\s#=]*[%$][^\n=]*:(?!=)", re.
 _HINT = "Correct the page; a name that belongs elsewhere can be listed in guards.docs.ignore."
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Known:
     """What there is beside files.
 

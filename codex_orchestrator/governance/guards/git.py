@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
+from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.errors import OrchestratorError, ToolMissing, UsageError
 from codex_orchestrator.execution.process import ToolResult, run_tool
 
@@ -40,7 +40,7 @@ _RELOCATING_VARIABLES = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Base:
     """The commit that a change is measured against.
 
@@ -53,7 +53,7 @@ class Base:
     source: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Changes:
     """What changed since the base.
 
@@ -68,7 +68,7 @@ class Changes:
     notices: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class BaseCandidate:
     """One place to look for the base; ``required`` ones were asked for and must exist."""
 
@@ -77,7 +77,7 @@ class BaseCandidate:
     required: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class WorkTree:
     """One folder inside a git work tree, and how to ask git about it.
 

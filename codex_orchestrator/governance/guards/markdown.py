@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from codex_orchestrator.dataclass import dataclass
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _FENCE = re.compile(r"(?P<mark>`{3,}|~{3,})(?P<info>[^\n]*)")
@@ -19,7 +20,7 @@ _TITLE_WITHIN = 3  # lines before a block
 _COMMENT, _COMMENT_END = "<!--", "-->"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Span:
     """Code within a line of text; `line` counts from 1."""
 
@@ -27,7 +28,7 @@ class Span:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Block:
     """A block of code.
 
@@ -44,7 +45,7 @@ class Block:
     title: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Code:
     """All the code of a text, and the text without its blocks and comments, line by line."""
 

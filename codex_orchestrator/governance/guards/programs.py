@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
+
+from codex_orchestrator.dataclass import dataclass
 
 from .paths import path_in
 from .shellwords import Call
@@ -23,7 +25,7 @@ _OTHER_FOLDER = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Reference:
     """One thing that a text names.
 
@@ -45,7 +47,7 @@ class Reference:
         return {"npm-script": "npm run ", "make-target": "make "}.get(self.kind, "") + self.name
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class CommandWords:
     """What may follow a command's name.
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+
+from codex_orchestrator.dataclass import dataclass
 
 from .markdown import Block, Span, code_of
 from .paths import path_in
@@ -23,7 +24,7 @@ _TARGET = re.compile(r"([\w./-]+(?: +[\w./-]+)*) *:(?!=)")
 _MAKERS = frozenset({"cp", "ln", "mkdir", "mv", "tee", "touch"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Named:
     """What a text names, and what it makes itself.
 

@@ -6,15 +6,15 @@ The form is in docs/reference/guards.md, section "Answers".
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from typing import ClassVar
 
+from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.errors import EXIT_OK, EXIT_RUN_FAILED
 
 from .git import printable
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Finding:
     """One thing that is wrong.
 
@@ -44,7 +44,7 @@ class Finding:
         return f"{printable(self.path)}{place}: {self.message} [{self.rule}]\n  {self.hint}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Fault:
     """A broken rule in a text, before it is known which file the text is."""
 
@@ -58,7 +58,7 @@ class Fault:
         return Finding(path, self.rule, self.message, self.hint, self.line)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Report(ABC):
     """What one guard found.
 

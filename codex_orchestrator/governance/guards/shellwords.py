@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+
+from codex_orchestrator.dataclass import dataclass
 
 _HEREDOC = re.compile(r"<<-?[ \t]*(['\"]?)(\w+)\1")
 _PROMPT, _MORE = "$ ", "> "
@@ -28,7 +29,7 @@ _CARRIERS = frozenset({"command", "env", "exec", "nohup", "npx", "sudo", "time"}
 _RUNNERS = frozenset({"hatch", "pdm", "pipx", "poetry", "uv"})  # with the word `run`
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Call:
     """One command.
 
@@ -49,7 +50,7 @@ class Call:
     fails: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Line:
     """A command line as a whole: continued lines in one, without what it reads and prints."""
 

@@ -9,9 +9,9 @@ import datetime as dt
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
+from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.errors import UsageError
 
 from .git import printable, read_changes
@@ -31,7 +31,7 @@ _LAST_REVIEW = re.compile(r"last_review\s*:(.*)")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SpecGuardRequest:
     """What to check.
 
@@ -50,7 +50,7 @@ class SpecGuardRequest:
     paths: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class SpecGuardReport(Report):
     """What was found: first the change rule, then the specs by path.
 

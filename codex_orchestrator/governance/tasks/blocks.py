@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from codex_orchestrator.dataclass import dataclass
 
 _MARK = re.compile(
     r"<!--[ \t]*(?P<edge>begin|end) task (?P<name>[^\s>]+)"

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
+from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.errors import UnknownRun
 from codex_orchestrator.identifiers import id_problem

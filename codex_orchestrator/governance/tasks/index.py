@@ -7,11 +7,11 @@ other tools keep in the file are left as they are.
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
+from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.errors import UsageError
 from codex_orchestrator.identifiers import id_problem
 from codex_orchestrator.records import Bounds, Mismatch, from_json

@@ -6,9 +6,10 @@ The rules are in docs/reference/files.md, "Tasks".
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.environment import Environment
 
 from .blocks import MarkFault, Part, parts_of, with_content, with_part

@@ -6,10 +6,10 @@ Rules: docs/reference/configuration.md, "tasks".
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
+from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.environment import CONFIG_NAME, Environment
 from codex_orchestrator.errors import UsageError
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from codex_orchestrator.dataclass import dataclass
 
 from .evidence import MANIFEST_LABEL, METRICS_LABEL, PENDING
 from .mirrors import checklist_of

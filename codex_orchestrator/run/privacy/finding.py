@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
+
+from codex_orchestrator.dataclass import dataclass
 
 from .policy import Action, PrivacyPolicy, literals
 from .values import Values

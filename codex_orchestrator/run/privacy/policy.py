@@ -9,10 +9,11 @@ import json
 import re
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal
 from urllib.parse import quote, quote_plus
+
+from codex_orchestrator.dataclass import dataclass
 
 Mode = Literal["shadow", "enforce"]
 Action = Literal["redact", "block"]

@@ -5,9 +5,10 @@ Annotations are real types here, for `records`.
 
 from bisect import bisect_left
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal
 
+from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.records import Bounds
 
 _STRICT: dict[str, Any] = {"extra": "forbid"}
