@@ -69,9 +69,12 @@ class StageScheduling:
         self._engine.expect(node)
 
     @pytest.hookimpl(optionalhook=True)
-    def pytest_testnodedown(self, error: object) -> None:
+    def pytest_testnodedown(self, node: Any, error: object) -> None:
         """A worker has ended, or died."""
         self._replacing = error is not None
+        if error is None:
+            # Its process can end while records are written, instead of after that.
+            node.gateway.exit()
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionstart(self, session: pytest.Session) -> Generator[None]:

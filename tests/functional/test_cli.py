@@ -472,6 +472,25 @@ def test_no_command_imports_what_it_does_not_need(here):
         assert done.stderr.strip() == "[]"
 
 
+def test_what_others_leave_for_the_end_of_the_process_is_done(here):
+    program = (
+        "import atexit, sys; from codex_orchestrator.__main__ import run;"
+        "atexit.register(print, 'last words');"
+        "atexit.register(print, 'and last', end='', file=sys.stderr); run()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, "version"],
+        cwd=here.root,
+        env=here.environment,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=True,
+    )
+    assert done.stdout == f"codex-orchestrator {__version__}\nlast words\n"
+    assert done.stderr == "and last"
+
+
 # Where evidence cannot be written.
 
 

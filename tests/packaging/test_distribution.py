@@ -116,7 +116,7 @@ def test_the_entry_points(wheel: Path) -> None:
     parser = configparser.ConfigParser()
     parser.read_string(in_wheel(wheel, "entry_points.txt"))
     assert {section: dict(parser[section]) for section in parser.sections()} == {
-        "console_scripts": {"codex-orchestrator": "codex_orchestrator.cli:main"},
+        "console_scripts": {"codex-orchestrator": "codex_orchestrator.__main__:run"},
         "pytest11": {"codex": "pytest_codex.plugin"},
     }
 
