@@ -103,6 +103,8 @@ def test_dismissed_it_ends_nothing(guardian, spawn):
 def test_one_that_does_not_listen_is_said_once_and_disturbs_nothing(guardian, number, said):
     process = guardian._listener._popen
     os.kill(process.pid, number)
+    if number == signal.SIGKILL:
+        until(lambda: not is_alive(process.pid), "the end of the guardian, before its pipe is full")
     for _ in range(20_000):
         guardian._tell("watch 1")
         if guardian.warnings:
