@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 _GROUP = "codex-orchestrator"
+# The first, for workers, makes a folder, and removes those of earlier sessions; the others look for garbage.
+_FOR_TESTS = ("tmpdir", "unraisableexception", "threadexception")
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
@@ -51,12 +55,15 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
-    """A pipeline run loads no conftest, and touches no test's temporary files: tests are not what runs."""
-    known = early_config.known_args_namespace
+    """A pipeline run loads no conftest, and leaves out what serves tests only: they are not what runs."""
+    known, manager = early_config.known_args_namespace, early_config.pluginmanager
     if getattr(known, "codex_pipeline", None) or getattr(known, "codex_resume", None):
-        early_config.known_args_namespace.noconftest = True
-        # For workers, xdist has it make a folder, whereupon it removes those of earlier sessions.
-        early_config.pluginmanager.set_blocked("tmpdir")
+        known.noconftest = True
+        for name in _FOR_TESTS:
+            manager.set_blocked(name)
+        # For assertions it would compile each of our modules, anew where it cannot keep the result.
+        rewriter: object = manager.rewrite_hook
+        sys.meta_path[:] = [finder for finder in sys.meta_path if finder is not rewriter]
 
 
 @pytest.hookimpl(trylast=True)

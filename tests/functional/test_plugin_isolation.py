@@ -92,6 +92,20 @@ def test_a_usage_error_of_another_plugin_is_not_swallowed(trapped):
     assert not trapped.runs()
 
 
+def test_nothing_of_ours_is_compiled_anew_for_its_assertions(project):
+    (project.root / "spy.py").write_text(
+        "import sys, pytest\n"
+        "pytest.register_assert_rewrite('codex_orchestrator', 'pytest_codex')\n"
+        "def pytest_codex_run_completed():\n"
+        "    for name in 'codex_orchestrator.manager', 'pytest_codex.controller':\n"
+        "        print(name, type(sys.modules[name].__loader__).__name__)\n"
+    )
+    project.pipeline("true")
+    done = project.pytest("--codex-pipeline=work", "-p", "spy", "-s", environment={"PYTHONPATH": "."})
+    for name in ("codex_orchestrator.manager", "pytest_codex.controller"):
+        assert f"{name} SourceFileLoader" in done.stdout
+
+
 @pytest.mark.parametrize("ini", sorted(INI))
 def test_nothing_of_the_repo_is_collected_or_loaded(trapped, mark, ini):
     (trapped.root / ini).write_text(INI[ini])
