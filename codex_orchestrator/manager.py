@@ -12,19 +12,20 @@ from codex_orchestrator.dataclass import dataclass
 
 from .clock import Clock, timestamp
 from .endings import StageEndings
-from .environment import Environment, stage_variables
+from .environment import Environment
 from .lifecycle import LiveRun, end_processes, mark_of
 from .pipelines.graph import dependencies, reached_failure
-from .pipelines.model import CommandStage, Limits, Pipeline, Session
+from .pipelines.model import CommandStage, Limits, Pipeline
 from .pipelines.planner import Plan
 from .run.ending import Ending, finish
 from .run.events import ChildChanged, Event, StageSkipped, StageWaiting
-from .run.exec_events import CommandStart, ExecBegin
+from .run.exec_events import CommandStart
 from .run.lineage import news_of
 from .run.privacy.guard import PrivacyGuard
 from .run.shapes import CommandEntry, Manifest
 from .run.stage import StageOutcome, StageRequest, interruption
 from .run.verdict import Verdict, execution_error, judge
+from .stage_requests import StageRequests
 from .store.children import live_owners, read_children
 
 
@@ -70,18 +71,16 @@ class TaskManager:
         self.layout = live.layout
         self.pipeline = pipeline
         self.live = live
-        self._environment = environment
         self._plan = plan
         self._recording = live.recording
-        self._limits = limits
         self._selected = frozenset(selected)
         self._clock = clock
         self._waits = dependencies(pipeline.stages)
         self._index = {stage.id: index for index, stage in enumerate(pipeline.stages, start=1)}
+        self._requests = StageRequests(environment, pipeline.id, live, limits=limits)
         self._endings = StageEndings(live.recording, self._index, limits=limits, clock=clock)
         self._waiting: set[str] = set()
         self._warnings = list(live.warnings)
-        self._persisted_session = live.persisted_session
 
     @property
     def manifest(self) -> Manifest:
@@ -141,31 +140,7 @@ class TaskManager:
         """
         stage, index = self._command_stage(stage_id), self._index[stage_id]
         self.record(CommandStart(command=stage.command, timestamp=self._now(), index=index))
-        return self._request(stage)
-
-    def _request(self, stage: CommandStage) -> StageRequest:
-        return StageRequest(
-            index=self._index[stage.id],
-            stage_id=stage.id,
-            command=stage.command,
-            cwd=str(self._environment.root / (stage.cwd or "")),
-            environ=stage_variables(
-                self._environment,
-                task_id=self.layout.task.task_id,
-                run_id=self.layout.run_id,
-                pipeline_id=self.pipeline.id,
-                stage_id=stage.id,
-                run_dir=self.layout.folder,
-                own=stage.env or {},
-            ),
-            timeout_seconds=stage.timeout_seconds,
-            stream_bytes=self._limits.stream_bytes,
-            attempt=1 + self.live.attempts.get(self._index[stage.id], 0),
-            retries=stage.retries,
-            session_id=self._session_id(stage.session or Session()),
-            persisted=bool(stage.session and stage.session.persist),
-            privacy=self.guard.policy,
-        )
+        return self._requests.of(stage, index)
 
     def record(self, event: Event) -> None:
         """Take up what happens while a stage runs.
@@ -173,8 +148,7 @@ class TaskManager:
         Raises:
             StorageError: The manifest cannot be written.
         """
-        if isinstance(event, ExecBegin) and event.persisted:
-            self._persisted_session = event.session_id
+        self._requests.note(event)
         self._recording.record(event)
 
     def complete(self, stage_id: str, outcome: StageOutcome) -> CommandEntry:
@@ -301,10 +275,6 @@ class TaskManager:
         if left:
             named = ", ".join(f"{process.command} (pid {process.pid})" for process in left)
             self._warnings.append(f"Ended what stages left running: {named}.")
-
-    def _session_id(self, session: Session) -> str | None:
-        """The label that a stage asks for; None where it gets one of its own."""
-        return session.id or (self._persisted_session if session.reuse else None)
 
     def _command_stage(self, stage_id: str) -> CommandStage:
         stage = self.pipeline.stage(stage_id)

@@ -20,7 +20,7 @@ import pytest
 import codex_orchestrator
 import pytest_codex
 
-MAXIMUM_LINES = 350
+MAXIMUM_LINES = {ast.Module: 350, ast.ClassDef: 260, ast.FunctionDef: 65}
 PACKAGES = tuple(Path(str(package.__file__)).parent for package in (codex_orchestrator, pytest_codex))
 
 
@@ -248,14 +248,33 @@ def test_every_file_keeps_to_its_trade(rule: Rule) -> None:
     assert not offences, f"{rule.says} ({', '.join(rule.allowed) or 'none'}):\n" + "\n".join(offences)
 
 
-def test_no_module_outgrows_one_purpose() -> None:
-    lengths = {name: len(source.splitlines()) for name, source in sources().items()}
-    long = [
-        f"{name}: {lines} lines, over {MAXIMUM_LINES}"
-        for name, lines in lengths.items()
-        if lines > MAXIMUM_LINES
-    ]
+def outgrown(source: str) -> Iterator[str]:
+    """Modules, classes and functions that are too long."""
+    for node in ast.walk(ast.parse(source)):
+        most = MAXIMUM_LINES.get(type(node))
+        if most is None:
+            continue
+        first, last = getattr(node, "lineno", 1), getattr(node, "end_lineno", len(source.splitlines()))
+        if last - first >= most:
+            yield f"{getattr(node, 'name', 'the module')} has {last - first + 1} lines, over {most}"
+
+
+def test_nothing_outgrows_one_purpose() -> None:
+    long = [f"{name}: {what}" for name, source in sources().items() for what in outgrown(source)]
     assert not long, "\n".join(long)
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("x = 1\n" * 350, []),
+        ("x = 1\n" * 351, ["the module has 351 lines, over 350"]),
+        ("class A:\n" + "    x = 1\n" * 260, ["A has 261 lines, over 260"]),
+        ("class A:\n  def f(self):\n" + "    x = 1\n" * 65, ["f has 66 lines, over 65"]),
+    ],
+)
+def test_what_is_too_long_is_seen(source: str, found: list[str]) -> None:
+    assert list(outgrown(source)) == found
 
 
 # ------------------------------------------------------------------ the rules do see
