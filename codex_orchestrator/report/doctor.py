@@ -64,6 +64,7 @@ _PACKAGES = {
     "pydantic": "pydantic",
     "rich": "rich",
 }
+_FOR_WORKERS = "pytest-xdist"
 _NODE = "Install Node.js, which brings npm along, or put it on PATH."
 _TOOLS = (
     _Tool("git", ("git",), "Install git, or put it on PATH: guards ask it what has changed."),
@@ -107,10 +108,11 @@ def checks_text(checks: Iterable[Check]) -> str:
 
 def _python_check(missing: list[str]) -> Check:
     detail = f"{platform.python_version()}, {sys.executable}"
-    if missing:
-        hint = f"Install what is missing: {shlex.quote(sys.executable)} -m pip install {' '.join(missing)}"
-        return Check("python", True, "failed", f"{detail}, without {', '.join(missing)}", hint)
-    return Check("python", True, "ok", detail)
+    if not missing:
+        return Check("python", True, "ok", detail)
+    status: Status = "warning" if missing == [_FOR_WORKERS] else "failed"
+    hint = f"Install what is missing: {shlex.quote(sys.executable)} -m pip install {' '.join(missing)}"
+    return Check("python", True, status, f"{detail}, without {', '.join(missing)}", hint)
 
 
 def _definitions(environment: Environment) -> Definitions | ConfigurationError:

@@ -260,6 +260,14 @@ def test_packages_that_are_missing_are_named(doctor, monkeypatch):
     assert checks["runs-fsync"]["status"] in ("ok", "warning")
 
 
+def test_without_workers_runs_can_do(doctor, monkeypatch):
+    monkeypatch.setattr(module, "find_spec", lambda name: None if name == "xdist" else object())
+    code, checks = doctor()
+    assert (code, checks["python"]["status"]) == (0, "warning")
+    assert checks["python"]["detail"].endswith(", without pytest-xdist")
+    assert checks["python"]["hint"].endswith(" -m pip install pytest-xdist")
+
+
 def test_every_package_that_we_depend_on_is_looked_for():
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     assert list(module._PACKAGES.values()) == [re.split(r"[<>=]", line)[0] for line in declared]

@@ -344,6 +344,7 @@ def test_json_is_one_document(repo, guard):
     }
 
 
+@pytest.mark.skipif(not (ROOT / "pytest_codex").is_dir(), reason="the pages name sources that are not here")
 def test_this_repository_passes(capsys):
     from codex_orchestrator.cli import main
 
