@@ -8,7 +8,7 @@ methods. What remains is the standard library's: fields, `dataclasses.replace`, 
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import MISSING, FrozenInstanceError, fields
+from dataclasses import MISSING, FrozenInstanceError
 from functools import cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -40,7 +40,7 @@ class _Shape:
     """
 
     def __init__(self, cls: type[Any]) -> None:
-        known = fields(cls)
+        known = dataclasses.fields(cls)
         self.values = {each.name: each.default for each in known}
         self.makers = {
             each.name: each.default_factory for each in known if each.default_factory is not MISSING
@@ -55,19 +55,19 @@ def _shape_of(cls: Any) -> _Shape:
 
 
 def _init(self: Any, *positional: Any, **values: Any) -> None:
-    shape = _shape_of(self.__class__)
+    shape, name = _shape_of(self.__class__), type(self).__qualname__
     if positional:
         given = dict(zip(shape.positional, positional, strict=False))
-        if len(given) < len(positional) or given.keys() & values.keys():
-            raise TypeError(f"{type(self).__qualname__}: too many values: {positional!r}, {values!r}")
+        if len(given) < len(positional):
+            raise TypeError(f"{name}: {len(positional)} values for {len(given)} fields")
+        if twice := given.keys() & values.keys():
+            raise TypeError(f"{name}: given twice: {', '.join(sorted(twice))}")
         values = given | values
     complete = shape.values | values
     if len(complete) > len(shape.values):
-        raise TypeError(
-            f"{type(self).__qualname__}: no such field: {sorted(values.keys() - shape.values.keys())}"
-        )
+        raise TypeError(f"{name}: no such field: {', '.join(sorted(values.keys() - shape.values.keys()))}")
     if not shape.required <= values.keys():
-        raise TypeError(f"{type(self).__qualname__}: missing: {sorted(shape.required - values.keys())}")
+        raise TypeError(f"{name}: missing: {', '.join(sorted(shape.required - values.keys()))}")
     for field, make in shape.makers.items():
         if field not in values:
             complete[field] = make()
