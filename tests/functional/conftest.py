@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -45,6 +46,19 @@ def said(project, monkeypatch, capsys):
         return code, captured.out, captured.err
 
     return run
+
+
+@pytest.fixture
+def findings_of(guard):
+    """Run a guard: place and rule of each finding."""
+
+    def check(name: str) -> list[str]:
+        code, out, _ = guard(name, "--format", "json")
+        findings = json.loads(out)["findings"]
+        assert code == bool(findings)
+        return [f"{one['path']}:{one.get('line', 0)} {one['rule']}" for one in findings]
+
+    return check
 
 
 @pytest.fixture

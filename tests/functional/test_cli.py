@@ -452,6 +452,19 @@ def test_version_schema_and_guard_answer(said):
     assert {"config", "manifest", "event", "error", "state", "metrics", "run-summary"} <= set(out.split())
 
 
+def run_program(here, program: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run some Python with these words, which has to succeed."""
+    return subprocess.run(
+        [sys.executable, "-c", program, *words],
+        cwd=here.root,
+        env=here.environment,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=True,
+    )
+
+
 def test_no_command_imports_what_it_does_not_need(here):
     here.pipeline("true")
     program = (
@@ -460,15 +473,7 @@ def test_no_command_imports_what_it_does_not_need(here):
         "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
     )
     for words in (["plan", "work"], ["runs"], ["version"]):
-        done = subprocess.run(
-            [sys.executable, "-c", program, *words],
-            cwd=here.root,
-            env=here.environment,
-            capture_output=True,
-            text=True,
-            timeout=100,
-            check=True,
-        )
+        done = run_program(here, program, *words)
         assert done.stderr.strip() == "[]"
 
 
@@ -478,15 +483,7 @@ def test_what_others_leave_for_the_end_of_the_process_is_done(here):
         "atexit.register(print, 'last words');"
         "atexit.register(print, 'and last', end='', file=sys.stderr); run()"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program, "version"],
-        cwd=here.root,
-        env=here.environment,
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=True,
-    )
+    done = run_program(here, program, "version")
     assert done.stdout == f"codex-orchestrator {__version__}\nlast words\n"
     assert done.stderr == "and last"
 

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -40,16 +41,9 @@ def repo(empty) -> Repo:
 
 
 @pytest.fixture
-def found(guard):
+def found(findings_of):
     """Check, and give place and rule of each finding."""
-
-    def check() -> list[str]:
-        code, out, _ = guard("docs", "--format", "json")
-        findings = json.loads(out)["findings"]
-        assert code == bool(findings)
-        return [f"{one['path']}:{one.get('line', 0)} {one['rule']}" for one in findings]
-
-    return check
+    return partial(findings_of, "docs")
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sys
+from functools import partial
 
 import pytest
 
@@ -39,16 +40,9 @@ def lists(plain, runs):
 
 
 @pytest.fixture
-def found(guard):
+def found(findings_of):
     """Check, and give place and rule of each finding."""
-
-    def check() -> list[str]:
-        code, out, _ = guard("evidence", "--format", "json")
-        findings = json.loads(out)["findings"]
-        assert code == bool(findings)
-        return [f"{one['path']}:{one.get('line', 0)} {one['rule']}" for one in findings]
-
-    return check
+    return partial(findings_of, "evidence")
 
 
 @pytest.mark.parametrize(
