@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import pytest
 
 
-class PathlessCollection:
+class PathlessCollection(ABC):
     """Hooks of collection, so that the repo's tests are never looked at."""
 
+    @abstractmethod
     def collected(self, session: pytest.Session) -> list[pytest.Item | pytest.Collector]:
         """The nodes right below the session."""
-        raise NotImplementedError
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection(self, session: pytest.Session) -> bool:
