@@ -11,7 +11,7 @@ from codex_orchestrator.run.drift import DriftReport, DriftSample, counted, samp
 from codex_orchestrator.run.layout import TaskLayout
 
 from . import files
-from .journal import Journal, record_name
+from .journal import Journal, read_aggregate, record_name
 
 
 class DriftReporter(Journal):
@@ -32,14 +32,14 @@ class DriftReporter(Journal):
 
     def read(self) -> Drift | None:
         """The report as manifests have it, or None where there is none that can be read."""
-        report = self._read_report()
+        report = self._report()
         if report is None:
             return None
         return report.as_drift(self._layout.environment.relative(self._layout.drift))
 
     def covered_bytes(self) -> int:
         """How much of the samples the report covers."""
-        report = self._read_report()
+        report = self._report()
         return report.covered_bytes if report else 0
 
     def beginning(self, line: bytes) -> bytes | None:
@@ -51,15 +51,12 @@ class DriftReporter(Journal):
         self, lines: Sequence[bytes], covered_bytes: int, *, rebuild: bool, replaced: Sequence[bytes]
     ) -> None:
         """Write the report with more samples counted, or with these alone."""
-        before = None if rebuild else self._read_report()
+        before = None if rebuild else self._report()
         report = counted(before, _parse(lines), _parse(replaced), covered_bytes=covered_bytes)
         files.replace(self._layout.drift, dumps(to_json(report)).encode())
 
-    def _read_report(self) -> DriftReport | None:
-        try:
-            return from_json(DriftReport, json.loads(self._layout.drift.read_bytes()), strict=False)
-        except (OSError, ValueError, RecursionError, Mismatch):
-            return None  # None yet, or another tool's: made anew from the samples.
+    def _report(self) -> DriftReport | None:
+        return read_aggregate(self._layout.drift, DriftReport)
 
 
 def _parse(lines: Sequence[bytes]) -> list[DriftSample]:

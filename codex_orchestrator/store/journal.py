@@ -15,10 +15,13 @@ name, which it removes when the manifest says so, or whoever merges next where i
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
+
+from codex_orchestrator.records import Mismatch, T, from_json
 
 from . import files
 from .lines import append, mend_last_line
@@ -30,6 +33,14 @@ _QUEUED = ".json"
 _MERGED = ".merged"
 
 Settle = Callable[[str], bool]
+
+
+def read_aggregate(path: Path, shape: type[T]) -> T | None:
+    """What an aggregate on disk says; None where there is none yet, or another tool's: it is made anew."""
+    try:
+        return from_json(shape, json.loads(path.read_bytes()), strict=False)
+    except (OSError, ValueError, RecursionError, Mismatch):
+        return None
 
 
 class Journal(ABC):

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from codex_orchestrator.clock import Clock, timestamp
-from codex_orchestrator.records import Mismatch, dumps, dumps_line, from_json, to_json
+from codex_orchestrator.records import dumps, dumps_line, to_json
 from codex_orchestrator.run.layout import TaskLayout
 from codex_orchestrator.run.shapes import MetricsLine, MetricsSummary
 
 from . import files
-from .journal import Journal, record_name
+from .journal import Journal, read_aggregate, record_name
 
 _KEPT_PARSE_ERRORS = 20
 _LARGEST = 1e15
@@ -36,7 +36,7 @@ class MetricsRecorder(Journal):
 
     def covered_bytes(self) -> int:
         """How much of the metrics the summary on disk covers."""
-        summary = self._read_summary()
+        summary = self._summary()
         return summary.covered_bytes if summary else 0
 
     def beginning(self, line: bytes) -> bytes | None:
@@ -48,7 +48,7 @@ class MetricsRecorder(Journal):
         self, lines: Sequence[bytes], covered_bytes: int, *, rebuild: bool, replaced: Sequence[bytes]
     ) -> None:
         """Write the summary with more lines counted, or with these alone."""
-        before = None if rebuild else self._read_summary()
+        before = None if rebuild else self._summary()
         parsed, errors = _parse(lines)
         latest = {line["run_id"]: line for line in parsed}
         earlier, _ = _parse(replaced)
@@ -62,13 +62,8 @@ class MetricsRecorder(Journal):
         )
         files.replace(self._layout.metrics_summary, dumps(to_json(document)).encode())
 
-    def _read_summary(self) -> MetricsSummary | None:
-        try:
-            return from_json(
-                MetricsSummary, json.loads(self._layout.metrics_summary.read_bytes()), strict=False
-            )
-        except (OSError, ValueError, RecursionError, Mismatch):
-            return None  # None yet, or another tool's: rebuilt from the metrics.
+    def _summary(self) -> MetricsSummary | None:
+        return read_aggregate(self._layout.metrics_summary, MetricsSummary)
 
 
 def read_line(line: bytes) -> dict[str, Any] | str:

@@ -6,13 +6,13 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from codex_orchestrator.records import Mismatch, dumps, dumps_line, from_json, to_json
+from codex_orchestrator.records import dumps, dumps_line, to_json
 from codex_orchestrator.run.layout import TaskLayout
 from codex_orchestrator.run.reviewer import RunSummary
 from codex_orchestrator.run.shapes import StateIndex
 
 from . import files
-from .journal import Journal, record_name
+from .journal import Journal, read_aggregate, record_name
 
 LATEST_RUNS = 20
 _STATE_KEYS = {"taskId", "lastRunAt", "totalRuns", "runs"}
@@ -42,7 +42,7 @@ class TaskStateStore(Journal):
     def covered_bytes(self) -> int:
         """How much of the history the snapshot on disk covers; 0 starts it anew."""
         self._carry_over()
-        index, state = self._read_index(), self._read_state()
+        index, state = self._index(), self._read_state()
         # The snapshot is written first: where only it counts more runs, its writer died between the two.
         whole = index is not None and state is not None and index.total_runs == state["totalRuns"]
         return index.covered_bytes if index is not None and whole else 0
@@ -58,7 +58,7 @@ class TaskStateStore(Journal):
     ) -> None:
         """Write the snapshot with more runs, or with these alone; the index is written last and counts."""
         state = None if rebuild else self._read_state()
-        index = None if rebuild else self._read_index()
+        index = None if rebuild else self._index()
         before: list[dict[str, Any]] = state["runs"] if state else []
         fresh = _parse(lines)
         known = {run["runId"] for run in (*before, *_parse(replaced))}
@@ -80,11 +80,8 @@ class TaskStateStore(Journal):
             return None
         return document if all(_is_run(run) for run in document["runs"]) else None
 
-    def _read_index(self) -> StateIndex | None:
-        try:
-            return from_json(StateIndex, _read_object(self._layout.state_index), strict=False)
-        except Mismatch:
-            return None
+    def _index(self) -> StateIndex | None:
+        return read_aggregate(self._layout.state_index, StateIndex)
 
     def _carry_over(self) -> None:
         """Take over what the Node CLI left: its ``runs.json``, and ``state.json`` as it once was."""
