@@ -135,16 +135,19 @@ def _end_group(popen: subprocess.Popen[bytes]) -> None:
     """End a process that was not waited for to its end, with its whole group: TERM, a moment, KILL."""
     if popen.returncode is not None:
         return
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(popen.pid, signal.SIGTERM)
+    _signal_group(popen.pid, signal.SIGTERM)
     try:
         with suppress(subprocess.TimeoutExpired):
             popen.wait(_FAREWELL_SECONDS)
     finally:
         # The number is the group's as long as anything of it is left, also without its leader.
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(popen.pid, signal.SIGKILL)
+        _signal_group(popen.pid, signal.SIGKILL)
         popen.wait()
+
+
+def _signal_group(group: int, number: int) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
 
 
 class StageProcess:
@@ -185,8 +188,7 @@ class StageProcess:
 
     def signal_group(self, number: int) -> None:
         """Signal the whole process group; only valid before `exit_status` has returned a code."""
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, number)
+        _signal_group(self.pid, number)
 
     def kill(self) -> None:
         """End the whole process group at once, and take the shell's status."""
