@@ -19,6 +19,10 @@ OMIT_NONE = "omit_none"
 """Field metadata key: the field is left out of the JSON where it is None ("when known")."""
 
 
+STRICT: dict[str, Any] = {"extra": "forbid"}
+"""``__pydantic_config__`` of shapes whose keys in the file are the names of their fields."""
+
+
 class Bounds:
     """Annotation of limits on a value: ``Annotated[int, Bounds(ge=1)]``, with pydantic's own names."""
 
@@ -92,6 +96,10 @@ def camel(name: str) -> str:
         return "$schema"
     head, *rest = name.split("_")
     return head + "".join(word.capitalize() for word in rest)
+
+
+CAMEL: dict[str, Any] = {**STRICT, "alias_generator": camel}
+"""``__pydantic_config__`` of shapes whose keys in the file are in camelCase."""
 
 
 def json_name(cls: type, field: Field[Any]) -> str:

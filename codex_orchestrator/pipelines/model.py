@@ -8,9 +8,7 @@ from dataclasses import field
 from typing import Annotated, Any, ClassVar, Literal
 
 from codex_orchestrator.dataclass import dataclass
-from codex_orchestrator.records import Bounds, OneOf, camel
-
-_CAMEL: dict[str, Any] = {"extra": "forbid", "alias_generator": camel}
+from codex_orchestrator.records import CAMEL, Bounds, OneOf
 
 # A year: what is longer is a mistake, and the kernel's own timers would refuse it.
 Seconds = Annotated[float, Bounds(gt=0, le=31_536_000)]
@@ -26,7 +24,7 @@ ERROR_FILE_BYTES = 10_240
 class Session:
     """A label that groups commands in the event log."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _CAMEL
+    __pydantic_config__: ClassVar[dict[str, Any]] = CAMEL
     id: Name | None = None
     persist: bool = False
     reuse: bool = False
@@ -36,7 +34,7 @@ class Session:
 class PlanHints:
     """What a stage tells the planner."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _CAMEL
+    __pydantic_config__: ClassVar[dict[str, Any]] = CAMEL
     runnable: bool | None = None
     default_target: bool | None = None
     aliases: tuple[str, ...] = ()
@@ -48,7 +46,7 @@ class PlanHints:
 class CommandStage:
     """A shell command."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _CAMEL
+    __pydantic_config__: ClassVar[dict[str, Any]] = CAMEL
     kind: Literal["command"]
     id: Name
     title: Name
@@ -71,7 +69,7 @@ class CommandStage:
 class SubpipelineStage:
     """Another pipeline, run as a child."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _CAMEL
+    __pydantic_config__: ClassVar[dict[str, Any]] = CAMEL
     kind: Literal["subpipeline"]
     id: Name
     title: Name
@@ -84,7 +82,7 @@ class SubpipelineStage:
 class ManualStage:
     """A person's decision."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _CAMEL
+    __pydantic_config__: ClassVar[dict[str, Any]] = CAMEL
     kind: Literal["manual"]
     id: Name
     title: Name
@@ -98,7 +96,7 @@ class ManualStage:
 class StageSetRef:
     """The stages of a named set, in place."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _CAMEL
+    __pydantic_config__: ClassVar[dict[str, Any]] = CAMEL
     kind: Literal["stage-set"]
     ref: Name
 
@@ -112,7 +110,7 @@ WrittenStage = Annotated[Stage | StageSetRef, OneOf("kind")]
 class PipelineDefinition:
     """A pipeline as written, its sets not yet expanded."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _CAMEL
+    __pydantic_config__: ClassVar[dict[str, Any]] = CAMEL
     id: Name
     title: Name
     description: str | None = None
@@ -125,7 +123,7 @@ class PipelineDefinition:
 class Pipeline:
     """A pipeline whose stage sets are expanded: what is planned and run."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _CAMEL
+    __pydantic_config__: ClassVar[dict[str, Any]] = CAMEL
     id: Name
     title: Name
     description: str | None
@@ -142,7 +140,7 @@ class Pipeline:
 class Limits:
     """Bounds on what is kept in memory and in error files, in bytes; log files have none."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _CAMEL
+    __pydantic_config__: ClassVar[dict[str, Any]] = CAMEL
     stream_bytes: Annotated[int, Bounds(ge=1, le=STREAM_BYTES)] = STREAM_BYTES
     error_detail_bytes: Annotated[int, Bounds(ge=1, le=ERROR_DETAIL_BYTES)] = ERROR_DETAIL_BYTES
     error_file_bytes: Annotated[int, Bounds(ge=1_024, le=ERROR_FILE_BYTES)] = ERROR_FILE_BYTES
@@ -152,7 +150,7 @@ class Limits:
 class PrivacyRule:
     """A further rule of the privacy guard."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _CAMEL
+    __pydantic_config__: ClassVar[dict[str, Any]] = CAMEL
     name: Name
     pattern: Name
     action: Literal["redact", "block"] = "redact"
@@ -162,7 +160,7 @@ class PrivacyRule:
 class PrivacySettings:
     """Rules beyond the built-in ones, and variables that hold secrets whatever their names say."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _CAMEL
+    __pydantic_config__: ClassVar[dict[str, Any]] = CAMEL
     rules: tuple[PrivacyRule, ...] = ()
     variables: tuple[Name, ...] = ()
 
@@ -171,7 +169,7 @@ class PrivacySettings:
 class ReviewSettings:
     """The command that reviews a hand-off."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _CAMEL
+    __pydantic_config__: ClassVar[dict[str, Any]] = CAMEL
     command: Name | None = None
 
 
@@ -179,7 +177,7 @@ class ReviewSettings:
 class SpecGuardSettings:
     """Code paths beyond src, app, server and migrations."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _CAMEL
+    __pydantic_config__: ClassVar[dict[str, Any]] = CAMEL
     paths: tuple[Name, ...] = ()
 
 
@@ -187,7 +185,7 @@ class SpecGuardSettings:
 class DiffGuardSettings:
     """The diff budget."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _CAMEL
+    __pydantic_config__: ClassVar[dict[str, Any]] = CAMEL
     files: Count = 25
     lines: Count = 800
 
@@ -196,7 +194,7 @@ class DiffGuardSettings:
 class DocsGuardSettings:
     """What the docs guard does not look for, and how long the task list may be."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _CAMEL
+    __pydantic_config__: ClassVar[dict[str, Any]] = CAMEL
     ignore: tuple[Name, ...] = ()
     tasks_lines: Count = 450
 
@@ -205,7 +203,7 @@ class DocsGuardSettings:
 class GuardSettings:
     """Settings of the built-in guards."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _CAMEL
+    __pydantic_config__: ClassVar[dict[str, Any]] = CAMEL
     spec: SpecGuardSettings = SpecGuardSettings()
     docs: DocsGuardSettings = DocsGuardSettings()
     diff: DiffGuardSettings = DiffGuardSettings()
@@ -215,7 +213,7 @@ class GuardSettings:
 class Configuration:
     """``codex.orchestrator.json`` as a whole."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _CAMEL
+    __pydantic_config__: ClassVar[dict[str, Any]] = CAMEL
     schema_: str | None = None
     task_id: Name | None = None
     default_pipeline: Name | None = None

@@ -5,20 +5,18 @@ from typing import Any, ClassVar
 
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.errors import UsageError
-from codex_orchestrator.records import OMIT_NONE
+from codex_orchestrator.records import OMIT_NONE, STRICT
 
 from .graph import dependencies, topological_order
 from .mode import Mode, resolve_mode
 from .model import CommandStage, Pipeline, PlanHints, Stage
-
-_STRICT: dict[str, Any] = {"extra": "forbid"}
 
 
 @dataclass(frozen=True)
 class PlanItem:
     """One stage in the plan; both spellings of requires-cloud are there for readers of either tool."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     id: str
     description: str
     requires_cloud: bool
@@ -32,7 +30,7 @@ class PlanItem:
 class Plan:
     """The items in declared order and the id of the target, ``<pipeline>:<stage>``."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     items: tuple[PlanItem, ...]
     notes: str | None = field(default=None, metadata={OMIT_NONE: True})
     targetId: str | None  # noqa: N815 - the JSON key itself

@@ -9,7 +9,7 @@ from dataclasses import field
 from typing import Annotated, Any, ClassVar, Literal
 
 from codex_orchestrator.dataclass import dataclass
-from codex_orchestrator.records import OMIT_NONE, Bounds
+from codex_orchestrator.records import OMIT_NONE, STRICT, Bounds
 
 SCHEMA = "codex.control-plane.run-request"
 VERSION = "2.0.0"
@@ -19,7 +19,6 @@ Mode = Literal["shadow", "enforce"]
 Found = Literal["passed", "failed"]
 Samples = Annotated[int, Bounds(ge=0)]
 
-_STRICT: dict[str, Any] = {"extra": "forbid"}
 _TOLD = 5
 
 
@@ -27,7 +26,7 @@ _TOLD = 5
 class RequestProblem:
     """One thing that is wrong with a request, with its JSON path from ``$`` on."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     path: str
     message: str
 
@@ -36,7 +35,7 @@ class RequestProblem:
 class RequestValidation:
     """How a request was found."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     mode: Mode
     status: Found
     timestamp: str
@@ -47,7 +46,7 @@ class RequestValidation:
 class Drift:
     """How the requests of the task were found so far."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     report_path: str | None
     total_samples: Samples
     invalid_samples: Samples
@@ -60,7 +59,7 @@ class Drift:
 class Enforcement:
     """Whether a request that is not valid is refused, and since when in this run."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     enabled: bool
     activated_at: str | None
 
@@ -69,7 +68,7 @@ class Enforcement:
 class ControlPlane:
     """The manifest's ``control_plane``."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     schema_id: str
     schema_version: str
     request_id: str

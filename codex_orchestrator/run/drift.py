@@ -7,19 +7,18 @@ from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 from codex_orchestrator.dataclass import dataclass
+from codex_orchestrator.records import STRICT
 
 from .control_plane import SCHEMA, VERSION, ControlPlane, Drift, Found, Mode, RequestProblem, Samples
 
 KEPT_ENTRIES = 50
-
-_STRICT: dict[str, Any] = {"extra": "forbid"}
 
 
 @dataclass(frozen=True)
 class DriftSample:
     """A line of ``samples.ndjson``: how one run's request was found."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     request_id: str
     timestamp: str
     status: Found
@@ -31,7 +30,7 @@ class DriftSample:
 class DriftReport:
     """``drift.json``: the samples counted, and the latest of those that were not valid."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     schema_id: str
     schema_version: str
     total_samples: Samples

@@ -7,7 +7,7 @@ from dataclasses import field, fields
 from typing import Annotated, Any, ClassVar, Literal
 
 from codex_orchestrator.dataclass import dataclass
-from codex_orchestrator.records import OMIT_NONE, Bounds, OneOf, dumps_line, to_json
+from codex_orchestrator.records import OMIT_NONE, STRICT, Bounds, OneOf, dumps_line, to_json
 
 from .exec_events import (
     ExecChunk,
@@ -17,7 +17,6 @@ from .exec_events import (
 from .instances import Checkpoint, Outcome
 from .shapes import Reason, RunStatus, StageStatus
 
-_STRICT: dict[str, Any] = {"extra": "forbid"}
 _WHEN_KNOWN = {OMIT_NONE: True}
 
 
@@ -25,7 +24,7 @@ _WHEN_KNOWN = {OMIT_NONE: True}
 class AttemptFailed:
     """An attempt has failed and another follows: the last word on this one."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     type: Literal["attempt:failed"] = "attempt:failed"
     stage_id: str
     attempt: Index
@@ -44,7 +43,7 @@ class StageCompleted:
     ``detail`` is the run's ``status_detail`` where the stage failed, if its kind has one of its own.
     """
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     type: Literal["stage:completed"] = "stage:completed"
     stage_id: str
     status: StageStatus
@@ -63,7 +62,7 @@ class StageCompleted:
 class StageSkipped:
     """A stage is not run because of another's failure; its entry stays ``pending``."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     type: Literal["stage:skipped"] = "stage:skipped"
     stage_id: str
     reason: str
@@ -75,7 +74,7 @@ class StageSkipped:
 class StageWaiting:
     """A stage can go on only when somebody has decided; its entry stays ``pending``."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     type: Literal["stage:waiting"] = "stage:waiting"
     stage_id: str
     reason: str
@@ -87,7 +86,7 @@ class StageWaiting:
 class SchedulerStarted:
     """Stages run on workers, at least and at most so many."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     type: Literal["scheduler:started"] = "scheduler:started"
     min_instances: Annotated[int, Bounds(ge=1)]
     max_instances: Annotated[int, Bounds(ge=1)]
@@ -98,7 +97,7 @@ class SchedulerStarted:
 class StageAssigned:
     """A stage's command is given to a worker."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     type: Literal["stage:assigned"] = "stage:assigned"
     stage_id: str
     instance_id: Annotated[str, Bounds(min_length=1)]
@@ -110,7 +109,7 @@ class StageAssigned:
 class StageReleased:
     """The worker has no command any more: it ended it, however that went, or the worker is lost."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     type: Literal["stage:released"] = "stage:released"
     stage_id: str
     instance_id: Annotated[str, Bounds(min_length=1)]
@@ -124,7 +123,7 @@ class StageReleased:
 class ApprovalRecorded:
     """Somebody has decided on a manual stage."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     type: Literal["approval:recorded"] = "approval:recorded"
     actor: str
     reason: str
@@ -135,7 +134,7 @@ class ApprovalRecorded:
 class ChildChanged:
     """A run that this one started began or ended; ``index`` is its stage's, where it is a stage's own run."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     type: Literal["child:changed"] = "child:changed"
     child_run_id: str
     pipeline_id: str
@@ -149,7 +148,7 @@ class ChildChanged:
 class RunResumed:
     """The run goes on after it had ended or died; ``stages`` are the ids at the indexes of what follows."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     type: Literal["run:resumed"] = "run:resumed"
     run_id: str
     actor: str
@@ -162,7 +161,7 @@ class RunResumed:
 class RunStarted:
     """The run begins; ``stages`` are the ids at the indexes of what follows."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     type: Literal["run:started"] = "run:started"
     run_id: str
     pipeline_id: str
@@ -174,7 +173,7 @@ class RunStarted:
 class RunCompleted:
     """The run has ended."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     type: Literal["run:completed"] = "run:completed"
     run_id: str
     status: RunStatus

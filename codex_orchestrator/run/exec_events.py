@@ -6,9 +6,8 @@ By themselves, as this is all that a worker needs to know of events, and a worke
 from typing import Annotated, Any, ClassVar, Literal
 
 from codex_orchestrator.dataclass import dataclass
-from codex_orchestrator.records import Bounds
+from codex_orchestrator.records import STRICT, Bounds
 
-_STRICT: dict[str, Any] = {"extra": "forbid"}
 Index = Annotated[int, Bounds(ge=1)]
 
 
@@ -16,7 +15,7 @@ Index = Annotated[int, Bounds(ge=1)]
 class CommandStart:
     """A stage begins."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     type: Literal["command:start"] = "command:start"
     command: str
     timestamp: str
@@ -27,7 +26,7 @@ class CommandStart:
 class ExecBegin:
     """An attempt to run the stage's command begins."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     type: Literal["exec:begin"] = "exec:begin"
     correlation_id: str
     attempt: Index
@@ -45,7 +44,7 @@ class ExecBegin:
 class ExecChunk:
     """Output as it came; ``bytes`` counts what was read, ``sequence`` runs over both streams."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     type: Literal["exec:chunk"] = "exec:chunk"
     correlation_id: str
     attempt: Index
@@ -61,7 +60,7 @@ class ExecChunk:
 class ExecRetry:
     """The command will be tried again."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     type: Literal["exec:retry"] = "exec:retry"
     correlation_id: str
     attempt: Index
@@ -76,7 +75,7 @@ class ExecRetry:
 class ExecEnd:
     """An attempt has ended."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     type: Literal["exec:end"] = "exec:end"
     correlation_id: str
     attempt: Index
@@ -92,7 +91,7 @@ class ExecEnd:
 class CommandEnd:
     """The stage's command has ended for good."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     type: Literal["command:end"] = "command:end"
     exit_code: int | None
     signal: str | None
@@ -105,7 +104,7 @@ class CommandEnd:
 class PrivacyDecided:
     """The guard has found a secret, in the chunk of that ``sequence``, or, with 0, in the command."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     type: Literal["privacy:decided"] = "privacy:decided"
     correlation_id: str
     sequence: Annotated[int, Bounds(ge=0)]

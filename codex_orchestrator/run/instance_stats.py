@@ -6,12 +6,10 @@ Shapes and the pure functions that fill them. Annotations are real types here, f
 from typing import Annotated, Any, ClassVar
 
 from codex_orchestrator.dataclass import dataclass
-from codex_orchestrator.records import Bounds, camel
+from codex_orchestrator.records import CAMEL, STRICT, Bounds
 
 from .instances import AssignmentStatus, Mode, Scheduler
 
-_STRICT: dict[str, Any] = {"extra": "forbid"}
-_CAMEL: dict[str, Any] = {"extra": "forbid", "alias_generator": camel}
 _Name = Annotated[str, Bounds(min_length=1)]
 _Natural = Annotated[int, Bounds(ge=0)]
 
@@ -20,7 +18,7 @@ _Natural = Annotated[int, Bounds(ge=0)]
 class InstanceStats:
     """A worker as the metrics line has it."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     instance_id: _Name
     capability: _Name
     status: AssignmentStatus
@@ -32,7 +30,7 @@ class InstanceStats:
 class RecoverySummary:
     """The `RecoveryPolicy` as the summary has it."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _CAMEL
+    __pydantic_config__: ClassVar[dict[str, Any]] = CAMEL
     heartbeat_interval_seconds: int
     missing_heartbeat_timeout_seconds: int
     max_retries: int
@@ -42,7 +40,7 @@ class RecoverySummary:
 class AssignmentSummary:
     """A worker as the summary has it."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _CAMEL
+    __pydantic_config__: ClassVar[dict[str, Any]] = CAMEL
     instance_id: str
     capability: str
     status: AssignmentStatus
@@ -54,7 +52,7 @@ class AssignmentSummary:
 class SchedulerSummary:
     """The scheduler as the summary has it."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _CAMEL
+    __pydantic_config__: ClassVar[dict[str, Any]] = CAMEL
     mode: Mode
     recovery: RecoverySummary
     assignments: tuple[AssignmentSummary, ...]

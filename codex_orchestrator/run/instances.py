@@ -9,10 +9,8 @@ from dataclasses import field, replace
 from typing import Annotated, Any, ClassVar, Literal
 
 from codex_orchestrator.dataclass import dataclass
-from codex_orchestrator.records import OMIT_NONE, Bounds, camel
+from codex_orchestrator.records import CAMEL, OMIT_NONE, STRICT, Bounds
 
-_STRICT: dict[str, Any] = {"extra": "forbid"}
-_CAMEL: dict[str, Any] = {"extra": "forbid", "alias_generator": camel}
 _WHEN_KNOWN = {OMIT_NONE: True}
 
 Mode = Literal["multi-instance"]
@@ -34,7 +32,7 @@ _AFTER: dict[Outcome, AssignmentStatus] = {
 class RecoveryPolicy:
     """When a worker counts as lost, and how often what it did is tried again."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     heartbeat_interval_seconds: _Count
     missing_heartbeat_timeout_seconds: _Count
     max_retries: Annotated[int, Bounds(ge=0)]
@@ -44,7 +42,7 @@ class RecoveryPolicy:
 class AssignmentMetadata:
     """How much a worker takes on."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _CAMEL
+    __pydantic_config__: ClassVar[dict[str, Any]] = CAMEL
     weight: Annotated[float, Bounds(ge=0)]
     max_concurrency: _Count
 
@@ -53,7 +51,7 @@ class AssignmentMetadata:
 class Checkpoint:
     """What is done about a worker that was lost, and why."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     reason: Cause
     action: Action
     detail: str | None = field(default=None, metadata=_WHEN_KNOWN)
@@ -63,7 +61,7 @@ class Checkpoint:
 class RecoveryCheckpoint:
     """A `Checkpoint`, and when it was."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     timestamp: _Name
     reason: Cause
     action: Action
@@ -74,7 +72,7 @@ class RecoveryCheckpoint:
 class WorkerAttempt:
     """One command that a worker was given."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     number: _Count
     assigned_at: _Name
     started_at: str | None
@@ -87,7 +85,7 @@ class WorkerAttempt:
 class Assignment:
     """A worker, and what it was given."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     instance_id: _Name
     capability: _Name
     status: AssignmentStatus
@@ -101,7 +99,7 @@ class Assignment:
 class Scheduler:
     """A manifest's ``scheduler``."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     mode: Mode
     requested_at: _Name
     min_instances: _Count

@@ -9,14 +9,13 @@ from typing import Any, ClassVar, Literal
 from codex_orchestrator.clock import parse_timestamp
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.pipelines.planner import Plan
-from codex_orchestrator.records import OMIT_NONE, camel, to_json
+from codex_orchestrator.records import CAMEL, OMIT_NONE, camel, to_json
 
 from .instance_stats import SchedulerSummary, instance_stats, scheduler_summary
 from .privacy.record import Privacy
 from .shapes import GuardrailStatus, Handle, Manifest, MetricsLine
 from .summary import guardrail_entries, guardrail_status
 
-_CAMEL: dict[str, Any] = {"extra": "forbid", "alias_generator": camel}
 _WHEN_KNOWN = {OMIT_NONE: True}
 Mode = Literal["mcp", "cloud"]
 
@@ -25,7 +24,7 @@ Mode = Literal["mcp", "cloud"]
 class Artifact:
     """A file worth opening."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _CAMEL
+    __pydantic_config__: ClassVar[dict[str, Any]] = CAMEL
     path: str
     description: str
 
@@ -34,7 +33,7 @@ class Artifact:
 class BuildResult:
     """How the stages went."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _CAMEL
+    __pydantic_config__: ClassVar[dict[str, Any]] = CAMEL
     subtask_id: str | None
     artifacts: tuple[Artifact, ...]
     mode: Mode
@@ -47,7 +46,7 @@ class BuildResult:
 class TestReport:
     """One guardrail's result."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _CAMEL
+    __pydantic_config__: ClassVar[dict[str, Any]] = CAMEL
     name: str
     status: Literal["passed", "failed"]
     details: str | None
@@ -57,7 +56,7 @@ class TestReport:
 class TestResult:
     """How the guardrails went."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _CAMEL
+    __pydantic_config__: ClassVar[dict[str, Any]] = CAMEL
     subtask_id: str | None
     success: bool
     reports: tuple[TestReport, ...]
@@ -68,7 +67,7 @@ class TestResult:
 class Decision:
     """Whether the run stands as evidence."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _CAMEL
+    __pydantic_config__: ClassVar[dict[str, Any]] = CAMEL
     approved: bool
     feedback: str | None = field(default=None, metadata=_WHEN_KNOWN)
 
@@ -77,7 +76,7 @@ class Decision:
 class ReviewResult:
     """The reviewer's words."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _CAMEL
+    __pydantic_config__: ClassVar[dict[str, Any]] = CAMEL
     summary: str
     decision: Decision
 
@@ -86,7 +85,7 @@ class ReviewResult:
 class HandleSummary:
     """A handle as the summary has it."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _CAMEL
+    __pydantic_config__: ClassVar[dict[str, Any]] = CAMEL
     handle_id: str
     correlation_id: str
     stage_id: str | None
@@ -99,7 +98,7 @@ class HandleSummary:
 class PrivacyDecisionSummary:
     """A decision of the privacy guard as the summary has it."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _CAMEL
+    __pydantic_config__: ClassVar[dict[str, Any]] = CAMEL
     handle_id: str
     sequence: int
     action: Literal["allow", "redact", "block"]
@@ -113,7 +112,7 @@ class PrivacyDecisionSummary:
 class PrivacyTotalsSummary:
     """The guard's totals as the summary has them."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _CAMEL
+    __pydantic_config__: ClassVar[dict[str, Any]] = CAMEL
     total_frames: int
     redacted_frames: int
     blocked_frames: int
@@ -124,7 +123,7 @@ class PrivacyTotalsSummary:
 class PrivacySummary:
     """What the privacy guard did, as the summary has it."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _CAMEL
+    __pydantic_config__: ClassVar[dict[str, Any]] = CAMEL
     mode: Literal["shadow", "enforce"]
     decisions: tuple[PrivacyDecisionSummary, ...]
     totals: PrivacyTotalsSummary
@@ -135,7 +134,7 @@ class PrivacySummary:
 class RunSummary:
     """``run-summary.json`` and each line of ``runs.ndjson``."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _CAMEL
+    __pydantic_config__: ClassVar[dict[str, Any]] = CAMEL
     task_id: str
     run_id: str
     mode: Mode
@@ -154,7 +153,7 @@ class RunSummary:
 class State:
     """``state.json``: the latest runs."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _CAMEL
+    __pydantic_config__: ClassVar[dict[str, Any]] = CAMEL
     task_id: str
     last_run_at: str | None
     total_runs: int

@@ -9,14 +9,13 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.pipelines.model import Pipeline
-from codex_orchestrator.records import OMIT_NONE, Bounds
+from codex_orchestrator.records import OMIT_NONE, STRICT, Bounds
 
 from .control_plane import ControlPlane
 from .instance_stats import InstanceStats
 from .instances import Scheduler
 from .privacy.record import Privacy, PrivacyDecision
 
-_STRICT: dict[str, Any] = {"extra": "forbid"}
 _WHEN_KNOWN = {OMIT_NONE: True}
 
 RunStatus = Literal["queued", "in_progress", "succeeded", "failed", "cancelled"]
@@ -41,7 +40,7 @@ STALE_SECONDS = 30
 class CommandEntry:
     """A stage's line in the manifest."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     index: Annotated[int, Bounds(ge=1)]
     id: Name
     title: Name
@@ -61,7 +60,7 @@ class CommandEntry:
 class ResumeEvent:
     """An attempt to resume the run."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     actor: Name
     reason: Name
     outcome: Literal["accepted", "blocked"]
@@ -73,7 +72,7 @@ class ResumeEvent:
 class Approval:
     """A recorded decision."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     actor: Name
     timestamp: str
     reason: str | None = field(default=None, metadata=_WHEN_KNOWN)
@@ -83,7 +82,7 @@ class Approval:
 class ChildRun:
     """A run that this one started."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     run_id: Name
     pipeline_id: Name
     status: RunStatus
@@ -94,7 +93,7 @@ class ChildRun:
 class GuardrailCounts:
     """How the guardrail commands ended."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     total: Natural
     succeeded: Natural
     failed: Natural
@@ -106,7 +105,7 @@ class GuardrailCounts:
 class GuardrailStatus:
     """What the guardrails say about the run."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     present: bool
     recommendation: str | None
     summary: str
@@ -118,7 +117,7 @@ class GuardrailStatus:
 class HandleMetadata:
     """Whose handle it is."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     run_id: Name
 
 
@@ -126,7 +125,7 @@ class HandleMetadata:
 class Handle:
     """One executed command's stream of events."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     handle_id: Name
     correlation_id: Name
     stage_id: str | None
@@ -142,7 +141,7 @@ class Handle:
 class Manifest:
     """``manifest.json``; a run's evidence in one place."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     # No Literal: pydantic takes `true` for one.
     version: Annotated[int, Bounds(ge=1, le=1)]
     task_id: Name
@@ -191,7 +190,7 @@ class Manifest:
 class Receipt:
     """A line of ``approvals.ndjson``: a decision, good for one plan, once, until it expires."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     stage_id: Name
     decision: Literal["approved", "rejected"]
     actor: Name
@@ -206,7 +205,7 @@ class Receipt:
 class ResumeToken:
     """``resume-token.json``."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     run_id: Name
     token: Name
     created_at: str
@@ -216,7 +215,7 @@ class ResumeToken:
 class Pointer:
     """``mcp/R/manifest.json`` and ``compat.json``: where the run really is."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     redirect_to: Name
     manifest: Name
     created_at: str
@@ -227,7 +226,7 @@ class Pointer:
 class PlanRecord:
     """``plan.json``: what is run, and the digest that tells whether it has changed."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     pipeline: Pipeline
     digest: Name
     created_at: str
@@ -237,7 +236,7 @@ class PlanRecord:
 class Owner:
     """``run.lock``: the process that owns the run."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     pid: int
     start_token: str | None
     host: str
@@ -248,7 +247,7 @@ class Owner:
 class StageError:
     """``errors/NN-slug.json``."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     run_id: str
     task_id: str
     command_index: int
@@ -263,7 +262,7 @@ class StageError:
 class MetricsLine:
     """One line of ``metrics.json``."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     run_id: Name
     task_id: Name
     pipeline_id: Name
@@ -298,7 +297,7 @@ class MetricsLine:
 class MetricsSummary:
     """``metrics-summary.json``: the aggregate, and how many bytes of the metrics it covers."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     generated_at: str
     task_id: Name
     metrics_file: Name
@@ -316,6 +315,6 @@ class MetricsSummary:
 class StateIndex:
     """``runs-index.json``: how much of the history ``state.json`` counts."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     covered_bytes: Natural
     total_runs: Natural

@@ -9,9 +9,8 @@ from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal
 
 from codex_orchestrator.dataclass import dataclass
-from codex_orchestrator.records import Bounds
+from codex_orchestrator.records import STRICT, Bounds
 
-_STRICT: dict[str, Any] = {"extra": "forbid"}
 _Name = Annotated[str, Bounds(min_length=1)]
 _Natural = Annotated[int, Bounds(ge=0)]
 
@@ -20,7 +19,7 @@ _Natural = Annotated[int, Bounds(ge=0)]
 class PrivacyDecision:
     """A secret that the guard found: in which part of whose output, by which rule; never what it is."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     handle_id: _Name
     sequence: _Natural
     action: Literal["allow", "redact", "block"]
@@ -34,7 +33,7 @@ class PrivacyDecision:
 class PrivacyTotals:
     """The frames of all handles, by what became of them."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     total_frames: _Natural
     redacted_frames: _Natural
     blocked_frames: _Natural
@@ -45,7 +44,7 @@ class PrivacyTotals:
 class Privacy:
     """What the privacy guard did in a run."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     mode: Literal["shadow", "enforce"]
     decisions: tuple[PrivacyDecision, ...]
     totals: PrivacyTotals
