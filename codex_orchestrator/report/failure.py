@@ -7,8 +7,7 @@ import shlex
 from codex_orchestrator.pipelines.model import ManualStage
 from codex_orchestrator.run.shapes import CommandEntry
 from codex_orchestrator.run.stage import StageOutcome, interruption
-
-from .output import one_line
+from codex_orchestrator.text import one_line
 
 TAIL_LINES = 20
 _LINE_LENGTH = 400

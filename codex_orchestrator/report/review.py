@@ -16,12 +16,12 @@ from codex_orchestrator.environment import Environment
 from codex_orchestrator.errors import UnknownRun
 from codex_orchestrator.governance.guards.difference import Difference, FileChange, read_difference
 from codex_orchestrator.governance.guards.evidence import judge_run
-from codex_orchestrator.governance.guards.git import printable
 from codex_orchestrator.governance.review import ReviewedChange, ReviewedRun, change_line, hand_off
 from codex_orchestrator.manifests import read_document
 from codex_orchestrator.records import Mismatch, from_json
 from codex_orchestrator.run.shapes import TERMINAL, Manifest
 from codex_orchestrator.run.summary import guardrail_status
+from codex_orchestrator.text import printable
 
 from .lookup import FoundRun
 from .status import status_document

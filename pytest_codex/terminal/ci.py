@@ -8,9 +8,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from codex_orchestrator.errors import StorageError
-from codex_orchestrator.report.output import one_line
 from codex_orchestrator.run.shapes import Manifest
 from codex_orchestrator.store import lines as line_files
+from codex_orchestrator.text import one_line
 
 from .board import Stage
 from .github import SUMMARY_BYTES, Gate, KeptOutput, command, notes, step_summary

@@ -9,7 +9,7 @@ import pytest
 
 from codex_orchestrator.preparation import Prepared
 from codex_orchestrator.report.failure import is_cancellation
-from codex_orchestrator.report.output import last_line, one_line
+from codex_orchestrator.text import last_line, one_line
 
 from ..nodes import FailureReport
 from .board import Ended, Stage, State

@@ -17,7 +17,7 @@ from rich.live import Live
 from rich.text import Text
 
 from codex_orchestrator.clock import Clock
-from codex_orchestrator.report.output import last_line
+from codex_orchestrator.text import last_line
 
 from ..signals import caught
 from .board import Board, Stage, State, arrange, stages_of

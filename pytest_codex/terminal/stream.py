@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from codex_orchestrator.report.output import one_line
+from codex_orchestrator.text import one_line
 
 # A line that never ends is shown in pieces rather than kept for ever.
 _LONGEST = 65_536

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from codex_orchestrator.report.output import last_line, one_line
+from codex_orchestrator.text import last_line, one_line
 from pytest_codex.terminal.board import Ended, Stage
 from pytest_codex.terminal.ending import consequences, root_failure
 from pytest_codex.terminal.lines import elapsed, ended, still_running

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.errors import UsageError
+from codex_orchestrator.text import printable
 
 from .difference import FileChange, read_difference
-from .git import printable
 from .report import Finding, Report, counted, encodable
 
 OVERRIDE_FLAG = "--override"

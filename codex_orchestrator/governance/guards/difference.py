@@ -12,8 +12,9 @@ from pathlib import Path
 
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.errors import UsageError
+from codex_orchestrator.text import printable
 
-from .git import Changes, WorkTree, below, git_environment, locate, printable, read_changes
+from .git import Changes, WorkTree, below, git_environment, locate, read_changes
 
 # Where git too stops looking for lines: core.bigFileThreshold.
 _LARGEST_BYTES = 512 * 1024 * 1024

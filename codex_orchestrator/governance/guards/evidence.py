@@ -15,9 +15,9 @@ from codex_orchestrator.environment import Environment
 from codex_orchestrator.errors import UnknownRun
 from codex_orchestrator.manifests import read_document, validate_manifest
 from codex_orchestrator.run.summary import says_partial
+from codex_orchestrator.text import printable
 
 from .checklists import Box, checked_boxes
-from .git import printable
 from .pages import PageReader
 from .report import Fault, Finding, Report, counted, encodable
 

@@ -17,8 +17,8 @@ from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.errors import UsageError
 from codex_orchestrator.pipelines.project import Project
+from codex_orchestrator.text import printable
 
-from .git import printable
 from .inventory import Inventory
 from .programs import CommandWords, Reference
 from .references import Named

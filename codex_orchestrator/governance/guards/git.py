@@ -13,6 +13,7 @@ from pathlib import Path
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.errors import OrchestratorError, ToolMissing, UsageError
 from codex_orchestrator.execution.process import ToolResult, run_tool
+from codex_orchestrator.text import printable
 
 BASE_FLAG = "--base"
 BASE_VARIABLE = "BASE_SHA"
@@ -203,20 +204,11 @@ def below(prefix: str, paths: tuple[bytes, ...]) -> tuple[str, ...]:
     return tuple(sorted(name.removeprefix(prefix) for name in names if name.startswith(prefix)))
 
 
-def printable(text: str) -> str:
-    """`text` for one line of a terminal: stray bytes and control characters as escapes."""
-    return "".join(char if char.isprintable() else _escape(char) for char in text)
-
-
 def git_complaint(result: ToolResult) -> str:
     """Why git gave up: the first line of its stderr that says so, without its ``fatal:``."""
     lines = result.stderr.decode("utf-8", "replace").strip().splitlines()
     fatal = [line for line in lines if line.startswith("fatal:")] or lines
     return printable(fatal[0].removeprefix("fatal:").strip()) if fatal else f"exit code {result.exit_code}"
-
-
-def _escape(char: str) -> str:
-    return char.encode("unicode_escape").decode("ascii")
 
 
 def _asked_for(source: str, ref: str) -> BaseCandidate:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from .git import printable
+from codex_orchestrator.text import printable
+
 from .report import Fault, Finding
 
 # Longer pages are not written for readers; they are judged by their beginning.

@@ -10,8 +10,7 @@ from typing import ClassVar
 
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.errors import EXIT_OK, EXIT_RUN_FAILED
-
-from .git import printable
+from codex_orchestrator.text import printable
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.errors import UsageError
+from codex_orchestrator.text import printable
 
-from .git import printable, read_changes
+from .git import read_changes
 from .report import Fault, Report, counted, encodable
 
 CODE_FOLDERS = ("src", "app", "server", "migrations")

@@ -1,4 +1,8 @@
-"""What stages print, made fit to be shown within a line of ours."""
+"""Words that are not ours, made fit for people: nothing in them moves a cursor, hides or forges a line.
+
+The one way from the bytes of a stage, a definition or a name to a terminal, an annotation or a page
+(docs/reference/command-line.md, "What is shown").
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,11 @@ _CONTROLS = re.compile(
     r"|[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]"
 )
 _RESET = "\x1b[0m"
+
+
+def printable(text: str) -> str:
+    """A title, path or name in a line of ours: stray bytes, controls and marks of direction as escapes."""
+    return text if text.isprintable() else "".join(map(_shown, text))
 
 
 def one_line(text: str, *, colour: bool = False) -> str:
@@ -37,3 +46,7 @@ def last_line(text: str) -> str:
         if shown:
             return shown.expandtabs(4)
     return ""
+
+
+def _shown(character: str) -> str:
+    return character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
