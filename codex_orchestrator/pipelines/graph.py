@@ -5,7 +5,10 @@ A stage waits for the one declared before it, unless it has ``needs``; ``needs: 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from graphlib import CycleError, TopologicalSorter
+from heapq import heappop, heappush
 
 from .model import Stage
 
@@ -31,24 +34,21 @@ def topological_order(waits: Dependencies, late: Collection[str] = ()) -> list[s
         waits: For each stage, in declared order, those that it waits for.
         late: Stages that stand behind all others that do not wait for them.
     """
-    ordered: dict[str, None] = {}
-    remaining = list(waits)
-    while remaining:
-        able = (item for item in remaining if all(need in ordered for need in waits[item]))
-        ready = _first(able, late)
-        if ready is None:
-            break
-        ordered[ready] = None
-        remaining.remove(ready)
-    return list(ordered)
-
-
-def _first(able: Iterator[str], late: Collection[str]) -> str | None:
-    """The first that is not late, or else the first."""
-    first = next(able, None)
-    if first not in late:
-        return first
-    return next((item for item in able if item not in late), first)
+    places = {item: (item in late, number, item) for number, item in enumerate(waits)}
+    sorter = TopologicalSorter(waits)
+    with suppress(CycleError):  # What no cycle keeps back is handed out all the same.
+        sorter.prepare()
+    ordered: list[str] = []
+    ready: list[tuple[bool, int, str]] = []
+    while True:
+        for item in sorter.get_ready():
+            if item in places:  # A need that is no stage here never ends.
+                heappush(ready, places[item])
+        if not ready:
+            return ordered
+        item = heappop(ready)[-1]
+        ordered.append(item)
+        sorter.done(item)
 
 
 def find_cycle(waits: Dependencies) -> list[str] | None:
@@ -57,15 +57,16 @@ def find_cycle(waits: Dependencies) -> list[str] | None:
     stuck = [item for item in waits if item not in ordered]
     if not stuck:
         return None
-    trail = [stuck[0]]
-    while True:
-        # Every stuck stage waits for another stuck one, so this walk must come round.
-        after = next((need for need in waits[trail[-1]] if need in waits and need not in ordered), None)
-        if after is None:
-            return None
-        if after in trail:
-            return [*trail[trail.index(after) :], after]
-        trail.append(after)
+    trail: dict[str, None] = {}
+    here: str | None = stuck[0]
+    # A stage on or behind a cycle waits for another one such, so this walk must come round.
+    while here is not None and here not in trail:
+        trail[here] = None
+        here = next((need for need in waits[here] if need in waits and need not in ordered), None)
+    if here is None:
+        return None
+    way = list(trail)
+    return [*way[way.index(here) :], here]
 
 
 def reached_failure(waits: Dependencies, stage_id: str, failed: Collection[str]) -> str | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from codex_orchestrator.pipelines.graph import dependencies, find_cycle, reached_failure, topological_order
@@ -63,6 +65,14 @@ def test_a_cycle_is_named_along_its_way(waits, cycle):
 
 def test_what_is_on_or_behind_a_cycle_has_no_place_in_the_order():
     assert topological_order({"a": (), "b": ("c",), "c": ("b",), "d": ("b",), "e": ()}) == ["a", "e"]
+
+
+def test_twenty_thousand_stages_declared_back_to_front_are_ordered():
+    """A walk over all stages for each of them would take minutes."""
+    names = [f"s{number}" for number in range(20_000)]
+    waits = {name: (later,) for name, later in itertools.pairwise(names)} | {names[-1]: ()}
+    assert topological_order(waits) == names[::-1]
+    assert find_cycle(waits | {names[-1]: (names[0],)}) == [*names, names[0]]
 
 
 WAITS = {"a": (), "b": ("a",), "c": ("a",), "d": ("c", "b"), "e": ()}
