@@ -125,7 +125,7 @@ def test_what_it_asks_for_at_run_time(metadata: Message) -> None:
     required = [str(line) for line in metadata.get_all("Requires-Dist", [])]
     run_time = {line for line in required if "extra ==" not in line}
     assert {line.partition(">")[0] for line in run_time} == {
-        "pytest", "pytest-xdist", "filelock", "pydantic", "rich",
+        "pytest", "pytest-xdist", "filelock", "pydantic", "rich", "markdown-it-py",
     }  # fmt: skip
     assert not any("<" in line or "==" in line.partition(";")[0] for line in required), "no upper bounds"
     assert metadata["Requires-Python"] == ">=3.11"

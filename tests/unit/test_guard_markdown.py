@@ -23,8 +23,16 @@ from codex_orchestrator.governance.guards.shellwords import Call, calls
         ("``` `a` ```", [(1, "`a`")]),
         ("` `", []),
         ("- a `stray\n- b `c`", [(2, "c")]),
-        ("<!-- `a` -->`b`<!--\n`c` -->\n`d`", [(1, "b"), (3, "d")]),
-        ("<!-- never closed `a`", [(1, "a")]),
+        # A comment that begins a line takes the rest of its last line with it.
+        ("<!-- `a` -->`b`<!--\n`c` -->\n`d`", [(2, "c"), (3, "d")]),
+        ("x <!-- `a` -->`b`<!--\n`c` -->\n`d`", [(1, "b"), (3, "d")]),
+        ("<!-- never closed `a`", []),
+        ("x <!-- never closed `a`", [(1, "a")]),
+        # Code comes before comments, and what stands between two of its spans is prose.
+        ("`<!-- a -->`, `b`, `<!-- c -->`", [(1, "<!-- a -->"), (1, "b"), (1, "<!-- c -->")]),
+        ("Between `<!-- a -->` b.md `<!-- c -->`", [(1, "<!-- a -->"), (1, "<!-- c -->")]),
+        ("`a\nb` `c`\n`d`", [(1, "a b"), (2, "c"), (3, "d")]),
+        ("> - `a`\n>   `b`\n> `c`", [(1, "a"), (2, "b"), (3, "c")]),
         ("\r\n`a`\r`b`", [(2, "a"), (3, "b")]),
         ("| `a` | `b` |", [(1, "a"), (1, "b")]),
         ("```\n`a`\n```\n`b`", [(4, "b")]),
@@ -42,15 +50,16 @@ def test_spans(text, spans):
         ("```{.sh .numbered}\na\n```", [Block(2, "sh", ("a",))]),
         ("```\nopen", [Block(2, "", ("open",))]),
         ("```\n", [Block(2, "", ("",))]),
-        ("- item:\n  ```sh\n  a\n  ```", [Block(3, "sh", ("  a",))]),
-        ("- ```sh\n  a\n  ```", [Block(2, "sh", ("  a",))]),
+        ("- item:\n  ```sh\n  a\n  ```", [Block(3, "sh", ("a",))]),
+        ("- ```sh\n  a\n  ```", [Block(2, "sh", ("a",))]),
         ("> ```sh\n> a\n> > b\n> ```\n> c", [Block(2, "sh", ("a", "> b"))]),
         ("```console\n$ a \\\n> b\n```", [Block(2, "console", ("$ a \\", "> b"))]),
         ("Save as `a.txt`:\n\n```text\na\n```", [Block(4, "text", ("a",), "a.txt")]),
         ("`a.txt` is:\n\n```text\na\n```", [Block(4, "text", ("a",))]),
         ("text\n\n    make a\n    make b\n\nmore", [Block(3, "", ("make a", "make b"))]),
         ("\tmake a", [Block(1, "", ("make a",))]),
-        ("- item\n\n      still the item\n", []),
+        ("- item\n\n      make a\n", [Block(3, "", ("make a",))]),
+        ("- item\n\n    still the item\n", []),
         ("text\n    is a paragraph still", []),
         ("```a `b` c", []),
     ],
@@ -62,6 +71,32 @@ def test_blocks(text, blocks):
 def test_prose_keeps_the_numbers_of_lines():
     text = "one\n```\ntwo\n```\nthree <!-- a\nb --> four\n\n    five\nsix"
     assert code_of(text).prose == ("one", "", "", "", "three ", " four", "", "", "six")
+
+
+HOSTILE = (
+    "[",
+    "<!--",
+    "`",
+    "``a",
+    "> ",
+    "- ",
+    "<a ",
+    "<?",
+    "*a ",
+    "\\",
+    "    ",
+    "```\n",
+    "![[](",
+    "<!-- -->",
+    "- - ",
+)
+
+
+@pytest.mark.parametrize("piece", HOSTILE)
+def test_a_page_of_one_mark_is_read_in_time(piece):
+    """What takes time by the square of the page's length takes minutes here."""
+    text = piece * (2**19 // len(piece))
+    assert len(code_of(text).prose) == text.count("\n") + 1
 
 
 def words(text: str) -> list[tuple[str, ...]]:
