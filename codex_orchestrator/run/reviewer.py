@@ -14,7 +14,7 @@ from codex_orchestrator.records import CAMEL, OMIT_NONE, camel, to_json
 from .instance_stats import SchedulerSummary, instance_stats, scheduler_summary
 from .privacy.record import Privacy
 from .shapes import GuardrailStatus, Handle, Manifest, MetricsLine
-from .summary import guardrail_entries, guardrail_status
+from .summary import doubts, guardrail_entries, guardrail_status
 
 _WHEN_KNOWN = {OMIT_NONE: True}
 Mode = Literal["mcp", "cloud"]
@@ -235,10 +235,15 @@ class CommandReviewer:
 
     def _review(self, guardrails: GuardrailStatus) -> ReviewResult:
         summary = self._manifest.summary or ""
-        approved = (
-            self._manifest.status == "succeeded" and not self._partial and not guardrails.recommendation
-        )
-        feedback = None if approved else guardrails.recommendation or summary.partition("\n")[0]
+        open_doubts = doubts(self._manifest)
+        succeeded = self._manifest.status == "succeeded"
+        approved = succeeded and not (self._partial or guardrails.recommendation or open_doubts)
+        if approved:
+            feedback = None if guardrails.counts.total else "No guardrail is among the stages."
+        elif succeeded and not self._partial and not guardrails.recommendation:
+            feedback = " ".join(open_doubts)
+        else:
+            feedback = guardrails.recommendation or summary.partition("\n")[0]
         return ReviewResult(summary=summary, decision=Decision(approved, feedback))
 
 

@@ -9,6 +9,9 @@ from codex_orchestrator.pipelines.guardrails import is_guardrail
 from .shapes import CommandEntry, GuardrailCounts, GuardrailStatus, Manifest
 
 _PARTIAL = "Partial run: "
+_NAMED = 5
+# How a guard of ours begins what it prints, where there was nothing that it could check.
+_NOT_CHECKED = ": not checked: "
 _RERUN = "codex-orchestrator start diagnostics --approval-policy never --format json --no-interactive"
 _MISSING = f'Guardrail command missing; run "{_RERUN}" to capture reviewer diagnostics.'
 _FAILED = f'Guardrail command failed; re-run "{_RERUN}" to gather failure artifacts.'
@@ -82,10 +85,46 @@ def compose_summary(
     if manifest.approvals:
         named = "; ".join(f"{item.actor} ({item.reason or 'no reason'})" for item in manifest.approvals)
         lines.append(f"Approvals: {named}")
+    lines.extend(doubts(manifest))
     lines.extend(warnings)
     if guardrails.recommendation:
         lines.append(guardrails.recommendation)
     return "\n".join([*lines, guardrails.summary])
+
+
+def doubts(manifest: Manifest) -> list[str]:
+    """What a success does not show, a sentence each: stages skipped, guards without anything to check."""
+    skipped = [entry.id for entry in manifest.commands if entry.status == "skipped"]
+    unchecked = [
+        entry.id
+        for entry in manifest.commands
+        if entry.status == "succeeded" and says_not_checked(entry.summary)
+    ]
+    lines = []
+    if skipped:
+        lines.append(f"{_stages(skipped)} skipped: {_names(skipped)}.")
+    if unchecked:
+        lines.append(f"{_stages(unchecked)} had nothing to check: {_names(unchecked)}.")
+    return lines
+
+
+def not_checked(label: str, reason: str) -> str:
+    """The line that a guard begins with where there was nothing that it could check."""
+    return f"{label}{_NOT_CHECKED}{reason}"
+
+
+def says_not_checked(summary: str | None) -> bool:
+    """Whether a stage's summary begins with such a line."""
+    return summary is not None and _NOT_CHECKED in summary.partition("\n")[0]
+
+
+def _stages(ids: Sequence[str]) -> str:
+    return "1 stage" if len(ids) == 1 else f"{len(ids)} stages"
+
+
+def _names(ids: Sequence[str]) -> str:
+    more = f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else ""
+    return ", ".join(ids[:_NAMED]) + more
 
 
 def partial_line(selected: int, total: int) -> str | None:

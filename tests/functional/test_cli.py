@@ -296,7 +296,8 @@ def test_a_selection_of_everything_is_no_partial_run(project):
     run = project.start("work", "--from", "s1")
     assert run.answer["summary"] == "Guardrails: spec-guard command not found."
     assert json.loads((run.folder / "run-summary.json").read_text())["review"]["decision"] == {
-        "approved": True
+        "approved": True,
+        "feedback": "No guardrail is among the stages.",
     }
 
 

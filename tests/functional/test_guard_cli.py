@@ -111,7 +111,7 @@ GUARD = f"{shlex.quote(sys.executable)} -m codex_orchestrator guard"
     ("guard", "exit_code", "summary"),
     [
         ("docs", 0, "docs-guard: no findings; 0 names on 1 page checked."),
-        ("evidence", 0, "evidence-guard: no findings; 0 checked boxes on 0 pages; 0 manifests cited."),
+        ("evidence", 0, "evidence-guard: not checked: no task list has a checked box."),
         ("diff-budget", 1, "Exited with code 1"),
         ("diff-budget --dry-run", 0, ".: 2 files changed, more than 1. [diff-files]\n"),
         ("diff-budget --override 'both at once'", 0, "Override (--override): both at once\n.: 2 files"),

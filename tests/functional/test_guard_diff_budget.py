@@ -394,6 +394,7 @@ def test_json_is_one_document_with_all_there_is_to_know(repo, guard):
     assert json.loads(out) == {
         "guard": "diff-budget",
         "status": "ok",
+        "unchecked": None,
         "base": repo.git("rev-parse", "HEAD"),
         "base_source": "first commit",
         "files": {"total": 1, "left_out": 0, "limit": 25},

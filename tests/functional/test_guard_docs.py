@@ -323,6 +323,7 @@ def test_json_is_one_document(repo, guard):
     assert json.loads(out) == {
         "guard": "docs",
         "status": "findings",
+        "unchecked": None,
         "checked_pages": 3,
         "checked_names": 2,
         "findings": [

@@ -190,7 +190,10 @@ def test_names_that_are_not_utf_8(plain, lists, guard):
 def test_no_task_lists_at_all_are_no_finding(plain, guard):
     assert guard("evidence") == (
         0,
-        "evidence-guard: no findings; 0 checked boxes on 0 pages; 0 manifests cited.\n",
+        (
+            "evidence-guard: not checked: no task list has a checked box.\n"
+            "evidence-guard: no findings; 0 checked boxes on 0 pages; 0 manifests cited.\n"
+        ),
         "",
     )
 
@@ -217,6 +220,7 @@ def test_json_is_one_document(lists, guard):
     assert json.loads(out) == {
         "guard": "evidence",
         "status": "ok",
+        "unchecked": None,
         "checked_pages": 1,
         "checked_boxes": 1,
         "manifests": [FINE],

@@ -286,6 +286,7 @@ def test_json_of_a_report_can_always_be_written():
     assert json.loads(json.dumps(document, ensure_ascii=False).encode("utf-8")) == {
         "guard": "spec",
         "status": "findings",
+        "unchecked": None,
         "base": HASH,
         "base_source": "origin/main",
         "checked_specs": 2,

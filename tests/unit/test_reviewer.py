@@ -148,7 +148,15 @@ GUARD = "spec-guard"
 @pytest.mark.parametrize(
     ("stages", "status", "partial", "required", "test", "approved", "feedback"),
     [
-        ([("a", "succeeded")], "succeeded", False, None, True, True, None),
+        (
+            [("a", "succeeded")],
+            "succeeded",
+            False,
+            None,
+            True,
+            True,
+            "No guardrail is among the stages.",
+        ),
         ([("a", "failed")], "failed", False, None, False, False, "First line."),
         ([("a", "succeeded"), (GUARD, "succeeded")], "succeeded", False, None, True, True, None),
         (
@@ -160,7 +168,15 @@ GUARD = "spec-guard"
             False,
             "Guardrail command failed",
         ),
-        ([("a", "succeeded"), (GUARD, "skipped")], "succeeded", False, None, False, True, None),
+        (
+            [("a", "succeeded"), (GUARD, "skipped")],
+            "succeeded",
+            False,
+            None,
+            False,
+            False,
+            "1 stage skipped: spec-guard.",
+        ),
         ([("a", "succeeded")], "succeeded", False, True, True, False, "Guardrail command missing"),
         ([("a", "succeeded"), ("b", "pending")], "succeeded", True, None, True, False, "First line."),
         ([("a", "succeeded")], "cancelled", False, None, False, False, "First line."),

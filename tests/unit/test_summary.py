@@ -12,7 +12,14 @@ from codex_orchestrator.run.control_plane import RequestProblem, judged
 from codex_orchestrator.run.ending import Ending, add_warnings, final_status, finish
 from codex_orchestrator.run.opening import with_request
 from codex_orchestrator.run.shapes import Approval, GuardrailCounts, Manifest
-from codex_orchestrator.run.summary import compose_summary, failure_line, guardrail_status, partial_line
+from codex_orchestrator.run.summary import (
+    compose_summary,
+    doubts,
+    failure_line,
+    guardrail_status,
+    not_checked,
+    partial_line,
+)
 from tests.builders import opened_run, pipeline_of
 
 RERUN = "codex-orchestrator start diagnostics --approval-policy never --format json --no-interactive"
@@ -135,6 +142,33 @@ def test_a_partial_run_says_so(selected, total, line):
     assert partial_line(selected, total) == line
 
 
+@pytest.mark.parametrize(
+    ("entries", "lines"),
+    [
+        ([], []),
+        ([("succeeded", "done")], []),
+        ([("skipped", "Exited with code 1")], ["1 stage skipped: stage-1."]),
+        (
+            [("skipped", None)] * 7,
+            ["7 stages skipped: stage-1, stage-2, stage-3, stage-4, stage-5 and 2 more."],
+        ),
+        (
+            [("succeeded", not_checked("docs-guard", "there is no page."))],
+            ["1 stage had nothing to check: stage-1."],
+        ),
+        # What failed has said more than that, and a later line is not what a guard begins with.
+        ([("failed", not_checked("docs-guard", "there is no page."))], []),
+        ([("succeeded", "fine\ndocs-guard: not checked: x")], []),
+    ],
+)
+def test_what_a_success_does_not_show(entries, lines):
+    run = manifest(*(status for status, _ in entries), guard=False)
+    commands = tuple(
+        replace(entry, summary=said) for entry, (_, said) in zip(run.commands, entries, strict=True)
+    )
+    assert doubts(replace(run, commands=commands)) == lines
+
+
 def test_the_summary_has_its_lines_in_order():
     run = replace(
         manifest("failed", required=True),
@@ -161,7 +195,13 @@ ALL = ("stage-1", "stage-2", "stage-3")
 @pytest.mark.parametrize(
     ("statuses", "selected", "cancelled_by", "status", "lines"),
     [
-        (["succeeded", "skipped", "succeeded"], ALL, None, "succeeded", []),
+        (
+            ["succeeded", "skipped", "succeeded"],
+            ALL,
+            None,
+            "succeeded",
+            ["1 stage skipped: stage-2."],
+        ),
         (
             ["succeeded", "failed", "pending"],
             ALL,

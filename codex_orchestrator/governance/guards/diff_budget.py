@@ -106,6 +106,11 @@ class DiffBudgetReport(Report):
             "override": override and {"reason": encodable(override.reason), "source": override.source},
         }
 
+    @property
+    def unchecked(self) -> str | None:
+        """Without a commit to compare with, no change is seen."""
+        return None if self.base else "there is no commit to compare with."
+
     def preface(self) -> tuple[str, ...]:
         """The override first: a stage's summary shows the beginning of what it printed."""
         if self.override is None:

@@ -51,6 +51,11 @@ class DocsGuardReport(Report):
         """How much was looked at."""
         return {"checked_pages": self.checked_pages, "checked_names": self.checked_names}
 
+    @property
+    def unchecked(self) -> str | None:
+        """A repository without pages."""
+        return None if self.checked_pages else "there is no page to read."
+
     def scope(self) -> str:
         """How much was looked at."""
         return f"{counted(self.checked_names, 'name')} on {counted(self.checked_pages, 'page')} checked"

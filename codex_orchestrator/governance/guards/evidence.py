@@ -57,6 +57,11 @@ class EvidenceReport(Report):
             "manifests": [encodable(path) for path in self.manifests],
         }
 
+    @property
+    def unchecked(self) -> str | None:
+        """Task lists without a checked box, or none at all."""
+        return None if self.checked_boxes else "no task list has a checked box."
+
     def scope(self) -> str:
         """How much was looked at."""
         boxes = counted(self.checked_boxes, "checked box", "checked boxes")
@@ -99,8 +104,11 @@ def judge_run(manifest: Any, summary: Any) -> tuple[str, str] | None:
     review = _inside(summary, "review")
     if any(says_partial(_inside(each, "summary")) for each in (manifest, review)):
         return "evidence-partial", "is of a partial run"
-    if _inside(_inside(review, "decision"), "approved") is False:
-        return "evidence-not-approved", "is of a run whose summary does not approve it"
+    decision = _inside(review, "decision")
+    if _inside(decision, "approved") is False:
+        feedback = " ".join(str(_inside(decision, "feedback") or "").split()).rstrip(".")
+        why = f": {feedback}" if feedback else ""
+        return "evidence-not-approved", f"is of a run whose summary does not approve it{why}"
     return None
 
 

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.errors import EXIT_OK, EXIT_RUN_FAILED
+from codex_orchestrator.run.summary import not_checked
 from codex_orchestrator.text import printable
 
 
@@ -80,6 +81,11 @@ class Report(ABC):
     def scope(self) -> str:
         """What was looked at, for the last line of the text."""
 
+    @property
+    def unchecked(self) -> str | None:
+        """Why there was nothing to check, in one sentence; None where something was."""
+        return None
+
     def preface(self) -> tuple[str, ...]:
         """Lines that come before everything else in the text."""
         return ()
@@ -98,6 +104,7 @@ class Report(ABC):
         return {
             "guard": self.GUARD,
             "status": self.status,
+            "unchecked": self.unchecked,
             **self.details(),
             "findings": [finding.to_json() for finding in self.findings],
             "notices": list(self.notices),
@@ -106,7 +113,9 @@ class Report(ABC):
 
 def render_text(report: Report, *, dry_run: bool) -> str:
     """The report for people: findings, notices and a last line that says how it ended."""
-    lines = [*report.preface(), *(finding.to_text() for finding in report.findings)]
+    # First of all: a stage's summary shows the beginning of what it printed.
+    unchecked = [not_checked(report.LABEL, report.unchecked)] if report.unchecked else []
+    lines = [*unchecked, *report.preface(), *(finding.to_text() for finding in report.findings)]
     lines += [f"Notice: {notice}" for notice in report.notices]
     verdict = counted(len(report.findings), "finding") if report.findings else "no findings"
     if report.status not in ("ok", "findings"):

@@ -79,6 +79,11 @@ class SpecGuardReport(Report):
             "changed_code": [encodable(path) for path in self.changed_code],
         }
 
+    @property
+    def unchecked(self) -> str | None:
+        """Without a commit to compare with, no change is seen."""
+        return None if self.base else "there is no commit to compare with."
+
     def scope(self) -> str:
         """How many specs were read, and what changed since when."""
         checked = f"{counted(self.checked_specs, 'spec')} checked"
