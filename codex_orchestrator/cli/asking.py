@@ -7,6 +7,7 @@ import os
 import select
 import signal
 import sys
+import termios
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
@@ -28,8 +29,18 @@ _LONGEST_LINE = 4096
 
 def current_actor(name: str | None = None) -> Actor:
     """Who calls this command, by login name where no name is given."""
-    login = os.environ.get("LOGNAME") or os.environ.get("USER")
-    return Actor(one_line(name or login or "") or "unknown", actor_kind(os.environ, terminal=_on_terminal()))
+    login = name or os.environ.get("LOGNAME") or os.environ.get("USER") or ""
+    return Actor(one_line(login) or _account(), actor_kind(os.environ, terminal=_on_terminal()))
+
+
+def _account() -> str:
+    """The name of the account that this process runs under, or its number where it has none."""
+    import pwd  # Rarely needed: services and containers set no LOGNAME.
+
+    try:
+        return one_line(pwd.getpwuid(os.getuid()).pw_name)
+    except KeyError:
+        return f"uid {os.getuid()}"
 
 
 def asker(arguments: argparse.Namespace) -> Ask | None:
@@ -51,6 +62,7 @@ def _ask(manifest: Manifest, stage: ManualStage, actor: Actor) -> Answer | None:
     _say(f"\nApproval: {one_line(stage.title)} ({manifest.pipeline_id}::{stage.id}, run {manifest.run_id})\n")
     for line in (stage.instructions or "").splitlines():
         _say(f"  {one_line(line)}\n")
+    _forget_keys(sys.stdin.fileno())
     while True:
         word = _answer("Approve, reject or later? [a/r/l] ")
         if word is None or word.lower() in _LATER:
@@ -61,6 +73,14 @@ def _ask(manifest: Manifest, stage: ManualStage, actor: Actor) -> Answer | None:
     reason = _answer("Reason (may be empty): ")
     # Whoever hangs up at the second question has not decided.
     return None if reason is None else Answer(decision, actor, reason or None)
+
+
+def _forget_keys(terminal: int) -> None:
+    """Drop what was typed before the question, while stages ran: it was no answer to it."""
+    try:
+        termios.tcflush(terminal, termios.TCIFLUSH)
+    except termios.error as error:
+        raise OSError(*error.args) from error
 
 
 def _answer(question: str) -> str | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pwd
 import re
 import subprocess
 import sys
@@ -227,12 +229,21 @@ def test_names_and_reasons_that_are_no_text_do_no_harm(project):
     assert (event["actor"], event["reason"]) == ("a", "a")
 
 
-def test_the_login_name_decides_where_no_other_is_given(project):
+@pytest.mark.parametrize(
+    ("environment", "actor"),
+    [
+        ({"LOGNAME": "grace", "USER": "ada"}, "grace"),
+        ({"LOGNAME": "", "USER": "ada"}, "ada"),
+        # As in containers and services.
+        ({"LOGNAME": "", "USER": ""}, pwd.getpwuid(os.getuid()).pw_name),
+    ],
+)
+def test_the_login_name_decides_where_no_other_is_given(project, environment, actor):
     gated(project)
     begin(project)
     words = ("approve", "--run", "latest", "--stage", "gate")
-    assert project.cli(*words, environment={"LOGNAME": "grace"}).returncode == 0
-    assert receipts(project)[0]["actor"] == "grace"
+    assert project.cli(*words, environment=environment).returncode == 0
+    assert receipts(project)[0]["actor"] == actor
 
 
 # What is refused.
@@ -642,6 +653,22 @@ def test_a_person_is_asked_and_approves(project, terminal, policy, word):
     (approval,) = project.manifest()["approvals"]
     assert approval["reason"] == "stage:gate:approved: well done"
     assert is_valid(project)
+
+
+def test_what_was_typed_before_the_question_is_no_answer(project, terminal):
+    go = project.root / "go"
+    project.pipeline(
+        command("build", command="until test -e go; do sleep 0.05; done"), {**GATE, "policy": "human"}, SHIP
+    )
+    shown = terminal("start", "work")
+    shown.shows("build")
+    shown.types("a\ntyped ahead\n")
+    go.touch()
+    shown.shows(CHOICE)
+    assert not receipts(project)
+    shown.types("r\nnot yet\n")
+    assert shown.finish() == 1
+    assert [(each["decision"], each["reason"]) for each in receipts(project)] == [("rejected", "not yet")]
 
 
 def test_a_person_is_asked_when_nothing_else_can_run(project, terminal):
