@@ -85,6 +85,15 @@ class OneOf:
             custom_error_message=f"{self.key} must be one of: {', '.join(choices)}",
         )
 
+    def __get_pydantic_json_schema__(self, core_schema: Any, handler: Any) -> Any:
+        """Have every member require the key: a default would say that it may be left out."""
+        schema = handler(core_schema)
+        for member in map(handler.resolve_ref_schema, schema["oneOf"]):
+            required = member.setdefault("required", [])
+            if self.key not in required:
+                required.insert(0, self.key)
+        return schema
+
 
 class Mismatch(ValueError):
     """The data is not of the shape; no message, `validation.explain` has it."""

@@ -80,6 +80,16 @@ def test_every_schema_is_strict():
         assert all(part["additionalProperties"] is False for part in objects), name
 
 
+@pytest.mark.parametrize(("name", "key"), [("event", "type"), ("config", "kind")])
+def test_what_tells_variants_apart_is_required(name, key):
+    """A line without it is refused by us, and so other tools have to refuse it too."""
+    variants = [
+        part for part in json.loads(schema_text(name))["$defs"].values() if key in part.get("properties", {})
+    ]
+    assert len(variants) > 1
+    assert all(key in part["required"] for part in variants)
+
+
 def leave_every_kind_of_run(project) -> None:
     """One run each that succeeds, fails, is cancelled, waits and goes on, and is partial."""
     (project.root / "AGENTS.md").write_text("Be careful.\n")

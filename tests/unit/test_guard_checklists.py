@@ -45,6 +45,9 @@ A, B = ".runs/t/cli/a/manifest.json", ".runs/t/cli/b/manifest.json"
         ("- [x] `.runs/**/manifest.json` $RUN/manifest.json …/manifest.json manifest.json", [
             (1, "`.runs/**/manifest.json` $RUN/manifest.json …/manifest.json manifest.json", ()),
         ]),
+        # Other files than the manifest.
+        *((f"- [x] {A}{more}", [(1, f"{A}{more}", ())]) for more in (".bak", "x", "/x", "-2", "_old", "~1")),
+        *((f"- [x] {A}{more}", [(1, f"{A}{more}", (A,))]) for more in (".", ":", "#x", "?x", "*", "_")),
         ("```md\n- [x] an example\n```\n<!--\n- [x] hidden\n-->\n", []),
         ("> - [x] quoted", []),
     ],

@@ -18,6 +18,8 @@ _ITEM = re.compile(
 _HEADING = re.compile(r"#{1,6}(?:[ \t]|$)")
 _WORD = re.compile(r"[^\s`\"'()\[\],;]+")
 _MANIFEST = "manifest.json"
+# `manifest.json.bak` and `manifest.json/x` are other files; what follows in `manifest.json#approvals` is not.
+_GOES_ON = re.compile(r"[A-Za-z0-9/\\-]|[._~]+[A-Za-z0-9]")
 # `.runs/<task>/cli/<run-id>/manifest.json` says where evidence will be.
 _PLACEHOLDER = re.compile(r"[<>*?${}…]|\.\.\.")
 
@@ -86,7 +88,9 @@ def _manifests_in(line: str) -> list[str]:
     """The manifests that a line names, without what follows their names, like ``#approvals``."""
     names = (word.partition(_MANIFEST) for word in _WORD.findall(line) if _MANIFEST in word)
     return [
-        folder + name for folder, name, _ in names if folder.endswith("/") and not _PLACEHOLDER.search(folder)
+        folder + name
+        for folder, name, rest in names
+        if folder.endswith("/") and not _GOES_ON.match(rest) and not _PLACEHOLDER.search(folder)
     ]
 
 
