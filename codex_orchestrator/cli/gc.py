@@ -22,7 +22,12 @@ from .common import add_format, add_root, add_task, environment_of, notify, task
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of ``gc``."""
-    parser.add_argument("--keep", type=int, metavar="N", help="the N newest runs of a task stay")
+    parser.add_argument(
+        "--keep",
+        type=int,
+        metavar="N",
+        help="the N newest runs of a task stay, with the runs that they started",
+    )
     parser.add_argument(
         "--older-than", metavar="AGE", help="only runs older than this go: 45m, 12h, 30d or 2w, say"
     )

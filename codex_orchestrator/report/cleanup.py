@@ -17,7 +17,7 @@ _WHY: dict[Kept, str] = {
     "alive": "alive",
     "waiting": "waiting for an approval",
     "unreadable": "unreadable",
-    "child": "with a parent that stays",
+    "family": "with a run of theirs that stays",
     "queued": "not recorded yet",
     "busy": "in use just now",
     "failed": "that could not be removed",

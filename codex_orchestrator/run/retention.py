@@ -1,15 +1,18 @@
-"""Which runs may go: decided from facts alone (docs/reference/files.md, "Housekeeping")."""
+"""Which runs may go: decided from facts alone (docs/reference/files.md, "Housekeeping").
+
+A run and all that were started from within it are one family, which stays or goes as a whole.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Literal, get_args
 
 from codex_orchestrator.dataclass import dataclass
 
 Hold = Literal["alive", "waiting", "unreadable"]
-Kept = Literal["alive", "waiting", "unreadable", "child", "queued", "busy", "failed", "policy"]
+Kept = Literal["alive", "waiting", "unreadable", "family", "queued", "busy", "failed", "policy"]
 KEPT: tuple[Kept, ...] = get_args(Kept)
 _UNITS = {"m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _AGE = re.compile(r"([0-9]{1,6})([mhdw])")
@@ -41,8 +44,8 @@ class Policy:
     """Which runs the user wants to be rid of; a run goes only if all that is asked for agrees.
 
     Attributes:
-        keep: How many runs stay, the newest; None where the number does not matter.
-        older_than_seconds: What age a run must exceed; None where the age does not matter.
+        keep: How many families stay, the newest; None where the number does not matter.
+        older_than_seconds: What age every run of a family must exceed; None where the age does not matter.
     """
 
     keep: int | None = None
@@ -71,19 +74,27 @@ def decide(
         runs: All runs of a task: the newest are counted among them.
         policy: What the user asked for.
         now: Epoch seconds.
-        others: Runs of other tasks that may be parents of these.
+        others: Runs of other tasks that may be parents of these; a family stays as long as one of them does.
     """
     ordered = sorted(runs, key=lambda run: run.run_id)
     known = {run.run_id: run for run in (*others, *ordered)}
-    readable = [run.run_id for run in ordered if run.hold != "unreadable"]
-    newest = frozenset(readable[max(0, len(readable) - (policy.keep or 0)) :])
-    decisions = []
-    for run in ordered:
-        kept = _kept_for_safety(run, known)
-        if kept is None and not _unwanted(run, policy, newest, now=now):
-            kept = "policy"
-        decisions.append(Decision(run, kept))
-    return decisions
+    tops = {run_id: _top(run_id, known) for run_id in known}
+    families: dict[str, list[RunFacts]] = {}
+    for run_id, top in tops.items():
+        families.setdefault(top, []).append(known[run_id])
+    here = {run.run_id for run in ordered}
+    newest = _newest([known[top] for top in families if top in here], policy.keep or 0)
+    unwanted = {
+        top
+        for top, members in families.items()
+        if policy.asks and top not in newest and _is_old(members, policy, now=now)
+    }
+    held = {
+        top
+        for top, members in families.items()
+        if top not in here or any(run.hold is not None or run.queued for run in members)
+    }
+    return [Decision(run, _kept(run, tops[run.run_id], held, unwanted)) for run in ordered]
 
 
 def parse_age(text: str) -> float | None:
@@ -92,26 +103,36 @@ def parse_age(text: str) -> float | None:
     return float(int(match[1]) * _UNITS[match[2]]) if match else None
 
 
-def _kept_for_safety(run: RunFacts, known: Mapping[str, RunFacts]) -> Kept | None:
+def _kept(run: RunFacts, top: str, held: Container[str], unwanted: Container[str]) -> Kept | None:
     if run.hold is not None:
         return run.hold
-    if any(ancestor.hold is not None for ancestor in _ancestors(run, known)):
-        return "child"
-    return "queued" if run.queued else None
+    if run.queued:
+        return "queued"
+    if top in held:
+        return "family"
+    return None if top in unwanted else "policy"
 
 
-def _ancestors(run: RunFacts, known: Mapping[str, RunFacts]) -> Iterator[RunFacts]:
-    seen = {run.run_id}
-    parent = run.parent_run_id
-    while parent is not None and parent in known and parent not in seen:
-        seen.add(parent)
-        yield known[parent]
-        parent = known[parent].parent_run_id
+def _top(run_id: str, known: Mapping[str, RunFacts]) -> str:
+    """The run that a run's family is named after: the first of its parents that has none here itself."""
+    trail = [run_id]
+    while (parent := known[trail[-1]].parent_run_id) is not None and parent in known:
+        if parent in trail:  # Nonsense, but it is on disk: those on the circle are one family.
+            return min(trail[trail.index(parent) :])
+        trail.append(parent)
+    return trail[-1]
 
 
-def _unwanted(run: RunFacts, policy: Policy, newest: frozenset[str], *, now: float) -> bool:
-    if not policy.asks or run.run_id in newest:
-        return False
-    if policy.older_than_seconds is None:
-        return True
-    return run.last_activity is not None and now - run.last_activity > policy.older_than_seconds
+def _newest(tops: Iterable[RunFacts], number: int) -> frozenset[str]:
+    """The newest of the runs without a parent, and as many of those whose parent is not here."""
+    found = sorted((run for run in tops if run.hold != "unreadable"), key=lambda run: run.run_id)
+    own = [run.run_id for run in found if run.parent_run_id is None]
+    foreign = [run.run_id for run in found if run.parent_run_id is not None]
+    return frozenset(own[max(0, len(own) - number) :] + foreign[max(0, len(foreign) - number) :])
+
+
+def _is_old(members: Iterable[RunFacts], policy: Policy, *, now: float) -> bool:
+    limit = policy.older_than_seconds
+    return limit is None or all(
+        run.last_activity is not None and now - run.last_activity > limit for run in members
+    )

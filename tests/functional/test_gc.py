@@ -20,7 +20,7 @@ KEYS = [
     "failures",
 ]
 REMOVED_KEYS = ["run_id", "task_id", "status", "last_activity_at", "bytes"]
-KEPT_KEYS = ["alive", "waiting", "unreadable", "child", "queued", "busy", "failed", "policy"]
+KEPT_KEYS = ["alive", "waiting", "unreadable", "family", "queued", "busy", "failed", "policy"]
 WAITING = "stage:gate:awaiting-approval"
 DAY = 86_400
 
@@ -230,7 +230,7 @@ def test_a_live_run_is_not_hurt(project, live, gc):
     past(project, "5-far", task="task-3", parent_run_id="4-elsewhere")
     document = gc("--keep", "0", "--older-than", "0m", "--all-tasks")
     assert gone(document) == ["1-finished"]
-    assert kept(document) == {"alive": 1, "child": 4}
+    assert kept(document) == {"alive": 1, "family": 4}
     assert run.manifest["status"] == "in_progress"
     run.open_gate()
     assert run.finish()[0] == 0

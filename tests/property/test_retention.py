@@ -34,34 +34,38 @@ def gone(runs, keep, age) -> set[str]:
     return {one.run.run_id for one in decide(runs, Policy(keep, age), now=NOW) if one.kept is None}
 
 
-def has_held_ancestor(run: RunFacts, runs: list[RunFacts]) -> bool:
-    by_id = {one.run_id: one for one in runs}
-    parent = by_id.get(run.parent_run_id)
+def family(run: RunFacts, runs: list[RunFacts]) -> list[RunFacts]:
+    """All that hang together with a run by who has started whom."""
+    found = {run.run_id}
     for _ in runs:
-        if parent is None or parent is run:
-            return False
-        if parent.hold is not None:
-            return True
-        parent = by_id.get(parent.parent_run_id)
-    return False
+        found |= {one.parent_run_id for one in runs if one.run_id in found}
+        found |= {one.run_id for one in runs if one.parent_run_id in found & {each.run_id for each in runs}}
+    return [one for one in runs if one.run_id in found]
 
 
 @given(histories(), NUMBERS, AGES)
 def test_what_must_not_be_touched_never_goes(runs, keep, age):
     removed = gone(runs, keep, age)
     for run in runs:
-        if run.hold is not None or run.queued or has_held_ancestor(run, runs):
+        if any(one.hold is not None or one.queued for one in family(run, runs)):
             assert run.run_id not in removed
     if keep is None and age is None:
         assert not removed
 
 
 @given(histories(), NUMBERS, AGES)
+def test_a_family_stays_or_goes_as_a_whole(runs, keep, age):
+    removed = gone(runs, keep, age)
+    for run in runs:
+        assert len({one.run_id in removed for one in family(run, runs)}) == 1
+
+
+@given(histories(), NUMBERS, AGES)
 def test_the_newest_stay_and_what_is_too_young(runs, keep, age):
     removed = gone(runs, keep, age)
-    readable = sorted(run.run_id for run in runs if run.hold != "unreadable")
+    tops = sorted(run.run_id for run in runs if run.hold != "unreadable" and run.parent_run_id is None)
     if keep:
-        assert not removed & set(readable[-keep:])
+        assert not removed & set(tops[-keep:])
     if age is not None:
         assert all(
             run.last_activity is not None and NOW - run.last_activity > age

@@ -51,17 +51,19 @@ def test_what_was_asked_for(policy, gone):
         ([run("a", "waiting")], "waiting"),
         ([run("a", "unreadable")], "unreadable"),
         ([run("a", queued=True)], "queued"),
-        ([run("a", parent="b"), run("b", "alive")], "child"),
-        ([run("a", parent="b"), run("b", "waiting")], "child"),
-        ([run("a", parent="b"), run("b", "unreadable")], "child"),
-        ([run("a", parent="c"), run("b", "alive"), run("c", parent="b")], "child"),
-        # A parent that stays for another reason, is gone, or is its own ancestor says nothing.
-        ([run("a", parent="b"), run("b", queued=True)], None),
+        ([run("a", parent="b"), run("b", "alive")], "family"),
+        ([run("a", parent="b"), run("b", "waiting")], "family"),
+        ([run("a", parent="b"), run("b", "unreadable")], "family"),
+        ([run("a", parent="c"), run("b", "alive"), run("c", parent="b")], "family"),
+        ([run("a", parent="b"), run("b", queued=True)], "family"),
+        ([run("a"), run("b", "alive", parent="a")], "family"),
+        ([run("a"), run("b", parent="a"), run("c", "alive", parent="b")], "family"),
+        ([run("a", parent="c"), run("b", "waiting", parent="c"), run("c")], "family"),
+        # A parent that is gone, or is its own ancestor, says nothing.
         ([run("a", parent="b")], None),
         ([run("a", parent="a")], None),
         ([run("a", parent="b"), run("b", parent="a")], None),
-        # A child that lives does not hold its parent.
-        ([run("a"), run("b", "alive", parent="a")], None),
+        ([run("a", parent="b"), run("b", "alive", parent="a")], "family"),
     ],
 )
 def test_what_must_not_be_touched(runs, expected):
@@ -71,7 +73,40 @@ def test_what_must_not_be_touched(runs, expected):
 def test_a_parent_may_belong_to_another_task():
     child = run("a", parent="b")
     others = [run("b", parent="c"), run("c", "alive")]
-    assert kept([child], others=others) == {"a": "child"}
+    assert kept([child], others=others) == {"a": "family"}
+
+
+def test_a_child_stays_with_its_parent_in_another_task():
+    assert kept([run("a", parent="b")], others=[run("b")]) == {"a": "family"}
+
+
+@pytest.mark.parametrize(
+    ("policy", "gone"),
+    [
+        # Two runs with two children each, and one without.
+        (Policy(keep=3), ""),
+        (Policy(keep=2), "abc"),
+        (Policy(keep=1), "abcdef"),
+        (Policy(keep=0), "abcdefg"),
+        # A family is as old as its youngest.
+        (Policy(older_than_seconds=40), "abc"),
+        (Policy(older_than_seconds=65), ""),
+        (Policy(keep=1, older_than_seconds=15), "abcdef"),
+    ],
+)
+def test_a_run_and_its_children_are_one(policy, gone):
+    runs = [
+        *(run("a", age=70), run("b", parent="a", age=65), run("c", parent="b", age=60)),
+        *(run("d", age=50), run("e", parent="d", age=40), run("f", parent="d", age=30)),
+        run("g", age=10),
+    ]
+    assert kept(runs, policy) == {name: None if name in gone else "policy" for name in "abcdefg"}
+
+
+def test_runs_that_others_have_started_are_counted_by_themselves():
+    """What is run from within another repository must not push out this one's own runs, nor they it."""
+    runs = [run("a"), run("b"), run("c", parent="x"), run("d", parent="x")]
+    assert kept(runs, Policy(keep=1)) == {"a": None, "b": "policy", "c": None, "d": "policy"}
 
 
 def test_a_run_of_unknown_age_is_not_older_than_anything():
