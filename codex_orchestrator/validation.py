@@ -11,6 +11,7 @@ from typing import Any
 from codex_orchestrator.dataclass import dataclass
 
 from .records import OneOf
+from .text import printable
 
 Path = tuple[str | int, ...]
 
@@ -40,7 +41,7 @@ class Problem:
     def where(self) -> str:
         """The path as people write it: ``pipelines[0].stages[2].id``; ``(document)`` for the whole."""
         text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in self.path)
-        return text.removeprefix(".") or "(document)"
+        return printable(text.removeprefix(".")) or "(document)"
 
 
 def explain(cls: Any, data: Any) -> list[Problem]:

@@ -169,6 +169,7 @@ def _check_stage(stage: Stage, where: Path, seen: set[str]) -> Iterator[Problem]
     seen.add(stage.id)
     if isinstance(stage, CommandStage):
         yield from _check_modes(stage, where)
+        yield from _check_process(stage, where)
 
 
 def _check_modes(stage: CommandStage, where: Path) -> Iterator[Problem]:
@@ -176,6 +177,21 @@ def _check_modes(stage: CommandStage, where: Path) -> Iterator[Problem]:
     for word, path in ((stage.execution_mode, where), (hints, (*where, "plan"))):
         if word is not None and parse_mode(word) is None:
             yield Problem((*path, "executionMode"), f'unknown execution mode "{word}" (mcp or cloud)')
+
+
+def _check_process(stage: CommandStage, where: Path) -> Iterator[Problem]:
+    """No system starts a process with these; found here, nothing has run yet."""
+    if not stage.command.strip():
+        yield Problem((*where, "command"), "a command must not be blank")
+    given = [(stage.command, (*where, "command")), (stage.cwd or "", (*where, "cwd"))]
+    for name, value in (stage.env or {}).items():
+        here: Path = (*where, "env", name)
+        given += [(name, here), (value, here)]
+        if not name or "=" in name:
+            yield Problem(here, f'a variable\'s name must not be empty or hold "=": "{name}"')
+    for text, here in given:
+        if "\0" in text:
+            yield Problem(here, "no command, folder or variable holds a NUL character")
 
 
 def _check_name(name: str, what: str, path: Path) -> Iterator[Problem]:

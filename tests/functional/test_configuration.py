@@ -306,6 +306,39 @@ BAD = (
         "7: pipelines[0].stages[0].executionMode: unknown execution",
     ),
     wrong(
+        "blank command",
+        text(command(command=" \t")),
+        "7: pipelines[0].stages[0].command: a command must not be blank",
+    ),
+    wrong(
+        "NUL in a command",
+        text(command(command="a\0b")),
+        "7: pipelines[0].stages[0].command: no command, folder or variable holds a NUL character",
+    ),
+    wrong(
+        "NUL in a folder",
+        text(command(cwd="a\0b")),
+        "7: pipelines[0].stages[0].cwd: no command, folder or variable holds",
+    ),
+    wrong(
+        "NUL in a value",
+        text(command(env={"A": "\0"})),
+        "7: pipelines[0].stages[0].env.A: no command, folder or variable",
+    ),
+    wrong(
+        "NUL in a name", text(command(env={"A\0": "b"})), "7: pipelines[0].stages[0].env.A\\x00: no command"
+    ),
+    wrong(
+        "no name of a variable",
+        text(command(env={"": "b"})),
+        '7: pipelines[0].stages[0].env.: a variable\'s name must not be empty or hold "=": ""',
+    ),
+    wrong(
+        "= in a name",
+        text(command(env={"A=B": "c"})),
+        "7: pipelines[0].stages[0].env.A=B: a variable's name must not be empty",
+    ),
+    wrong(
         "hinted mode",
         text(command(plan={"executionMode": "x"})),
         "7: pipelines[0].stages[0].plan.executionMode: unknown execution mode",
