@@ -146,6 +146,8 @@ def _end_group(popen: subprocess.Popen[bytes]) -> None:
 
 
 def _signal_group(group: int, number: int) -> None:
+    if group <= 1:
+        raise ValueError(f"{group} is no process group of a stage")
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(group, number)
 
@@ -259,7 +261,7 @@ def signal_if(pid: int, number: int, is_meant: Callable[[], bool]) -> bool:
     """Send a signal to a process, if it is the one that is meant; whether it was sent.
 
     Args:
-        pid: Its id.
+        pid: Its id. Neither this process, nor the machine's first, nor what stands for many is signalled.
         number: The signal.
         is_meant: Asked once the process is held on to, so that an id that was given to another one meanwhile
             does no harm.
@@ -267,6 +269,8 @@ def signal_if(pid: int, number: int, is_meant: Callable[[], bool]) -> bool:
     Raises:
         PermissionError: It is another user's.
     """
+    if pid <= 1 or pid == os.getpid():
+        return False
     descriptor = _open_pidfd(pid)
     try:
         if not is_meant():

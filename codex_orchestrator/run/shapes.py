@@ -34,6 +34,7 @@ Natural = Annotated[int, Bounds(ge=0)]
 TERMINAL: frozenset[str] = frozenset({"succeeded", "failed", "cancelled"})
 HEARTBEAT_SECONDS = 5
 STALE_SECONDS = 30
+LARGEST_PID = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -237,7 +238,8 @@ class Owner:
     """``run.lock``: the process that owns the run."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
-    pid: int
+    # 1 is the owner's where a container runs nothing else; whoever signals processes leaves that one out.
+    pid: Annotated[int, Bounds(ge=1, le=LARGEST_PID)]
     start_token: str | None
     host: str
     boot_id: str | None
