@@ -8,6 +8,7 @@ polled for.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
@@ -49,15 +50,24 @@ def run_tool(
 ) -> ToolResult:
     """Run a program to its end and take all it says.
 
+    It is looked for in the absolute folders of PATH: what ``.`` or ``bin`` stand for depends on where one is,
+    and that may be anybody's.
+
     Raises:
         ToolMissing: The program is not installed.
         OrchestratorError: It did not end in time, or could not be started.
     """
+    folders = filter(os.path.isabs, environ.get("PATH", os.defpath).split(os.pathsep))
+    path = os.pathsep.join(folders)
+    program = shutil.which(argv[0], path=path)
+    if program is None:
+        raise ToolMissing(argv[0])
     try:
         done = subprocess.run(
             list(argv),
+            executable=program,
             cwd=cwd,
-            env=dict(environ),
+            env={**environ, "PATH": path},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=timeout_seconds,
