@@ -189,9 +189,10 @@ class Manifest:
 
 @dataclass(frozen=True, kw_only=True)
 class Receipt:
-    """A line of ``approvals.ndjson``: a decision, good for one plan, once, until it expires."""
+    """A line of ``approvals.ndjson``: a decision, good for one run and its plan, once, until it expires."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+    run_id: Name
     stage_id: Name
     decision: Literal["approved", "rejected"]
     actor: Name
