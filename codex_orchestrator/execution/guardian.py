@@ -67,6 +67,8 @@ class Guardian:
 
     def watch(self, group: int) -> None:
         """A stage has begun, in a process group and session of its own."""
+        if group <= 1:
+            raise ValueError(f"{group} is no process group of a stage")
         with self._lock:
             self.groups.add(group)
             self._tell(f"watch {group}")

@@ -99,6 +99,8 @@ def test_the_copy_of_a_run_is_another_run(spawn, tmp_path, mark, named, found):
 def test_a_number_that_is_no_group_of_ours_stands_for_none(group, mark):
     assert not has_members(group)
     assert find_left(mark, {group, os.getpgrp()}) == []
+    with pytest.raises(ValueError, match="no process group"):
+        Guardian().watch(group)
 
 
 def test_dismissed_it_ends_nothing(guardian, spawn):

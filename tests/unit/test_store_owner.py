@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -64,6 +66,21 @@ def test_the_holder_of_a_lock_has_its_file_open(lock, other, tmp_path):
     assert has_open(os.getpid(), namesake) is False
     assert has_open(LARGEST_PID, lock) is None
     assert has_open(os.getpid(), tmp_path / "missing") is None
+
+
+@needs_proc
+def test_so_has_one_where_a_file_stands_for_the_lock(tmp_path, monkeypatch):
+    def refuse(*_arguments):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    lock = RunLock(tmp_path / "run.lock")
+    lock.acquire()
+    assert lock.soft
+    assert owns(this_process(), tmp_path / "run.lock") is True
+    assert is_held(tmp_path / "run.lock")
+    lock.release()
+    assert owns(this_process(), tmp_path / "run.lock") is False
 
 
 @needs_proc
