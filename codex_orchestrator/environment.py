@@ -33,6 +33,7 @@ class Environment:
         out_dir: Where state is kept, absolute.
         cwd: The folder that the command was called from, absolute.
         variables: The process's environment as it was at the start.
+        root_named: Whether somebody has named the root, instead of having it looked for.
     """
 
     root: Path
@@ -40,6 +41,7 @@ class Environment:
     out_dir: Path
     cwd: Path
     variables: Mapping[str, str]
+    root_named: bool = False
 
     @property
     def config_path(self) -> Path:
@@ -77,7 +79,8 @@ def discover(cwd: Path, variables: Mapping[str, str], root_option: str | None = 
     variables = {name: value for name, value in variables.items() if name not in _PYTEST_OWN}
     cwd = cwd.absolute()
     inherited = _applies(cwd, variables)
-    root = _find_root(cwd, variables if inherited else {}, root_option)
+    named = _named_root(cwd, variables if inherited else {}, root_option)
+    root = named or _found_root(cwd)
     # A runs folder that a stage inherited belongs to the root it was inherited with.
     folders = variables if inherited else {}
     return Environment(
@@ -86,6 +89,7 @@ def discover(cwd: Path, variables: Mapping[str, str], root_option: str | None = 
         out_dir=_folder(root, folders.get(f"{PREFIX}OUT_DIR"), "out"),
         cwd=cwd,
         variables=variables,
+        root_named=named is not None,
     )
 
 
@@ -143,13 +147,17 @@ def _applies(cwd: Path, variables: Mapping[str, str]) -> bool:
     return cwd.resolve().is_relative_to(Path(root).resolve())
 
 
-def _find_root(cwd: Path, variables: Mapping[str, str], option: str | None) -> Path:
+def _named_root(cwd: Path, variables: Mapping[str, str], option: str | None) -> Path | None:
     for name, value in (("--root", option), (f"{PREFIX}ROOT", variables.get(f"{PREFIX}ROOT"))):
         if value:
             root = Path(os.path.normpath(cwd / value))
             if not root.is_dir():
                 raise UsageError(f'{name} "{value}" is not a folder.')
             return root
+    return None
+
+
+def _found_root(cwd: Path) -> Path:
     for marker in (CONFIG_NAME, ".git"):
         for folder in (cwd, *cwd.parents):
             if (folder / marker).exists():

@@ -37,6 +37,7 @@ def decide(manager: TaskManager, stage: ManualStage, clock: Clock, ask: Ask | No
         stage,
         receipts,
         plan_digest=manager.live.plan_digest,
+        started_at=manager.manifest.started_at,
         ended_at=manager.live.ended.get(stage.id),
         now=clock.now(),
     )
@@ -130,7 +131,13 @@ def _record(manager: TaskManager, stage: ManualStage, answer: Answer, clock: Clo
     """Leave the receipt of a decision that was made while the run is here."""
     if answer.reason is not None:
         answer = replace(answer, reason=manager.guard.scrub(answer.reason))
-    receipt = make_receipt(stage, answer, plan_digest=manager.live.plan_digest, now=clock.now())
+    receipt = make_receipt(
+        stage,
+        answer,
+        run_id=manager.layout.run_id,
+        plan_digest=manager.live.plan_digest,
+        now=clock.now(),
+    )
     add_receipt(manager.layout, receipt)
     _note(manager, receipt)
     return receipt

@@ -82,7 +82,7 @@ def end_processes(layout: RunLayout, groups: Collection[int] = ()) -> list[LeftP
         layout: The run.
         groups: The process groups of its stages, as far as they are known.
     """
-    return end_left(mark_of(layout), groups, patient=live_owners(layout))
+    return end_left(mark_of(layout), groups, patient=live_owners(layout), folder=layout.folder)
 
 
 def mark_of(layout: RunLayout, stage_id: str | None = None) -> str:

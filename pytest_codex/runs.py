@@ -185,7 +185,7 @@ class SessionRuns:
             clock=self._clock,
         )
         run.manager = manager
-        run.guardian.start(manager.mark)
+        run.guardian.start(manager.mark, manager.layout.folder)
         if parent is not None:
             gates.note_child(parent, manager, self._clock, stage_id=run.stage_id)
         return manager

@@ -7,6 +7,8 @@ an item that stands for none, and that nobody waits for.
 
 from __future__ import annotations
 
+import shlex
+import sys
 import threading
 from _thread import interrupt_main
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -61,6 +63,16 @@ class StageScheduling:
         self._replacing = False
 
     # Hooks.
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_setupnodes(self, specs: Iterable[Any]) -> None:
+        """Keep the folder that is worked in off the path that workers of this machine import by.
+
+        Where the user names an interpreter, that is taken as it is.
+        """
+        for spec in specs:
+            if spec.popen and not spec.python:
+                spec.python = f"{shlex.quote(sys.executable)} -P"
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:

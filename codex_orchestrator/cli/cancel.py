@@ -12,8 +12,8 @@ from codex_orchestrator.execution.process import signal_if
 from codex_orchestrator.report.lookup import FoundRun, find_run, read_manifest
 from codex_orchestrator.report.status import liveness_of_run
 from codex_orchestrator.run.shapes import TERMINAL, Owner
-from codex_orchestrator.store.locks import pause
-from codex_orchestrator.store.owner import is_alive, read_owner
+from codex_orchestrator.store.locks import is_held, pause
+from codex_orchestrator.store.owner import is_of_this_host, objection, read_owner
 
 from . import render
 from .common import add_format, add_root, add_task, environment_of, notify, task_of
@@ -69,12 +69,26 @@ def _owner(found: FoundRun) -> Owner:
     owner = read_owner(found.layout.lock)
     if owner is None:
         raise UsageError(f"Run {run_id} cannot be cancelled: {found.layout.lock} names no process.")
-    if is_alive(owner) is None:
+    if not is_of_this_host(owner):
         raise UsageError(
             f"Run {run_id} cannot be cancelled from here: its process {owner.pid} is on host {owner.host}.",
             hint="Cancel it there.",
         )
+    against = _objection(found, owner)
+    if against is not None:
+        raise UsageError(
+            f"Run {run_id} cannot be cancelled: {against}.",
+            hint=f"If nothing runs it any more, go on with it: codex-orchestrator resume --run {run_id}",
+        )
     return owner
+
+
+def _objection(found: FoundRun, owner: Owner) -> str | None:
+    """Why the process that the run's lock names must not be signalled; None where nothing is against it."""
+    against = objection(owner, found.layout.lock)
+    if against is None and not is_held(found.layout.lock):
+        return f"nobody holds its lock ({found.layout.lock})"
+    return against
 
 
 def _send(found: FoundRun, owner: Owner) -> None:
@@ -87,7 +101,7 @@ def _send(found: FoundRun, owner: Owner) -> None:
     def owns() -> bool:
         now = _read(found)
         ended = now is not None and now.manifest.get("status") in TERMINAL
-        return not ended and read_owner(found.layout.lock) == owner and is_alive(owner) is True
+        return not ended and read_owner(found.layout.lock) == owner and _objection(found, owner) is None
 
     try:
         # Where it has ended just now, there is nothing to do but to say so.

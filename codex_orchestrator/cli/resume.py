@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
+import sys
+from pathlib import Path
 
+from codex_orchestrator.errors import UsageError
 from codex_orchestrator.preparation import prepare
 from codex_orchestrator.report.resuming import asked_to_resume
 
@@ -11,12 +15,25 @@ from .asking import asker
 from .common import add_format, add_root, add_task, environment_of, task_of
 from .session import add_interactive, add_running, run_and_tell
 
+# More than any token, or the file that a run keeps its own in.
+_LONGEST_TOKEN_FILE = 4096
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of ``resume``."""
     parser.add_argument("--run", required=True, metavar="RUN", help="run id, or latest")
     add_task(parser)
-    parser.add_argument("--token", metavar="TOKEN", help="refuse unless this is the run's resume token")
+    token = parser.add_mutually_exclusive_group()
+    token.add_argument(
+        "--token",
+        metavar="TOKEN",
+        help="refuse unless this is the run's resume token; others on this machine can see it meanwhile",
+    )
+    token.add_argument(
+        "--token-file",
+        metavar="FILE",
+        help="the same, with the token in a file (resume-token.json will do), or in standard input (-)",
+    )
     parser.add_argument("--actor", default="cli", metavar="NAME", help="who resumes (default: cli)")
     parser.add_argument(
         "--reason", default="manual-resume", metavar="TEXT", help="why (default: manual-resume)"
@@ -43,8 +60,37 @@ def run(arguments: argparse.Namespace) -> int:
         target=arguments.target,
         actor=arguments.actor,
         reason=arguments.reason,
-        token=arguments.token,
+        token=_token(arguments),
         accept_changes=arguments.accept_changes,
     )
     prepared = prepare(environment, asked)
     return run_and_tell(prepared, arguments, verb="resumed", ask=asker(arguments))
+
+
+def _token(arguments: argparse.Namespace) -> str | None:
+    """The token that was given, in whichever way.
+
+    Raises:
+        UsageError: A file was named that holds none.
+    """
+    name: str | None = arguments.token_file
+    if name is None:
+        given: str | None = arguments.token
+        return given
+    try:
+        content = sys.stdin.buffer.read(_LONGEST_TOKEN_FILE) if name == "-" else _beginning(Path(name))
+    except OSError as error:
+        raise UsageError(f"--token-file {name} cannot be read: {error.strerror}.") from error
+    text = content.decode("utf-8", "replace").strip()
+    try:
+        token = json.loads(text)["token"]
+    except (ValueError, TypeError, LookupError, RecursionError):
+        token = text  # The token alone.
+    if not isinstance(token, str) or not token:
+        raise UsageError(f"--token-file {name} holds no token.")
+    return token
+
+
+def _beginning(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        return stream.read(_LONGEST_TOKEN_FILE)

@@ -16,6 +16,7 @@ from codex_orchestrator.execution.process import run_with_input
 from codex_orchestrator.pipelines.loader import load_definitions
 from codex_orchestrator.report.lookup import LATEST, FoundRun, find_run
 from codex_orchestrator.report.review import ReviewRequest, review_document, review_text
+from codex_orchestrator.text import printable
 
 from . import render
 from .asking import current_actor
@@ -77,14 +78,18 @@ def _reviewer(environment: Environment, arguments: argparse.Namespace) -> str | 
     Raises:
         UsageError: It was asked for, and none is configured.
     """
-    command = load_definitions(environment).configuration.review.command
+    definitions = load_definitions(environment)
+    command = definitions.configuration.review.command
     if arguments.force and command is None:
         raise UsageError(
             "--force: no reviewer is configured.",
             hint='Set it in codex.orchestrator.json, such as "review": {"command": "codex review"}.',
         )
     watched = arguments.format == "text" and current_actor().kind == "tty"
-    return command if arguments.force or watched else None
+    if command is None or not (arguments.force or watched):
+        return None
+    notify(definitions.notices)
+    return command
 
 
 def _run_meant(environment: Environment, arguments: argparse.Namespace) -> tuple[FoundRun, bool]:
@@ -102,7 +107,7 @@ def _run_meant(environment: Environment, arguments: argparse.Namespace) -> tuple
 
 def _call(command: str, text: str, environment: Environment, arguments: argparse.Namespace) -> int:
     """Have the reviewer read the hand-off, and wait for its end."""
-    notify((f"Reviewer: {command}",))
+    notify((f"Reviewer: {printable(command)}",))
     sys.stdout.flush()
     with _told_to_end() as signals:
         code = run_with_input(

@@ -33,9 +33,10 @@ exec "$@" $groups
 """
 _FIND_THE_REST = """
 import sys
+from pathlib import Path
 sys.path.append(sys.argv[1])
 from codex_orchestrator.execution.leftovers import kill_left
-kill_left(sys.argv[2], {int(group) for group in sys.argv[3:]})
+kill_left(sys.argv[2], {int(group) for group in sys.argv[4:]}, Path(sys.argv[3]) if sys.argv[3] else None)
 """
 _ROOT = Path(__file__).parents[2]
 
@@ -56,9 +57,9 @@ class Guardian:
         self._listener: Listener | None = None
         self._lock = threading.Lock()
 
-    def start(self, mark: str) -> None:
-        """Start it, for a run whose stages have ``mark`` in their environment."""
-        rest = [sys.executable, "-IS", "-c", _FIND_THE_REST, str(_ROOT), mark]
+    def start(self, mark: str, folder: Path | None = None) -> None:
+        """Start it, for a run in a folder, whose stages have ``mark`` in their environment."""
+        rest = [sys.executable, "-IS", "-c", _FIND_THE_REST, str(_ROOT), mark, str(folder or "")]
         try:
             self._listener = Listener(_SCRIPT, ["codex-orchestrator-guardian", *rest])
         except OSError as error:
@@ -66,6 +67,8 @@ class Guardian:
 
     def watch(self, group: int) -> None:
         """A stage has begun, in a process group and session of its own."""
+        if group <= 1:
+            raise ValueError(f"{group} is no process group of a stage")
         with self._lock:
             self.groups.add(group)
             self._tell(f"watch {group}")

@@ -14,8 +14,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from codex_orchestrator.dataclass import dataclass
+from codex_orchestrator.environment import PREFIX
 
 _COMMAND_LENGTH = 80
+_RUN_DIR = f"{PREFIX}RUN_DIR".encode()
 _ROUND_SECONDS = 0.02
 _GRACE_ROUNDS = 50
 # A run has to end its stage first, which takes five seconds where that one ignores the signal.
@@ -37,14 +39,16 @@ class LeftProcess:
     command: str
 
 
-def find_left(mark: str, groups: Collection[int] = ()) -> list[LeftProcess]:
+def find_left(mark: str, groups: Collection[int] = (), folder: Path | None = None) -> list[LeftProcess]:
     """A run's live processes.
 
     Args:
         mark: ``NAME=value`` in the environment of its stages, or several with a NUL between them; empty
             where groups alone count.
         groups: The process groups of its stages; each is a session too.
+        folder: The run's folder, where a mark may be that of several runs: a copy of a run has its id.
     """
+    groups = {group for group in groups if group > 1 and group != os.getpgrp()}
     entries = _proc_entries()
     if not entries:
         return [LeftProcess(-group, f"process group {group}") for group in groups if has_members(group)]
@@ -54,12 +58,14 @@ def find_left(mark: str, groups: Collection[int] = ()) -> list[LeftProcess]:
         LeftProcess(int(entry), _command(entry))
         for entry in entries
         if entry not in ours
-        and ((mark and _has_mark(entry, mark.encode())) or (groups and _is_member(entry, groups)))
+        and ((mark and _has_mark(entry, mark.encode(), folder)) or (groups and _is_member(entry, groups)))
     ]
 
 
 def has_members(group: int) -> bool:
     """Whether a process group of ours has processes; while it has, its id is given to no other."""
+    if group <= 1:
+        return False  # To the kernel these are our own, the machine's, and all that there is.
     try:
         os.killpg(group, 0)
     except (ProcessLookupError, PermissionError):
@@ -74,7 +80,13 @@ def signal_left(processes: Iterable[LeftProcess], number: int) -> None:
             os.kill(process.pid, number)
 
 
-def end_left(mark: str, groups: Collection[int] = (), *, patient: Collection[int] = ()) -> list[LeftProcess]:
+def end_left(
+    mark: str,
+    groups: Collection[int] = (),
+    *,
+    patient: Collection[int] = (),
+    folder: Path | None = None,
+) -> list[LeftProcess]:
     """End what `find_left` finds: TERM, a short grace, then KILL; the answer is what there was to end.
 
     Args:
@@ -82,8 +94,9 @@ def end_left(mark: str, groups: Collection[int] = (), *, patient: Collection[int
         groups: The process groups of its stages.
         patient: The ids of processes that end others when they get TERM; while one of these is left,
             the grace is longer.
+        folder: The run's folder, as `find_left` takes it.
     """
-    left = find_left(mark, groups)
+    left = find_left(mark, groups, folder)
     signal_left(left, signal.SIGTERM)
     rest, pause = left, threading.Event()
     for elapsed in range(_PATIENT_ROUNDS):
@@ -92,8 +105,8 @@ def end_left(mark: str, groups: Collection[int] = (), *, patient: Collection[int
         if elapsed >= _GRACE_ROUNDS and not any(process.pid in patient for process in rest):
             break
         pause.wait(_ROUND_SECONDS)
-        rest = find_left(mark, groups)
-    kill_left(mark, groups)
+        rest = find_left(mark, groups, folder)
+    kill_left(mark, groups, folder)
     return left
 
 
@@ -103,7 +116,7 @@ def end_group(group: int, *, patient: Collection[int] = ()) -> None:
         end_left("", {group}, patient=patient)
 
 
-def kill_left(mark: str, groups: Collection[int] = ()) -> None:
+def kill_left(mark: str, groups: Collection[int] = (), folder: Path | None = None) -> None:
     """Kill what `find_left` finds until it finds nothing any more, for two seconds at most.
 
     Once is not enough: a process may have started another since the look, and one that is caught
@@ -111,7 +124,7 @@ def kill_left(mark: str, groups: Collection[int] = ()) -> None:
     """
     quiet, pause = 0, threading.Event()
     for _ in range(_KILL_ROUNDS):
-        left = find_left(mark, groups)
+        left = find_left(mark, groups, folder)
         signal_left(left, signal.SIGKILL)
         quiet = 0 if left else quiet + 1
         if quiet == _QUIET_ROUNDS:
@@ -137,8 +150,22 @@ def _this_line() -> set[str]:
     return line
 
 
-def _has_mark(entry: str, mark: bytes) -> bool:
-    return set(mark.split(b"\0")) <= set(_read(entry, "environ").split(b"\0"))
+def _has_mark(entry: str, mark: bytes, folder: Path | None) -> bool:
+    variables = _read(entry, "environ").split(b"\0")
+    if not set(mark.split(b"\0")) <= set(variables):
+        return False
+    return folder is None or not any(_is_elsewhere(variable, folder) for variable in variables)
+
+
+def _is_elsewhere(variable: bytes, folder: Path) -> bool:
+    """Whether a variable of a stage's names the folder of its run, and that is there and another one."""
+    name, _, place = variable.partition(b"=")
+    if name != _RUN_DIR:
+        return False
+    try:
+        return not os.path.samestat(Path(os.fsdecode(place)).stat(), folder.stat())
+    except (OSError, ValueError):
+        return False  # The run was moved since, with all that is around it.
 
 
 def _is_member(entry: str, groups: Collection[int]) -> bool:

@@ -8,6 +8,7 @@ polled for.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
@@ -49,15 +50,24 @@ def run_tool(
 ) -> ToolResult:
     """Run a program to its end and take all it says.
 
+    It is looked for in the absolute folders of PATH: what ``.`` or ``bin`` stand for depends on where one is,
+    and that may be anybody's.
+
     Raises:
         ToolMissing: The program is not installed.
         OrchestratorError: It did not end in time, or could not be started.
     """
+    folders = filter(os.path.isabs, environ.get("PATH", os.defpath).split(os.pathsep))
+    path = os.pathsep.join(folders)
+    program = shutil.which(argv[0], path=path)
+    if program is None:
+        raise ToolMissing(argv[0])
     try:
         done = subprocess.run(
             list(argv),
+            executable=program,
             cwd=cwd,
-            env=dict(environ),
+            env={**environ, "PATH": path},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=timeout_seconds,
@@ -146,6 +156,8 @@ def _end_group(popen: subprocess.Popen[bytes]) -> None:
 
 
 def _signal_group(group: int, number: int) -> None:
+    if group <= 1:
+        raise ValueError(f"{group} is no process group of a stage")
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(group, number)
 
@@ -259,7 +271,7 @@ def signal_if(pid: int, number: int, is_meant: Callable[[], bool]) -> bool:
     """Send a signal to a process, if it is the one that is meant; whether it was sent.
 
     Args:
-        pid: Its id.
+        pid: Its id. Neither this process, nor the machine's first, nor what stands for many is signalled.
         number: The signal.
         is_meant: Asked once the process is held on to, so that an id that was given to another one meanwhile
             does no harm.
@@ -267,6 +279,8 @@ def signal_if(pid: int, number: int, is_meant: Callable[[], bool]) -> bool:
     Raises:
         PermissionError: It is another user's.
     """
+    if pid <= 1 or pid == os.getpid():
+        return False
     descriptor = _open_pidfd(pid)
     try:
         if not is_meant():

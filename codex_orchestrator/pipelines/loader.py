@@ -24,6 +24,7 @@ from codex_orchestrator.validation import Problem
 from .checks import StageSets, check_configuration, place_stages
 from .model import Configuration, Pipeline, PipelineDefinition, Stage, StageSetRef, SubpipelineStage
 from .packaged import load_packaged, packaged_notice
+from .provenance import notice_above, refuse_foreign
 from .twins import adopt_twins
 
 Source = Literal["user", "default"]
@@ -67,8 +68,9 @@ def load_definitions(environment: Environment) -> Definitions:
     """The repo's pipelines merged over the packaged ones by id.
 
     Raises:
-        ConfigurationError: The repo's file cannot be used.
+        ConfigurationError: The repo's file cannot be used, or is another user's.
     """
+    refuse_foreign(environment)
     text = _read_text(environment.config_path)
     configuration, notices = _read_configuration(text) if text is not None else (Configuration(), [])
     packaged = load_packaged(environment)
@@ -85,7 +87,8 @@ def load_definitions(environment: Environment) -> Definitions:
         if item.id not in pipelines:
             pipelines[item.id] = item
             sources[item.id] = "default"
-    return Definitions(configuration, pipelines, sources, tuple(notices))
+    above = notice_above(environment)
+    return Definitions(configuration, pipelines, sources, (*([above] if above else ()), *notices))
 
 
 def refuse_invalid(pipelines: Mapping[str, Pipeline], configuration: Configuration) -> None:

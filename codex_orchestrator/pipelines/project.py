@@ -63,7 +63,8 @@ class Project:
     def fill(self, command: str) -> str:
         """A packaged command with ``{python}``, ``{orchestrator}`` and ``{tool:<name>}`` filled in."""
         command = command.replace("{python}", self._spelled("python", self._python))
-        command = command.replace("{orchestrator}", f"{shlex.quote(sys.executable)} -m codex_orchestrator")
+        # -P: the folder that is judged must not have a say in what judges it.
+        command = command.replace("{orchestrator}", f"{shlex.quote(sys.executable)} -P -m codex_orchestrator")
         return re.sub(r"\{tool:(\w+)\}", lambda match: self._spelled(match[1], self._tool(match[1])), command)
 
     @cached_property

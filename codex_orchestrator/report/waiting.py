@@ -112,6 +112,7 @@ def _decided(gate: Gate, *, now: float) -> Receipt | None:
         stage,
         read_receipts(gate.run.layout),
         plan_digest=plan.digest,
+        started_at=str(gate.run.manifest.get("started_at")),
         # Whatever had been decided before would have been taken up then.
         ended_at=_last_start(gate.run.manifest),
         now=now,

@@ -1,6 +1,6 @@
 """Decisions of people (or of agents) on manual stages (docs/reference/manifest.md, "Approvals").
 
-A receipt is good for one plan, until it expires, and once: for a stage that has not ended since.
+A receipt is good for one run and its plan, until it expires, and once: for a stage that has not ended since.
 """
 
 from __future__ import annotations
@@ -68,22 +68,30 @@ def actor_kind(environ: Mapping[str, str], *, terminal: bool) -> ActorKind:
 
 
 def valid_receipt(
-    stage: ManualStage, receipts: Iterable[Receipt], *, plan_digest: str, ended_at: str | None, now: float
+    stage: ManualStage,
+    receipts: Iterable[Receipt],
+    *,
+    plan_digest: str,
+    started_at: str,
+    ended_at: str | None,
+    now: float,
 ) -> Receipt | None:
     """The decision that counts for a stage now, or None.
 
     Args:
         stage: The stage.
-        receipts: All of the run, in the order they were given.
+        receipts: All of the run, in the order they were given; none that names another run.
         plan_digest: Of the plan that is run.
+        started_at: When the run began.
         ended_at: When the stage last ended, which used up every receipt from before.
-        now: Epoch seconds.
+        now: Epoch seconds; what is from after them would outlast every end of the stage.
     """
     moment = timestamp(now)
     for receipt in receipts:
         if (
             receipt.stage_id == stage.id
             and receipt.plan_digest == plan_digest
+            and started_at <= receipt.timestamp <= moment
             and (receipt.expires_at is None or receipt.expires_at > moment)
             and (ended_at is None or receipt.timestamp > ended_at)
             and may_decide(stage, receipt.actor_kind)
@@ -164,9 +172,10 @@ def approved_stages(receipts: Iterable[Receipt], plan_digest: str) -> frozenset[
     )
 
 
-def make_receipt(stage: ManualStage, answer: Answer, *, plan_digest: str, now: float) -> Receipt:
+def make_receipt(stage: ManualStage, answer: Answer, *, run_id: str, plan_digest: str, now: float) -> Receipt:
     """A decision, as of now."""
     return Receipt(
+        run_id=run_id,
         stage_id=stage.id,
         decision=answer.decision,
         actor=one_line(answer.actor.name),

@@ -34,6 +34,7 @@ Natural = Annotated[int, Bounds(ge=0)]
 TERMINAL: frozenset[str] = frozenset({"succeeded", "failed", "cancelled"})
 HEARTBEAT_SECONDS = 5
 STALE_SECONDS = 30
+LARGEST_PID = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -188,9 +189,10 @@ class Manifest:
 
 @dataclass(frozen=True, kw_only=True)
 class Receipt:
-    """A line of ``approvals.ndjson``: a decision, good for one plan, once, until it expires."""
+    """A line of ``approvals.ndjson``: a decision, good for one run and its plan, once, until it expires."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+    run_id: Name
     stage_id: Name
     decision: Literal["approved", "rejected"]
     actor: Name
@@ -237,7 +239,8 @@ class Owner:
     """``run.lock``: the process that owns the run."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
-    pid: int
+    # 1 is the owner's where a container runs nothing else; whoever signals processes leaves that one out.
+    pid: Annotated[int, Bounds(ge=1, le=LARGEST_PID)]
     start_token: str | None
     host: str
     boot_id: str | None

@@ -25,7 +25,7 @@ from . import files
 from .coordinator import add_children
 from .liveness import liveness_of
 from .locks import backoff, held_lock, pause
-from .owner import exists, is_alive, read_owner
+from .owner import exists, owns, read_owner
 
 _PATIENCE_SECONDS = 1.0
 
@@ -129,8 +129,9 @@ def live_owners(layout: RunLayout) -> set[int]:
     """The processes of this machine that own children of a run."""
     found = set()
     for child in read_children(layout):
-        owner = read_owner(manifest_of(layout, child).parent / layout.lock.name)
-        if child.status not in TERMINAL and owner is not None and is_alive(owner):
+        lock = manifest_of(layout, child).parent / layout.lock.name
+        owner = read_owner(lock)
+        if child.status not in TERMINAL and owner is not None and owns(owner, lock):
             found.add(owner.pid)
     return found
 

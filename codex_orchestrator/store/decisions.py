@@ -59,15 +59,21 @@ def _record(layout: RunLayout, plan: PlanRecord, stage_id: str, answer: Answer, 
     replay = read_log(layout)
     manifest = catch_up(manifest, replay)
     stage = stage_to_decide(manifest, plan.pipeline, stage_id)
-    now = clock.now()
+    now, ended_at = clock.now(), replay.ended.get(stage_id)
     counts = partial(
-        valid_receipt, stage, plan_digest=plan.digest, ended_at=replay.ended.get(stage_id), now=now
+        valid_receipt,
+        stage,
+        plan_digest=plan.digest,
+        started_at=manifest.started_at,
+        ended_at=ended_at,
+        now=now,
     )
     refuse_decision(manifest, stage, answer.actor, counts(read_receipts(layout)))
-    receipt = make_receipt(stage, answer, plan_digest=plan.digest, now=now)
+    receipt = make_receipt(stage, answer, run_id=layout.run_id, plan_digest=plan.digest, now=now)
     if counts([receipt]) is None:
+        what = f'Stage "{stage_id}" ended' if ended_at else f"Run {layout.run_id} was started"
         raise UsageError(
-            f'Stage "{stage_id}" ended at {replay.ended.get(stage_id)}, which lies in the future.',
+            f"{what} at {ended_at or manifest.started_at}, which lies in the future.",
             hint="Set this machine's clock right.",
         )
     add_receipt(layout, receipt)

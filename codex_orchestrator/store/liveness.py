@@ -14,7 +14,7 @@ from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.run.layout import RunLayout
 from codex_orchestrator.run.shapes import STALE_SECONDS, TERMINAL
 
-from .owner import is_alive, read_owner
+from .owner import is_of_this_host, owns, read_owner
 
 Liveness = Literal["alive", "dead", "finished", "waiting"]
 _WAITING = ":awaiting-approval"
@@ -67,13 +67,13 @@ def liveness_of(
         return "finished"
     owner = read_owner(layout.lock)
     age = (activity or read_activity(layout, manifest)).age(now)
-    return judge_liveness(manifest, is_alive(owner) if owner else None, heartbeat_age=age)
+    return judge_liveness(manifest, owns(owner, layout.lock) if owner else None, heartbeat_age=age)
 
 
 def is_owned_elsewhere(layout: RunLayout, *, now: float) -> bool:
     """Whether a run without a lock that this machine can test is alive: the Node CLI's, another host's."""
     owner = read_owner(layout.lock)
-    if owner is not None and is_alive(owner) is not None:
+    if owner is not None and is_of_this_host(owner):
         return False  # The lock itself will tell.
     try:
         manifest = json.loads(layout.manifest.read_bytes())
@@ -85,7 +85,7 @@ def is_owned_elsewhere(layout: RunLayout, *, now: float) -> bool:
 def is_owned_here(layout: RunLayout) -> bool:
     """Whether a live process of this machine owns a run."""
     owner = read_owner(layout.lock)
-    return owner is not None and is_alive(owner) is True
+    return owner is not None and owns(owner, layout.lock) is True
 
 
 def read_activity(layout: RunLayout, manifest: dict[str, Any]) -> Activity:

@@ -7,6 +7,7 @@ one whose holder is provably dead is taken over (docs/reference/files.md, "Locks
 from __future__ import annotations
 
 import errno
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,6 +38,7 @@ class RunLock:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock: BaseFileLock | None = None
+        self._shown: int | None = None
         self.soft = False
 
     def acquire(self, *, patience_seconds: float = 1.0) -> None:
@@ -51,12 +53,18 @@ class RunLock:
             raise Busy(f"A live process owns the run ({self._path}).", hint="Wait for it to end.")
         self.soft = self._lock.lock_file.endswith(SOFT_SUFFIX)
         files.overwrite(self._path, render_owner(this_process()))
+        if self.soft:
+            # As with a lock of the kernel's, the holder is told by having this file open.
+            self._shown = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
 
     def release(self) -> None:
         """Give the lock up; the file stays and keeps its owner's name."""
         if self._lock is not None:
             self._lock.release()
             self._lock = None
+        if self._shown is not None:
+            os.close(self._shown)
+            self._shown = None
 
 
 @contextmanager
@@ -72,6 +80,16 @@ def held_lock(path: Path) -> Iterator[bool]:
     finally:
         if lock is not None:
             lock.release()
+
+
+def is_held(path: Path) -> bool:
+    """Whether somebody holds a lock: found by taking it, for a moment where nobody does.
+
+    Raises:
+        StorageError: The lock file cannot be made.
+    """
+    with held_lock(path) as taken:
+        return not taken
 
 
 def wait_for_lock(path: Path, patience_seconds: float) -> BaseFileLock | None:

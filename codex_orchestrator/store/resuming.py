@@ -55,7 +55,7 @@ def read_plan(layout: RunLayout) -> PlanRecord | None:
 
 
 def read_receipts(layout: RunLayout) -> list[Receipt]:
-    """The decisions on a run's manual stages, in order; lines that are none are passed over."""
+    """The decisions on a run's manual stages, in order; lines that are none of its are passed over."""
     try:
         lines = layout.approvals.read_bytes().splitlines()
     except FileNotFoundError:
@@ -63,9 +63,11 @@ def read_receipts(layout: RunLayout) -> list[Receipt]:
     receipts = []
     for line in lines:
         try:
-            receipts.append(from_json(Receipt, json.loads(line), strict=False))
-        except (ValueError, Mismatch):
-            continue  # Torn by a death: nobody was told that it counts.
+            receipt: Receipt = from_json(Receipt, json.loads(line), strict=False)
+        except (ValueError, RecursionError, Mismatch):
+            continue  # Torn by a death: nobody was told that it counts. Or of a version that named no run.
+        if receipt.run_id == layout.run_id:
+            receipts.append(receipt)
     return receipts
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import pwd
 import re
+import shutil
 import subprocess
 import sys
 
@@ -120,6 +121,7 @@ def test_an_approval_lets_the_run_go_on(project, way):
     assert json.loads(said.stdout) == {"run_id": manifest["run_id"], "manifest": path, **receipt}
     plan = json.loads((project.runs()[-1] / "plan.json").read_text())
     assert receipt == {
+        "run_id": manifest["run_id"],
         "stage_id": "gate",
         "decision": "approved",
         "actor": "ada",
@@ -467,6 +469,10 @@ def test_a_decision_expires(project):
         {"actor_kind": "agent"},
         {"actor_kind": "unattended"},
         {"decision": "waved through"},
+        {"run_id": "2026-01-01T00-00-00-000Z-00000000"},
+        {"run_id": None},
+        {"timestamp": "2020-01-01T00:00:00.000Z"},
+        {"timestamp": "2999-01-01T00:00:00.000Z"},
     ],
     ids=lambda change: "-".join(map(str, *change.items()))[:30],
 )
@@ -475,12 +481,13 @@ def test_a_receipt_that_is_not_for_this_is_none(project, change):
     begin(project)
     run = project.runs()[-1]
     good = {
+        "run_id": run.name,
         "stage_id": "gate",
         "decision": "approved",
         "actor": "ada",
         "actor_kind": "tty",
         "reason": None,
-        "timestamp": "2026-01-01T00:00:00.000Z",
+        "timestamp": project.manifest()["started_at"],
         "expires_at": None,
         "plan_digest": json.loads((run / "plan.json").read_text())["digest"],
     }
@@ -489,6 +496,30 @@ def test_a_receipt_that_is_not_for_this_is_none(project, change):
     with (run / "approvals.ndjson").open("a") as file:
         file.write("\n" + json.dumps(good) + "\n")
     assert go_on(project) == 0
+
+
+def test_a_receipt_of_another_run_is_none_of_this_one(project):
+    gated(project)
+    begin(project)
+    assert decide(project, "approve", "--resume").returncode == 0
+    first = project.runs()[-1]
+    begin(project)
+    second = project.runs()[-1]
+    shutil.copy(first / "approvals.ndjson", second)
+    assert go_on(project) == 3
+    assert project.manifest()["approvals"] == []
+    assert decide(project, "approve", "--resume").returncode == 0
+
+
+def test_a_receipt_of_a_version_that_named_no_run_is_asked_for_again(project):
+    gated(project)
+    begin(project)
+    assert decide(project).returncode == 0
+    path = project.runs()[-1] / "approvals.ndjson"
+    old = {key: value for key, value in json.loads(path.read_text()).items() if key != "run_id"}
+    path.write_text(json.dumps(old) + "\n")
+    assert go_on(project) == 3
+    assert decide(project, "approve", "--resume").returncode == 0
 
 
 def test_a_receipt_that_the_manifest_does_not_know_is_made_good(project):

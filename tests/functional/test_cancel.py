@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from tests.conftest import is_alive, until
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="without /proc")
 
 
 def cancel(project, run_id, *words):
@@ -210,3 +217,69 @@ def test_asking_for_help_cancels_nothing(project, live):
     assert project.cli("cancel", "--help", "--run", run.run_id).returncode == 0
     run.open_gate()
     assert run.finish()[0] == 0
+
+
+# A lock file is a claim: whoever may write it must not have others signalled.
+
+
+def forged(project, live, **owner):
+    """A run that ended, made to look alive, with a lock that names a process as it really is."""
+    folder = project.start("work").folder
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(
+        json.dumps({**manifest, "status": "in_progress", "heartbeat_at": "2099-01-01T00:00:00.000Z"})
+    )
+    (folder / "run.lock").write_text(json.dumps({**json.loads((folder / "run.lock").read_text()), **owner}))
+    return folder
+
+
+@pytest.fixture
+def victim():
+    """A process that has nothing to do with any run, and what a lock file would say of it."""
+    process = subprocess.Popen(["sleep", "600"])
+    token = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[19]
+    yield {"pid": process.pid, "start_token": token}
+    process.kill()
+    process.wait()
+
+
+@needs_proc
+@pytest.mark.parametrize("held", [False, True])
+def test_a_process_that_a_forged_lock_names_is_left_alone(project, live, victim, held):
+    project.pipeline("true")
+    folder = forged(project, live, **victim)
+    with (folder / "run.lock").open("rb") as lock:
+        if held:  # By somebody else than the one who is named.
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        done = cancel(project, folder.name, "--wait", "0")
+        liveness = json.loads(project.cli("status", "--run", folder.name, "--format=json").stdout)["liveness"]
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"Run {folder.name} is not alive: it is in_progress, and its process is gone." in done.stderr
+    assert liveness == "dead"
+    assert is_alive(victim["pid"])
+
+
+@needs_proc
+@pytest.mark.parametrize("pid", [-1, 0, 1, -2, 2**31, 99999999999999999999])
+def test_a_number_that_stands_for_many_processes_ends_none(project, live, pid):
+    # In a namespace of its own, where even a signal to all of them would reach only the bystander.
+    unshare = ["unshare", "--pid", "--fork", "--mount-proc"]
+    if shutil.which("unshare") is None or subprocess.run([*unshare, "true"], check=False).returncode != 0:
+        pytest.skip("this kernel gives us no namespace of processes")
+    project.pipeline("true")
+    folder = forged(project, live, pid=pid, start_token=None)
+    command = f"{sys.executable} -m codex_orchestrator"
+    script = f"sleep 600 & {command} cancel --run {folder.name} --wait 0; echo $?; kill $! && echo alive"
+    done = subprocess.run(
+        [*unshare, "sh", "-c", script],
+        cwd=project.root,
+        env=project.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "2\nalive\n"
+    assert done.stderr.startswith(f"error: Run {folder.name} ")
+    assert "Traceback" not in done.stderr
+    valid = project.cli("validate", str(folder / "run.lock"))
+    assert ("pid: " in valid.stdout + valid.stderr) == (pid != 1)

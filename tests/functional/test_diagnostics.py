@@ -14,7 +14,7 @@ import pytest
 from codex_orchestrator.environment import discover
 from codex_orchestrator.pipelines.loader import load_definitions
 
-GUARD = f"{sys.executable} -m codex_orchestrator guard spec --dry-run"
+GUARD = f"{sys.executable} -P -m codex_orchestrator guard spec --dry-run"
 SHELL_GUARD = "bash scripts/spec-guard.sh --dry-run"
 NODE_GUARD = "node scripts/spec-guard.mjs --dry-run"
 

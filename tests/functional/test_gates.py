@@ -17,7 +17,7 @@ from codex_orchestrator.pipelines.loader import load_definitions
 from tests.repositories import Repo, git_variables
 
 ROOT = Path(__file__).resolve().parents[2]
-OURS = f"{sys.executable} -m codex_orchestrator"
+OURS = f"{sys.executable} -P -m codex_orchestrator"
 OWN = {
     "spec-guard": f"{OURS} guard spec",
     "docs:check": f"{OURS} guard docs",

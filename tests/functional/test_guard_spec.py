@@ -345,9 +345,11 @@ def test_outside_a_repository_only_specs_are_checked(plain):
         plain.check("main")
 
 
-def test_inside_a_bare_repository_only_specs_are_checked(plain):
+def test_a_bare_repository_is_refused(plain):
+    # A change can make a folder look like one; that must not keep its changes from being checked.
     plain.git("init", "--quiet", "--bare")
-    assert plain.check().notices == ("Changes were not checked: this folder is not in a git work tree.",)
+    with pytest.raises(UsageError, match="cannot use bare repository"):
+        plain.check()
 
 
 def test_without_git_only_specs_are_checked(repo, tmp_path):

@@ -70,7 +70,10 @@ def decided(decision: str) -> Callable:
                 stage = ManualStage(kind="manual", id="ask", title="Ask")
                 digest = json.loads(layout.plan.read_bytes())["digest"]
                 answer = Answer(decision, Actor("somebody", "tty"), "seen")
-                add_receipt(layout, make_receipt(stage, answer, plan_digest=digest, now=time.time()))
+                add_receipt(
+                    layout,
+                    make_receipt(stage, answer, run_id=layout.run_id, plan_digest=digest, now=time.time()),
+                )
 
     return decide
 

@@ -37,7 +37,7 @@ ADA = Actor("ada", "unattended")
 def receipt_of(
     stage: ManualStage = STAGE, decision="approved", actor=ADA, *, digest="d", now=NOW, reason=None
 ):
-    return make_receipt(stage, Answer(decision, actor, reason), plan_digest=digest, now=now)
+    return make_receipt(stage, Answer(decision, actor, reason), run_id="r", plan_digest=digest, now=now)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,8 @@ def test_only_a_person_decides_where_a_human_must(kind):
 
 
 def counts(*receipts, stage=STAGE, digest="d", ended_at=None, now=NOW):
-    return valid_receipt(stage, receipts, plan_digest=digest, ended_at=ended_at, now=now)
+    since = timestamp(NOW - 60)
+    return valid_receipt(stage, receipts, plan_digest=digest, started_at=since, ended_at=ended_at, now=now)
 
 
 def test_the_first_decision_that_counts_counts():
@@ -85,6 +86,18 @@ def test_a_decision_is_used_up_by_the_end_of_its_stage():
     assert counts(receipt_of(), ended_at=timestamp(NOW - 0.001)) is not None
     assert counts(receipt_of(), ended_at=timestamp(NOW)) is None
     assert counts(receipt_of(), ended_at=timestamp(NOW + 1)) is None
+
+
+@pytest.mark.parametrize(
+    ("made", "counted"), [(-60.001, False), (-60, True), (0, True), (0.001, False), (10**9, False)]
+)
+def test_a_decision_from_before_the_run_or_from_the_future_does_not_count(made, counted):
+    assert (counts(receipt_of(now=NOW + made)) is not None) == counted
+
+
+@pytest.mark.parametrize("written", ["", "1", "soon", "~"])
+def test_a_decision_without_a_time_does_not_count(written):
+    assert counts(replace(receipt_of(), timestamp=written)) is None
 
 
 def test_a_decision_counts_until_it_expires():

@@ -21,7 +21,7 @@ from codex_orchestrator.store.children import (
     run_around,
     settle_children,
 )
-from codex_orchestrator.store.locks import held_lock
+from codex_orchestrator.store.locks import RunLock, held_lock
 from codex_orchestrator.store.owner import render_owner, this_process
 from tests.builders import NOW, opened_run, pipeline_of
 
@@ -137,9 +137,11 @@ def test_the_owner_of_a_live_parent_is_left_alone_and_settles_when_it_ends(task)
     parent = make_run(task, "parent", status="in_progress")
     make_run(task, "a")
     leave(parent, "a.json", A_DONE)
-    parent.lock.write_bytes(render_owner(this_process()))
+    lock = RunLock(parent.lock)
+    lock.acquire()
     settle_children(parent, SystemClock())
     assert children_in(parent) == []
+    lock.release()
     settle_children(parent, SystemClock(), as_owner=True)
     assert children_in(parent) == [vars(A_DONE)]
 
@@ -175,12 +177,18 @@ def test_temporary_files_of_dead_children_are_swept_with_it(task):
 
 def test_only_live_children_have_owners(task):
     parent = make_run(task, "parent")
+    locks = [RunLock(task.run(run_id).lock) for run_id in "ab"]
     for run_id, status in (("a", "in_progress"), ("b", "succeeded"), ("c", "in_progress")):
         child = make_run(task, run_id, status=status)
         leave(parent, f"{run_id}.json", ChildRun(run_id, "p", "in_progress", parent.relative(child.manifest)))
-        if run_id != "c":
-            child.lock.write_bytes(render_owner(this_process()))
+    # Its name in a file that nobody holds makes nobody an owner.
+    task.run("c").lock.write_bytes(render_owner(this_process()))
+    for lock in locks:
+        lock.acquire()
     assert live_owners(parent) == {this_process().pid}
+    locks[0].release()
+    assert live_owners(parent) == set()
+    locks[1].release()
     assert manifest_of(parent, A) == task.run("a").manifest
 
 

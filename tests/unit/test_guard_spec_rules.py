@@ -12,10 +12,10 @@ from codex_orchestrator.errors import UsageError
 from codex_orchestrator.governance.guards.git import (
     base_candidates,
     below,
-    git_environment,
     printable,
     status_paths,
 )
+from codex_orchestrator.governance.guards.gitcommand import git_environment
 from codex_orchestrator.governance.guards.report import Finding, render_text
 from codex_orchestrator.governance.guards.spec import (
     CODE_FOLDERS,
@@ -195,7 +195,9 @@ def test_git_does_not_inherit_what_points_to_another_repository():
     }
     found = git_environment(environ)
     assert {name for name in found if name.startswith("GIT_")} == {
+        "GIT_ALLOW_PROTOCOL",
         "GIT_CONFIG_COUNT",
+        "GIT_NO_LAZY_FETCH",
         "GIT_OPTIONAL_LOCKS",
         "GIT_TERMINAL_PROMPT",
     }

@@ -31,11 +31,11 @@ def spawn(tmp_path):
     """Starts shells in sessions of their own, and ends them afterwards."""
     started = []
 
-    def spawner(command="exec sleep 600", *, marked=False, path="/bin/sh", words=None):
+    def spawner(command="exec sleep 600", *, marked=False, path="/bin/sh", words=None, **variables):
         process = subprocess.Popen(
             words or ["sh", "-c", command],
             executable=path,
-            env={"PATH": os.environ["PATH"], **({MARK_NAME: str(tmp_path)} if marked else {})},
+            env={"PATH": os.environ["PATH"], **({MARK_NAME: str(tmp_path)} if marked else {}), **variables},
             start_new_session=True,
             stdout=subprocess.DEVNULL,
         )
@@ -82,6 +82,25 @@ def test_it_finds_what_carries_the_mark(guardian, spawn):
     die(guardian)
     until(lambda: not is_alive(marked), "the end of the marked process")
     assert is_alive(other)
+
+
+@pytest.mark.parametrize(("named", "found"), [("run", True), ("copy", False), ("moved", True), (None, True)])
+def test_the_copy_of_a_run_is_another_run(spawn, tmp_path, mark, named, found):
+    run = tmp_path / "run"
+    for folder in (run, tmp_path / "copy"):
+        folder.mkdir()
+    named_folder = {"CODEX_ORCHESTRATOR_RUN_DIR": str(tmp_path / named)} if named else {}
+    pid = spawn(marked=True, **named_folder)
+    until(lambda: find_left(mark), "the process")
+    assert [process.pid for process in find_left(mark, folder=run)] == ([pid] if found else [])
+
+
+@pytest.mark.parametrize("group", [-5, -1, 0, 1])
+def test_a_number_that_is_no_group_of_ours_stands_for_none(group, mark):
+    assert not has_members(group)
+    assert find_left(mark, {group, os.getpgrp()}) == []
+    with pytest.raises(ValueError, match="no process group"):
+        Guardian().watch(group)
 
 
 def test_dismissed_it_ends_nothing(guardian, spawn):

@@ -12,6 +12,7 @@ from codex_orchestrator.report.lookup import FoundRun
 from codex_orchestrator.report.status import liveness_of_run, status_document
 from codex_orchestrator.run.layout import TaskLayout
 from codex_orchestrator.store.liveness import judge_liveness, read_activity
+from codex_orchestrator.store.locks import RunLock
 from codex_orchestrator.store.owner import render_owner, this_process
 
 NOW = 1_795_229_072.979
@@ -116,12 +117,22 @@ def own(run: FoundRun, **changes: object) -> None:
         # Another host's process cannot be looked at from here: its heartbeat is old.
         ({"host": "elsewhere"}, "dead"),
         ({"pid": "no"}, "dead"),
+        *(({"pid": pid}, "dead") for pid in (-1, 0, 2**31, 10**30)),
     ],
 )
 def test_the_owner_in_the_lock_decides_before_the_heartbeat(run, changes, liveness):
     found = run(beat=NOW - 100)
+    lock = RunLock(found.layout.lock)
+    lock.acquire()
     own(found, **changes)
     assert liveness_of_run(found, now=NOW) == liveness
+    lock.release()
+
+
+def test_a_lock_that_names_a_live_process_which_does_not_hold_it_has_no_owner(run):
+    found = run(beat=NOW - 1)
+    own(found)
+    assert liveness_of_run(found, now=NOW) == "dead"
 
 
 def test_another_host_s_run_is_judged_by_its_heartbeat(run):

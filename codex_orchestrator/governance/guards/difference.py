@@ -14,7 +14,8 @@ from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.errors import UsageError
 from codex_orchestrator.text import printable
 
-from .git import Changes, WorkTree, below, git_environment, locate, read_changes
+from .git import Changes, WorkTree, below, locate, read_changes
+from .gitcommand import git_environment
 
 # Where git too stops looking for lines: core.bigFileThreshold.
 _LARGEST_BYTES = 512 * 1024 * 1024
@@ -110,7 +111,10 @@ def _number(digits: bytes) -> int | None:
 def _tracked(tree: WorkTree, base: str) -> Iterable[FileChange]:
     """Tracked files that differ from the base, as they lie in the work tree."""
     # Plumbing, so that no setting of the user changes what is counted.
-    kind = ("--numstat", "-z", "--no-renames", "--no-ext-diff", "--no-textconv")
+    kind = (
+        *("--numstat", "-z", "--no-renames", "--no-ext-diff", "--no-textconv"),
+        "--ignore-submodules=dirty",
+    )
     counts = parse_numstat(tree.output("diff-index", *kind, base, "--", "."))
     for name in below(tree.prefix, tuple(counts)):
         added, deleted = counts[os.fsencode(tree.prefix + name)]

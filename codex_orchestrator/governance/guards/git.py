@@ -15,6 +15,8 @@ from codex_orchestrator.errors import OrchestratorError, ToolMissing, UsageError
 from codex_orchestrator.execution.process import ToolResult, run_tool
 from codex_orchestrator.text import printable
 
+from .gitcommand import ALWAYS, SETTINGS, Setting, git_environment, overrides, parse_settings
+
 BASE_FLAG = "--base"
 BASE_VARIABLE = "BASE_SHA"
 DEFAULT_BRANCH = "origin/main"
@@ -22,23 +24,11 @@ FIRST_COMMIT = "first commit"
 
 # Enough for the untracked files of a very large tree; a git that takes longer is stuck.
 GIT_TIMEOUT_SECONDS = 120.0
-
-# Set by git for hooks (and by scripts around git): they name another repository, index or object store
-# than the one around the guarded folder. GIT_CONFIG_* stays: CI systems pass safe.directory through it.
-_RELOCATING_VARIABLES = frozenset(
-    {
-        "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-        "GIT_COMMON_DIR",
-        "GIT_DIR",
-        "GIT_GRAFT_FILE",
-        "GIT_INDEX_FILE",
-        "GIT_NAMESPACE",
-        "GIT_OBJECT_DIRECTORY",
-        "GIT_PREFIX",
-        "GIT_SHALLOW_FILE",
-        "GIT_WORK_TREE",
-    }
-)
+_NO_SUCH_SETTING = 1
+_NOT_BARE = "Guards look at work trees, and a folder that looks like a repository hides the one around it."
+# What versions of git say where a partial clone lacks something and may not fetch it.
+_LACKING = (b"unable to read ", b"promisor", b"lazy fetching disabled", b"' not allowed")
+_FETCH_FIRST = "Guards fetch nothing: where this is a partial clone, have git fetch it first (git diff, say)."
 
 
 @dataclass(frozen=True)
@@ -87,16 +77,18 @@ class WorkTree:
         environ: The environment for git.
         prefix: The folder as git names it from the top of the work tree: empty or ``a/b/``.
         shallow: Whether the history was fetched in part only.
+        overrides: Words that keep git from running what this repository's settings name.
     """
 
     root: Path
     environ: Mapping[str, str]
     prefix: str = ""
     shallow: bool = False
+    overrides: tuple[str, ...] = ()
 
     def run(self, *arguments: str) -> ToolResult:
         """Whatever git answers; raises ToolMissing without git, UsageError when it does not end or start."""
-        argv = ("git", *arguments)
+        argv = ("git", *ALWAYS, *self.overrides, *arguments)
         try:
             return run_tool(argv, cwd=self.root, environ=self.environ, timeout_seconds=GIT_TIMEOUT_SECONDS)
         except ToolMissing:
@@ -110,7 +102,9 @@ class WorkTree:
         result = self.run(*arguments)
         if result.exit_code != 0:
             complaint = git_complaint(result)
-            raise UsageError(f"git {arguments[0]} failed in {printable(str(self.root))}: {complaint}")
+            where = printable(str(self.root))
+            hint = _FETCH_FIRST if any(word in result.stderr for word in _LACKING) else None
+            raise UsageError(f"git {arguments[0]} failed in {where}: {complaint}", hint=hint)
         return result.stdout
 
     def commit(self, ref: str) -> str | None:
@@ -163,19 +157,27 @@ def locate(root: Path, environ: Mapping[str, str]) -> WorkTree | str:
         complaint = git_complaint(result)
         if complaint.startswith("not a git repository"):
             return "this folder is not in a git repository"
-        raise UsageError(f"git cannot read the repository at {printable(str(root))}: {complaint}")
+        hint = _NOT_BARE if complaint.startswith("cannot use bare repository") else None
+        raise UsageError(f"git cannot read the repository at {printable(str(root))}: {complaint}", hint=hint)
     # The prefix comes last and may hold line breaks of its own.
     inside, shallow, prefix = result.stdout.split(b"\n", 2)
     if inside != b"true":
         return "this folder is not in a git work tree"
-    return WorkTree(root, environ, os.fsdecode(prefix.removesuffix(b"\n")), shallow == b"true")
+    own = overrides(_filter_settings(asked))
+    return WorkTree(root, environ, os.fsdecode(prefix.removesuffix(b"\n")), shallow == b"true", own)
 
 
-def git_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment for a git that only reads the repository around its working folder, in English."""
-    kept = {name: value for name, value in environ.items() if name not in _RELOCATING_VARIABLES}
-    # Without optional locks a reader never disturbs a git command that runs at the same time.
-    return {**kept, "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
+def _filter_settings(tree: WorkTree) -> list[Setting]:
+    result = tree.run(*SETTINGS)
+    if result.exit_code == _NO_SUCH_SETTING:
+        return []
+    if result.exit_code != 0:
+        raise UsageError(
+            f"git cannot tell where its settings come from in {printable(str(tree.root))}: "
+            f"{git_complaint(result)}",
+            hint="Guards need git 2.26 or newer.",
+        )
+    return parse_settings(result.stdout)
 
 
 def base_candidates(base: str | None, environ: Mapping[str, str]) -> tuple[BaseCandidate, ...]:
@@ -272,6 +274,10 @@ def _changed_paths(tree: WorkTree, base: Base) -> tuple[str, ...]:
     # Renames are not detected, so that a file moved out of a code folder counts at both its ends.
     listing = ("-z", "--no-renames", "--name-only", base.commit, "HEAD", "--", ".")
     committed = tree.output("diff-tree", "-r", *listing).split(b"\0")
-    kind = ("--porcelain=v1", "-z", "--no-renames", "--no-branch", "--untracked-files=all")
+    # Not into submodules: git would run another git there, with settings of theirs.
+    kind = (
+        *("--porcelain=v1", "-z", "--no-renames", "--no-branch"),
+        *("--untracked-files=all", "--ignore-submodules=dirty"),
+    )
     uncommitted = status_paths(tree.output("status", *kind, "--", "."))
     return below(tree.prefix, (*filter(None, committed), *uncommitted))

@@ -9,7 +9,8 @@ from pathlib import Path
 from codex_orchestrator.errors import ToolMissing, UsageError
 from codex_orchestrator.text import printable
 
-from .git import WorkTree, git_environment, locate
+from .git import WorkTree, locate
+from .gitcommand import git_environment
 
 # Where there is no git to say what belongs to the repository.
 _NOT_OURS = frozenset({".git", ".nox", ".tox", ".venv", "__pycache__", "node_modules", "venv"})

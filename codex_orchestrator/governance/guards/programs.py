@@ -19,6 +19,7 @@ Kind = Literal["npm-script", "make-target", "pipeline", "command", "flag", "argu
 
 _NAME = re.compile(r"(?=.*[a-z0-9])[A-Za-z0-9_][\w:./@+-]*")
 _FLAG = re.compile(r"(--[a-z][a-z0-9-]*|-[a-z])(=.*)?", re.DOTALL)
+_ISOLATING = (("-P",), ("-I",))
 _INTERPRETERS = frozenset({"bash", "bun", "deno", "node", "perl", "ruby", "sh", "zsh"})
 _OTHER_FOLDER = frozenset(
     {"-C", "--directory", "-f", "--file", "--prefix", "-w", "--workspace", "--workspaces", "-ws"}
@@ -75,12 +76,18 @@ def named_by(call: Call, commands: Mapping[str, CommandWords]) -> Iterator[Refer
         yield from _make(call)
     elif call.program == "codex-orchestrator":
         yield from _ours(call.line, call.words, commands)
-    elif call.program.startswith("python") and call.words[:2] == ("-m", "codex_orchestrator"):
-        yield from _ours(call.line, call.words[2:], commands)
+    elif call.program.startswith("python") and _module(call.words)[:1] == ("codex_orchestrator",):
+        yield from _ours(call.line, _module(call.words)[1:], commands)
     elif call.program in _INTERPRETERS or call.program.startswith("python"):
         yield from _script(call)
-    if call.program in ("pytest", "py.test") or call.words[:2] == ("-m", "pytest"):
+    if call.program in ("pytest", "py.test") or _module(call.words)[:1] == ("pytest",):
         yield from _pytest(call)
+
+
+def _module(words: tuple[str, ...]) -> tuple[str, ...]:
+    """The module that Python is to run, and what it is given; nothing where it is to run something else."""
+    rest = words[words[:1] in _ISOLATING :]
+    return rest[1:] if rest[:1] == ("-m",) else ()
 
 
 def _npm(call: Call) -> Iterator[Reference]:

@@ -25,8 +25,8 @@ async function delegate(words) {
     if (found !== undefined) {
       return [found];
     }
-    const asked = spawnSync('python3', ['-c', 'import codex_orchestrator'], { stdio: 'ignore' });
-    return asked.status === 0 ? ['python3', '-m', 'codex_orchestrator'] : null;
+    const asked = spawnSync('python3', ['-P', '-c', 'import codex_orchestrator'], { stdio: 'ignore' });
+    return asked.status === 0 ? ['python3', '-P', '-m', 'codex_orchestrator'] : null;
   }
 
   function end(code, message) {

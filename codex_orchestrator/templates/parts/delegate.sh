@@ -9,7 +9,8 @@ is_ours() {
   [[ ! $first =~ $node ]]
 }
 
-# Goes on as codex-orchestrator: the project's own, else the first on PATH, else a module of python3.
+# Goes on as codex-orchestrator: the project's own, else the first on PATH, else a module of python3
+# (-P: not one of the current folder's).
 delegate() {
   local folder folders
   IFS=: read -r -a folders <<< "${VIRTUAL_ENV:-$root/.venv}/bin:$root/.venv/bin:${PATH:-}"
@@ -18,8 +19,8 @@ delegate() {
       exec "${folder:-.}/codex-orchestrator" "$@"
     fi
   done
-  if python3 -c 'import codex_orchestrator' > /dev/null 2>&1; then
-    exec python3 -m codex_orchestrator "$@"
+  if python3 -P -c 'import codex_orchestrator' > /dev/null 2>&1; then
+    exec python3 -P -m codex_orchestrator "$@"
   fi
   echo "error: codex-orchestrator was not found: install it, or put it on PATH." >&2
   exit 127

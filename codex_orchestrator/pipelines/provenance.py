@@ -1,0 +1,70 @@
+"""Whose definitions these are: what another user has put above one's folder is not run unasked.
+
+A definition file is found by looking upwards, and names commands (docs/reference/configuration.md,
+"Whose file").
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Mapping
+
+from codex_orchestrator.environment import PREFIX, Environment
+from codex_orchestrator.errors import ConfigurationError
+from codex_orchestrator.text import printable
+
+_ROOT_USER = 0
+
+
+def refuse_foreign(environment: Environment) -> None:
+    """Refuse a definition file of another user, unless its folder was named.
+
+    Raises:
+        ConfigurationError: It is another user's.
+    """
+    path = environment.config_path
+    if environment.root_named:
+        return
+    for follow in (False, True):
+        try:
+            owner = path.stat(follow_symlinks=follow).st_uid
+        except OSError:
+            return  # There is none, or none that can be read: whoever reads it says so.
+        if owner not in _trusted(environment.variables):
+            where = printable(str(path))
+            raise ConfigurationError(
+                f"{where} belongs to {_name_of(owner)}: what another user has defined is not taken unasked.",
+                hint=f"To take it all the same, name its folder by --root or {PREFIX}ROOT.",
+            )
+
+
+def notice_above(environment: Environment) -> str | None:
+    """What to say of a definition file that lies outside of the git repository that one is in; else None."""
+    if environment.root_named or not environment.config_path.exists():
+        return None
+    here = environment.cwd
+    repository = next((folder for folder in (here, *here.parents) if (folder / ".git").exists()), None)
+    if (
+        repository is None
+        or not repository.is_relative_to(environment.root)
+        or repository == environment.root
+    ):
+        return None
+    path, inside = printable(str(environment.config_path)), printable(str(repository))
+    return f"Using {path}, which lies above the git repository {inside}."
+
+
+def _trusted(variables: Mapping[str, str]) -> frozenset[int]:
+    """The users whose definitions are taken: this one, root, and whoever has become root by sudo."""
+    me = os.geteuid()
+    sudo = variables.get("SUDO_UID", "")
+    asking = {int(sudo)} if me == _ROOT_USER and sudo.isascii() and sudo.isdigit() else set()
+    return frozenset({me, _ROOT_USER, *asking})
+
+
+def _name_of(uid: int) -> str:
+    try:
+        return f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
+    except KeyError:
+        return f"uid {uid}"
