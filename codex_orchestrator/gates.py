@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from .clock import Clock, timestamp
 from .manager import TaskManager
 from .pipelines.model import ManualStage, SubpipelineStage
-from .run.approvals import Answer, Ask, approval_of, make_receipt, recorded, valid_receipt
+from .run.approvals import Answer, Ask, approval_of, make_receipt, recorded, scrubbed, valid_receipt
 from .run.events import ChildChanged
 from .run.layout import RunLayout
 from .run.shapes import TERMINAL, CommandEntry, Manifest, Receipt
@@ -128,8 +126,7 @@ def fail_child(manager: TaskManager, stage: SubpipelineStage, cause: str) -> Com
 
 def _record(manager: TaskManager, stage: ManualStage, answer: Answer, clock: Clock) -> Receipt:
     """Leave the receipt of a decision that was made while the run is here."""
-    if answer.reason is not None:
-        answer = replace(answer, reason=manager.guard.scrub(answer.reason))
+    answer = scrubbed(answer, manager.guard)
     receipt = make_receipt(stage, answer, plan_digest=manager.live.plan_digest, now=clock.now())
     add_receipt(manager.layout, receipt)
     _note(manager, receipt)

@@ -17,7 +17,9 @@ from codex_orchestrator.pipelines.model import Pipeline
 from codex_orchestrator.records import Mismatch, from_json, to_json
 from codex_orchestrator.run.events import Event, RunCompleted, RunResumed, RunStarted, StageCompleted
 from codex_orchestrator.run.exec_events import ExecChunk
+from codex_orchestrator.run.privacy.guard import PrivacyGuard
 from codex_orchestrator.run.shapes import Manifest
+from codex_orchestrator.text import printable
 
 from .halt import Halt
 
@@ -46,17 +48,19 @@ def chunks_kept(environment: Environment) -> int:
 class EventBus:
     """Calls the hooks of each plugin by itself, so that one that raises keeps nobody else from hearing."""
 
-    def __init__(self, config: pytest.Config, halt: Halt, *, chunks_kept: int) -> None:
+    def __init__(self, config: pytest.Config, halt: Halt, *, guard: PrivacyGuard, chunks_kept: int) -> None:
         """Nothing is told yet.
 
         Args:
             config: The session's.
             halt: Ends the session where a hook asks for that.
+            guard: Keeps secrets out of what is said of plugins.
             chunks_kept: How many of a stage's last chunks to hand on when it has ended.
         """
         self._config = config
         self._chunks_kept = chunks_kept
         self._halt = halt
+        self._guard = guard
         self._chunks: dict[str, deque[ExecChunk]] = {}
         self._callers: dict[str, list[tuple[str, Callable[..., list[Any]]]]] = {}
         self._warned: set[tuple[str, str]] = set()
@@ -124,7 +128,7 @@ class EventBus:
         if (plugin, hook) in self._warned:
             return
         self._warned.add((plugin, hook))
-        line = " ".join(f"codex-orchestrator: plugin {plugin}: {hook} {what}".split())
+        line = printable(self._guard.line(f"codex-orchestrator: plugin {plugin}: {hook} {what}"))
         # Where nobody listens any more there is nobody to be warned.
         with _uncaptured(self._config), suppress(OSError):
             sys.stderr.write(f"{line}\n")

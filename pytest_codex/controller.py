@@ -17,6 +17,7 @@ from codex_orchestrator.pipelines.schedule import ReadyQueue, Work
 from codex_orchestrator.preparation import Prepared, modified
 from codex_orchestrator.run.approvals import Ask
 from codex_orchestrator.run.shapes import Manifest
+from codex_orchestrator.text import printable
 
 from . import signals
 from .bus import EventBus, chunks_kept
@@ -70,7 +71,7 @@ class Controller(PathlessCollection):
             UsageError: What they make of it cannot be run, or the environment asks for what cannot be.
         """
         kept = chunks_kept(self.prepared[0].environment)
-        bus = EventBus(config, self.halt, chunks_kept=kept)
+        bus = EventBus(config, self.halt, guard=self.prepared[0].options.guard, chunks_kept=kept)
         self.prepared = tuple(modified(each, bus.modified) for each in self.prepared)
         self.runs = SessionRuns(self.prepared, self.clock, _notify, bus.observe)
         self.stages = Stages(self.runs, self.clock, self.halt, self._ask)
@@ -206,4 +207,4 @@ def _first_stage(item: pytest.Item) -> tuple[str, str]:
 def _notify(message: str) -> None:
     # Where nobody listens any more, the run's summary still says it.
     with suppress(OSError):
-        sys.stderr.write(f"codex-orchestrator: {message}\n")
+        sys.stderr.write(f"codex-orchestrator: {printable(message)}\n")

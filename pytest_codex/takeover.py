@@ -14,6 +14,8 @@ from codex_orchestrator.errors import OrchestratorError
 from codex_orchestrator.preparation import Asked, prepare, require_runnable
 from codex_orchestrator.report.lookup import named_run, task_of
 from codex_orchestrator.report.resuming import asked_to_resume
+from codex_orchestrator.run.privacy.guard import PrivacyGuard
+from codex_orchestrator.text import printable
 
 from .controller import Controller
 from .engines import engine_plugin, is_distributed, jobs_of
@@ -39,15 +41,17 @@ def register(config: pytest.Config) -> None:
             require_runnable(each)
         jobs = jobs_of(config.getoption("codex_jobs"))
     except OrchestratorError as error:
-        raise pytest.UsageError(str(error)) from error
+        # There may be no definitions, and so no guard but the one that the environment asks for.
+        raise pytest.UsageError(PrivacyGuard.of_variables(os.environ).scrub(str(error))) from error
+    guard = prepared[0].options.guard
     for notice in dict.fromkeys(notice for each in prepared for notice in each.notices):
-        sys.stderr.write(f"{notice}\n")
+        sys.stderr.write(f"{printable(guard.scrub(notice))}\n")
     controller = Controller(prepared)
     try:
         load_plugins(config.pluginmanager, prepared[0], installed=_wants_installed(config))
         controller.plan(config)
     except OrchestratorError as error:
-        raise pytest.UsageError(str(error)) from error
+        raise pytest.UsageError(guard.scrub(str(error))) from error
     config.pluginmanager.register(controller, _NAME)
     engine = engine_plugin(controller, jobs=jobs, distributed=is_distributed(config))
     if engine is not None:

@@ -21,7 +21,7 @@ from codex_orchestrator.manifests import read_document
 from codex_orchestrator.records import Mismatch, from_json
 from codex_orchestrator.run.shapes import TERMINAL, Manifest
 from codex_orchestrator.run.summary import guardrail_status
-from codex_orchestrator.text import printable
+from codex_orchestrator.text import flattened, printable
 
 from .lookup import FoundRun
 from .status import status_document
@@ -191,4 +191,4 @@ def _bullets(lines: Iterable[str]) -> list[str]:
 
 def _plain(value: object) -> str:
     """A value for the middle of a line: whatever a stage has printed makes no lines of its own."""
-    return printable(" ".join(str(value).split()))
+    return printable(flattened(str(value)))

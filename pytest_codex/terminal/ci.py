@@ -10,7 +10,7 @@ from pathlib import Path
 from codex_orchestrator.errors import StorageError
 from codex_orchestrator.run.shapes import Manifest
 from codex_orchestrator.store import lines as line_files
-from codex_orchestrator.text import one_line
+from codex_orchestrator.text import one_line, printable
 
 from .board import Stage
 from .github import SUMMARY_BYTES, Gate, KeptOutput, command, notes, step_summary
@@ -46,7 +46,7 @@ class GithubJob:
         self._say(command("group", ended(stage)))
         self.begin()
         if cut:
-            self._say(f"… the beginning is in {stage.ended.log_path if stage.ended else 'its log'}")
+            self._say(f"… the beginning is in {printable(str(stage.ended and stage.ended.log_path))}")
         for line in text.removesuffix("\n").split("\n"):
             self._say(one_line(line, colour=True))
         self.end()
@@ -75,7 +75,8 @@ class GithubJob:
         except (OSError, StorageError) as error:
             reason = error.message if isinstance(error, StorageError) else str(error)
             with suppress(OSError):
-                sys.stderr.write(f"codex-orchestrator: the step has no summary of this run: {reason}\n")
+                told = f"codex-orchestrator: the step has no summary of this run: {reason}"
+                sys.stderr.write(f"{printable(told)}\n")
 
     def end(self) -> None:
         """Leave commands to others again."""

@@ -13,7 +13,6 @@ from codex_orchestrator.governance.guards.git import (
     base_candidates,
     below,
     git_environment,
-    printable,
     status_paths,
 )
 from codex_orchestrator.governance.guards.report import Finding, render_text
@@ -213,14 +212,6 @@ def test_paths_below_a_prefix():
     paths = (b"pkg/src/b", b"pkg/src/a", b"other/src/a", b"pkgs/a", b"pkg/src/a", b"pkg/\xff")
     assert below("pkg/", paths) == ("src/a", "src/b", "\udcff")
     assert below("", (b"b", b"a")) == ("a", "b")
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [("src/ä b", "src/ä b"), ("a\nb\x1b", "a\\nb\\x1b"), ("x\udcff", "x\\udcff"), ("\u202e", "\\u202e")],
-)
-def test_printable(text, shown):
-    assert printable(text) == shown
 
 
 def report(*findings: Finding, **others: object) -> SpecGuardReport:
