@@ -37,7 +37,8 @@ def escape_property(text: str) -> str:
 def command(name: str, message: str = "", **properties: str) -> str:
     """``::error title=…::…``."""
     given = ",".join(f"{key}={escape_property(value)}" for key, value in properties.items())
-    return f"::{name}{' ' if given else ''}{given}::{escape_data(message)}"
+    # Of the older kind is what has its mark anywhere in a line.
+    return f"::{name}{' ' if given else ''}{given}::{escape_data(message)}".replace("##[", "## [")
 
 
 class Gate:
