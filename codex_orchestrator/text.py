@@ -25,7 +25,8 @@ _SEQUENCE = (
     r"|\x1b[ -/]*[0-~]?"
 )
 _SEQUENCES = re.compile(_SEQUENCE)
-# And single characters that are no text; tabs are.
+# And single characters that are no text; tabs are. One class of characters is found several times faster.
+_ANY_CONTROL = re.compile(rf"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029{_UNSEEN}]")
 _CONTROLS = re.compile(rf"{_SEQUENCE}|(?!\t)[{_CONTROL}{_UNSEEN}]")
 # The beginning of one, at the end of a piece of output.
 _UNFINISHED = re.compile(r"\x1b(?:\[[0-?]{0,64}[ -/]{0,64}|[\]PX^_][^\x07\x1b\n]{0,1024}\x1b?|[ -/]{0,64})?$")
@@ -51,7 +52,7 @@ def one_line(text: str, *, colour: bool = False) -> str:
         text: The line, without its end.
         colour: Whether colours stay too; they then end with the line.
     """
-    if not _CONTROLS.search(text):
+    if not _ANY_CONTROL.search(text):
         return text
     if not colour:
         return _CONTROLS.sub("", text)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import reprlib
-import sys
 from collections import deque
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import pytest
@@ -19,9 +18,9 @@ from codex_orchestrator.run.events import Event, RunCompleted, RunResumed, RunSt
 from codex_orchestrator.run.exec_events import ExecChunk
 from codex_orchestrator.run.privacy.guard import PrivacyGuard
 from codex_orchestrator.run.shapes import Manifest
-from codex_orchestrator.text import printable
 
 from .halt import Halt
+from .telling import tell
 
 _CHUNKS = "CODEX_ORCHESTRATOR_EXEC_EVENT_MAX_CHUNKS"
 # Each may be of 64 KiB, and they are kept for every stage that runs.
@@ -128,10 +127,10 @@ class EventBus:
         if (plugin, hook) in self._warned:
             return
         self._warned.add((plugin, hook))
-        line = printable(self._guard.line(f"codex-orchestrator: plugin {plugin}: {hook} {what}"))
+        line = self._guard.line(f"codex-orchestrator: plugin {plugin}: {hook} {what}")
         # Where nobody listens any more there is nobody to be warned.
-        with _uncaptured(self._config), suppress(OSError):
-            sys.stderr.write(f"{line}\n")
+        with _uncaptured(self._config):
+            tell(line)
 
     def _plugins(self, hook: str) -> list[tuple[str, Callable[..., list[Any]]]]:
         """By plugin that implements a hook, a way to call it alone; those there are at the first call."""

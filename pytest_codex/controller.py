@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Generator, Iterable, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from functools import reduce
 from operator import or_
 from typing import TYPE_CHECKING
@@ -17,7 +16,6 @@ from codex_orchestrator.pipelines.schedule import ReadyQueue, Work
 from codex_orchestrator.preparation import Prepared, modified
 from codex_orchestrator.run.approvals import Ask
 from codex_orchestrator.run.shapes import Manifest
-from codex_orchestrator.text import printable
 
 from . import signals
 from .bus import EventBus, chunks_kept
@@ -26,6 +24,7 @@ from .halt import Halt
 from .nodes import PipelineNode, StageItem
 from .runs import SessionRuns
 from .stages import Stages
+from .telling import tell
 
 if TYPE_CHECKING:
     from .dispatch import Dispatcher, Engine
@@ -206,5 +205,4 @@ def _first_stage(item: pytest.Item) -> tuple[str, str]:
 
 def _notify(message: str) -> None:
     # Where nobody listens any more, the run's summary still says it.
-    with suppress(OSError):
-        sys.stderr.write(f"codex-orchestrator: {printable(message)}\n")
+    tell(f"codex-orchestrator: {message}")

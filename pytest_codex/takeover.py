@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -15,11 +14,11 @@ from codex_orchestrator.preparation import Asked, prepare, require_runnable
 from codex_orchestrator.report.lookup import named_run, task_of
 from codex_orchestrator.report.resuming import asked_to_resume
 from codex_orchestrator.run.privacy.guard import PrivacyGuard
-from codex_orchestrator.text import printable
 
 from .controller import Controller
 from .engines import engine_plugin, is_distributed, jobs_of
 from .others import KeysOfTests, load_plugins
+from .telling import tell
 from .terminal.reporting import PytestProgress
 
 _NAME = "codex-controller"
@@ -45,7 +44,7 @@ def register(config: pytest.Config) -> None:
         raise pytest.UsageError(PrivacyGuard.of_variables(os.environ).scrub(str(error))) from error
     guard = prepared[0].options.guard
     for notice in dict.fromkeys(notice for each in prepared for notice in each.notices):
-        sys.stderr.write(f"{printable(guard.scrub(notice))}\n")
+        tell(guard.scrub(notice))
     controller = Controller(prepared)
     try:
         load_plugins(config.pluginmanager, prepared[0], installed=_wants_installed(config))
@@ -86,7 +85,7 @@ def _refuse_what_does_not_fit(config: pytest.Config) -> None:
         if config.getoption("codex_jobs"):
             raise pytest.UsageError("--codex-jobs is for this process, -n for workers: leave one out.")
         if config.getoption("dist") not in _PLAIN_DISTRIBUTION:
-            sys.stderr.write(f"--dist {config.getoption('dist')} is not heeded: stages go by their graph.\n")
+            tell(f"--dist {config.getoption('dist')} is not heeded: stages go by their graph.")
 
 
 def _refuse_ambiguity(config: pytest.Config, pipelines: Sequence[str]) -> None:

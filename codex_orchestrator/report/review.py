@@ -71,7 +71,8 @@ def review_text(document: dict[str, Any]) -> str:
         ("Approvals", _bullets(_approval_line(each) for each in document["approvals"])),
         ("Child runs", _bullets(_child_line(each) for each in document["child_runs"])),
         ("Change", list(_change_lines(document["change"]))),
-        ("Summary", str(document["summary"] or "").splitlines()),
+        # Quoted, as what stages and other tools have written there might look like a section of this.
+        ("Summary", [f"> {line}" for line in str(document["summary"] or "").splitlines()]),
         ("Notes", str(document["notes"] or "").splitlines()),
     )
     lines = [f"# Review of {_plain(run['pipeline_id'])}, run {_plain(run['run_id'])}", "", *_head(document)]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from codex_orchestrator.errors import StorageError
@@ -12,6 +10,7 @@ from codex_orchestrator.run.shapes import Manifest
 from codex_orchestrator.store import lines as line_files
 from codex_orchestrator.text import one_line, printable
 
+from ..telling import tell
 from .board import Stage
 from .github import SUMMARY_BYTES, Gate, KeptOutput, command, notes, step_summary
 from .lines import ended
@@ -74,9 +73,7 @@ class GithubJob:
                 line_files.append(path, text.encode(errors="replace"))
         except (OSError, StorageError) as error:
             reason = error.message if isinstance(error, StorageError) else str(error)
-            with suppress(OSError):
-                told = f"codex-orchestrator: the step has no summary of this run: {reason}"
-                sys.stderr.write(f"{printable(told)}\n")
+            tell(f"codex-orchestrator: the step has no summary of this run: {reason}")
 
     def end(self) -> None:
         """Leave commands to others again."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from codex_orchestrator.text import printable
+from codex_orchestrator.text import harmless, printable
 
 from . import lines
 from .beside import Beside
@@ -54,7 +54,8 @@ class PytestProgress(Progress):
 
     def pytest_report_header(self) -> str:
         """What runs."""
-        return lines.header(self.controller.prepared)
+        header = lines.header(self.controller.prepared)
+        return harmless(header) if self.manner.github else header
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:

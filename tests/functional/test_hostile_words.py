@@ -294,3 +294,12 @@ def test_ids_that_are_to_be_pasted_are_quoted(project):
     shown = project.cli("status", "--run", forged).stdout + project.cli("review", "--run", forged).stdout
     assert f"approve --run '{forged}' --stage 'go; touch pwned'" in shown
     assert f"--run {forged}" not in shown
+
+
+@pytest.mark.parametrize("character", ["\u202e", "\u200b", "\ufeff"], ids=ascii)
+def test_an_id_that_hides_something_is_refused(project, character):
+    project.pipeline({"id": f"a{character}b", "command": "true"})
+    done = project.cli("plan", "work")
+    assert done.returncode == 2
+    assert "a stage id holds no control characters" in done.stderr
+    assert RAW.search(done.stderr) is None
