@@ -50,7 +50,7 @@ class StageEndings:
         """
         index = self._index[stage_id]
         if verdict.line is not None:
-            self.lines[index] = verdict.line
+            self.lines[index] = self._recording.guard.scrub(verdict.line)
         if verdict.reason == "command-cancelled":
             self.interrupted.add(index)
         error_file = None

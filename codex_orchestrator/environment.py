@@ -17,6 +17,8 @@ from .identifiers import check_id, slug
 CONFIG_NAME = "codex.orchestrator.json"
 TASK_VARIABLE = "MCP_RUNNER_TASK_ID"
 PREFIX = "CODEX_ORCHESTRATOR_"
+# What the settings of the privacy guard begin with.
+PRIVACY_GUARD = "CODEX_PRIVACY_GUARD"
 
 _ENFORCING = ("1", "true", "on", "yes", "enforce")
 # What pytest puts into its own process for itself; a stage inherits the user's environment.
@@ -58,8 +60,13 @@ class Environment:
 
     def enforces(self, prefix: str) -> bool:
         """Whether ``<prefix>_MODE``, or ``<prefix>_ENFORCE`` where that is unset, asks to enforce."""
-        value = self.setting(f"{prefix}_MODE") or self.setting(f"{prefix}_ENFORCE") or ""
-        return value.strip().lower() in _ENFORCING
+        return enforces(self.variables, prefix)
+
+
+def enforces(variables: Mapping[str, str], prefix: str) -> bool:
+    """Whether ``<prefix>_MODE``, or ``<prefix>_ENFORCE`` where that is unset or empty, asks to enforce."""
+    value = variables.get(f"{prefix}_MODE") or variables.get(f"{prefix}_ENFORCE") or ""
+    return value.strip().lower() in _ENFORCING
 
 
 @dataclass(frozen=True)

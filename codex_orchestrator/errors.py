@@ -13,6 +13,8 @@ Exit codes: docs/reference/command-line.md, "Exit codes".
 
 from __future__ import annotations
 
+from .text import printable
+
 EXIT_OK = 0
 EXIT_RUN_FAILED = 1
 EXIT_USAGE = 2
@@ -37,7 +39,15 @@ class OrchestratorError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        return f"{self.message}\n{self.hint}" if self.hint else self.message
+        return "\n".join(self.lines)
+
+    @property
+    def lines(self) -> list[str]:
+        """What to tell, line by line; names and paths in it make no lines of their own."""
+        return [printable(text) for text in (*self._said(), *([self.hint] if self.hint else []))]
+
+    def _said(self) -> list[str]:
+        return [self.message]
 
 
 class UsageError(OrchestratorError):
@@ -51,6 +61,10 @@ class ConfigurationError(UsageError):
     """A definition cannot be used; the message names file, line and path."""
 
     code = "configuration"
+
+    def _said(self) -> list[str]:
+        # One line for each thing that is wrong; whoever puts them together sees to it that each is one.
+        return self.message.split("\n")
 
 
 class UnknownRun(UsageError):

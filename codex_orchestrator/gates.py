@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from .clock import Clock, timestamp
 from .manager import TaskManager
 from .pipelines.model import ManualStage, SubpipelineStage
-from .run.approvals import Answer, Ask, approval_of, make_receipt, recorded, valid_receipt
+from .run.approvals import Answer, Ask, approval_of, make_receipt, recorded, scrubbed, valid_receipt
 from .run.events import ChildChanged
 from .run.layout import RunLayout
 from .run.shapes import TERMINAL, CommandEntry, Manifest, Receipt
@@ -129,11 +127,9 @@ def fail_child(manager: TaskManager, stage: SubpipelineStage, cause: str) -> Com
 
 def _record(manager: TaskManager, stage: ManualStage, answer: Answer, clock: Clock) -> Receipt:
     """Leave the receipt of a decision that was made while the run is here."""
-    if answer.reason is not None:
-        answer = replace(answer, reason=manager.guard.scrub(answer.reason))
     receipt = make_receipt(
         stage,
-        answer,
+        scrubbed(answer, manager.guard),
         run_id=manager.layout.run_id,
         plan_digest=manager.live.plan_digest,
         now=clock.now(),

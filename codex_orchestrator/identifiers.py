@@ -10,6 +10,7 @@ import re
 
 from .clock import timestamp
 from .errors import UsageError
+from .text import is_hidden
 
 _RESERVED = ("local-mcp", "latest")
 _FORBIDDEN = '/\\<>:"|?*'
@@ -25,7 +26,7 @@ def id_problem(value: str) -> str | None:
         return f"it is longer than {_MAX_BYTES} bytes"
     if value.startswith("."):
         return "it starts with '.'"
-    if has_control_character(value):
+    if is_hidden(value):
         return "it contains a control character"
     for character in _FORBIDDEN:
         if character in value:
@@ -51,11 +52,6 @@ def check_id(value: str, *, name: str) -> str:
     if problem is not None:
         raise UsageError(f'Invalid {name} "{value}": {problem}.')
     return value
-
-
-def has_control_character(value: str) -> bool:
-    """Whether the text has a character below space, DEL or one of the C1 controls."""
-    return any(character < " " or "\x7f" <= character <= "\x9f" for character in value)
 
 
 def new_run_id(now: float) -> str:

@@ -99,7 +99,7 @@ def checked_request(
 
     Args:
         layout: The run.
-        pipeline: What it runs.
+        pipeline: What it runs, as it may be shown.
         approval_policy: As asked for, or None.
         requested_at: Now, as a timestamp.
     """
@@ -135,11 +135,12 @@ def open_run(
     recording = RunRecording(
         layout, clock, notify=notify, observe=observe, parent=options.parent, guard=options.guard
     )
+    shown = options.guard.pipeline(pipeline)
     token = write_first_files(layout, pipeline, options.guard, clock)
     instructions = read_instructions(environment.root)
     manifest = first_manifest(
         layout,
-        options.guard.pipeline(pipeline),
+        shown,
         started_at=timestamp(clock.now()),
         token=token,
         target=target,
@@ -151,7 +152,7 @@ def open_run(
     if options.task_slug is not None:
         manifest = replace(manifest, task_slug=options.task_slug)
     found = checked_request(
-        layout, pipeline, approval_policy=options.approval_policy, requested_at=manifest.started_at
+        layout, shown, approval_policy=options.approval_policy, requested_at=manifest.started_at
     )
     manifest = with_request(manifest, found)
     manifest = replace(manifest, privacy=empty_record(options.guard.policy.mode))

@@ -13,6 +13,7 @@ from codex_orchestrator.dataclass import dataclass
 from .clock import Clock, timestamp
 from .endings import StageEndings
 from .environment import Environment
+from .execution.leftovers import named
 from .lifecycle import LiveRun, end_processes, mark_of
 from .pipelines.graph import dependencies, reached_failure
 from .pipelines.model import CommandStage, Limits, Pipeline
@@ -223,7 +224,7 @@ class TaskManager:
             self._end_running_entries(cancelled_by)
             self._take_up_children()
             told = [*self._warnings, *warnings, *self._recording.stop_heartbeat()]
-            told = [self.guard.scrub(warning) for warning in told]
+            told = [self.guard.line(warning) for warning in told]
             if self._has_to_wait(cancelled_by):
                 self._recording.pause()
             else:
@@ -273,8 +274,7 @@ class TaskManager:
     def _end_left_processes(self, groups: Collection[int]) -> None:
         left = end_processes(self.layout, groups)
         if left:
-            named = ", ".join(f"{process.command} (pid {process.pid})" for process in left)
-            self._warnings.append(f"Ended what stages left running: {named}.")
+            self._warnings.append(f"Ended what stages left running: {named(left, self.guard.line)}.")
 
     def _command_stage(self, stage_id: str) -> CommandStage:
         stage = self.pipeline.stage(stage_id)

@@ -65,15 +65,15 @@ class Planned:
         order: Stage ids in serial order.
         selected: The ids of the stages to run.
         children: By stage id, the pipelines that its stages run.
-        shown: The pipeline without its secrets, where these are not to be seen.
+        shown: The pipeline as it may be recorded and shown.
     """
 
     pipeline: Pipeline
+    shown: Pipeline
     plan: Plan
     order: tuple[str, ...]
     selected: frozenset[str]
     children: Mapping[str, Planned] = field(default_factory=dict)
-    shown: Pipeline | None = None
 
     def declared(self, above: str | None = None) -> Iterator[str]:
         """`node_ids`, in the order of the definitions."""
@@ -212,7 +212,7 @@ def _prepared(environment: Environment, definitions: Definitions, asked: Asked) 
         options=RunOptions(
             task.task_id,
             parent,
-            asked.approval_policy,
+            asked.approval_policy and guard.scrub(asked.approval_policy),
             find_parent(environment, parent) if parent is not None else None,
             task_slug=known_task.task.slug if known_task.task else None,
             guard=guard,
@@ -259,14 +259,14 @@ def _planned(
 ) -> Planned:
     """A pipeline and those below it; that there is no cycle was checked when they were loaded."""
     shown = guard.pipeline(pipeline)
-    planner = CommandPlanner(shown, target=target, mode=mode)
+    planner = CommandPlanner(pipeline, target=target, mode=mode, shown=shown)
     order = tuple(planner.order())
     children = {
         stage.id: _planned(definitions, definitions.choose(stage.pipeline), guard, target=None, mode=mode)
         for stage in pipeline.stages
         if isinstance(stage, SubpipelineStage)
     }
-    return Planned(pipeline, planner.plan(), order, frozenset(order), children, shown)
+    return Planned(pipeline, shown, planner.plan(), order, frozenset(order), children)
 
 
 def _parent(environment: Environment, asked: Asked) -> str | None:

@@ -10,11 +10,12 @@ from codex_orchestrator.dataclass import dataclass
 
 from .clock import Clock, timestamp
 from .errors import Busy, UnknownRun, UsageError
+from .execution.leftovers import named
 from .identifiers import id_problem
 from .lifecycle import LiveRun, checked_request, end_processes
 from .pipelines.loader import pipeline_digest
 from .pipelines.model import Pipeline
-from .run.approvals import approved_stages, one_line
+from .run.approvals import approved_stages
 from .run.events import RunResumed
 from .run.layout import RunLayout, TaskLayout
 from .run.opening import with_request
@@ -125,8 +126,8 @@ def _resumed(
     manifest, replay = recording.read_back()
     pipeline = tree.pipeline
     event = ResumeEvent(
-        actor=recording.guard.scrub(one_line(request.actor)) or "cli",
-        reason=recording.guard.scrub(one_line(request.reason)) or "manual-resume",
+        actor=recording.guard.line(request.actor) or "cli",
+        reason=recording.guard.line(request.reason) or "manual-resume",
         outcome="accepted",
         timestamp=timestamp(clock.now()),
     )
@@ -143,12 +144,13 @@ def _resumed(
     if plan is None or plan.digest != digest:
         write_plan(layout, pipeline, recording.guard, clock)
     approved = approved_stages(read_receipts(layout), digest)
+    shown = recording.guard.pipeline(pipeline)
     found = checked_request(
-        layout, pipeline, approval_policy=manifest.approval_policy, requested_at=event.timestamp
+        layout, shown, approval_policy=manifest.approval_policy, requested_at=event.timestamp
     )
     going_on = taken_up(
         manifest,
-        recording.guard.pipeline(pipeline),
+        shown,
         layout,
         event,
         approved=approved,
@@ -165,8 +167,8 @@ def _resumed(
             timestamp=event.timestamp,
         ),
     )
-    named = ", ".join(f"{process.command} (pid {process.pid})" for process in left)
-    warnings = (f"Ended what the interrupted run left running: {named}.",) if left else ()
+    told = named(left, recording.guard.line)
+    warnings = (f"Ended what the interrupted run left running: {told}.",) if left else ()
     return LiveRun(
         layout,
         recording,

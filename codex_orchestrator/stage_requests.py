@@ -61,4 +61,5 @@ class StageRequests:
 
     def _session_id(self, session: Session) -> str | None:
         """The label that a stage asks for; None where it gets one of its own."""
-        return session.id or (self._persisted_session if session.reuse else None)
+        label = session.id or (self._persisted_session if session.reuse else None)
+        return label and self._live.recording.guard.scrub(label)

@@ -8,15 +8,36 @@ from __future__ import annotations
 
 import re
 
-# Sequences for terminals, the colours among them, and single characters that are no text.
-_CONTROLS = re.compile(
+# What sets the direction of writing, or has no width: nobody sees it, and it can make lines read otherwise.
+_UNSEEN = (
+    "\xad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"
+)
+# Some languages cannot be written without these, and they change nothing but the letters beside them.
+_JOINERS = "\u200c\u200d"
+_CONTROL = "\x00-\x1f\x7f-\x9f\u2028\u2029"
+_HIDDEN = re.compile(f"[{_CONTROL}{_UNSEEN}{_JOINERS}]")
+_HIDDEN_IN_JSON = re.compile(f"[\x7f-\x9f\u2028\u2029{_UNSEEN}]")
+# What terminals take for a command; colours are one kind.
+_SEQUENCE = (
     r"(?P<colour>\x1b\[[0-9;:]*m)"
     r"|\x1b\[[0-?]*[ -/]*[@-~]"
-    r"|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?"
+    r"|\x1b[\]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\)?"
     r"|\x1b[ -/]*[0-~]?"
-    r"|[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]"
 )
+_SEQUENCES = re.compile(_SEQUENCE)
+# And single characters that are no text; tabs are. One class of characters is found several times faster.
+_ANY_CONTROL = re.compile(rf"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029{_UNSEEN}]")
+_CONTROLS = re.compile(rf"{_SEQUENCE}|(?!\t)[{_CONTROL}{_UNSEEN}]")
+# The beginning of one, at the end of a piece of output.
+_UNFINISHED = re.compile(r"\x1b(?:\[[0-?]{0,64}[ -/]{0,64}|[\]PX^_][^\x07\x1b\n]{0,1024}\x1b?|[ -/]{0,64})?$")
+_BLANKS = re.compile(r"\s+")
+_COMMAND = re.compile(r"^(\s*)::")
 _RESET = "\x1b[0m"
+
+
+def is_hidden(text: str) -> bool:
+    """Whether some character of a text cannot be seen: a control, a mark of direction, one without width."""
+    return _HIDDEN.search(text) is not None
 
 
 def printable(text: str) -> str:
@@ -25,18 +46,38 @@ def printable(text: str) -> str:
 
 
 def one_line(text: str, *, colour: bool = False) -> str:
-    """A line of output without what moves a cursor, rings or hides; tabs stay.
+    """A line of output without what moves a cursor, rings, hides or ends it; tabs stay.
 
     Args:
         text: The line, without its end.
         colour: Whether colours stay too; they then end with the line.
     """
-    if not _CONTROLS.search(text):
+    if not _ANY_CONTROL.search(text):
         return text
     if not colour:
         return _CONTROLS.sub("", text)
     kept = _CONTROLS.sub(lambda match: match["colour"] or "", text)
     return kept if "\x1b" not in kept else f"{kept}{_RESET}"
+
+
+def cut_sequence(piece: str) -> tuple[str, str]:
+    """A piece of output up to a sequence that goes on in the next one, and the beginning of that sequence."""
+    match = _UNFINISHED.search(piece)
+    place = match.start() if match else len(piece)
+    return piece[:place], piece[place:]
+
+
+def flattened(text: str) -> str:
+    """What somebody or something has said, as one line of a record: blanks for line ends and controls."""
+    plain = _SEQUENCES.sub("", _BLANKS.sub(" ", text))
+    kept = (letter if letter.isprintable() or letter in _JOINERS else " " for letter in plain)
+    return " ".join("".join(kept).split())
+
+
+def labelled(label: str, text: str) -> list[str]:
+    """``label: text``; further lines of the text are behind a bar, so that none is taken for one of ours."""
+    first, *more = text.split("\n")
+    return [f"{label}: {first}", *(f"{' ' * (len(label) - 1)} | {line}" for line in more)]
 
 
 def last_line(text: str) -> str:
@@ -46,6 +87,26 @@ def last_line(text: str) -> str:
         if shown:
             return shown.expandtabs(4)
     return ""
+
+
+def cut(text: str, length: int) -> str:
+    """At most so many characters of a text, and a sign where there are more."""
+    return text if len(text) <= length else f"{text[:length]}…"
+
+
+def harmless(line: str) -> str:
+    """A line of a GitHub log that gives the runner no command, of the newer kind or of the older."""
+    return _COMMAND.sub(r"\1\\::", line).replace("##[", "## [")
+
+
+def visible_json(document: str) -> str:
+    """JSON with escapes for what nobody would see; to whoever reads it as JSON it is the same."""
+    return _HIDDEN_IN_JSON.sub(lambda match: _json_escape(match[0]), document)
+
+
+def _json_escape(character: str) -> str:
+    units = character.encode("utf-16-be")
+    return "".join(f"\\u{units[place : place + 2].hex()}" for place in range(0, len(units), 2))
 
 
 def _shown(character: str) -> str:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import reprlib
-import sys
 from collections import deque
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import pytest
@@ -17,9 +16,11 @@ from codex_orchestrator.pipelines.model import Pipeline
 from codex_orchestrator.records import Mismatch, from_json, to_json
 from codex_orchestrator.run.events import Event, RunCompleted, RunResumed, RunStarted, StageCompleted
 from codex_orchestrator.run.exec_events import ExecChunk
+from codex_orchestrator.run.privacy.guard import PrivacyGuard
 from codex_orchestrator.run.shapes import Manifest
 
 from .halt import Halt
+from .telling import tell
 
 _CHUNKS = "CODEX_ORCHESTRATOR_EXEC_EVENT_MAX_CHUNKS"
 # Each may be of 64 KiB, and they are kept for every stage that runs.
@@ -46,17 +47,19 @@ def chunks_kept(environment: Environment) -> int:
 class EventBus:
     """Calls the hooks of each plugin by itself, so that one that raises keeps nobody else from hearing."""
 
-    def __init__(self, config: pytest.Config, halt: Halt, *, chunks_kept: int) -> None:
+    def __init__(self, config: pytest.Config, halt: Halt, *, guard: PrivacyGuard, chunks_kept: int) -> None:
         """Nothing is told yet.
 
         Args:
             config: The session's.
             halt: Ends the session where a hook asks for that.
+            guard: Keeps secrets out of what is said of plugins.
             chunks_kept: How many of a stage's last chunks to hand on when it has ended.
         """
         self._config = config
         self._chunks_kept = chunks_kept
         self._halt = halt
+        self._guard = guard
         self._chunks: dict[str, deque[ExecChunk]] = {}
         self._callers: dict[str, list[tuple[str, Callable[..., list[Any]]]]] = {}
         self._warned: set[tuple[str, str]] = set()
@@ -124,10 +127,10 @@ class EventBus:
         if (plugin, hook) in self._warned:
             return
         self._warned.add((plugin, hook))
-        line = " ".join(f"codex-orchestrator: plugin {plugin}: {hook} {what}".split())
+        line = self._guard.line(f"codex-orchestrator: plugin {plugin}: {hook} {what}")
         # Where nobody listens any more there is nobody to be warned.
-        with _uncaptured(self._config), suppress(OSError):
-            sys.stderr.write(f"{line}\n")
+        with _uncaptured(self._config):
+            tell(line)
 
     def _plugins(self, hook: str) -> list[tuple[str, Callable[..., list[Any]]]]:
         """By plugin that implements a hook, a way to call it alone; those there are at the first call."""

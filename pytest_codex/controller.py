@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Generator, Iterable, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from functools import reduce
 from operator import or_
 from typing import TYPE_CHECKING
@@ -25,6 +24,7 @@ from .halt import Halt
 from .nodes import PipelineNode, StageItem
 from .runs import SessionRuns
 from .stages import Stages
+from .telling import tell
 
 if TYPE_CHECKING:
     from .dispatch import Dispatcher, Engine
@@ -70,7 +70,7 @@ class Controller(PathlessCollection):
             UsageError: What they make of it cannot be run, or the environment asks for what cannot be.
         """
         kept = chunks_kept(self.prepared[0].environment)
-        bus = EventBus(config, self.halt, chunks_kept=kept)
+        bus = EventBus(config, self.halt, guard=self.prepared[0].options.guard, chunks_kept=kept)
         self.prepared = tuple(modified(each, bus.modified) for each in self.prepared)
         self.runs = SessionRuns(self.prepared, self.clock, _notify, bus.observe)
         self.stages = Stages(self.runs, self.clock, self.halt, self._ask)
@@ -205,5 +205,4 @@ def _first_stage(item: pytest.Item) -> tuple[str, str]:
 
 def _notify(message: str) -> None:
     # Where nobody listens any more, the run's summary still says it.
-    with suppress(OSError):
-        sys.stderr.write(f"codex-orchestrator: {message}\n")
+    tell(f"codex-orchestrator: {message}")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
+from codex_orchestrator.text import one_line, printable
+
 if TYPE_CHECKING:
     from codex_orchestrator.preparation import Planned
 
@@ -35,10 +37,12 @@ class StageFailed(Exception):
     """
 
     def __init__(self, title: str, cause: str, details: tuple[str, ...], *, waits: bool = False) -> None:
-        self.headline = f"Stage '{title}' {cause}" if waits else f"Stage '{title}' failed: {cause}"
+        how = cause if waits else f"failed: {cause}"
+        # Here, as this goes to terminals, annotations and reports by many ways.
+        self.headline = printable(f"Stage '{title}' {how}")
         self.waits = waits
-        self.cause = cause
-        self.details = details
+        self.cause = printable(cause)
+        self.details = tuple(map(one_line, details))
         super().__init__(self.headline)
 
 

@@ -29,7 +29,8 @@ def load_plugins(manager: pytest.PytestPluginManager, prepared: Prepared, *, ins
         ConfigurationError: One cannot be imported, or has a hook that there is not.
     """
     found = [*(_installed() if installed else ()), *_named(prepared)]
-    loaded = [(where, _load(manager, name, where, imported)) for name, where, imported in found]
+    line = prepared.options.guard.line
+    loaded = [(where, _load(manager, name, where, imported, line)) for name, where, imported in found]
     # Only now, as a plugin may bring hooks that another implements.
     for where, plugin in loaded:
         for unknown in _unknown_hooks(manager, plugin):
@@ -59,21 +60,28 @@ def _named(prepared: Prepared) -> Iterator[Found]:
         yield name, f'{file}: plugins: "{name}"', partial(import_module, name)
 
 
-def _load(manager: pytest.PytestPluginManager, name: str, where: str, imported: Callable[[], Any]) -> Any:
-    """The plugin, registered by now; None where the user has blocked it."""
+def _load(
+    manager: pytest.PytestPluginManager,
+    name: str,
+    where: str,
+    imported: Callable[[], Any],
+    line: Callable[[str], str],
+) -> Any:
+    """The plugin, registered by now; None where the user has blocked it. ``line`` makes errors fit."""
     if manager.is_blocked(name):
         return None
     try:
         plugin = imported()
     except (Exception, pytest.skip.Exception) as error:
-        raise ConfigurationError(f"{where} cannot be imported: {type(error).__name__}: {error}") from error
+        told = line(f"{where} cannot be imported: {type(error).__name__}: {error}")
+        raise ConfigurationError(told) from error
     # It may be there by another name: from -p, or as a plugin that pytest has found itself.
     if not manager.is_registered(plugin):
         try:
             manager.register(plugin, name)
         except Exception as error:
-            told = " ".join(str(error).split())
-            raise ConfigurationError(f"{where} cannot be used: {type(error).__name__}: {told}") from error
+            told = line(f"{where} cannot be used: {type(error).__name__}: {error}")
+            raise ConfigurationError(told) from error
     return plugin
 
 

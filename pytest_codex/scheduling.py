@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from codex_orchestrator.run.instances import POLICY
+from codex_orchestrator.text import printable
 
 from .workers import WorkerEngine
 
@@ -105,7 +106,7 @@ class StageScheduling:
         try:
             yield
         except _failures_to_start() as error:
-            raise pytest.UsageError(f"A worker cannot be started: {type(error).__name__}: {error}") from error
+            raise pytest.UsageError(_why("started", error)) from error
         except KeyboardInterrupt:
             if too_long.is_alive():
                 raise
@@ -131,7 +132,7 @@ class StageScheduling:
         except _failures_to_start() as error:
             if not self._replacing:
                 raise
-            session.shouldfail = f"A worker cannot be replaced: {type(error).__name__}: {error}"
+            session.shouldfail = _why("replaced", error)
             self._end_running(dispatcher)
             self._controller.name_undone(dispatcher.left, "a worker could not be replaced")
             raise session.Failed(session.shouldfail) from error
@@ -229,3 +230,7 @@ class StageScheduling:
         while not over.wait(_TICK_SECONDS):
             for node in self._engine.nodes[:1]:
                 self._wake(node)
+
+
+def _why(what: str, error: BaseException) -> str:
+    return printable(f"A worker cannot be {what}: {type(error).__name__}: {error}")

@@ -18,9 +18,10 @@ from codex_orchestrator.run.approvals import Answer, Ask
 from codex_orchestrator.run.events import Event
 from codex_orchestrator.run.shapes import CommandEntry, Manifest
 from codex_orchestrator.run.stage import StageOutcome
+from codex_orchestrator.text import flattened, one_line
 
 from .halt import Halt
-from .nodes import StageFailed, StageItem
+from .nodes import FailureReport, StageFailed, StageItem
 from .others import run_by_pytest_alone
 from .runs import PipelineRun, SessionRuns
 
@@ -93,7 +94,7 @@ class Stages:
         self.prepare_stage(item)
         if self.runs.is_done(run, item.name):
             return
-        stage = run.planned.pipeline.stage(item.name)
+        stage = run.planned.shown.stage(item.name)
         if isinstance(stage, ManualStage):
             self._decide(item, manager, stage)
         else:
@@ -145,6 +146,11 @@ class Stages:
             with self._halt.recording():
                 if entry.status != "pending" or not _is_held_up(run, item.name):
                     run.manager.fail(item.name, _one_line(report, call))
+        guard = run.prepared.options.guard
+        if report.failed and guard.enforces and not isinstance(report.longrepr, FailureReport):
+            # What hooks of plugins raise has been through no guard.
+            report.longrepr = guard.scrub(report.longreprtext)
+            report.sections = [(name, guard.scrub(text)) for name, text in report.sections]
         if report.skipped and isinstance(report.longrepr, tuple):
             report.longrepr = (item.nodeid, None, report.longrepr[2])  # type: ignore[assignment]
         executed = self._executed.get(item.nodeid)
@@ -193,18 +199,18 @@ class Stages:
             entry = manager.complete(item.name, outcome)
         for stream in ("stdout", "stderr") if entry.status == "succeeded" else ():
             if text := getattr(outcome, stream):
-                item.add_report_section("call", stream, text)
+                item.add_report_section("call", stream, "\n".join(map(one_line, text.split("\n"))))
         item.user_properties.extend(_properties(entry))
         if entry.status == "failed":
             self._skip_if_optional(item, entry)
             raise StageFailed(entry.title, failure_cause(entry, outcome), failure_details(entry, outcome))
         if entry.status == "skipped":
-            pytest.skip(f"allowed failure: {entry.summary}")
+            pytest.skip(f"allowed failure: {flattened(entry.summary or '')}")
 
     def _skip_if_optional(self, item: StageItem, entry: CommandEntry) -> None:
         """A failure that the run of the pipeline does not fail by must not make the session fail."""
         if self.runs.of(item.nodeid).is_optional and not self._halt.requested:
-            pytest.skip(f"failed, in an optional sub-pipeline: {entry.summary}")
+            pytest.skip(f"failed, in an optional sub-pipeline: {flattened(entry.summary or '')}")
 
     def _decide(self, item: StageItem, manager: TaskManager, stage: ManualStage) -> None:
         halt, ask = self._halt, self._ask

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -14,10 +13,12 @@ from codex_orchestrator.errors import OrchestratorError
 from codex_orchestrator.preparation import Asked, prepare, require_runnable
 from codex_orchestrator.report.lookup import named_run, task_of
 from codex_orchestrator.report.resuming import asked_to_resume
+from codex_orchestrator.run.privacy.guard import PrivacyGuard
 
 from .controller import Controller
 from .engines import engine_plugin, is_distributed, jobs_of
 from .others import KeysOfTests, load_plugins
+from .telling import tell
 from .terminal.reporting import PytestProgress
 
 _NAME = "codex-controller"
@@ -39,15 +40,17 @@ def register(config: pytest.Config) -> None:
             require_runnable(each)
         jobs = jobs_of(config.getoption("codex_jobs"))
     except OrchestratorError as error:
-        raise pytest.UsageError(str(error)) from error
+        # There may be no definitions, and so no guard but the one that the environment asks for.
+        raise pytest.UsageError(PrivacyGuard.of_variables(os.environ).scrub(str(error))) from error
+    guard = prepared[0].options.guard
     for notice in dict.fromkeys(notice for each in prepared for notice in each.notices):
-        sys.stderr.write(f"{notice}\n")
+        tell(guard.scrub(notice))
     controller = Controller(prepared)
     try:
         load_plugins(config.pluginmanager, prepared[0], installed=_wants_installed(config))
         controller.plan(config)
     except OrchestratorError as error:
-        raise pytest.UsageError(str(error)) from error
+        raise pytest.UsageError(guard.scrub(str(error))) from error
     config.pluginmanager.register(controller, _NAME)
     engine = engine_plugin(controller, jobs=jobs, distributed=is_distributed(config))
     if engine is not None:
@@ -82,7 +85,7 @@ def _refuse_what_does_not_fit(config: pytest.Config) -> None:
         if config.getoption("codex_jobs"):
             raise pytest.UsageError("--codex-jobs is for this process, -n for workers: leave one out.")
         if config.getoption("dist") not in _PLAIN_DISTRIBUTION:
-            sys.stderr.write(f"--dist {config.getoption('dist')} is not heeded: stages go by their graph.\n")
+            tell(f"--dist {config.getoption('dist')} is not heeded: stages go by their graph.")
 
 
 def _refuse_ambiguity(config: pytest.Config, pipelines: Sequence[str]) -> None:

@@ -22,7 +22,8 @@ from codex_orchestrator.clock import SystemClock
 from codex_orchestrator.execution.builder import CommandBuilder
 from codex_orchestrator.execution.cancellation import Cancellation
 from codex_orchestrator.execution.guardian import Guardian
-from codex_orchestrator.execution.leftovers import end_left
+from codex_orchestrator.execution.leftovers import end_left, named
+from codex_orchestrator.run.privacy.guard import PrivacyGuard
 from codex_orchestrator.run.stage import StageRequest
 
 from . import signals
@@ -50,6 +51,7 @@ class Worker(PathlessCollection):
         self._nested: SimpleQueue[list[int]] = SimpleQueue()
         self._slots: list[pytest.Item] = []
         self._over = threading.Event()
+        self._guard = PrivacyGuard()
         self._say("hello", os.getpid(), __version__)
         self._channel.setcallback(self._hear, endmarker=None)
 
@@ -90,7 +92,7 @@ class Worker(PathlessCollection):
             self._over.set()
             if not self._is_near:
                 # The controller ends what stages have left on its own machine.
-                self._say("left", [process.command for process in end_left("", self._guardian.groups)])
+                self._say("left", named(end_left("", self._guardian.groups), self._guard.line))
             self._guardian.dismiss()
 
     @pytest.hookimpl(tryfirst=True)
@@ -101,6 +103,7 @@ class Worker(PathlessCollection):
         return True
 
     def _run(self, request: StageRequest) -> None:
+        self._guard = PrivacyGuard(request.privacy)
         branch = self._cancellation.branch()
         builder = CommandBuilder(
             lambda event: self._say("said", vars(event)),

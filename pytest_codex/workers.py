@@ -222,7 +222,7 @@ class WorkerEngine:
         if word == "hello":
             self._greet(state, *values)
         elif word == "left" and values[0]:
-            self.dispatcher.warn(f"Ended what stages left running on {state.name}: {', '.join(values[0])}.")
+            self.dispatcher.warn(f"Ended what stages left running on {state.name}: {values[0]}.")
         if state.running is None:
             return
         if word == "said":

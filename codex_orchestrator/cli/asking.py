@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from typing import TextIO
 
 from codex_orchestrator.pipelines.model import ManualStage
-from codex_orchestrator.run.approvals import Actor, Answer, Ask, Decision, actor_kind, one_line
+from codex_orchestrator.run.approvals import Actor, Answer, Ask, Decision, actor_kind
 from codex_orchestrator.run.shapes import Manifest
+from codex_orchestrator.text import flattened, printable
 
 _DECISIONS: dict[str, Decision] = {
     "a": "approved",
@@ -30,7 +31,7 @@ _LONGEST_LINE = 4096
 def current_actor(name: str | None = None) -> Actor:
     """Who calls this command, by login name where no name is given."""
     login = name or os.environ.get("LOGNAME") or os.environ.get("USER") or ""
-    return Actor(one_line(login) or _account(), actor_kind(os.environ, terminal=_on_terminal()))
+    return Actor(flattened(login) or _account(), actor_kind(os.environ, terminal=_on_terminal()))
 
 
 def _account() -> str:
@@ -38,7 +39,7 @@ def _account() -> str:
     import pwd  # Rarely needed: services and containers set no LOGNAME.
 
     try:
-        return one_line(pwd.getpwuid(os.getuid()).pw_name)
+        return flattened(pwd.getpwuid(os.getuid()).pw_name)
     except KeyError:
         return f"uid {os.getuid()}"
 
@@ -59,9 +60,10 @@ def asker(arguments: argparse.Namespace) -> Ask | None:
 
 
 def _ask(manifest: Manifest, stage: ManualStage, actor: Actor) -> Answer | None:
-    _say(f"\nApproval: {one_line(stage.title)} ({manifest.pipeline_id}::{stage.id}, run {manifest.run_id})\n")
+    where = printable(f"{manifest.pipeline_id}::{stage.id}, run {manifest.run_id}")
+    _say(f"\nApproval: {flattened(stage.title)} ({where})\n")
     for line in (stage.instructions or "").splitlines():
-        _say(f"  {one_line(line)}\n")
+        _say(f"    {flattened(line)}\n")
     _forget_keys(sys.stdin.fileno())
     while True:
         word = _answer("Approve, reject or later? [a/r/l] ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import signal
 
 from codex_orchestrator.clock import SystemClock
@@ -64,7 +65,7 @@ def _owner(found: FoundRun) -> Owner:
     if liveness == "dead":
         raise UsageError(
             f"Run {run_id} is not alive: it is {status}, and its process is gone.",
-            hint=f"Go on with it: codex-orchestrator resume --run {run_id}",
+            hint=f"Go on with it: codex-orchestrator resume --run {shlex.quote(run_id)}",
         )
     owner = read_owner(found.layout.lock)
     if owner is None:
@@ -163,5 +164,5 @@ def _tell(found: FoundRun, ended: FoundRun | None, arguments: argparse.Namespace
     elif in_time:
         # It may have been faster than the signal.
         verb = "cancelled" if status == "cancelled" else "ended"
-        render.emit(f"Run {verb}: {found.layout.run_id}\nStatus: {status}\nManifest: {path}")
+        render.emit_lines([f"Run {verb}: {found.layout.run_id}", f"Status: {status}", f"Manifest: {path}"])
     return EXIT_OK if in_time else EXIT_RUN_FAILED

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from pathlib import Path
 
 from codex_orchestrator.environment import Environment, discover
 from codex_orchestrator.errors import UsageError
 from codex_orchestrator.report import lookup
+
+from . import render
 
 
 def add_root(parser: argparse.ArgumentParser) -> None:
@@ -45,8 +46,7 @@ def environment_of(arguments: argparse.Namespace) -> Environment:
 
 def notify(notices: tuple[str, ...]) -> None:
     """Tell the user something once, on stderr."""
-    for notice in notices:
-        print(notice, file=sys.stderr)
+    render.tell(notices)
 
 
 def task_of(environment: Environment, arguments: argparse.Namespace) -> str:

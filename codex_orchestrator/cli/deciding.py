@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
+import shlex
 
 from codex_orchestrator.clock import SystemClock
-from codex_orchestrator.environment import Environment
+from codex_orchestrator.environment import PRIVACY_GUARD, Environment
 from codex_orchestrator.errors import EXIT_OK, UsageError
 from codex_orchestrator.pipelines.loader import load_definitions
 from codex_orchestrator.preparation import Prepared, prepare, require_runnable
@@ -14,10 +14,11 @@ from codex_orchestrator.records import to_json
 from codex_orchestrator.report.lookup import FoundRun, find_run
 from codex_orchestrator.report.resuming import asked_to_resume
 from codex_orchestrator.report.waiting import first_above, run_to_decide
-from codex_orchestrator.run.approvals import Answer, Decision, one_line
-from codex_orchestrator.run.privacy.guard import SETTINGS, PrivacyGuard
+from codex_orchestrator.run.approvals import Answer, Decision, scrubbed
+from codex_orchestrator.run.privacy.guard import PrivacyGuard
 from codex_orchestrator.run.shapes import Receipt
 from codex_orchestrator.store.decisions import record_decision
+from codex_orchestrator.text import flattened
 
 from . import render
 from .asking import current_actor
@@ -40,36 +41,33 @@ def add_deciding(parser: argparse.ArgumentParser) -> None:
 
 def decide(arguments: argparse.Namespace, decision: Decision) -> int:
     """Record the decision, and (``--resume``) go on with the run: then with the exit codes of ``resume``."""
-    if arguments.actor is not None and not one_line(arguments.actor):
+    if arguments.actor is not None and not flattened(arguments.actor):
         raise UsageError("--actor is empty.", hint="Name who decides, or leave it out for the login name.")
     environment = environment_of(arguments)
     found = find_run(environment, arguments.run, task_of(environment, arguments))
     layout = run_to_decide(found, arguments.stage)
     resumed = first_above(environment, layout)
-    actor = current_actor(arguments.actor)
-    answer = Answer(decision, actor, _scrubbed(environment, arguments.reason))
+    answer = Answer(decision, current_actor(arguments.actor), arguments.reason)
+    if environment.enforces(PRIVACY_GUARD):
+        answer = scrubbed(answer, _guard(environment))
     prepared = _prepared(environment, resumed, answer, arguments.stage) if arguments.resume else None
     receipt = record_decision(layout, arguments.stage, answer, SystemClock())
     manifest = layout.relative(layout.manifest)
     if prepared is not None:
         # With JSON, the run's answer is the one document.
-        print(_line(receipt, layout.run_id), file=sys.stderr if arguments.format == "json" else sys.stdout)
+        (render.tell if arguments.format == "json" else render.emit_lines)([_line(receipt, layout.run_id)])
         return run_and_tell(prepared, arguments, verb="resumed")
     if arguments.format == "json":
         render.emit_json({"run_id": layout.run_id, "manifest": manifest, **to_json(receipt)})
     else:
-        go_on = f"Go on with: codex-orchestrator resume --run {resumed.layout.run_id}"
-        render.emit(f"{_line(receipt, layout.run_id)}\nManifest: {manifest}\n{go_on}")
+        go_on = f"Go on with: codex-orchestrator resume --run {shlex.quote(resumed.layout.run_id)}"
+        render.emit_lines([_line(receipt, layout.run_id), f"Manifest: {manifest}", go_on])
     return EXIT_OK
 
 
-def _scrubbed(environment: Environment, reason: str | None) -> str | None:
-    """The reason as it may be recorded."""
-    if reason is None or not environment.enforces(SETTINGS):
-        return reason
+def _guard(environment: Environment) -> PrivacyGuard:
     definitions = load_definitions(environment)
-    guard = PrivacyGuard.of(environment, definitions.configuration.privacy, definitions.pipelines.values())
-    return guard.scrub(reason)
+    return PrivacyGuard.of(environment, definitions.configuration.privacy, definitions.pipelines.values())
 
 
 def _prepared(environment: Environment, found: FoundRun, answer: Answer, stage_id: str) -> Prepared:

@@ -7,7 +7,7 @@ import argparse
 from codex_orchestrator.clock import SystemClock
 from codex_orchestrator.errors import EXIT_OK, EXIT_RUN_FAILED
 from codex_orchestrator.records import to_json
-from codex_orchestrator.report.doctor import checks_text, examine
+from codex_orchestrator.report.doctor import check_lines, examine
 
 from . import render
 from .common import add_format, add_root, environment_of
@@ -28,5 +28,5 @@ def run(arguments: argparse.Namespace) -> int:
         answer = {"root": str(environment.root), "fine": fine, "checks": [to_json(check) for check in checks]}
         render.emit_json(answer)
     else:
-        render.emit(checks_text(checks))
+        render.emit_lines(check_lines(checks))
     return EXIT_OK if fine else EXIT_RUN_FAILED

@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.format == "json":
         render.emit_json(cleanup.document())
     else:
-        render.emit(cleanup.text(now=SystemClock().now(), asked=policy.asks))
+        render.emit_lines(cleanup.lines(now=SystemClock().now(), asked=policy.asks))
     notify(tuple(f"error: {failure}" for failure in cleanup.failures))
     return EXIT_RUN_FAILED if cleanup.failures else EXIT_OK
 

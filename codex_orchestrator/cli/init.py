@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         what = f"Repository: {environment.root} ({kind})"
         after = [] if failed else ["Next: codex-orchestrator doctor, then codex-orchestrator start"]
-        render.emit("\n".join([what, *map(_text, placed), *after]))
+        render.emit_lines([what, *map(_text, placed), *after])
     return EXIT_RUN_FAILED if failed else EXIT_OK
 
 

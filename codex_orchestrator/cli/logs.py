@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import threading
 
@@ -51,7 +52,9 @@ class _Printer:
         self._found = found
         self._reader = LogReader(found.layout.runner_log)
         self._names = StageNames(names)
-        self._text = OutputText(self._names, prefixed=stage is None and len(names) > 1)
+        colour = render.wants_colour(sys.stdout, os.environ)
+        self._text = OutputText(self._names, prefixed=stage is None and len(names) > 1, colour=colour)
+        self._output = render.Output()
         self._stage = stage
         self._as_json = as_json
 
@@ -62,6 +65,8 @@ class _Printer:
             over = not follow or self._is_over()
             for line in self._reader.lines():
                 self._print_line(line)
+            if over:
+                self._output.flush()
             sys.stdout.flush()
             if over:
                 return
@@ -76,7 +81,7 @@ class _Printer:
         if self._as_json:
             render.emit_ndjson(line)
         else:
-            sys.stdout.write(self._text.feed(line))
+            self._output.emit(self._text.feed(line))
 
     def _is_over(self) -> bool:
         layout = self._found.layout

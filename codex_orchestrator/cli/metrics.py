@@ -6,7 +6,7 @@ import argparse
 
 from codex_orchestrator.clock import SystemClock
 from codex_orchestrator.errors import EXIT_OK
-from codex_orchestrator.report.metrics import metrics_document, metrics_text, read_metrics
+from codex_orchestrator.report.metrics import metrics_document, metrics_lines, read_metrics
 from codex_orchestrator.run.layout import TaskLayout
 
 from . import render
@@ -28,5 +28,5 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.format == "json":
         render.emit_json(document)
     else:
-        render.emit(metrics_text(document))
+        render.emit_lines(metrics_lines(document))
     return EXIT_OK

@@ -6,7 +6,7 @@ import argparse
 
 from codex_orchestrator.errors import EXIT_OK
 from codex_orchestrator.preparation import Asked, prepare
-from codex_orchestrator.report.plan import plan_document, plan_text
+from codex_orchestrator.report.plan import plan_document, plan_lines
 
 from . import render
 from .common import add_format, add_root, add_task, environment_of, notify
@@ -26,10 +26,8 @@ def run(arguments: argparse.Namespace) -> int:
     asked = Asked(pipeline=arguments.pipeline, task=arguments.task, target=arguments.target)
     prepared = prepare(environment_of(arguments), asked)
     notify(prepared.notices)
-    source = prepared.definitions.sources[prepared.pipeline.id]
-    pipeline = prepared.planned.shown or prepared.pipeline
     if arguments.format == "json":
-        render.emit_json(plan_document(pipeline, prepared.planned.plan, source))
+        render.emit_json(plan_document(prepared))
     else:
-        render.emit(plan_text(pipeline, prepared.planned.plan, source))
+        render.emit_lines(plan_lines(prepared))
     return EXIT_OK

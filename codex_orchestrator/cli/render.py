@@ -1,15 +1,21 @@
-"""What reaches the terminal: documents, text and refusals."""
+"""What reaches the terminal: documents, text and refusals.
+
+All that commands print goes through here, so that no word of others moves a cursor, forges a line or, in
+GitHub Actions, gives a command (docs/reference/command-line.md, "What is shown").
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
+from codex_orchestrator.environment import PRIVACY_GUARD, enforces
 from codex_orchestrator.errors import OrchestratorError
 from codex_orchestrator.records import dumps, dumps_line
+from codex_orchestrator.text import harmless, printable, visible_json
 
 _WIDE = 1_000
 
@@ -30,7 +36,8 @@ def emit_ndjson(line: bytes) -> None:
 
 
 def _spelled(document: str) -> str:
-    """JSON for a stdout that may not be UTF-8: there every other character is an escape, as JSON has them."""
+    """JSON in which nothing is hidden; where stdout is not UTF-8, only ASCII, with escapes for the rest."""
+    document = visible_json(document)
     encoding = (sys.stdout.encoding or "utf-8").lower().replace("-", "")
     if encoding == "utf8" or document.isascii():
         return document
@@ -41,8 +48,56 @@ def _spelled(document: str) -> str:
 
 
 def emit(text: str) -> None:
-    """Print text, with a newline at its end."""
-    sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
+    """Print text whose line ends are ours, with a newline at its end."""
+    emit_lines(text.removesuffix("\n").split("\n"))
+
+
+def emit_lines(lines: Iterable[str]) -> None:
+    """Print lines, each of which stays one whatever is in it."""
+    sys.stdout.write("".join(f"{shown(line)}\n" for line in lines))
+
+
+class Output:
+    """Prints what stages have printed, without what moves a cursor already, piece by piece."""
+
+    def __init__(self) -> None:
+        self._open = ""
+
+    def emit(self, text: str) -> None:
+        """Print a piece, which may end within a line; in GitHub Actions only whole ones can be looked at."""
+        if _on_github():
+            *whole, self._open = (self._open + text).split("\n")
+            text = "".join(f"{harmless(line)}\n" for line in whole)
+        sys.stdout.write(text)
+
+    def flush(self) -> None:
+        """Print what there is of the last line."""
+        sys.stdout.write(harmless(self._open))
+        self._open = ""
+
+
+def tell(lines: Iterable[str]) -> None:
+    """Say something on stderr, line by line, without the secrets that the environment asks to keep."""
+    scrub = _scrub()
+    sys.stderr.write("".join(f"{shown(scrub(line))}\n" for line in lines))
+
+
+def shown(line: str) -> str:
+    """A line with words of others in it, as people may see it."""
+    return harmless(printable(line)) if _on_github() else printable(line)
+
+
+def _on_github() -> bool:
+    return os.environ.get("GITHUB_ACTIONS") == "true"
+
+
+def _scrub() -> Callable[[str], str]:
+    """What takes secrets out of words that no guard of a run has seen: there may be no definitions yet."""
+    if not enforces(os.environ, PRIVACY_GUARD):
+        return str
+    from codex_orchestrator.run.privacy.guard import PrivacyGuard
+
+    return PrivacyGuard.of_variables(os.environ).scrub
 
 
 def emit_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -50,24 +105,29 @@ def emit_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     if wants_colour(sys.stdout, os.environ):
         from rich.console import Console
         from rich.table import Table
+        from rich.text import Text
 
         table = Table(*header, box=None, pad_edge=False)
         for row in rows:
-            table.add_row(*row)
+            # As text, or names in brackets would be taken for markup.
+            table.add_row(*(Text(shown(cell)) for cell in row))
         # Ids must stay whole: what is wider than the terminal is left to the terminal to wrap.
         Console(file=sys.stdout, width=_WIDE).print(table)
         return
+    rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
     for row in (header, *rows):
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        emit("  ".join(cells).rstrip())
+        emit_lines(["  ".join(cells).rstrip()])
 
 
 def refuse(error: OrchestratorError, *, as_json: bool) -> None:
     """Say why a command was refused: on stderr, and as JSON on stdout where JSON was asked for."""
-    print(f"error: {error}", file=sys.stderr)
+    tell([f"error: {error.lines[0]}", *error.lines[1:]])
     if as_json:
-        emit_json({"error": {"code": error.code, "message": error.message, "hint": error.hint}})
+        scrub = _scrub()
+        hint = None if error.hint is None else scrub(error.hint)
+        emit_json({"error": {"code": error.code, "message": scrub(error.message), "hint": hint}})
         sys.stdout.flush()
 
 

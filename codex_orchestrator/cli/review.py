@@ -13,17 +13,18 @@ from codex_orchestrator.clock import SystemClock
 from codex_orchestrator.environment import PREFIX, Environment
 from codex_orchestrator.errors import EXIT_OK, UnknownRun, UsageError
 from codex_orchestrator.execution.process import run_with_input
-from codex_orchestrator.pipelines.loader import load_definitions
+from codex_orchestrator.pipelines.loader import Definitions, load_definitions
 from codex_orchestrator.report.lookup import LATEST, FoundRun, find_run
 from codex_orchestrator.report.review import ReviewRequest, review_document, review_text
-from codex_orchestrator.text import printable
+from codex_orchestrator.run.privacy.guard import PrivacyGuard
 
 from . import render
 from .asking import current_actor
 from .common import add_format, add_root, add_task, environment_of, notify, task_of
+from .relay import relayed
 
 _LONGEST_TIMEOUT = 86_400
-_STDERR = 2
+_STDOUT, _STDERR = 1, 2
 _SIGNALLED = 128
 _ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 
@@ -57,28 +58,31 @@ def run(arguments: argparse.Namespace) -> int:
     if not 0 < arguments.timeout <= _LONGEST_TIMEOUT:
         raise UsageError(f"--timeout must be more than 0 and at most {_LONGEST_TIMEOUT} seconds.")
     environment = environment_of(arguments)
-    command = _reviewer(environment, arguments)
+    definitions = load_definitions(environment)
+    command = _reviewer(definitions, arguments)
+    guard = PrivacyGuard.of(environment, definitions.configuration.privacy, definitions.pipelines.values())
     found, from_within = _run_meant(environment, arguments)
-    request = ReviewRequest(found, arguments.base, arguments.notes, from_within)
+    notes = arguments.notes and guard.scrub(arguments.notes)
+    request = ReviewRequest(found, arguments.base, notes, from_within)
     document = review_document(environment, request, now=SystemClock().now())
     code = EXIT_OK
     if command is not None:
-        code = _call(command, review_text(document), environment, arguments)
+        notify((f"Reviewer: {guard.scrub(command)}",))
+        code = _call(command, review_text(document), environment, arguments, guard)
     if arguments.format == "json":
-        reviewer = None if command is None else {"command": command, "exit_code": code}
+        reviewer = None if command is None else {"command": guard.scrub(command), "exit_code": code}
         render.emit_json({**document, "reviewer": reviewer})
     elif command is None:
         render.emit(review_text(document))
     return code
 
 
-def _reviewer(environment: Environment, arguments: argparse.Namespace) -> str | None:
+def _reviewer(definitions: Definitions, arguments: argparse.Namespace) -> str | None:
     """The command to be run; None where the hand-off is to be printed.
 
     Raises:
         UsageError: It was asked for, and none is configured.
     """
-    definitions = load_definitions(environment)
     command = definitions.configuration.review.command
     if arguments.force and command is None:
         raise UsageError(
@@ -105,18 +109,21 @@ def _run_meant(environment: Environment, arguments: argparse.Namespace) -> tuple
     return found, found.layout.run_id == own
 
 
-def _call(command: str, text: str, environment: Environment, arguments: argparse.Namespace) -> int:
+def _call(
+    command: str, text: str, environment: Environment, arguments: argparse.Namespace, guard: PrivacyGuard
+) -> int:
     """Have the reviewer read the hand-off, and wait for its end."""
-    notify((f"Reviewer: {printable(command)}",))
     sys.stdout.flush()
-    with _told_to_end() as signals:
+    # Standard output holds one JSON document, and nothing else.
+    as_json = arguments.format == "json"
+    with _told_to_end() as signals, _streams(guard, stdout=_STDERR if as_json else None) as (out, err):
         code = run_with_input(
             command,
             cwd=environment.root,
             environ=environment.variables,
             text=f"{text}\n".encode("utf-8", "backslashreplace"),
-            # Standard output holds one JSON document, and nothing else.
-            stdout=_STDERR if arguments.format == "json" else None,
+            stdout=out,
+            stderr=err,
             timeout_seconds=arguments.timeout,
             clock=SystemClock(),
             stopped=lambda: bool(signals),
@@ -126,6 +133,20 @@ def _call(command: str, text: str, environment: Environment, arguments: argparse
     if code != EXIT_OK:
         notify((f"The reviewer ended with exit code {code}.",))
     return code
+
+
+@contextmanager
+def _streams(guard: PrivacyGuard, *, stdout: int | None) -> Iterator[tuple[int | None, int | None]]:
+    """Where the reviewer prints to: where we do, or, where no secret may get there, to be looked through."""
+    if not guard.enforces:
+        yield stdout, None
+        return
+    clock = SystemClock()
+    with (
+        relayed(stdout or _STDOUT, guard.stream(), clock) as out,
+        relayed(_STDERR, guard.stream(), clock) as err,
+    ):
+        yield out, err
 
 
 @contextmanager

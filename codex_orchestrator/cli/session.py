@@ -90,7 +90,7 @@ def _tell(manifest: Manifest, verb: str, *, as_json: bool) -> None:
         if as_json:
             render.emit_json(answer(manifest, path))
         else:
-            render.emit(_text(manifest, path, verb))
+            render.emit_lines(_lines(manifest, path, verb))
     except OSError as error:
         # Where nobody reads any more, the exit code still speaks for the run.
         if not is_gone(error):
@@ -109,15 +109,13 @@ def answer(manifest: Manifest, path: str) -> dict[str, Any]:
     }
 
 
-def _text(manifest: Manifest, path: str, verb: str) -> str:
+def _lines(manifest: Manifest, path: str, verb: str) -> list[str]:
     waits = f" ({manifest.status_detail})" if manifest.status == "in_progress" else ""
-    return "\n".join(
-        [
-            *(["", manifest.summary] if manifest.summary else []),
-            "",
-            f"Run {verb}: {manifest.run_id}",
-            f"Status: {manifest.status}{waits}",
-            f"Manifest: {path}",
-            f"Log: {manifest.log_path}",
-        ]
-    )
+    return [
+        *(["", *manifest.summary.split("\n")] if manifest.summary else []),
+        "",
+        f"Run {verb}: {manifest.run_id}",
+        f"Status: {manifest.status}{waits}",
+        f"Manifest: {path}",
+        f"Log: {manifest.log_path}",
+    ]

@@ -12,7 +12,7 @@ from codex_orchestrator.errors import EXIT_OK, UsageError
 from codex_orchestrator.governance.tasks.registry import look_up
 from codex_orchestrator.report.lineage import tree_lines
 from codex_orchestrator.report.lookup import FoundRun, find_run, read_manifest
-from codex_orchestrator.report.status import status_document, status_text
+from codex_orchestrator.report.status import status_document, status_lines
 from codex_orchestrator.report.waiting import waiting_lines
 
 from . import render
@@ -64,8 +64,8 @@ def _show(found: FoundRun, *, as_json: bool) -> None:
         tree = tree_lines(found, now=now)
         known = look_up(found.layout.task.environment, found.layout.task.task_id).task
         task = f"{known.title} ({known.name})" if known and known.title else None
-        render.emit(
-            status_text(document, found.manifest.get("summary"), task=task, waiting=waiting, tree=tree)
+        render.emit_lines(
+            status_lines(document, found.manifest.get("summary"), task=task, waiting=waiting, tree=tree)
         )
 
 
@@ -77,8 +77,7 @@ def _show_poll(found: FoundRun, *, as_json: bool) -> str:
         done = sum(entry.get("status") not in ("pending", "running") for entry in document["commands"])
         running = ", ".join(str(e.get("id")) for e in document["commands"] if e.get("status") == "running")
         at = f", running {running}" if running else ""
-        render.emit(
-            f"{document['status']}, {document['liveness']}: {done} of {len(document['commands'])} stages{at}"
-        )
+        stages = f"{done} of {len(document['commands'])} stages"
+        render.emit_lines([f"{document['status']}, {document['liveness']}: {stages}{at}"])
     sys.stdout.flush()
     return str(document["liveness"])

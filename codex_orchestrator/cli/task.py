@@ -14,7 +14,7 @@ from codex_orchestrator.governance.tasks.mirrors import plan_sync, write_changes
 from codex_orchestrator.governance.tasks.registry import require_place
 from codex_orchestrator.governance.tasks.texts import Texts, alone
 from codex_orchestrator.pipelines.loader import load_definitions
-from codex_orchestrator.report.tasks import created_document, created_text, sync_document, sync_text
+from codex_orchestrator.report.tasks import created_document, created_lines, sync_document, sync_lines
 
 from . import render
 from .common import add_format, add_root, environment_of, notify
@@ -66,7 +66,7 @@ def _new(environment: Environment, arguments: argparse.Namespace) -> int:
     if arguments.format == "json":
         render.emit_json(created_document(task, changes, troubles))
     else:
-        render.emit(created_text(task, changes, troubles))
+        render.emit_lines(created_lines(task, changes, troubles))
     return EXIT_RUN_FAILED if troubles else EXIT_OK
 
 
@@ -83,6 +83,6 @@ def _sync(environment: Environment, arguments: argparse.Namespace) -> int:
     if arguments.format == "json":
         render.emit_json(sync_document(sync, check=arguments.check))
     else:
-        render.emit(sync_text(sync, check=arguments.check))
+        render.emit_lines(sync_lines(sync, check=arguments.check))
     to_do = arguments.check and sync.changes
     return EXIT_RUN_FAILED if sync.troubles or to_do else EXIT_OK

@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
         render.emit_json({"files": [_row(finding) for finding in findings]})
     else:
         for finding in findings:
-            render.emit(_text(finding))
+            render.emit_lines(_lines(finding))
     return EXIT_RUN_FAILED if any(finding.problems for finding in findings) else EXIT_OK
 
 
@@ -55,7 +55,7 @@ def _row(finding: Finding) -> dict[str, object]:
     }
 
 
-def _text(finding: Finding) -> str:
+def _lines(finding: Finding) -> list[str]:
     if not finding.problems:
-        return f"ok: {finding.path} ({finding.schema})"
-    return "\n".join(f"{finding.path}: {problem}" for problem in finding.problems)
+        return [f"ok: {finding.path} ({finding.schema})"]
+    return [f"{finding.path}: {problem}" for problem in finding.problems]

@@ -9,15 +9,20 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.environment import PREFIX
+from codex_orchestrator.text import cut
 
+# Of what was ended, so many processes are named, by so many characters of their command lines.
+_NAMED = 5
 _COMMAND_LENGTH = 80
 _RUN_DIR = f"{PREFIX}RUN_DIR".encode()
+# A secret may begin in what is shown and end far behind it: it must be known whole to be found.
+_COMMAND_BYTES = 1 << 20
 _ROUND_SECONDS = 0.02
 _GRACE_ROUNDS = 50
 # A run has to end its stage first, which takes five seconds where that one ignores the signal.
@@ -32,7 +37,7 @@ class LeftProcess:
 
     Attributes:
         pid: Its id; minus a process group's where single processes cannot be seen, as `os.kill` takes it.
-        command: What it runs, shortened.
+        command: Its command line as it is, which is anything; empty for others than the first few.
     """
 
     pid: int
@@ -54,12 +59,27 @@ def find_left(mark: str, groups: Collection[int] = (), folder: Path | None = Non
         return [LeftProcess(-group, f"process group {group}") for group in groups if has_members(group)]
     # Whoever resumes a run may have its mark too, from the shell or the agent that it was called by.
     ours = _this_line()
-    return [
-        LeftProcess(int(entry), _command(entry))
+    left = [
+        entry
         for entry in entries
         if entry not in ours
         and ((mark and _has_mark(entry, mark.encode(), folder)) or (groups and _is_member(entry, groups)))
     ]
+    return [
+        LeftProcess(int(entry), _command(entry) if place < _NAMED else "") for place, entry in enumerate(left)
+    ]
+
+
+def named(left: Sequence[LeftProcess], line: Callable[[str], str]) -> str:
+    """What was ended, in a few words on one line: the first ones, and how many there were besides.
+
+    Args:
+        left: The processes.
+        line: Makes a command line one that may be recorded; only then is it cut.
+    """
+    first = [f"{cut(line(each.command), _COMMAND_LENGTH)} (pid {each.pid})" for each in left[:_NAMED]]
+    more = len(left) - len(first)
+    return f"{', '.join(first)} and {more} more" if more else ", ".join(first)
 
 
 def has_members(group: int) -> bool:
@@ -176,8 +196,7 @@ def _is_member(entry: str, groups: Collection[int]) -> bool:
 
 
 def _command(entry: str) -> str:
-    text = _read(entry, "cmdline").replace(b"\0", b" ").decode("utf-8", "replace").strip()
-    return text if len(text) <= _COMMAND_LENGTH else f"{text[:_COMMAND_LENGTH]}…"
+    return _read(entry, "cmdline")[:_COMMAND_BYTES].replace(b"\0", b" ").decode("utf-8", "replace").strip()
 
 
 def _read(entry: str, name: str) -> bytes:

@@ -91,6 +91,7 @@ def run_with_input(
     environ: Mapping[str, str],
     text: bytes,
     stdout: int | None,
+    stderr: int | None,
     timeout_seconds: float,
     clock: Clock,
     stopped: Callable[[], bool],
@@ -105,6 +106,7 @@ def run_with_input(
         environ: Its environment.
         text: What it is given on standard input; it need not read it.
         stdout: The descriptor that it prints to, or None for our own standard output.
+        stderr: The same for its errors.
         timeout_seconds: How long it may take.
         clock: Measures that.
         stopped: Whether it is to be ended; asked several times a second. No signal handler may raise, as one
@@ -120,6 +122,7 @@ def run_with_input(
             env=dict(environ),
             stdin=subprocess.PIPE,
             stdout=stdout,
+            stderr=stderr,
             start_new_session=True,
         )
     except (OSError, ValueError) as error:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from codex_orchestrator.dataclass import dataclass
+from codex_orchestrator.text import flattened
 
 from .guards.difference import Difference
 from .guards.report import counted, encodable
@@ -119,7 +120,7 @@ def open_questions(run: ReviewedRun, change: ReviewedChange) -> Iterator[str]:
     for entry in run.manifest["commands"]:
         yield from _about_stage(run, entry)
     for run_id, stage in run.waits:
-        words = f"codex-orchestrator approve --run {run_id} --stage {shlex.quote(stage)}"
+        words = f"codex-orchestrator approve --run {shlex.quote(run_id)} --stage {shlex.quote(stage)}"
         yield f'Stage "{stage}" has not been approved: {words} (or reject).'
     if not run.guarded:
         yield f"No guardrail has passed. {run.guardrails or ''}".strip()
@@ -147,7 +148,8 @@ def _about_run(run: ReviewedRun) -> Iterator[str]:
     if run.from_within:
         return
     if run.liveness == "dead":
-        yield f"The run has not ended and its process is gone: codex-orchestrator resume --run {run.run_id}."
+        words = f"codex-orchestrator resume --run {shlex.quote(run.run_id)}"
+        yield f"The run has not ended and its process is gone: {words}."
     elif run.liveness == "alive":
         yield f"The run still goes on{', and its heartbeat is stale' if run.stale else ''}."
     elif run.liveness == "waiting":
@@ -161,7 +163,7 @@ def _about_run(run: ReviewedRun) -> Iterator[str]:
 
 def _about_stage(run: ReviewedRun, entry: Mapping[str, Any]) -> Iterator[str]:
     status, name = entry.get("status"), f'Stage "{entry.get("id")}"'
-    said = " ".join(str(entry.get("summary") or "").split())
+    said = flattened(str(entry.get("summary") or ""))
     if status == "failed":
         where = entry.get("error_file") or entry.get("log_path")
         yield f"{name} failed{f': {said}' if said else ''}{f' (see {where})' if where else ''}."

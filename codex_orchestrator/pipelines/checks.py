@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from codex_orchestrator.identifiers import has_control_character, id_problem
+from codex_orchestrator.identifiers import id_problem
+from codex_orchestrator.text import is_hidden
 from codex_orchestrator.validation import Path, Problem
 
 from .graph import dependencies, find_cycle
@@ -195,7 +196,7 @@ def _check_process(stage: CommandStage, where: Path) -> Iterator[Problem]:
 
 
 def _check_name(name: str, what: str, path: Path) -> Iterator[Problem]:
-    if has_control_character(name):
+    if is_hidden(name):
         yield Problem(path, f"a {what} id holds no control characters")
     if "::" in name:
         yield Problem(path, f'a {what} id holds no "::"')

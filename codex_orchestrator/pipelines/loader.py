@@ -18,6 +18,7 @@ from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.environment import CONFIG_NAME, Environment
 from codex_orchestrator.errors import ConfigurationError, UsageError
 from codex_orchestrator.records import Mismatch, from_json, to_json
+from codex_orchestrator.text import printable
 from codex_orchestrator.validation import Path as JsonPath
 from codex_orchestrator.validation import Problem
 
@@ -112,7 +113,7 @@ def refuse_invalid(pipelines: Mapping[str, Pipeline], configuration: Configurati
     if problems:
         # Who has written them knows their ids, not their places.
         named = [Problem((places[int(str(item.path[1]))], *item.path[2:]), item.message) for item in problems]
-        told = "; ".join(f"{item.where()}: {item.message}" for item in named)
+        told = printable("; ".join(f"{item.where()}: {item.message}" for item in named))
         raise ConfigurationError(f"Plugins have made pipelines that are not valid: {told}.")
 
 
@@ -223,7 +224,7 @@ def _refuse(text: str, problems: list[Problem]) -> None:
     positions = Positions(text)
     in_order = sorted(problems, key=lambda problem: positions.line(problem.path))
     lines = [
-        f"{CONFIG_NAME}:{positions.line(problem.path)}: {problem.where()}: {problem.message}."
+        printable(f"{CONFIG_NAME}:{positions.line(problem.path)}: {problem.where()}: {problem.message}.")
         for problem in in_order[:_SHOWN_PROBLEMS]
     ]
     if len(problems) > _SHOWN_PROBLEMS:

@@ -39,8 +39,24 @@ class Plan:
 class CommandPlanner:
     """Turns a resolved pipeline into a plan."""
 
-    def __init__(self, pipeline: Pipeline, *, target: str | None = None, mode: Mode | None = None) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        *,
+        target: str | None = None,
+        mode: Mode | None = None,
+        shown: Pipeline | None = None,
+    ) -> None:
+        """Plan a pipeline.
+
+        Args:
+            pipeline: What is to run, and what a target is looked for in.
+            target: The stage that the user names.
+            mode: The execution mode of stages that name none.
+            shown: The pipeline as the plan may show it; None where that is the same.
+        """
         self._pipeline = pipeline
+        self._shown = shown or pipeline
         self._target = target
         self._mode = mode
 
@@ -52,10 +68,10 @@ class CommandPlanner:
         """
         target = self._target_stage()
         items = tuple(
-            self._item(index, stage, selected=stage is target)
-            for index, stage in enumerate(self._pipeline.stages)
+            self._item(index, stage, selected=stage.id == target.id)
+            for index, stage in enumerate(self._shown.stages)
         )
-        return Plan(items=items, targetId=self._item_id(target), notes=self._pipeline.description)
+        return Plan(items=items, targetId=self._item_id(target), notes=self._shown.description)
 
     def order(self) -> list[str]:
         """Stage ids in the order of a serial run."""

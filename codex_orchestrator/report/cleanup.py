@@ -77,7 +77,7 @@ class Cleanup:
             "failures": self.failures,
         }
 
-    def text(self, *, now: float, asked: bool) -> str:
+    def lines(self, *, now: float, asked: bool) -> list[str]:
         """The same for people.
 
         Args:
@@ -94,7 +94,7 @@ class Cleanup:
         done = [f"{verb} {_count(len(self.removed), 'run')}", self._kept_words()]
         done.append(f"{'would free' if self.dry_run else 'freed'} {_size(self.freed_bytes)}")
         done.extend(self._tidied())
-        return "\n".join([*lines, f"{'; '.join(done)}."])
+        return [*lines, f"{'; '.join(done)}."]
 
     def _kept_words(self) -> str:
         reasons = ", ".join(f"{number} {_WHY[why]}" for why, number in self.kept.items() if number)

@@ -90,7 +90,7 @@ def examine(environment: Environment, clock: Clock) -> Iterator[Check]:
             yield _lock_check(name, folder, elsewhere)
 
 
-def checks_text(checks: Iterable[Check]) -> str:
+def check_lines(checks: Iterable[Check]) -> list[str]:
     """The checks for people, and what they come to."""
     checks = tuple(checks)
     width = max(len(check.name) for check in checks)
@@ -103,7 +103,7 @@ def checks_text(checks: Iterable[Check]) -> str:
     lines.append(
         f"Required, and not fine: {', '.join(failed)}." if failed else "All that is required is fine."
     )
-    return "\n".join(lines)
+    return lines
 
 
 def _python_check(missing: list[str]) -> Check:

@@ -7,7 +7,7 @@ import shlex
 from codex_orchestrator.pipelines.model import ManualStage
 from codex_orchestrator.run.shapes import CommandEntry
 from codex_orchestrator.run.stage import StageOutcome, interruption
-from codex_orchestrator.text import one_line
+from codex_orchestrator.text import labelled, one_line
 
 TAIL_LINES = 20
 _LINE_LENGTH = 400
@@ -16,7 +16,7 @@ _CANCELLED = "cancelled by "
 
 def failure_details(entry: CommandEntry, outcome: StageOutcome) -> tuple[str, ...]:
     """Command, last lines of output, and where to look."""
-    lines = [f"  command: {entry.command}"]
+    lines = labelled("  command", str(entry.command))
     for name, text, cut in (
         ("stdout", outcome.stdout, outcome.stdout_truncated),
         ("stderr", outcome.stderr, outcome.stderr_truncated),
@@ -41,12 +41,13 @@ def decision_help(stage: ManualStage, run_id: str, *, resumed: str) -> tuple[str
         run_id: Its run.
         resumed: The run to take up again then: that one, or the first above it.
     """
-    asked = [f"  {line}" for line in (stage.instructions or "").splitlines()]
-    words = f"--run {run_id} --stage {shlex.quote(stage.id)}"
+    # Further in than lines of ours.
+    asked = [f"    {line}" for line in (stage.instructions or "").splitlines()]
+    words = f"--run {shlex.quote(run_id)} --stage {shlex.quote(stage.id)}"
     return (
         *asked,
         f"  decide: codex-orchestrator approve {words}  (or: reject)",
-        f"  go on:  codex-orchestrator resume --run {resumed}",
+        f"  go on:  codex-orchestrator resume --run {shlex.quote(resumed)}",
     )
 
 

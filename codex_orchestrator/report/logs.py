@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from codex_orchestrator.text import cut_sequence, one_line, printable
+
 _READ_BYTES = 1 << 20
 _RUN = b'{"type":"run:'
 
@@ -56,13 +58,18 @@ class StageNames:
 
 
 class OutputText:
-    """Events to the text that stages printed, each line prefixed with its stage where there are several."""
+    """Events to the text that stages printed, each line prefixed with its stage where there are several.
 
-    def __init__(self, names: StageNames, *, prefixed: bool) -> None:
+    What moves a cursor is left out, colours too unless they are wanted.
+    """
+
+    def __init__(self, names: StageNames, *, prefixed: bool, colour: bool = False) -> None:
         self._names = names
         self._prefixed = prefixed
+        self._colour = colour
         self._fresh: dict[int, bool] = {}
         self._open: int | None = None
+        self._held: dict[object, str] = {}
 
     def feed(self, line: bytes) -> str:
         """The text of one event line; empty for events that carry no output, and for broken lines."""
@@ -70,18 +77,32 @@ class OutputText:
         if event is None or event.get("type") != "exec:chunk":
             return ""
         index, data = event.get("index"), str(event.get("data", ""))
-        if not self._prefixed or not isinstance(index, int):
-            return data
-        prefix = f"[{self._names[index]}] "
+        if not isinstance(index, int):
+            return "\n".join(self._pieces(None, data))
+        pieces = self._pieces(index, data)
+        if not self._prefixed:
+            return "\n".join(pieces)
+        prefix = f"[{printable(self._names[index])}] "
         text = ""
         if self._open is not None and self._open != index and not self._fresh.get(self._open, True):
             text = "\n"
             self._fresh[self._open] = True
-        for piece in data.splitlines(keepends=True):
-            text += (prefix if self._fresh.get(index, True) else "") + piece
-            self._fresh[index] = piece.endswith("\n")
+        *whole, rest = pieces
+        for piece in whole:
+            text += f"{prefix if self._fresh.get(index, True) else ''}{piece}\n"
+            self._fresh[index] = True
+        if rest:
+            text += (prefix if self._fresh.get(index, True) else "") + rest
+            self._fresh[index] = False
         self._open = index
         return text
+
+    def _pieces(self, index: object, data: str) -> list[str]:
+        """The lines of a piece; the last may go on, and a sequence that is cut waits for its rest."""
+        text, held = cut_sequence(self._held.pop(index, "") + data)
+        if held:
+            self._held[index] = held
+        return [one_line(piece, colour=self._colour) for piece in text.split("\n")]
 
 
 def parse_event(line: bytes) -> dict[str, Any] | None:

@@ -110,7 +110,7 @@ def metrics_document(metrics: TaskMetrics, *, now: float) -> dict[str, Any]:
     }
 
 
-def metrics_text(document: dict[str, Any]) -> str:
+def metrics_lines(document: dict[str, Any]) -> list[str]:
     """The same for people."""
     lines = [f"Task: {document['task_id']} ({document['metrics_file']})"]
     if document["entries_total"]:
@@ -122,7 +122,7 @@ def metrics_text(document: dict[str, Any]) -> str:
         lines.extend(f"  {error}" for error in document["parse_errors"])
     if document["queued"]:
         lines.append(f"Not merged yet: {document['queued']}; the next run does it, or codex-orchestrator gc.")
-    return "\n".join(lines)
+    return lines
 
 
 def _figures(document: dict[str, Any]) -> Iterator[str]:

@@ -1,52 +1,149 @@
-"""A plan for people and programs (docs/reference/command-line.md, "plan")."""
+"""A plan for people and programs: all that a run would execute (docs/reference/command-line.md, "plan")."""
 
 from __future__ import annotations
 
+import json
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from typing import Any
 
 from codex_orchestrator.pipelines.guardrails import guardrails_required, is_guardrail_stage
-from codex_orchestrator.pipelines.model import CommandStage, Pipeline, SubpipelineStage
-from codex_orchestrator.pipelines.planner import Plan
+from codex_orchestrator.pipelines.model import Pipeline, Stage
+from codex_orchestrator.preparation import Planned, Prepared
 from codex_orchestrator.records import to_json
+from codex_orchestrator.text import labelled
+
+# What the line of a stage says by itself.
+_IN_HEADING = ("kind", "id", "title")
+_INDENT = "  "
 
 
-def plan_document(pipeline: Pipeline, plan: Plan, source: str) -> dict[str, Any]:
+def plan_document(prepared: Prepared) -> dict[str, Any]:
     """The JSON answer of ``plan``."""
+    planned, pipeline = prepared.planned, prepared.planned.shown
+    configuration = prepared.definitions.configuration
+    scrub = prepared.options.guard.scrub
+    below = (each.shown for each in _first_of_each(planned) if each is not planned)
+    return {
+        **_pipeline_document(prepared, pipeline),
+        "guardrails": {
+            "required": guardrails_required(pipeline),
+            "stages": [stage.id for stage in pipeline.stages if is_guardrail_stage(stage)],
+        },
+        "plan": to_json(planned.plan),
+        "targetId": planned.plan.targetId,
+        "subpipelines": [_pipeline_document(prepared, each) for each in below],
+        "definitions": _definitions(prepared),
+        "plugins": [scrub(name) for name in configuration.plugins],
+        "review": {"command": configuration.review.command and scrub(configuration.review.command)},
+    }
+
+
+def plan_lines(prepared: Prepared) -> Iterator[str]:
+    """The same for people; each item is a line of its own, whatever is in it."""
+    planned, pipeline = prepared.planned, prepared.planned.shown
+    yield f"Pipeline: {_name(prepared, pipeline)}"
+    yield f"Definitions: {_definitions(prepared) or 'packaged ones alone'}"
+    if pipeline.description is not None:
+        yield from labelled("Description", pipeline.description)
+    yield "Stages:"
+    yield from _stages(prepared)
+    guards = [_guard_name(stage) for stage in pipeline.stages if is_guardrail_stage(stage)]
+    required = "required" if guardrails_required(pipeline) else "not required"
+    yield f"Guardrails: {required}; {', '.join(guards) or 'none'}"
+    configuration = prepared.definitions.configuration
+    scrub = prepared.options.guard.scrub
+    if configuration.plugins:
+        named = ", ".join(map(scrub, configuration.plugins))
+        yield f"Plugins: {named} (loaded by a run, and may change what it runs)"
+    if configuration.review.command:
+        yield from labelled("Review command", scrub(configuration.review.command))
+    yield f"Target: {planned.plan.targetId}"
+
+
+def _pipeline_document(prepared: Prepared, pipeline: Pipeline) -> dict[str, Any]:
     return {
         "pipeline": {
             "id": pipeline.id,
             "title": pipeline.title,
             "description": pipeline.description,
-            "source": source,
+            "source": prepared.definitions.sources[pipeline.id],
         },
         "stages": [
             {"index": index, **to_json(stage)} for index, stage in enumerate(pipeline.stages, start=1)
         ],
-        "guardrails": {
-            "required": guardrails_required(pipeline),
-            "stages": [stage.id for stage in pipeline.stages if is_guardrail_stage(stage)],
-        },
-        "plan": to_json(plan),
-        "targetId": plan.targetId,
     }
 
 
-def plan_text(pipeline: Pipeline, plan: Plan, source: str) -> str:
-    """The same for people."""
-    lines = [f"Pipeline: {pipeline.id} — {pipeline.title} [{source}]"]
-    if pipeline.description:
-        lines.append(pipeline.description)
-    lines.append("Stages:")
-    for index, stage in enumerate(pipeline.stages, start=1):
-        lines.append(f"  {index}. [{stage.kind}] {stage.title} ({stage.id})")
-        if isinstance(stage, CommandStage):
-            lines.append(f"     command: {stage.command}")
-        if isinstance(stage, SubpipelineStage):
-            lines.append(f"     pipeline: {stage.pipeline}")
-        if stage.needs is not None:
-            lines.append(f"     needs: {', '.join(stage.needs) or 'nothing'}")
-    guards = [stage.id for stage in pipeline.stages if is_guardrail_stage(stage)]
-    required = "required" if guardrails_required(pipeline) else "not required"
-    lines.append(f"Guardrails: {required}; {', '.join(guards) or 'none'}")
-    lines.append(f"Target: {plan.targetId}")
-    return "\n".join(lines)
+def _definitions(prepared: Prepared) -> str | None:
+    """The file that the repository's definitions are in, or None where there is none."""
+    path = prepared.environment.config_path
+    return str(path) if path.exists() else None
+
+
+def _name(prepared: Prepared, pipeline: Pipeline) -> str:
+    return f"{pipeline.id} — {pipeline.title} [{prepared.definitions.sources[pipeline.id]}]"
+
+
+def _guard_name(stage: Stage) -> str:
+    """A guardrail's id, and that it may fail, which makes it another thing."""
+    return f"{stage.id} (its failure is allowed)" if getattr(stage, "allow_failure", False) else stage.id
+
+
+def _first_of_each(planned: Planned) -> Iterator[Planned]:
+    """A pipeline and all below it, each once, in the order in which they are first met."""
+    met = {planned.pipeline.id}
+    waiting = deque([planned])
+    while waiting:
+        each = waiting.popleft()
+        yield each
+        for child in each.children.values():
+            if child.pipeline.id not in met:
+                met.add(child.pipeline.id)
+                waiting.append(child)
+
+
+def _stages(prepared: Prepared) -> Iterator[str]:
+    """The stages, those of a sub-pipeline below the first stage that runs it."""
+    shown = {prepared.pipeline.id}
+    levels = [(prepared.planned, _INDENT, enumerate(prepared.planned.shown.stages, start=1))]
+    while levels:
+        planned, indent, stages = levels[-1]
+        index, stage = next(stages, (0, None))
+        if stage is None:
+            levels.pop()
+            continue
+        yield f"{indent}{index}. [{stage.kind}] {stage.title} ({stage.id})"
+        own = f"{indent}   "
+        child = planned.children.get(stage.id)
+        if child is not None:
+            again = child.pipeline.id in shown
+            yield f"{own}pipeline: {_name(prepared, child.shown)}{', shown above' if again else ''}"
+        yield from _details(stage, own)
+        if child is not None and child.pipeline.id not in shown:
+            shown.add(child.pipeline.id)
+            if child.shown.description is not None:
+                yield from labelled(f"{own}description", child.shown.description)
+            levels.append((child, own, enumerate(child.shown.stages, start=1)))
+
+
+def _details(stage: Stage, indent: str) -> Iterator[str]:
+    """All that a definition says of a stage, a key each; what goes without saying is left out."""
+    document = to_json(stage)
+    usual = {name: each.default for name, each in zip(document, fields(stage), strict=True)}
+    for key, value in document.items():
+        if key in _IN_HEADING or key == "pipeline" or value in (None, usual[key]):
+            continue
+        if key == "env":
+            yield from (f"{indent}env: {name}={hidden}" for name, hidden in value.items())
+        elif key == "needs":
+            yield f"{indent}needs: {', '.join(value) or 'nothing'}"
+        else:
+            yield from labelled(f"{indent}{key}", value if isinstance(value, str) else _as_json(value))
+
+
+def _as_json(value: Any) -> str:
+    if isinstance(value, Mapping):
+        value = {key: each for key, each in value.items() if each not in (None, [])}
+    return json.dumps(value, ensure_ascii=False)

@@ -21,7 +21,7 @@ from codex_orchestrator.manifests import read_document
 from codex_orchestrator.records import Mismatch, from_json
 from codex_orchestrator.run.shapes import TERMINAL, Manifest
 from codex_orchestrator.run.summary import guardrail_status
-from codex_orchestrator.text import printable
+from codex_orchestrator.text import flattened, printable
 
 from .lookup import FoundRun
 from .status import status_document
@@ -71,7 +71,8 @@ def review_text(document: dict[str, Any]) -> str:
         ("Approvals", _bullets(_approval_line(each) for each in document["approvals"])),
         ("Child runs", _bullets(_child_line(each) for each in document["child_runs"])),
         ("Change", list(_change_lines(document["change"]))),
-        ("Summary", str(document["summary"] or "").splitlines()),
+        # Quoted, as what stages and other tools have written there might look like a section of this.
+        ("Summary", [f"> {line}" for line in str(document["summary"] or "").splitlines()]),
         ("Notes", str(document["notes"] or "").splitlines()),
     )
     lines = [f"# Review of {_plain(run['pipeline_id'])}, run {_plain(run['run_id'])}", "", *_head(document)]
@@ -191,4 +192,4 @@ def _bullets(lines: Iterable[str]) -> list[str]:
 
 def _plain(value: object) -> str:
     """A value for the middle of a line: whatever a stage has printed makes no lines of its own."""
-    return printable(" ".join(str(value).split()))
+    return printable(flattened(str(value)))

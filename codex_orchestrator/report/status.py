@@ -8,6 +8,7 @@ from typing import Any
 from codex_orchestrator.clock import timestamp
 from codex_orchestrator.run.shapes import STALE_SECONDS
 from codex_orchestrator.store.liveness import Liveness, liveness_of, read_activity
+from codex_orchestrator.text import flattened
 
 from .lookup import FoundRun
 
@@ -47,14 +48,14 @@ def status_document(run: FoundRun, *, now: float) -> dict[str, Any]:
     }
 
 
-def status_text(
+def status_lines(
     document: dict[str, Any],
     summary: str | None,
     *,
     task: str | None = None,
     waiting: Sequence[str] = (),
     tree: Sequence[str] = (),
-) -> str:
+) -> list[str]:
     """The same for people.
 
     Args:
@@ -84,7 +85,7 @@ def status_text(
     lines.append(f"Metrics recorded: {'yes' if document['metrics_recorded'] else 'no'}")
     lines.append("Stages:")
     for entry in document["commands"]:
-        said = f" — {_first_line(entry.get('summary'))}" if entry.get("summary") else ""
+        said = f" — {_first_line(str(entry['summary']))}" if entry.get("summary") else ""
         lines.append(f"  [{entry.get('status')}] {entry.get('title')} ({entry.get('id')}){said}")
         if entry.get("error_file"):
             lines.append(f"      error file: {entry['error_file']}")
@@ -95,7 +96,7 @@ def status_text(
     lines.extend(waiting)
     if summary:
         lines += ["Summary:", *(f"  {line}" for line in summary.splitlines())]
-    return "\n".join(lines)
+    return lines
 
 
 def runs_row(run: FoundRun, *, now: float) -> dict[str, Any]:
@@ -116,5 +117,5 @@ def _moment(value: float | None) -> str | None:
     return None if value is None else timestamp(value)
 
 
-def _first_line(text: object) -> str:
-    return str(text).split("\n", 1)[0]
+def _first_line(text: str) -> str:
+    return flattened(text.partition("\n")[0])

@@ -25,11 +25,11 @@ def created_document(task: NewTask, changes: Sequence[Change], troubles: Sequenc
     }
 
 
-def created_text(task: NewTask, changes: Sequence[Change], troubles: Sequence[Trouble]) -> str:
+def created_lines(task: NewTask, changes: Sequence[Change], troubles: Sequence[Trouble]) -> list[str]:
     """The same for people."""
     lines = [f"Task {task.name}: {task.title}"]
     lines += [f"  {change.kind} {change.path}" for change in changes]
-    return "\n".join([*lines, *_trouble_lines(troubles)])
+    return [*lines, *_trouble_lines(troubles)]
 
 
 def sync_document(sync: Sync, *, check: bool) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def sync_document(sync: Sync, *, check: bool) -> dict[str, Any]:
     }
 
 
-def sync_text(sync: Sync, *, check: bool) -> str:
+def sync_lines(sync: Sync, *, check: bool) -> list[str]:
     """The same for people: every line that goes is shown, so that nothing is lost unseen."""
     lines: list[str] = []
     # Copies change alike: what does is shown once, after the last of them.
@@ -71,7 +71,7 @@ def sync_text(sync: Sync, *, check: bool) -> str:
     )
     failed = f", {_count(len(sync.troubles), 'trouble')}" if sync.troubles else ""
     lines.append(f"{_count(len(sync.evidence), 'task')}: {done}{failed}.")
-    return "\n".join(lines)
+    return lines
 
 
 def _status(sync: Sync, *, check: bool) -> str:

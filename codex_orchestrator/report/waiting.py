@@ -87,10 +87,10 @@ def waiting_lines(found: FoundRun, *, now: float) -> list[str]:
         receipt = _decided(gate, now=now)
         if receipt is not None:
             lines.append(f"Decided: {gate.title} ({gate.stage_id}), {receipt.decision} by {receipt.actor}")
-            lines.append(f"  go on:  codex-orchestrator resume --run {found.layout.run_id}")
+            lines.append(f"  go on:  codex-orchestrator resume --run {shlex.quote(found.layout.run_id)}")
         elif _waits(gate):
             lines.append(f"Waiting for approval: {gate.title} ({gate.stage_id})")
-            words = f"--run {run_id} --stage {shlex.quote(gate.stage_id)}"
+            words = f"--run {shlex.quote(run_id)} --stage {shlex.quote(gate.stage_id)}"
             lines.append(f"  decide: codex-orchestrator approve {words}  (or: reject)")
     return lines
 

@@ -6,14 +6,17 @@ A receipt is good for one run and its plan, until it expires, and once: for a st
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Literal
 
 from codex_orchestrator.clock import timestamp
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.errors import UsageError
 from codex_orchestrator.pipelines.model import ManualStage, Pipeline
+from codex_orchestrator.text import flattened
 
 from .events import ApprovalRecorded
+from .privacy.guard import PrivacyGuard
 from .shapes import Approval, Manifest, Receipt
 
 ActorKind = Literal["agent", "ci", "tty", "unattended"]
@@ -51,6 +54,12 @@ class Answer:
 
 # Asks a person about a stage of a run; None where the decision is left for later.
 Ask = Callable[[Manifest, ManualStage], Answer | None]
+
+
+def scrubbed(answer: Answer, guard: PrivacyGuard) -> Answer:
+    """The answer as it may be recorded: neither its reason nor the name of who gives it holds a secret."""
+    actor = replace(answer.actor, name=guard.line(answer.actor.name))
+    return replace(answer, actor=actor, reason=guard.line(answer.reason) if answer.reason else answer.reason)
 
 
 def actor_kind(environ: Mapping[str, str], *, terminal: bool) -> ActorKind:
@@ -178,9 +187,9 @@ def make_receipt(stage: ManualStage, answer: Answer, *, run_id: str, plan_digest
         run_id=run_id,
         stage_id=stage.id,
         decision=answer.decision,
-        actor=one_line(answer.actor.name),
+        actor=flattened(answer.actor.name),
         actor_kind=answer.actor.kind,
-        reason=one_line(answer.reason or "") or None,
+        reason=flattened(answer.reason or "") or None,
         timestamp=timestamp(now),
         expires_at=timestamp(now + stage.expires_seconds) if stage.expires_seconds is not None else None,
         plan_digest=plan_digest,
@@ -201,8 +210,3 @@ def recorded(receipt: Receipt) -> ApprovalRecorded:
     """The event of a decision."""
     approval = approval_of(receipt)
     return ApprovalRecorded(actor=approval.actor, reason=approval.reason or "", timestamp=approval.timestamp)
-
-
-def one_line(text: str) -> str:
-    """Text that is safe in a summary and on a terminal: no line ends, no other control characters."""
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())

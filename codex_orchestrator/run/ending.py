@@ -10,7 +10,7 @@ from codex_orchestrator.dataclass import dataclass
 from . import recorder
 from .events import RunCompleted
 from .shapes import Manifest, RunStatus
-from .summary import compose_summary, failure_line, guardrail_status, partial_line
+from .summary import compose_summary, failure_line, guardrail_status, joined, partial_line
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def add_warnings(manifest: Manifest, warnings: Sequence[str]) -> Manifest:
     guardrails = manifest.guardrail_status
     last = [line for line in (guardrails.recommendation, guardrails.summary) if line]
     lines = manifest.summary.split("\n")[: -len(last)]
-    return replace(manifest, summary="\n".join([*lines, *warnings, *last]))
+    return replace(manifest, summary=joined([*lines, *warnings, *last]))
 
 
 def _first_lines(manifest: Manifest, ending: Ending) -> list[str]:

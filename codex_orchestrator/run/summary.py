@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from codex_orchestrator.pipelines.guardrails import is_guardrail
+from codex_orchestrator.text import printable
 
 from .shapes import CommandEntry, GuardrailCounts, GuardrailStatus, Manifest
 
@@ -89,7 +90,12 @@ def compose_summary(
     lines.extend(warnings)
     if guardrails.recommendation:
         lines.append(guardrails.recommendation)
-    return "\n".join([*lines, guardrails.summary])
+    return joined([*lines, guardrails.summary])
+
+
+def joined(lines: Iterable[str]) -> str:
+    """Lines as a summary, each of them one line whatever titles and names are in it."""
+    return "\n".join(map(printable, lines))
 
 
 def doubts(manifest: Manifest) -> list[str]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from codex_orchestrator.errors import StorageError
 from codex_orchestrator.run.shapes import Manifest
 from codex_orchestrator.store import lines as line_files
-from codex_orchestrator.text import one_line
+from codex_orchestrator.text import one_line, printable
 
+from ..telling import tell
 from .board import Stage
 from .github import SUMMARY_BYTES, Gate, KeptOutput, command, notes, step_summary
 from .lines import ended
@@ -46,7 +45,7 @@ class GithubJob:
         self._say(command("group", ended(stage)))
         self.begin()
         if cut:
-            self._say(f"… the beginning is in {stage.ended.log_path if stage.ended else 'its log'}")
+            self._say(f"… the beginning is in {printable(str(stage.ended and stage.ended.log_path))}")
         for line in text.removesuffix("\n").split("\n"):
             self._say(one_line(line, colour=True))
         self.end()
@@ -74,8 +73,7 @@ class GithubJob:
                 line_files.append(path, text.encode(errors="replace"))
         except (OSError, StorageError) as error:
             reason = error.message if isinstance(error, StorageError) else str(error)
-            with suppress(OSError):
-                sys.stderr.write(f"codex-orchestrator: the step has no summary of this run: {reason}\n")
+            tell(f"codex-orchestrator: the step has no summary of this run: {reason}")
 
     def end(self) -> None:
         """Leave commands to others again."""

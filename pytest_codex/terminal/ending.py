@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from codex_orchestrator.text import printable
+
 from .board import Stage
 
 _NAMED = 10
@@ -55,7 +57,7 @@ def consequences(root: Stage, stages: Sequence[Stage], *, stopped: bool) -> str 
 
 def names(stages: Sequence[Stage]) -> str:
     """Their names, the first ten of them."""
-    shown = ", ".join(stage.name for stage in stages[:_NAMED])
+    shown = ", ".join(printable(stage.name) for stage in stages[:_NAMED])
     return shown if len(stages) <= _NAMED else f"{shown} … and {len(stages) - _NAMED} more"
 
 

@@ -11,6 +11,8 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
+from codex_orchestrator.text import flattened
+
 from .board import Stage
 from .ending import consequences, failures, names, root_failure
 from .lines import elapsed
@@ -35,12 +37,8 @@ def escape_property(text: str) -> str:
 def command(name: str, message: str = "", **properties: str) -> str:
     """``::error title=…::…``."""
     given = ",".join(f"{key}={escape_property(value)}" for key, value in properties.items())
-    return f"::{name}{' ' if given else ''}{given}::{escape_data(message)}"
-
-
-def harmless(line: str) -> str:
-    """A line that begins with words of ours: what is in it is no command of the older kind either."""
-    return line.replace("##[", "## [")
+    # Of the older kind is what has its mark anywhere in a line.
+    return f"::{name}{' ' if given else ''}{given}::{escape_data(message)}".replace("##[", "## [")
 
 
 class Gate:
@@ -153,7 +151,7 @@ def step_summary(title: str, stages: Sequence[Stage], *, stopped: bool, room: in
 
 def as_text(text: str) -> str:
     """Text that Markdown takes for nothing else, on one line."""
-    flat = " ".join(text.split())
+    flat = flattened(text)
     return re.sub(r"[^A-Za-z0-9 ./…,;+=(-]", lambda match: f"&#{ord(match[0])};", flat)
 
 

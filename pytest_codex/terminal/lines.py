@@ -9,7 +9,7 @@ import pytest
 
 from codex_orchestrator.preparation import Prepared
 from codex_orchestrator.report.failure import is_cancellation
-from codex_orchestrator.text import last_line, one_line
+from codex_orchestrator.text import flattened, last_line, one_line, printable
 
 from ..nodes import FailureReport
 from .board import Ended, Stage, State
@@ -24,33 +24,43 @@ def header(prepared: Sequence[Prepared]) -> str:
     """What runs."""
     pipelines = ", ".join(each.pipeline.id for each in prepared)
     word = "pipeline" if len(prepared) == 1 else "pipelines"
-    return f"codex-orchestrator: {word} {pipelines}, task {prepared[0].options.task_id}"
+    return printable(f"codex-orchestrator: {word} {pipelines}, task {prepared[0].options.task_id}")
 
 
 def started(stage: Stage) -> str:
     """``[2/4] lint: started``."""
-    return f"{stage.place}: started"
+    return printable(f"{stage.place}: started")
 
 
 def still_running(stage: Stage, now: float) -> str:
     """``[2/4] build: running for 30 s, last: 12 of 20``."""
-    running = f"{stage.place}: running for {elapsed(now - (stage.since or now))}"
+    running = running_for(stage, now)
     last = last_line(stage.tail)
     return f"{running}, last: {last[:_LAST_LENGTH]}" if last else running
 
 
+def running_for(stage: Stage, now: float) -> str:
+    """``[2/4] build: running for 30 s``."""
+    return printable(f"{stage.place}: running for {elapsed(now - (stage.since or now))}")
+
+
+def waiting(stage: Stage) -> str:
+    """``[2/4] lint: waiting``."""
+    return printable(f"{stage.place}: waiting")
+
+
 def ended(stage: Stage) -> str:
     """``[2/4] lint: passed in 0.31 s``."""
-    end = stage.ended
+    end, place = stage.ended, printable(stage.place)
     if end is None:
-        return stage.place
+        return place
     if end.state == "passed":
-        return f"{stage.place}: passed in {end.seconds:.2f} s"
+        return f"{place}: passed in {end.seconds:.2f} s"
     # What a stage has said last may be part of why, and of many lines.
-    why = one_line(" ".join(end.why.split()))
+    why = flattened(end.why)
     if end.state == "skipped":
-        return f"{stage.place}: skipped, {why}"
-    return f"{stage.place}: {why if end.waits else f'failed in {end.seconds:.2f} s, {why}'}"
+        return f"{place}: skipped, {why}"
+    return f"{place}: {why if end.waits else f'failed in {end.seconds:.2f} s, {why}'}"
 
 
 def end_of(report: pytest.TestReport) -> Ended | None:
@@ -71,8 +81,8 @@ def end_of(report: pytest.TestReport) -> Ended | None:
     return Ended(
         "failed",
         why=why,
-        headline=headline,
-        details=tuple(details),
+        headline=printable(headline),
+        details=tuple(map(one_line, details)),
         waits=getattr(failure, "waits", False),
         cancelled=is_cancellation(why),
         **known,  # type: ignore[arg-type]

@@ -21,7 +21,7 @@ from codex_orchestrator.text import last_line
 
 from ..signals import caught
 from .board import Board, Stage, State, arrange, stages_of
-from .lines import STYLES, counted, elapsed, ended
+from .lines import STYLES, counted, elapsed, ended, running_for, waiting
 from .paper import Paper
 from .plain import PlainScreen
 
@@ -141,11 +141,10 @@ class LiveScreen:
 
     def _row(self, stage: Stage, now: float) -> Text:
         if stage.state == "running":
-            running = f"{stage.place}: running for {elapsed(now - (stage.since or now))}"
             last = last_line(stage.tail)
-            return Text.assemble((running, "cyan"), f"  {last}" if last else "")
+            return Text.assemble((running_for(stage, now), "cyan"), f"  {last}" if last else "")
         if stage.state == "waiting":
-            return Text(f"{stage.place}: waiting", style="dim")
+            return Text(waiting(stage), style="dim")
         return Text(ended(stage), style=STYLES[stage.state])
 
 

@@ -10,12 +10,12 @@ import pytest
 
 from codex_orchestrator.run.events import Event
 from codex_orchestrator.run.exec_events import ExecChunk, ExecEnd
+from codex_orchestrator.text import harmless
 
 from . import lines
 from .board import Board, Stage
 from .ci import GithubJob
 from .ending import consequences, root_failure
-from .github import harmless
 from .heartbeat import Heartbeat
 from .manner import Manner
 from .paper import Paper
@@ -111,7 +111,7 @@ class Progress:
         """A command is about to run."""
         stage = self.board.start(nodeid, self.controller.clock.monotonic())
         if stage is not None and self.manner.lines and not self.manner.live:
-            self.screen.say(lines.started(stage))
+            self.say(lines.started(stage))
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self) -> Generator[None, object, object]:
@@ -168,7 +168,7 @@ class Progress:
     # How.
 
     def _beat(self, stage: Stage, now: float) -> None:
-        self._say(lines.still_running(stage, now))
+        self.say(lines.still_running(stage, now))
 
     def _said(self, nodeid: str) -> None:
         if self._heartbeat:
@@ -178,9 +178,10 @@ class Progress:
         if self._job and self.manner.groups and self._job.group(stage):
             return
         if self.manner.lines:
-            self._say(lines.ended(stage), lines.STYLES[stage.state])
+            self.say(lines.ended(stage), lines.STYLES[stage.state])
 
-    def _say(self, line: str, style: str | None = None) -> None:
+    def say(self, line: str, style: str | None = None) -> None:
+        """Print a line that stays."""
         self.screen.say(harmless(line) if self._job else line, style)
 
     def _conclude(self, stages: tuple[Stage, ...]) -> None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from codex_orchestrator.text import harmless, printable
+
 from . import lines
 from .beside import Beside
 from .board import Stage
@@ -52,7 +54,8 @@ class PytestProgress(Progress):
 
     def pytest_report_header(self) -> str:
         """What runs."""
-        return lines.header(self.controller.prepared)
+        header = lines.header(self.controller.prepared)
+        return harmless(header) if self.manner.github else header
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
@@ -81,7 +84,8 @@ class PytestProgress(Progress):
     def pytest_terminal_summary(self) -> None:
         """Where the evidence lies."""
         for manifest in self.controller.manifests:
-            self._reporter.write_line(f"Run {manifest.run_id}: {manifest.status}, {manifest.artifact_root}")
+            ended = f"Run {manifest.run_id}: {manifest.status}, {manifest.artifact_root}"
+            self._reporter.write_line(printable(ended))
 
     def tell_failure(self, stage: Stage, *, briefly: bool = False) -> None:
         """As long as the user wants failures to be."""

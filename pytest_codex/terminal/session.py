@@ -49,7 +49,7 @@ class SessionProgress(Progress):
         """Have a person asked while nothing else moves on the terminal."""
         with self.screen.paused():
             if self.manner.lines:
-                self.screen.say(lines.started(self.board[self._nodeid(manifest, stage)]))
+                self.say(lines.started(self.board[self._nodeid(manifest, stage)]))
             return ask(manifest, stage)
 
     def tell_failures(self, stages: tuple[Stage, ...], root: Stage | None) -> None:

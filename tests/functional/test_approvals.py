@@ -211,9 +211,7 @@ def test_words_of_a_decision_stay_on_their_line(project):
     begin(project)
     assert decide(project, "approve", "--reason", "fine\nGuardrails: \x1b[1mall well\n").returncode == 0
     assert go_on(project) == 0
-    assert (
-        "Approvals: ada (stage:gate:approved: fine Guardrails: [1mall well)" in project.manifest()["summary"]
-    )
+    assert "Approvals: ada (stage:gate:approved: fine Guardrails: all well)" in project.manifest()["summary"]
     assert project.manifest()["summary"].count("\n") == 1
 
 

@@ -15,6 +15,7 @@ import pytest
 from codex_orchestrator import __version__
 from codex_orchestrator.cli import COMMANDS, main
 from codex_orchestrator.cli.render import wants_colour
+from codex_orchestrator.text import printable
 
 EXIT_CODES = """\
 exit codes:
@@ -186,15 +187,16 @@ BAD_IDS = [
 @pytest.mark.parametrize(("value", "rule"), BAD_IDS, ids=[ascii(value)[:20] for value, _ in BAD_IDS])
 def test_a_bad_id_is_refused_wherever_it_comes_from(here, said, monkeypatch, value, rule):
     here.pipeline("true")
+    told = printable(value)
     for words in (("start", "work"), ("plan", "work"), ("status",), ("logs",), ("runs",)):
-        assert refusal(said(*words, f"--task={value}")) == f'Invalid task ID "{value}": {rule}.'
+        assert refusal(said(*words, f"--task={value}")) == f'Invalid task ID "{told}": {rule}.'
     if value != "latest":
-        assert refusal(said("status", f"--run={value}")) == f'Invalid run ID "{value}": {rule}.'
-        assert refusal(said("start", f"--parent-run={value}")) == f'Invalid run ID "{value}": {rule}.'
+        assert refusal(said("status", f"--run={value}")) == f'Invalid run ID "{told}": {rule}.'
+        assert refusal(said("start", f"--parent-run={value}")) == f'Invalid run ID "{told}": {rule}.'
     if value:
         monkeypatch.setenv("MCP_RUNNER_TASK_ID", value)
         for words in (("start", "work"), ("plan",), ("status",)):
-            assert refusal(said(*words)) == f'Invalid MCP_RUNNER_TASK_ID "{value}": {rule}.'
+            assert refusal(said(*words)) == f'Invalid MCP_RUNNER_TASK_ID "{told}": {rule}.'
     assert untouched(here)
 
 
@@ -380,7 +382,11 @@ def test_plan_as_json_has_every_key(here, said):
     code, out, err = said("plan", "work", "--format", "json")
     assert (code, err) == (0, "")
     plan = json.loads(out)
-    assert list(plan) == ["pipeline", "stages", "guardrails", "plan", "targetId"]
+    assert list(plan) == [
+        *("pipeline", "stages", "guardrails", "plan", "targetId"),
+        *("subpipelines", "definitions", "plugins", "review"),
+    ]
+    assert plan["stages"][0]["env"] == {"A": "[REDACTED]"}
     assert plan["pipeline"] == {
         "id": "work",
         "title": "Work",

@@ -134,7 +134,7 @@ def test_stages_that_print_in_turns_keep_their_lines_apart(project, said):
         chunk("five\r\nsix"),
     )
     text = said()
-    assert text == "[build] one \n[test] two\n[build] three\n[test] four\n[build] five\r\n[build] six"
+    assert text == "[build] one \n[test] two\n[build] three\n[test] four\n[build] five\n[build] six"
 
 
 def test_broken_and_torn_lines_are_passed_over(project, said):

@@ -20,7 +20,6 @@ from codex_orchestrator.run.approvals import (
     approved_stages,
     make_receipt,
     may_decide,
-    one_line,
     refuse_decision,
     stage_to_decide,
     valid_receipt,
@@ -135,21 +134,6 @@ def test_what_was_approved_in_this_plan():
 def test_the_manifest_names_a_decision(reason, named):
     approval = approval_of(receipt_of(reason=reason))
     assert (approval.actor, approval.timestamp, approval.reason) == ("ada", timestamp(NOW), named)
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("plain", "plain"),
-        ("  ä — ok ", "ä — ok"),
-        ("a\r\nb\tc\0d", "a b c d"),
-        ("\x1b[31mred\x9b0m", "[31mred 0m"),
-        ("lone \udcff surrogate", "lone surrogate"),
-        ("right\u202eleft", "right left"),
-    ],
-)
-def test_words_are_made_safe_to_show(text, shown):
-    assert one_line(text) == shown
 
 
 def test_long_words_leave_room_for_what_matters():

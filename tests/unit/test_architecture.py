@@ -164,6 +164,13 @@ def reads_time(module: Module) -> Iterator[Finding]:
             yield call.lineno, name
 
 
+def prints(module: Module) -> Iterator[Finding]:
+    """Words to standard output or error that nothing has made fit for people."""
+    for call, name in module.calls():
+        if name in {"print", "sys.stdout.write", "sys.stderr.write", "sys.stdout.writelines"}:
+            yield call.lineno, name
+
+
 def imports_of(package: str) -> Look:
     def look(module: Module) -> Iterator[Finding]:
         for line, name in module.imports:
@@ -216,6 +223,16 @@ RULES = (
         ("codex_orchestrator/store/files.py", "codex_orchestrator/store/lines.py"),
     ),
     Rule("only this file starts processes", starts_processes, ("codex_orchestrator/execution/process.py",)),
+    Rule(
+        "only these files print: they see to it that words of others forge and hide nothing",
+        prints,
+        (
+            *("codex_orchestrator/cli/render.py", "codex_orchestrator/cli/asking.py"),
+            # Where standard output is broken, and not a word of others is in it.
+            "codex_orchestrator/cli/__init__.py",
+            "pytest_codex/telling.py",
+        ),
+    ),
     Rule("only this file reads time", reads_time, ("codex_orchestrator/clock.py",)),
     Rule(
         "only these files import rich",
@@ -303,6 +320,8 @@ SEEN: tuple[tuple[Look, str], ...] = (
     (reads_time, "from datetime import datetime, UTC\ndatetime.now(UTC)"),
     (reads_time, "import datetime\ndatetime.date.today()"),
     (reads_time, "import time\ntime.gmtime()"),
+    (prints, "print('a')"),
+    (prints, "import sys as s\ns.stderr.write('a')"),
     (imports_of("rich"), "from rich.table import Table"),
     (imports_of("_pytest"), "def f():\n    import _pytest.config"),
     (saves_manifests, "from . import files\nfiles.replace(layout.manifest, b'')"),
@@ -328,6 +347,7 @@ UNSEEN: tuple[tuple[Look, str], ...] = (
     (reads_time, "import time\ntime.sleep(0)\ntime.gmtime(0)"),
     (reads_time, "clock.now()\nclock.monotonic()"),
     (reads_time, "from datetime import datetime\ndatetime.fromtimestamp(0)"),
+    (prints, "paper.write('a')\nprinter.print()"),
     (imports_of("rich"), "import richer"),
     (saves_manifests, "from . import files\nfiles.replace(layout.plan, b'')"),
     (changes_environment, "import os\nenviron = dict(os.environ)\nenviron['A'] = '1'"),

@@ -14,6 +14,8 @@ from codex_orchestrator.pipelines.model import CommandStage
 from codex_orchestrator.run import recorder
 from codex_orchestrator.run.events import Event, RunStarted, StageCompleted
 from codex_orchestrator.run.exec_events import CommandStart, ExecChunk
+from codex_orchestrator.run.privacy.guard import PrivacyGuard
+from codex_orchestrator.run.privacy.policy import PrivacyPolicy
 from pytest_codex import newhooks
 from pytest_codex.bus import EventBus, chunks_kept
 from pytest_codex.halt import Halt
@@ -65,7 +67,8 @@ class Told:
         for number, plugin in enumerate(plugins, start=1):
             manager.register(plugin, f"plugin-{number}")
         self.halt = Halt()
-        self.bus = EventBus(Config(manager), self.halt, chunks_kept=kept)
+        guard = PrivacyGuard(PrivacyPolicy("enforce", (), ("kelp-harbour",)))
+        self.bus = EventBus(Config(manager), self.halt, guard=guard, chunks_kept=kept)
         self.manifest = opened_run(PIPELINE)
 
     def of(self, *events: Event) -> None:

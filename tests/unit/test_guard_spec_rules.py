@@ -12,7 +12,6 @@ from codex_orchestrator.errors import UsageError
 from codex_orchestrator.governance.guards.git import (
     base_candidates,
     below,
-    printable,
     status_paths,
 )
 from codex_orchestrator.governance.guards.gitcommand import git_environment
@@ -215,14 +214,6 @@ def test_paths_below_a_prefix():
     paths = (b"pkg/src/b", b"pkg/src/a", b"other/src/a", b"pkgs/a", b"pkg/src/a", b"pkg/\xff")
     assert below("pkg/", paths) == ("src/a", "src/b", "\udcff")
     assert below("", (b"b", b"a")) == ("a", "b")
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [("src/ä b", "src/ä b"), ("a\nb\x1b", "a\\nb\\x1b"), ("x\udcff", "x\\udcff"), ("\u202e", "\\u202e")],
-)
-def test_printable(text, shown):
-    assert printable(text) == shown
 
 
 def report(*findings: Finding, **others: object) -> SpecGuardReport:

@@ -14,7 +14,17 @@ from codex_orchestrator.execution import leftovers
 from codex_orchestrator.execution import process as process_module
 from codex_orchestrator.execution.cancellation import Cancellation
 from codex_orchestrator.execution.guardian import Guardian
-from codex_orchestrator.execution.leftovers import end_left, find_left, has_members, kill_left
+from codex_orchestrator.execution.leftovers import (
+    LeftProcess,
+    end_left,
+    find_left,
+    has_members,
+    kill_left,
+    named,
+)
+from codex_orchestrator.run.privacy.guard import PrivacyGuard
+from codex_orchestrator.run.privacy.policy import PrivacyPolicy
+from codex_orchestrator.text import flattened
 from tests.conftest import is_alive, until
 
 MARK_NAME = "CODEX_TEST_MARK"
@@ -188,11 +198,29 @@ def test_without_proc_groups_are_all_there_is_to_see(monkeypatch, spawn, mark, e
     assert is_alive(other)
 
 
-def test_a_command_is_named_in_few_words(spawn, mark):
-    pid = spawn(words=["sh", "-c", f"sleep 600; : {'x' * 100}"], marked=True)
+def test_a_command_line_is_known_whole(spawn, mark):
+    pid = spawn(words=["sh", "-c", f"sleep 600; : {'x' * 10_000}"], marked=True)
     [shell] = [process for process in find_left(mark) if process.pid == pid]
-    assert shell.command == f"sh -c sleep 600; : {'x' * 100}"[:80] + "…"
+    assert shell.command == f"sh -c sleep 600; : {'x' * 10_000}"
     assert Path(f"/proc/{pid}").exists()
+
+
+def test_of_what_was_ended_the_first_few_are_named():
+    left = [LeftProcess(number, f"run\nno {number}") for number in range(1, 2_001)]
+    assert named(left[:2], flattened) == "run no 1 (pid 1), run no 2 (pid 2)"
+    told = named(left, flattened)
+    assert told.startswith("run no 1 (pid 1), run no 2 (pid 2), ")
+    assert told.endswith("run no 5 (pid 5) and 1995 more")
+
+
+def test_a_command_line_is_looked_through_before_it_is_cut():
+    secret = "Zk39fjKQ82lmXw71pQ5r"
+    guard = PrivacyGuard(PrivacyPolicy("enforce", (), (secret,)))
+    for place in range(60, 90):
+        told = named([LeftProcess(7, f"{'x' * place}{secret} and\n::error::on")], guard.line)
+        assert not any(secret[start : start + 4] in told for start in range(len(secret) - 3))
+        assert "\n" not in told
+        assert len(told) < 100
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,9 @@
-"""The words of progress: lines, output made fit for them, and what is said last."""
+"""The words of progress: lines, and what is said last."""
 
 from __future__ import annotations
 
 import pytest
 
-from codex_orchestrator.text import last_line, one_line
 from pytest_codex.terminal.board import Ended, Stage
 from pytest_codex.terminal.ending import consequences, root_failure
 from pytest_codex.terminal.lines import elapsed, ended, still_running
@@ -12,42 +11,6 @@ from pytest_codex.terminal.manner import Manner, choose
 from pytest_codex.terminal.stream import Prefixer
 
 RED, RESET = "\x1b[31m", "\x1b[0m"
-
-
-@pytest.mark.parametrize(
-    ("printed", "plain", "coloured"),
-    [
-        ("as it is\tö…", "as it is\tö…", "as it is\tö…"),
-        (f"{RED}red{RESET}", "red", f"{RED}red{RESET}{RESET}"),
-        (f"{RED}left red", "left red", f"{RED}left red{RESET}"),
-        ("\x1b[2K\x1b[1A\x1b[?25lgone", "gone", "gone"),
-        ("\x1b]0;title\x07text\x1b]8;;http://x\x1b\\link", "textlink", "textlink"),
-        ("\x1b(Bcharset\x1b7", "charset", "charset"),
-        ("bell\a, back\b, nul\0, del\x7f, c1\x9b", "bell, back, nul, del, c1", "bell, back, nul, del, c1"),
-        ("torn \x1b[3", "torn 3", "torn 3"),
-        ("torn \x1b", "torn ", "torn "),
-    ],
-    ids=ascii,
-)
-def test_a_line_has_nothing_that_moves_the_cursor(printed, plain, coloured):
-    assert one_line(printed) == plain
-    assert one_line(printed, colour=True) == coloured
-
-
-@pytest.mark.parametrize(
-    ("printed", "last"),
-    [
-        ("", ""),
-        ("one\ntwo\n", "two"),
-        ("one\n\n  \n\x1b[0m\n", "one"),
-        ("10 %\r20 %\r", "20 %"),
-        ("one\r\ntwo\r\n", "two"),
-        (f"  {RED}a\tb{RESET}", "a   b"),
-    ],
-    ids=ascii,
-)
-def test_the_last_line_is_the_last_that_says_something(printed, last):
-    assert last_line(printed) == last
 
 
 @pytest.mark.parametrize(

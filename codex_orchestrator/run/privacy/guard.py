@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields, is_dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from codex_orchestrator.environment import PRIVACY_GUARD, enforces
+from codex_orchestrator.text import flattened
 
 from .finding import Finder
 from .policy import CustomRule, PrivacyPolicy, secret_values
@@ -17,8 +20,10 @@ if TYPE_CHECKING:  # Workers need neither, and have to start soon.
 
 Scrub = Callable[[str], str]
 
-# Of the variables that this begins, the first that is set counts.
-SETTINGS = "CODEX_PRIVACY_GUARD"
+REDACTED = "[REDACTED]"
+
+# What others refer to a pipeline or a stage by, and words of a fixed list.
+_KEPT = ("id", "kind", "needs", "pipeline", "policy", "execution_mode")
 
 
 class PrivacyGuard:
@@ -51,11 +56,18 @@ class PrivacyGuard:
         }
         return cls(
             PrivacyPolicy(
-                mode="enforce" if environment.enforces(SETTINGS) else "shadow",
+                mode="enforce" if environment.enforces(PRIVACY_GUARD) else "shadow",
                 rules=tuple(CustomRule(rule.name, rule.pattern, rule.action) for rule in settings.rules),
                 secrets=tuple(secrets),
             )
         )
+
+    @classmethod
+    def of_variables(cls, variables: Mapping[str, str]) -> PrivacyGuard:
+        """The guard that the environment alone asks for: for what is said before there are definitions."""
+        if not enforces(variables, PRIVACY_GUARD):
+            return cls()
+        return cls(PrivacyPolicy(mode="enforce", secrets=tuple(dict.fromkeys(secret_values(variables)))))
 
     @property
     def enforces(self) -> bool:
@@ -77,42 +89,36 @@ class PrivacyGuard:
         scrubbed = guard.whole(text.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
         return (scrubbed if self.enforces else text), guard.take_decisions()
 
+    def line(self, text: str) -> str:
+        """What somebody or something has said, as one line that may be recorded."""
+        # Twice, as line ends may be part of a secret, and what goes with them may have stood within one.
+        return self.scrub(flattened(self.scrub(text)))
+
     def pipeline(self, pipeline: Pipeline) -> Pipeline:
-        """A pipeline as it may be recorded; ids stay, as others refer to them."""
-        if not self.enforces:
-            return pipeline
-        return replace(
-            pipeline,
-            title=self.scrub(pipeline.title),
-            description=_maybe(self.scrub, pipeline.description),
-            stages=tuple(self._stage(stage) for stage in pipeline.stages),
-        )
+        """A pipeline as it may be recorded and shown: in no mode with the values of its variables.
+
+        Ids stay, as others refer to them.
+        """
+        if self.enforces:
+            pipeline = self._scrubbed(pipeline, kept=("id",))
+        return replace(pipeline, stages=tuple(self._stage(stage) for stage in pipeline.stages))
 
     def _stage(self, stage: Stage) -> Stage:
-        title = self.scrub(stage.title)
-        if stage.kind == "command":
-            return replace(
-                stage,
-                title=title,
-                command=self.scrub(stage.command),
-                cwd=_maybe(self.scrub, stage.cwd),
-                env=stage.env and {name: self._value(name, value) for name, value in stage.env.items()},
-                summary_hint=_maybe(self.scrub, stage.summary_hint),
-            )
-        if stage.kind == "manual":
-            return replace(stage, title=title, instructions=_maybe(self.scrub, stage.instructions))
-        return replace(stage, title=title)
+        if stage.kind == "command" and stage.env:
+            stage = replace(stage, env=dict.fromkeys(stage.env, REDACTED))
+        return self._scrubbed(stage, kept=_KEPT) if self.enforces else stage
 
-    def _value(self, name: str, value: str) -> str:
-        """A variable's value: ``API_TOKEN`` and what it is stand apart in a file, and belong together."""
-        prefix = f"{name}="
-        scrubbed = self.scrub(prefix + value)
-        return scrubbed.removeprefix(prefix) if scrubbed.startswith(prefix) else self.scrub(value)
+    def _scrubbed(self, value: Any, *, kept: tuple[str, ...] = ()) -> Any:
+        """A value without secrets in its texts, names of keys among them; ``kept`` are fields that stay."""
+        if isinstance(value, str):
+            return self.scrub(value)
+        if isinstance(value, dict):
+            return {self.scrub(key): self._scrubbed(each) for key, each in value.items()}
+        if is_dataclass(value) and not isinstance(value, type):
+            names = (field.name for field in fields(value) if field.name not in (*kept, "stages"))
+            return replace(value, **{name: self._scrubbed(getattr(value, name)) for name in names})
+        return tuple(map(self._scrubbed, value)) if isinstance(value, tuple) else value
 
     @cached_property
     def _finder(self) -> Finder:
         return Finder(self.policy)
-
-
-def _maybe(scrub: Scrub, text: str | None) -> str | None:
-    return scrub(text) if text is not None else None

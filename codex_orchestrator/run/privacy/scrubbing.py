@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from codex_orchestrator.run.events import (
+    ApprovalRecorded,
     Event,
     RunCompleted,
     RunResumed,
@@ -21,11 +22,12 @@ from .guard import Scrub
 # The texts of events that people or commands have written; output was filtered where it was read.
 _TEXTS: Mapping[type, tuple[str, ...]] = {
     CommandStart: ("command",),
-    ExecBegin: ("command", "cwd"),
+    ExecBegin: ("command", "cwd", "session_id"),
     ExecRetry: ("error",),
     StageCompleted: ("summary",),
     StageSkipped: ("reason",),
     StageWaiting: ("reason",),
+    ApprovalRecorded: ("actor", "reason"),
     RunResumed: ("actor", "reason"),
     RunCompleted: ("summary",),
 }
