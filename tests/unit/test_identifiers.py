@@ -8,6 +8,7 @@ import pytest
 
 from codex_orchestrator.errors import EXIT_USAGE, UsageError
 from codex_orchestrator.identifiers import (
+    born,
     check_id,
     has_control_character,
     id_problem,
@@ -88,6 +89,20 @@ def test_anything_else_is_taken_as_it_is(value):
 )
 def test_control_characters_are_those_of_ascii_and_latin_1(text, found):
     assert has_control_character(text) is found
+
+
+@pytest.mark.parametrize(
+    ("run_id", "moment"),
+    [
+        ("2025-11-21T02-44-32-979Z-6f1e3102", 1_763_693_072.979),
+        ("2025-11-21T02-44-32-979Z", None),
+        ("2025-99-21T02-44-32-979Z-6f1e3102", None),
+        ("2025-11-21T02-44-32-979Z-6f1e3102x", None),
+        ("r1", None),
+    ],
+)
+def test_a_run_id_says_when_it_was_made(run_id, moment):
+    assert born(run_id) == moment
 
 
 def test_a_run_id_is_its_time_and_eight_hex_digits():
