@@ -216,6 +216,7 @@ def _prepared(environment: Environment, definitions: Definitions, asked: Asked) 
             find_parent(environment, parent) if parent is not None else None,
             task_slug=known_task.task.slug if known_task.task else None,
             guard=guard,
+            log_bytes=configuration.limits.log_bytes,
         ),
         resume=asked.resume,
         notices=tuple(notice for notice in notices if notice),

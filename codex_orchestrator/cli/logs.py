@@ -8,7 +8,7 @@ import threading
 
 from codex_orchestrator.clock import SystemClock
 from codex_orchestrator.errors import EXIT_OK, UsageError
-from codex_orchestrator.report.logs import LogReader, OutputText, StageNames, parse_event
+from codex_orchestrator.report.logs import LogReader, OutputText, StageNames, left_out, parse_event
 from codex_orchestrator.report.lookup import FoundRun, find_run, read_manifest
 from codex_orchestrator.report.status import liveness_of_run
 
@@ -75,8 +75,11 @@ class _Printer:
                 return
         if self._as_json:
             render.emit_ndjson(line)
-        else:
-            sys.stdout.write(self._text.feed(line))
+            return
+        sys.stdout.write(self._text.feed(line))
+        if missing := left_out(line):
+            sys.stdout.flush()
+            sys.stderr.write(f"{missing}\n")
 
     def _is_over(self) -> bool:
         layout = self._found.layout

@@ -138,12 +138,13 @@ class Pipeline:
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """Bounds on what is kept in memory and in error files, in bytes; log files have none."""
+    """Bounds on what is kept in memory, in error files and, where it is set, in logs, in bytes."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = CAMEL
     stream_bytes: Annotated[int, Bounds(ge=1, le=STREAM_BYTES)] = STREAM_BYTES
     error_detail_bytes: Annotated[int, Bounds(ge=1, le=ERROR_DETAIL_BYTES)] = ERROR_DETAIL_BYTES
     error_file_bytes: Annotated[int, Bounds(ge=1_024, le=ERROR_FILE_BYTES)] = ERROR_FILE_BYTES
+    log_bytes: Annotated[int, Bounds(ge=STREAM_BYTES)] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
