@@ -126,18 +126,21 @@ class _Placed:
         self.late: set[str] = set()
 
     def add(self, planned: Planned, own: str, entry: tuple[str, ...]) -> tuple[str, ...]:
-        """Add the items below ``own``, all of which wait for ``entry``; the answer is their ids."""
+        """Add the items below ``own``, all of which wait for ``entry``; the answer is what ends last of them."""
         below: dict[str, tuple[str, ...]] = {}
         needs = dependencies(planned.pipeline.stages)
+        stages = {stage.id: stage for stage in planned.pipeline.stages}
         for stage_id in topological_order(needs):
             nodeid, child = f"{own}::{stage_id}", planned.children.get(stage_id)
-            before = (*entry, *(item for need in needs[stage_id] for item in below[need]))
+            # Whoever waits for another waits by it for all that this one waits for.
+            before = tuple(item for need in needs[stage_id] for item in below[need]) or entry
             if child is not None:
                 below[stage_id] = self.add(child, nodeid, before)
             else:
                 below[stage_id] = (nodeid,)
-                self._place(planned.pipeline.stage(stage_id), nodeid, before)
-        return tuple(item for items in below.values() for item in items)
+                self._place(stages[stage_id], nodeid, before)
+        waited_for = {need for before in needs.values() for need in before}
+        return tuple(item for name, items in below.items() if name not in waited_for for item in items)
 
     def _place(self, stage: Stage, nodeid: str, waits: tuple[str, ...]) -> None:
         self.waits[nodeid] = waits

@@ -5,7 +5,8 @@ A stage waits for the one declared before it, unless it has ``needs``; ``needs: 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
+from heapq import heapify, heappop, heappush
 
 from .model import Stage
 
@@ -31,24 +32,26 @@ def topological_order(waits: Dependencies, late: Collection[str] = ()) -> list[s
         waits: For each stage, in declared order, those that it waits for.
         late: Stages that stand behind all others that do not wait for them.
     """
-    ordered: dict[str, None] = {}
-    remaining = list(waits)
-    while remaining:
-        able = (item for item in remaining if all(need in ordered for need in waits[item]))
-        ready = _first(able, late)
-        if ready is None:
-            break
-        ordered[ready] = None
-        remaining.remove(ready)
-    return list(ordered)
-
-
-def _first(able: Iterator[str], late: Collection[str]) -> str | None:
-    """The first that is not late, or else the first."""
-    first = next(able, None)
-    if first not in late:
-        return first
-    return next((item for item in able if item not in late), first)
+    names = list(waits)
+    places = {name: place for place, name in enumerate(names)}
+    unmet = {name: len(set(needs)) for name, needs in waits.items()}
+    followers: dict[str, list[str]] = {name: [] for name in waits}
+    for name, needs in waits.items():
+        for need in set(needs):
+            if need in followers:
+                followers[need].append(name)
+    # A late one is taken only where no other is able.
+    able = [(name in late, place) for name, place in places.items() if not unmet[name]]
+    heapify(able)
+    ordered = []
+    while able:
+        name = names[heappop(able)[1]]
+        ordered.append(name)
+        for follower in followers[name]:
+            unmet[follower] -= 1
+            if not unmet[follower]:
+                heappush(able, (follower in late, places[follower]))
+    return ordered
 
 
 def find_cycle(waits: Dependencies) -> list[str] | None:
@@ -57,15 +60,17 @@ def find_cycle(waits: Dependencies) -> list[str] | None:
     stuck = [item for item in waits if item not in ordered]
     if not stuck:
         return None
-    trail = [stuck[0]]
+    trail = {stuck[0]: 0}
+    here = stuck[0]
     while True:
         # Every stuck stage waits for another stuck one, so this walk must come round.
-        after = next((need for need in waits[trail[-1]] if need in waits and need not in ordered), None)
+        after = next((need for need in waits[here] if need in waits and need not in ordered), None)
         if after is None:
             return None
         if after in trail:
-            return [*trail[trail.index(after) :], after]
-        trail.append(after)
+            return [*list(trail)[trail[after] :], after]
+        trail[after] = len(trail)
+        here = after
 
 
 def reached_failure(waits: Dependencies, stage_id: str, failed: Collection[str]) -> str | None:
