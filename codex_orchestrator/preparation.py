@@ -82,6 +82,22 @@ class Planned:
             child = self.children.get(stage.id)
             yield from child.declared(f"{own}::{stage.id}") if child else [f"{own}::{stage.id}"]
 
+    @property
+    def runs(self) -> int:
+        """How many runs it comes to: its own, and those of all sub-pipelines."""
+        return 1 + sum(child.runs for child in self.children.values())
+
+    @property
+    def stages(self) -> int:
+        """How many stages it comes to, those that run a pipeline not counted themselves."""
+        own = len(self.pipeline.stages) - len(self.children)
+        return own + sum(child.stages for child in self.children.values())
+
+    @property
+    def levels(self) -> int:
+        """How deep its runs are nested, 1 without sub-pipelines."""
+        return 1 + max((child.levels for child in self.children.values()), default=0)
+
     def work(self) -> Work:
         """The stages as items, by their node ids, with what each of them waits for and needs."""
         placed = _Placed()
@@ -126,7 +142,7 @@ class _Placed:
         self.late: set[str] = set()
 
     def add(self, planned: Planned, own: str, entry: tuple[str, ...]) -> tuple[str, ...]:
-        """Add the items below ``own``, all of which wait for ``entry``; the answer is what ends last of them."""
+        """Add the items below ``own``, which all wait for ``entry``; the answer is what ends last of them."""
         below: dict[str, tuple[str, ...]] = {}
         needs = dependencies(planned.pipeline.stages)
         stages = {stage.id: stage for stage in planned.pipeline.stages}

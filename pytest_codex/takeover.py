@@ -16,7 +16,7 @@ from codex_orchestrator.report.lookup import named_run, task_of
 from codex_orchestrator.report.resuming import asked_to_resume
 
 from .controller import Controller
-from .engines import engine_plugin, is_distributed, jobs_of
+from .engines import engine_plugin, is_distributed, jobs_of, require_room
 from .others import KeysOfTests, load_plugins
 from .terminal.reporting import PytestProgress
 
@@ -38,6 +38,9 @@ def register(config: pytest.Config) -> None:
         for each in prepared:
             require_runnable(each)
         jobs = jobs_of(config.getoption("codex_jobs"))
+        require_room(
+            prepared, jobs=jobs, workers=len(config.getoption("tx")) if is_distributed(config) else 0
+        )
     except OrchestratorError as error:
         raise pytest.UsageError(str(error)) from error
     for notice in dict.fromkeys(notice for each in prepared for notice in each.notices):
