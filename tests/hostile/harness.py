@@ -33,7 +33,8 @@ from .world import CANARY, Watch, World, betrayed, differences, environment_of, 
 
 # A safety net, no promise: how long a command takes is not measured here.
 SECONDS = float(os.environ.get("HOSTILE_SECONDS") or 20)
-_MEMORY = 2 * 2**30
+_NAMED = 8
+_MEMORY = 2**30
 _FILE = 200 * 2**20
 _TRACEBACKS = ("Traceback (most recent call last)", "INTERNALERROR")
 
@@ -71,9 +72,10 @@ def _try(world: World, work: Path, words: list[str]) -> list[str]:
     watch = Watch(world.home)
     code, text = _run(world, work, words)
     opened = watch.opened()
-    found = [f"opened outside: {', '.join(opened)}"] if opened else []
-    found += [f"{difference} (outside)" for difference in differences(before, listing(world.home))]
-    found += [f"new outside: {path.name}" for path in world.folder.iterdir() if path not in beside]
+    changed = differences(before, listing(world.home))
+    changed += [f"new {path.name}" for path in world.folder.iterdir() if path not in beside]
+    found = [f"opened outside: {_brief(opened)}"] if opened else []
+    found += [f"changed outside: {_brief(changed)}"] if changed else []
     if code is None:
         found.append(f"did not end in {SECONDS:g} s")
     elif code not in CODES:
@@ -81,7 +83,13 @@ def _try(world: World, work: Path, words: list[str]) -> list[str]:
     found += [f"printed a {word}: …{text[text.rfind(word) :][-500:]}" for word in _TRACEBACKS if word in text]
     if CANARY in text:
         found.append("printed what is outside")
-    return found + [f"wrote what is outside: {name}" for name in betrayed(world.repo)]
+    stolen = betrayed(world.repo)
+    return found + ([f"wrote what is outside: {_brief(stolen)}"] if stolen else [])
+
+
+def _brief(names: Sequence[str]) -> str:
+    rest = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _run(world: World, work: Path, words: list[str]) -> tuple[int | None, str]:

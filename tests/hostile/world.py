@@ -18,6 +18,7 @@ import stat
 import struct
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -180,7 +181,7 @@ def environment_of(folder: Path) -> dict[str, str]:
 def listing(folder: Path) -> dict[str, tuple]:
     """Everything below a folder: kind and rights, time of the last change, and what is in it."""
     found = {}
-    for path in [folder, *sorted(folder.rglob("*"))]:
+    for path in _below(folder):
         entry = path.lstat()
         text: object = None
         if stat.S_ISLNK(entry.st_mode):
@@ -191,11 +192,20 @@ def listing(folder: Path) -> dict[str, tuple]:
     return found
 
 
+def _below(folder: Path, *, but: str = "") -> Iterator[Path]:
+    """A folder and all in it, links among it, which are not followed."""
+    yield folder
+    for here, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if name != but]
+        for name in [*folders, *files]:
+            yield Path(here, name)
+
+
 def differences(before: dict[str, tuple], after: dict[str, tuple]) -> list[str]:
     """What has changed between two listings."""
     names = sorted(before.keys() | after.keys())
     return [
-        f"{'changed' if name in before and name in after else 'gone' if name in before else 'new'}: {name}"
+        f"{'changed' if name in before and name in after else 'gone' if name in before else 'new'} {name}"
         for name in names
         if before.get(name) != after.get(name)
     ]
@@ -210,12 +220,10 @@ class Watch:
         libc = ctypes.CDLL(None, use_errno=True)
         self._descriptor = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         self._names: dict[int, Path] = {}
-        for path in [
-            folder,
-            *(item for item in folder.rglob("*") if item.is_dir() and not item.is_symlink()),
-        ]:
-            number = libc.inotify_add_watch(self._descriptor, os.fsencode(path), self._OPENED)
-            self._names[number] = path.relative_to(folder)
+        for path in _below(folder):
+            if path.is_dir() and not path.is_symlink():
+                number = libc.inotify_add_watch(self._descriptor, os.fsencode(path), self._OPENED)
+                self._names[number] = path.relative_to(folder)
 
     def opened(self) -> list[str]:
         """What was opened; afterwards nothing is watched any more."""
@@ -238,7 +246,7 @@ class Watch:
 def betrayed(repo: Path) -> list[str]:
     """The files of the repository that hold the word which is outside only; links are not followed."""
     found = []
-    for path in sorted(repo.rglob("*")):
+    for path in _below(repo, but=".git"):
         is_small = not path.is_symlink() and path.is_file() and path.stat().st_size < 1 << 20
         if is_small and CANARY.encode() in path.read_bytes():
             found.append(str(path.relative_to(repo)))
