@@ -220,7 +220,8 @@ class Watch:
         libc = ctypes.CDLL(None, use_errno=True)
         self._descriptor = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         self._names: dict[int, Path] = {}
-        for path in _below(folder):
+        # All first: walking opens folders too.
+        for path in list(_below(folder)):
             if path.is_dir() and not path.is_symlink():
                 number = libc.inotify_add_watch(self._descriptor, os.fsencode(path), self._OPENED)
                 self._names[number] = path.relative_to(folder)
