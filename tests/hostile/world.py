@@ -118,6 +118,7 @@ def make_template(folder: Path) -> World:
     """Make a world without traps, by what the commands really write."""
     repo, home = folder / "repo", folder / "home"
     repo.mkdir(parents=True)
+    (folder / "tmp").mkdir()
     (repo / "codex.orchestrator.json").write_text(json.dumps(_DEFINITIONS))
     (repo / "AGENTS.md").write_text("Be careful.\n")
     (repo / "scripts").mkdir()
@@ -170,6 +171,7 @@ def environment_of(folder: Path) -> dict[str, str]:
         "HOME": str(folder),
         "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry),
         "TERM": "dumb",
+        "TMPDIR": str(folder / "tmp"),
         **_GIT,
         **nobody,
     }
