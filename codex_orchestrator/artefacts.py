@@ -147,7 +147,7 @@ def _check_lines(text: bytes, shape: Any) -> list[str]:
     if torn:
         try:
             json.loads(torn)
-        except ValueError:
+        except (ValueError, RecursionError):
             return problems  # Its writer died in it; every reader tolerates that.
         problems.append(f"line {len(whole) + 1}: no newline at the end")
     return problems
@@ -156,12 +156,13 @@ def _check_lines(text: bytes, shape: Any) -> list[str]:
 def _check_text(text: bytes, shape: Any) -> list[str]:
     try:
         document = json.loads(text)
-    except ValueError as error:
-        return [f"not JSON: {error}"]
-    try:
         from_json(shape, document)
     except Mismatch:
         problems = [f"{problem.where()}: {problem.message}" for problem in explain(shape, document)]
         # The reader and pydantic read the same shapes; were they ever to differ, refuse all the same.
         return problems or ["(document): not of the expected shape"]
+    except ValueError as error:
+        return [f"not JSON: {error}"]
+    except RecursionError:
+        return ["nested too deeply"]
     return []

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 
-from .clock import timestamp
+from .clock import parse_timestamp, timestamp
 from .errors import UsageError
 from .text import is_hidden
 
@@ -16,6 +16,7 @@ _RESERVED = ("local-mcp", "latest")
 _FORBIDDEN = '/\\<>:"|?*'
 _MAX_BYTES = 128
 _SLUG_LENGTH = 80
+_RUN_ID = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d-\d{3}Z-[0-9a-f]{8}")
 
 
 def id_problem(value: str) -> str | None:
@@ -58,6 +59,14 @@ def new_run_id(now: float) -> str:
     """A fresh run id, such as ``2026-11-21T02-44-32-979Z-6f1e3102``; it sorts by time."""
     moment = timestamp(now).replace(":", "-").replace(".", "-")
     return f"{moment}-{os.urandom(4).hex()}"
+
+
+def born(run_id: str) -> float | None:
+    """When a run id was made, in seconds since the epoch; None where it is not of our form."""
+    if _RUN_ID.fullmatch(run_id) is None:
+        return None
+    day, hour, minute, second, rest = run_id[:10], *run_id[11:].split("-", 3)
+    return parse_timestamp(f"{day}T{hour}:{minute}:{second}.{rest[:3]}Z")
 
 
 def slug(value: str, *, fallback: str = "command") -> str:

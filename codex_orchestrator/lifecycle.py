@@ -38,6 +38,7 @@ class RunOptions:
         guard: Keeps secrets out of its evidence.
         approval_policy: As asked for, or None.
         task_slug: The task's slug, or None where it is not known: then the id stands for it.
+        log_bytes: How much of each stage's output is logged, in bytes; None for all of it.
     """
 
     task_id: str
@@ -46,6 +47,7 @@ class RunOptions:
     parent: RunLayout | None = None
     task_slug: str | None = None
     guard: PrivacyGuard = field(default_factory=PrivacyGuard)
+    log_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,13 @@ def open_run(
     if announce is not None:
         announce(layout)
     recording = RunRecording(
-        layout, clock, notify=notify, observe=observe, parent=options.parent, guard=options.guard
+        layout,
+        clock,
+        notify=notify,
+        observe=observe,
+        parent=options.parent,
+        guard=options.guard,
+        log_bytes=options.log_bytes,
     )
     shown = options.guard.pipeline(pipeline)
     token = write_first_files(layout, pipeline, options.guard, clock)

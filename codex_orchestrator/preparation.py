@@ -82,6 +82,22 @@ class Planned:
             child = self.children.get(stage.id)
             yield from child.declared(f"{own}::{stage.id}") if child else [f"{own}::{stage.id}"]
 
+    @property
+    def runs(self) -> int:
+        """How many runs it comes to: its own, and those of all sub-pipelines."""
+        return 1 + sum(child.runs for child in self.children.values())
+
+    @property
+    def stages(self) -> int:
+        """How many stages it comes to, those that run a pipeline not counted themselves."""
+        own = len(self.pipeline.stages) - len(self.children)
+        return own + sum(child.stages for child in self.children.values())
+
+    @property
+    def levels(self) -> int:
+        """How deep its runs are nested, 1 without sub-pipelines."""
+        return 1 + max((child.levels for child in self.children.values()), default=0)
+
     def work(self) -> Work:
         """The stages as items, by their node ids, with what each of them waits for and needs."""
         placed = _Placed()
@@ -126,18 +142,21 @@ class _Placed:
         self.late: set[str] = set()
 
     def add(self, planned: Planned, own: str, entry: tuple[str, ...]) -> tuple[str, ...]:
-        """Add the items below ``own``, all of which wait for ``entry``; the answer is their ids."""
+        """Add the items below ``own``, which all wait for ``entry``; the answer is what ends last of them."""
         below: dict[str, tuple[str, ...]] = {}
         needs = dependencies(planned.pipeline.stages)
+        stages = {stage.id: stage for stage in planned.pipeline.stages}
         for stage_id in topological_order(needs):
             nodeid, child = f"{own}::{stage_id}", planned.children.get(stage_id)
-            before = (*entry, *(item for need in needs[stage_id] for item in below[need]))
+            # Whoever waits for another waits by it for all that this one waits for.
+            before = tuple(item for need in needs[stage_id] for item in below[need]) or entry
             if child is not None:
                 below[stage_id] = self.add(child, nodeid, before)
             else:
                 below[stage_id] = (nodeid,)
-                self._place(planned.pipeline.stage(stage_id), nodeid, before)
-        return tuple(item for items in below.values() for item in items)
+                self._place(stages[stage_id], nodeid, before)
+        waited_for = {need for before in needs.values() for need in before}
+        return tuple(item for name, items in below.items() if name not in waited_for for item in items)
 
     def _place(self, stage: Stage, nodeid: str, waits: tuple[str, ...]) -> None:
         self.waits[nodeid] = waits
@@ -216,6 +235,7 @@ def _prepared(environment: Environment, definitions: Definitions, asked: Asked) 
             find_parent(environment, parent) if parent is not None else None,
             task_slug=known_task.task.slug if known_task.task else None,
             guard=guard,
+            log_bytes=configuration.limits.log_bytes,
         ),
         resume=asked.resume,
         notices=tuple(notice for notice in notices if notice),

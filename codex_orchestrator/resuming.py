@@ -12,7 +12,7 @@ from .clock import Clock, timestamp
 from .errors import Busy, UnknownRun, UsageError
 from .execution.leftovers import named
 from .identifiers import id_problem
-from .lifecycle import LiveRun, checked_request, end_processes
+from .lifecycle import LiveRun, RunOptions, checked_request, end_processes
 from .pipelines.loader import pipeline_digest
 from .pipelines.model import Pipeline
 from .run.approvals import approved_stages
@@ -68,17 +68,17 @@ def resume_run(
     layout: RunLayout,
     tree: Tree,
     request: Resume,
+    options: RunOptions,
     *,
     target: str | None,
     clock: Clock,
     notify: Callable[[str], None],
     observe: Observe = unobserved,
-    parent: RunLayout | None = None,
-    guard: PrivacyGuard | None = None,
 ) -> LiveRun:
     """Take a run up again: what succeeded stays, all else will be run.
 
-    ``parent`` is the run that is to be told of it, if any; ``guard`` keeps secrets out of its evidence.
+    Of the options, those count that the run's manifest does not have: the parent to tell, the guard, the
+    limit of its logs.
 
     Raises:
         UnknownRun: There is no such run, or its manifest cannot be gone on with.
@@ -86,14 +86,21 @@ def resume_run(
         UsageError: The token is wrong (which the manifest records), or a pipeline has changed.
         StorageError: The evidence cannot be written.
     """
-    guard = guard or PrivacyGuard()
     manifest = read_resumable(layout)
     if is_owned_elsewhere(layout, now=clock.now()):
         raise Busy(f"A live process owns the run ({layout.folder}).", hint="Wait for it to end.")
     if not is_owned_here(layout) and _may_ask(manifest, request):
         # Before the lock is taken too, so that a refusal leaves no trace.
-        _refuse_changes(layout, manifest, tree, request, guard)
-    recording = RunRecording(layout, clock, notify=notify, observe=observe, parent=parent, guard=guard)
+        _refuse_changes(layout, manifest, tree, request, options.guard)
+    recording = RunRecording(
+        layout,
+        clock,
+        notify=notify,
+        observe=observe,
+        parent=options.parent,
+        guard=options.guard,
+        log_bytes=options.log_bytes,
+    )
     try:
         return _resumed(layout, tree, request, recording, clock, target)
     except BaseException:

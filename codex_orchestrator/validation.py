@@ -53,6 +53,8 @@ def explain(cls: Any, data: Any) -> list[Problem]:
         TypeAdapter(cls).validate_json(json.dumps(data), strict=True)
     except ValidationError as error:
         return [_problem(item) for item in error.errors(include_url=False)]
+    except RecursionError:
+        return [Problem((), "nested too deeply")]
     return []
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import pytest
 
 from codex_orchestrator.errors import UsageError
+from codex_orchestrator.execution import descriptors
+from codex_orchestrator.preparation import Prepared
 
 if TYPE_CHECKING:
     from .controller import Controller
@@ -25,10 +28,31 @@ def jobs_of(asked: str | None) -> int:
     if asked is None:
         return 1
     if asked == "auto":
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return min(cores, descriptors.most_commands(), _MOST_JOBS)
     if not (asked.isascii() and asked.isdecimal() and 0 < int(asked) <= _MOST_JOBS):
         raise UsageError(f'"{asked}" is not a number of jobs.', hint=f"Pass 1 to {_MOST_JOBS}, or auto.")
     return int(asked)
+
+
+def require_room(prepared: Sequence[Prepared], *, jobs: int, workers: int = 0) -> None:
+    """Have as many files allowed as so many stages at once need.
+
+    Raises:
+        UsageError: That is more than this process may have.
+    """
+    trees = [each.planned for each in prepared]
+    commands = 0 if workers else min(jobs, sum(tree.stages for tree in trees))
+    least = descriptors.needed(commands=commands, runs=max(tree.levels for tree in trees), workers=workers)
+    # Runs are open from their first stage to their last, and others may come in between.
+    most = descriptors.needed(commands=commands, runs=sum(tree.runs for tree in trees), workers=workers)
+    allowed = descriptors.make_room(most)
+    if allowed < least:
+        what = f"{workers} workers" if workers else f"{commands} stages at once"
+        raise UsageError(
+            f"{what} may need {least} open files, and {allowed} are allowed here.",
+            hint="Ask for fewer, or raise the limit (ulimit -n).",
+        )
 
 
 def is_distributed(config: pytest.Config) -> bool:

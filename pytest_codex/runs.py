@@ -257,23 +257,22 @@ class SessionRuns:
             known = child_of(task, parent.entry(run.stage_id), pipeline.id)
         else:
             known = task.run(resume.run_id) if resume else None
+        announce = None
+        if parent is not None:
+            options = replace(options, parent_run_id=parent.layout.run_id, parent=None)
+            announce = partial(self._announce, parent, run)
         if known is not None:
             request = resume.for_run(known.run_id) if resume else Resume(known.run_id)
             return resume_run(
                 known,
                 run.planned,
                 request,
+                options,
                 target=target,
                 clock=self._clock,
                 notify=self._notify,
                 observe=observe,
-                parent=options.parent if parent is None else None,
-                guard=options.guard,
             )
-        announce = None
-        if parent is not None:
-            options = replace(options, parent_run_id=parent.layout.run_id, parent=None)
-            announce = partial(self._announce, parent, run)
         return open_run(
             prepared.environment,
             pipeline,

@@ -17,7 +17,7 @@ from codex_orchestrator.run.shapes import Manifest
 
 from . import newhooks
 from .controller import Controller
-from .engines import engine_plugin, jobs_of
+from .engines import engine_plugin, jobs_of, require_room
 from .others import load_plugins
 from .terminal.session import SessionProgress
 
@@ -89,6 +89,7 @@ def run_session(
         ConfigurationError: A plugin cannot be loaded.
     """
     size = jobs_of(jobs)
+    require_room([prepared], jobs=size)
     shown: SessionProgress
     asking = (lambda manifest, stage: shown.ask(ask, manifest, stage)) if ask else None
     controller = Controller([prepared], asking)

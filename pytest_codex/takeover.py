@@ -16,7 +16,7 @@ from codex_orchestrator.report.resuming import asked_to_resume
 from codex_orchestrator.run.privacy.guard import PrivacyGuard
 
 from .controller import Controller
-from .engines import engine_plugin, is_distributed, jobs_of
+from .engines import engine_plugin, is_distributed, jobs_of, require_room
 from .others import KeysOfTests, load_plugins
 from .telling import tell
 from .terminal.reporting import PytestProgress
@@ -39,6 +39,9 @@ def register(config: pytest.Config) -> None:
         for each in prepared:
             require_runnable(each)
         jobs = jobs_of(config.getoption("codex_jobs"))
+        require_room(
+            prepared, jobs=jobs, workers=len(config.getoption("tx")) if is_distributed(config) else 0
+        )
     except OrchestratorError as error:
         # There may be no definitions, and so no guard but the one that the environment asks for.
         raise pytest.UsageError(PrivacyGuard.of_variables(os.environ).scrub(str(error))) from error

@@ -9,12 +9,12 @@ import threading
 
 from codex_orchestrator.clock import SystemClock
 from codex_orchestrator.errors import EXIT_OK, UsageError
-from codex_orchestrator.report.logs import LogReader, OutputText, StageNames, parse_event
+from codex_orchestrator.report.logs import LogReader, OutputText, StageNames, left_out, parse_event
 from codex_orchestrator.report.lookup import FoundRun, find_run, read_manifest
 from codex_orchestrator.report.status import liveness_of_run
 
 from . import render
-from .common import add_format, add_root, add_task, environment_of, task_of
+from .common import add_format, add_root, add_task, environment_of, notify, task_of
 
 _POLL_SECONDS = 0.1
 
@@ -80,8 +80,11 @@ class _Printer:
                 return
         if self._as_json:
             render.emit_ndjson(line)
-        else:
-            self._output.emit(self._text.feed(line))
+            return
+        self._output.emit(self._text.feed(line))
+        if missing := left_out(line):
+            sys.stdout.flush()
+            notify((missing,))
 
     def _is_over(self) -> bool:
         layout = self._found.layout

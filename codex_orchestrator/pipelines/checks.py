@@ -11,10 +11,13 @@ from codex_orchestrator.identifiers import id_problem
 from codex_orchestrator.text import is_hidden
 from codex_orchestrator.validation import Path, Problem
 
+from .extent import MOST_DEFINED, MOST_STAGES, Children, Sizes, extents, outermost
 from .graph import dependencies, find_cycle
 from .mode import parse_mode
 from .model import CommandStage, Configuration, PipelineDefinition, Stage, StageSetRef, SubpipelineStage
 from .schedule import DEFAULT_CAPACITY
+
+_SHOWN_OF_CYCLE = 20
 
 StageSets = Mapping[str, Sequence[Stage]]
 Placed = tuple[Stage, Path]
@@ -30,6 +33,9 @@ def check_configuration(
         sets: The stage sets that it may refer to: the packaged ones under its own.
         packaged_pipelines: Packaged pipelines' ids, each with the pipelines it runs as children.
     """
+    too_many = list(_check_sizes(configuration, sets))
+    if too_many:
+        return too_many  # Nothing else is looked at: all that follows lists the stages.
     problems = [
         *_check_task(configuration),
         *_check_registry(configuration),
@@ -54,6 +60,25 @@ def place_stages(
             continue
         for position, member in enumerate(sets.get(stage.ref, ())):
             yield member, ("stageSets", stage.ref, position) if stage.ref in own_sets else here
+
+
+def _check_sizes(configuration: Configuration, sets: StageSets) -> Iterator[Problem]:
+    """Pipelines that are too large with their sets expanded, which is not done for it."""
+    total = 0
+    for index, definition in enumerate(configuration.pipelines):
+        count = sum(
+            len(sets.get(stage.ref, ())) if isinstance(stage, StageSetRef) else 1
+            for stage in definition.stages
+        )
+        total += count
+        if count > MOST_STAGES:
+            message = (
+                f'"{definition.id}" has {count} stages with its stage sets, and {MOST_STAGES} is the most'
+            )
+            yield Problem(("pipelines", index), message)
+    if total > MOST_DEFINED:
+        message = f"there are {total} stages in all with the stage sets, and {MOST_DEFINED} is the most"
+        yield Problem(("pipelines",), message)
 
 
 def _check_task(configuration: Configuration) -> Iterator[Problem]:
@@ -147,7 +172,7 @@ def _check_pipelines(configuration: Configuration, sets: StageSets) -> Iterator[
 
 
 def _check_stages(placed: Sequence[Placed], path: Path) -> Iterator[Problem]:
-    ids = [stage.id for stage, _ in placed]
+    ids = {stage.id for stage, _ in placed}
     seen: set[str] = set()
     for stage, where in placed:
         yield from _check_stage(stage, where, seen)
@@ -157,9 +182,27 @@ def _check_stages(placed: Sequence[Placed], path: Path) -> Iterator[Problem]:
     waits = dependencies([stage for stage, _ in placed])
     # An unknown need is reported above and must not look like a cycle.
     cycle = find_cycle({item: tuple(n for n in needs if n in waits) for item, needs in waits.items()})
-    if cycle and len(set(ids)) == len(ids):
+    if cycle and len(ids) == len(placed):
         where = next(where for stage, where in placed if stage.id == cycle[0])
-        yield Problem(where or path, f"stages wait for each other: {' → '.join(cycle)}")
+        yield Problem(where or path, f"stages wait for each other: {_way(cycle)}")
+
+
+def _check_extents(configuration: Configuration, sizes: Sizes, children: Children) -> Iterator[Problem]:
+    found = extents(sizes, children)
+    places = {definition.id: place for place, definition in enumerate(configuration.pipelines)}
+    # A packaged pipeline is not this file's to mend.
+    too_much = [name for name, extent in found.items() if name in places and extent.problem]
+    for name in outermost(too_much, children):
+        yield Problem(("pipelines", places[name]), f'"{name}" {found[name].problem}')
+
+
+def _way(cycle: Sequence[str]) -> str:
+    """A cycle in words, its middle left out where it is long."""
+    if len(cycle) > _SHOWN_OF_CYCLE:
+        half = _SHOWN_OF_CYCLE // 2
+        left_out = f"… {len(cycle) - 2 * half} more …"
+        cycle = [*cycle[:half], left_out, *cycle[-half:]]
+    return " → ".join(cycle)
 
 
 def _check_stage(stage: Stage, where: Path, seen: set[str]) -> Iterator[Problem]:
@@ -207,6 +250,7 @@ def _check_children(
 ) -> Iterator[Problem]:
     own_sets = frozenset(configuration.stage_sets)
     children: dict[str, tuple[str, ...]] = {name: tuple(ids) for name, ids in packaged.items()}
+    sizes = {name: len(ids) for name, ids in packaged.items()}
     places: dict[tuple[str, str], Path] = {}
     asked: list[tuple[str, Path]] = [
         (stage.pipeline, ("stageSets", name, index, "pipeline"))
@@ -215,9 +259,11 @@ def _check_children(
         if isinstance(stage, SubpipelineStage)
     ]
     for index, definition in enumerate(configuration.pipelines):
+        placed = list(place_stages(definition, sets, own_sets, ("pipelines", index)))
+        sizes[definition.id] = len(placed)
         named: list[tuple[str, Path]] = [
             (stage.pipeline, (*where, "pipeline"))
-            for stage, where in place_stages(definition, sets, own_sets, ("pipelines", index))
+            for stage, where in placed
             if isinstance(stage, SubpipelineStage)
         ]
         asked.extend(named)
@@ -230,7 +276,8 @@ def _check_children(
     cycle = find_cycle(known)
     if cycle:
         where = places.get((cycle[0], cycle[1]), ("pipelines",))
-        yield Problem(where, f"pipelines run each other: {' → '.join(cycle)}")
+        yield Problem(where, f"pipelines run each other: {_way(cycle)}")
+    yield from _check_extents(configuration, sizes, known)
     default = configuration.default_pipeline
     if default is not None and default not in children:
         yield Problem(("defaultPipeline",), f'unknown pipeline "{default}"')

@@ -182,7 +182,7 @@ def _parse(text: str) -> tuple[Any, bool]:
             f"{CONFIG_NAME}:{error.lineno}: not valid JSON at column {error.colno}: {error.msg}."
         ) from error
     except ValueError as error:
-        raise ConfigurationError(f"{CONFIG_NAME}: not valid JSON: {error}.") from error
+        raise ConfigurationError(f"{CONFIG_NAME}: not valid JSON: a number has too many digits.") from error
     try:
         json.dumps(data, ensure_ascii=False, allow_nan=False).encode()
     except ValueError:

@@ -12,7 +12,9 @@ from codex_orchestrator.records import CAMEL, Bounds, OneOf
 
 # A year: what is longer is a mistake, and the kernel's own timers would refuse it.
 Seconds = Annotated[float, Bounds(gt=0, le=31_536_000)]
-Count = Annotated[int, Bounds(ge=1)]
+# Far beyond use, and yet a number that all of what we write can hold.
+LARGEST = 1_000_000_000
+Count = Annotated[int, Bounds(ge=1, le=LARGEST)]
 Name = Annotated[str, Bounds(min_length=1)]
 
 STREAM_BYTES = 65_536
@@ -56,7 +58,7 @@ class CommandStage:
     allow_failure: bool = False
     summary_hint: str | None = None
     timeout_seconds: Seconds | None = None
-    retries: Annotated[int, Bounds(ge=0)] = 0
+    retries: Annotated[int, Bounds(ge=0, le=LARGEST)] = 0
     session: Session | None = None
     needs: tuple[str, ...] | None = None
     execution_mode: str | None = None
@@ -138,12 +140,13 @@ class Pipeline:
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """Bounds on what is kept in memory and in error files, in bytes; log files have none."""
+    """Bounds on what is kept in memory, in error files and, where it is set, in logs, in bytes."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = CAMEL
     stream_bytes: Annotated[int, Bounds(ge=1, le=STREAM_BYTES)] = STREAM_BYTES
     error_detail_bytes: Annotated[int, Bounds(ge=1, le=ERROR_DETAIL_BYTES)] = ERROR_DETAIL_BYTES
     error_file_bytes: Annotated[int, Bounds(ge=1_024, le=ERROR_FILE_BYTES)] = ERROR_FILE_BYTES
+    log_bytes: Annotated[int, Bounds(ge=STREAM_BYTES)] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

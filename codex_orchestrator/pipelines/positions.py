@@ -12,7 +12,8 @@ from contextlib import suppress
 
 from codex_orchestrator.validation import Path
 
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:,]|[^\s{}\[\]:,"]+')
+# Possessive, or every character of a long string would be remembered as a place to go back to.
+_TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"|[{}\[\]:,]|[^\s{}\[\]:,"]+')
 
 
 class Positions:

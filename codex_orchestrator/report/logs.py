@@ -11,6 +11,7 @@ from codex_orchestrator.text import cut_sequence, one_line, printable
 
 _READ_BYTES = 1 << 20
 _RUN = b'{"type":"run:'
+_LEFT_OUT = b'{"type":"output:left-out"'
 
 
 class LogReader:
@@ -103,6 +104,15 @@ class OutputText:
         if held:
             self._held[index] = held
         return [one_line(piece, colour=self._colour) for piece in text.split("\n")]
+
+
+def left_out(line: bytes) -> str | None:
+    """What an event line says of output that the logs do not have; None where it says nothing of it."""
+    event = parse_event(line) if line.startswith(_LEFT_OUT) else None
+    if event is None:
+        return None
+    stage, missing, limit = (event.get(key) for key in ("stage_id", "left_out_bytes", "limit_bytes"))
+    return printable(f"Stage '{stage}' printed {missing} bytes more (limits.logBytes is {limit}).")
 
 
 def parse_event(line: bytes) -> dict[str, Any] | None:

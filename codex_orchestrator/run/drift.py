@@ -4,10 +4,11 @@ Pure. Annotations are real types here, as in `shapes`.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import field
 from typing import Any, ClassVar
 
 from codex_orchestrator.dataclass import dataclass
-from codex_orchestrator.records import STRICT
+from codex_orchestrator.records import OMIT_NONE, STRICT
 
 from .control_plane import SCHEMA, VERSION, ControlPlane, Drift, Found, Mode, RequestProblem, Samples
 
@@ -24,6 +25,7 @@ class DriftSample:
     status: Found
     mode: Mode
     errors: tuple[RequestProblem, ...]
+    recorded_at: str | None = field(default=None, metadata={OMIT_NONE: True})
 
 
 @dataclass(frozen=True)
@@ -53,11 +55,16 @@ class DriftReport:
         )
 
 
-def sample_of(found: ControlPlane) -> DriftSample:
-    """How a run's request was found, for the report."""
+def sample_of(found: ControlPlane, recorded_at: str) -> DriftSample:
+    """How a run's request was found, for the report, and when that is recorded."""
     validation = found.validation
     return DriftSample(
-        found.request_id, validation.timestamp, validation.status, validation.mode, validation.errors
+        found.request_id,
+        validation.timestamp,
+        validation.status,
+        validation.mode,
+        validation.errors,
+        recorded_at,
     )
 
 

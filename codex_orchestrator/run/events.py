@@ -37,6 +37,19 @@ class AttemptFailed:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OutputLeftOut:
+    """So much of what a stage printed is in no log, as it was more than the definitions allow."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+    type: Literal["output:left-out"] = "output:left-out"
+    stage_id: str
+    left_out_bytes: Annotated[int, Bounds(ge=1)]
+    limit_bytes: Annotated[int, Bounds(ge=1)]
+    timestamp: str
+    index: Index
+
+
+@dataclass(frozen=True, kw_only=True)
 class StageCompleted:
     """What the run makes of a stage: the last word on its entry.
 
@@ -183,7 +196,14 @@ class RunCompleted:
 
 
 StageEvent = (
-    ExecEvent | AttemptFailed | StageCompleted | StageSkipped | StageWaiting | StageAssigned | StageReleased
+    ExecEvent
+    | AttemptFailed
+    | OutputLeftOut
+    | StageCompleted
+    | StageSkipped
+    | StageWaiting
+    | StageAssigned
+    | StageReleased
 )
 RunEvent = SchedulerStarted | RunStarted | RunResumed | RunCompleted
 Event = StageEvent | ChildChanged | ApprovalRecorded | RunEvent

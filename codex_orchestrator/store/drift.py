@@ -11,7 +11,7 @@ from codex_orchestrator.run.drift import DriftReport, DriftSample, counted, samp
 from codex_orchestrator.run.layout import TaskLayout
 
 from . import files
-from .journal import Journal, read_aggregate, record_name
+from .journal import Journal, Record, read_aggregate, record_name
 
 
 class DriftReporter(Journal):
@@ -21,14 +21,14 @@ class DriftReporter(Journal):
         self._layout = layout
         super().__init__(layout.drift_samples, pending=layout.drift_pending, lock=layout.drift_lock)
 
-    def queue(self, found: ControlPlane, attempts: int) -> None:
-        """Leave how a run's request was found as a pending record.
+    def queue(self, found: ControlPlane, attempts: int, *, recorded_at: str) -> None:
+        """Leave how a run's request was found as a pending record, at that time.
 
         Raises:
             StorageError: It could not be written.
         """
         name = record_name(found.request_id, attempts)
-        self.queue_line(name, dumps_line(to_json(sample_of(found))).encode())
+        self.queue_line(name, dumps_line(to_json(sample_of(found, recorded_at))).encode())
 
     def read(self) -> Drift | None:
         """The report as manifests have it, or None where there is none that can be read."""
@@ -42,10 +42,10 @@ class DriftReporter(Journal):
         report = self._report()
         return report.covered_bytes if report else 0
 
-    def beginning(self, line: bytes) -> bytes | None:
-        """``{"request_id":"R"``."""
+    def record(self, line: bytes) -> Record | None:
+        """Whose sample it is."""
         samples = _parse([line])
-        return dumps_line({"request_id": samples[0].request_id}).encode().rstrip(b"}\n") if samples else None
+        return Record(samples[0].request_id, samples[0].recorded_at) if samples else None
 
     def update(
         self, lines: Sequence[bytes], covered_bytes: int, *, rebuild: bool, replaced: Sequence[bytes]

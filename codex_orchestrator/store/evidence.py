@@ -13,9 +13,10 @@ from codex_orchestrator.identifiers import new_run_id
 from codex_orchestrator.pipelines.loader import pipeline_digest
 from codex_orchestrator.pipelines.model import Pipeline
 from codex_orchestrator.records import dumps, dumps_line, to_json
-from codex_orchestrator.run.events import Event, StageAssigned, StageReleased, encode
-from codex_orchestrator.run.exec_events import PrivacyDecided
+from codex_orchestrator.run.events import Event, StageAssigned, StageCompleted, StageReleased, encode
+from codex_orchestrator.run.exec_events import ExecChunk, PrivacyDecided
 from codex_orchestrator.run.layout import RunLayout, TaskLayout
+from codex_orchestrator.run.log_limit import LogLimit
 from codex_orchestrator.run.privacy.guard import PrivacyGuard
 from codex_orchestrator.run.privacy.record import PrivacyDecision
 from codex_orchestrator.run.shapes import CommandEntry, PlanRecord, Pointer, ResumeToken
@@ -94,17 +95,40 @@ class EventLog:
     A log that cannot be written does not change how a stage ends: it is a warning.
     """
 
-    def __init__(self, layout: RunLayout, commands: tuple[CommandEntry, ...]) -> None:
+    def __init__(
+        self, layout: RunLayout, commands: tuple[CommandEntry, ...], *, most_bytes: int | None = None
+    ) -> None:
+        """Nothing is opened yet.
+
+        Args:
+            layout: The run.
+            commands: Its stages.
+            most_bytes: How much of each stage's output is logged, in bytes as printed; None for all of it.
+        """
         self._layout = layout
+        self._limit = LogLimit(most_bytes)
         # Other kinds of stages have no log of their own: what they do is another run, or a decision.
         self._ids = {entry.index: entry.id for entry in commands if entry.kind == "command"}
         self._runner: LogFile | None = None
         self._stages: dict[int, LogFile] = {}
         self._decisions: LogFile | None = None
-        self.warnings: dict[str, None] = {}
+        self._warnings: dict[str, None] = {}
+
+    @property
+    def warnings(self) -> list[str]:
+        """Why the logs do not hold all that happened."""
+        limited = self._limit.warning
+        return [*self._warnings, *([limited] if limited else [])]
 
     def write(self, event: Event) -> None:
-        """Append an event."""
+        """Append an event, but for output beyond the limit; that is counted, and told at the stage's end."""
+        if isinstance(event, ExecChunk) and not self._limit.takes(event):
+            return
+        if isinstance(event, StageCompleted) and (left_out := self._limit.statement(event)):
+            self._append(left_out)
+        self._append(event)
+
+    def _append(self, event: Event) -> None:
         line = encode(event)
         index = getattr(event, "index", None)
         with self._warned():
@@ -151,4 +175,4 @@ class EventLog:
         try:
             yield
         except StorageError as error:
-            self.warnings[f"Log incomplete: {error.message}"] = None
+            self._warnings[f"Log incomplete: {error.message}"] = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from codex_orchestrator.clock import Clock
+from codex_orchestrator.clock import Clock, timestamp
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.errors import StorageError
 from codex_orchestrator.run.control_plane import ControlPlane, Drift
@@ -62,7 +62,8 @@ class FinishedRun:
             The report as it is then, None where there is none; and what could not be left.
         """
         name = self._name = record_name(self._layout.run_id, attempts)
-        warnings = _unqueued(self._drift, name, lambda: self._drift.queue(found, attempts))
+        now = timestamp(self._clock.now())
+        warnings = _unqueued(self._drift, name, lambda: self._drift.queue(found, attempts, recorded_at=now))
         # What goes wrong is told if it does so again.
         wrong = _unmerged("", lambda: self._drift.merge(name, _known, patience_seconds=_BRIEF_SECONDS))
         self._is_sampled = not wrong

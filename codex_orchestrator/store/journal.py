@@ -7,7 +7,9 @@ it is read, counted, and not appended again. So each step may be the last, and t
 grow with the journal (docs/reference/files.md, "Metrics and state").
 
 A run that was resumed leaves a record again, under another name. Its line stands for the earlier one,
-which is looked for in the journal from its end, as runs are resumed soon.
+if there is one, which is looked for in the journal from its end. Each merger takes all records that
+wait, in the order of the runs' ids: so a record that was there before a run began lies before all of the
+run's own, and the search ends there. It costs what was recorded since the run began.
 
 A run that is merged by another, and is still busy with its manifest, is told by a file of another
 name, which it removes when the manifest says so, or whoever merges next where it cannot any more.
@@ -18,21 +20,32 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from mmap import ACCESS_READ, mmap
 from pathlib import Path
+from typing import NamedTuple
 
+from codex_orchestrator.clock import parse_timestamp
+from codex_orchestrator.identifiers import born
 from codex_orchestrator.records import Mismatch, T, from_json
 
 from . import files
-from .lines import append, mend_last_line
+from .lines import append, lines_backwards, mend_last_line
 from .locks import backoff, held_lock, pause
 
 PATIENCE_SECONDS = 10.0
 _LOOKS = 3
+# Between a record's time and the moment at which it is there to be merged; also for clocks that are set back.
+_SLACK_SECONDS = 60.0
 _QUEUED = ".json"
 _MERGED = ".merged"
 
 Settle = Callable[[str], bool]
+
+
+class Record(NamedTuple):
+    """Whose a line of a journal is, and when it was left, as a timestamp, where that is known."""
+
+    run_id: str
+    left_at: str | None
 
 
 def read_aggregate(path: Path, shape: type[T]) -> T | None:
@@ -76,8 +89,8 @@ class Journal(ABC):
         """
 
     @abstractmethod
-    def beginning(self, line: bytes) -> bytes | None:
-        """What every line of the same run begins with, or None where this is no line of ours."""
+    def record(self, line: bytes) -> Record | None:
+        """Whose line it is, or None where that cannot be told."""
 
     def queue_line(self, name: str, line: bytes) -> None:
         """Leave a run's record where any merger finds it.
@@ -200,12 +213,21 @@ class Journal(ABC):
 
     def _earlier_lines(self, lines: Sequence[bytes], end: int) -> list[bytes]:
         """For each of some lines the last one of the same run before ``end``, where there is one."""
-        beginnings = {beginning for line in lines if (beginning := self.beginning(line)) is not None}
-        if not beginnings or end == 0:
-            return []
-        with self._path.open("rb") as journal, mmap(journal.fileno(), 0, access=ACCESS_READ) as text:
-            places = [_find_line(text, beginning, end) for beginning in sorted(beginnings)]
-            return [text[place : text.find(b"\n", place)] for place in places if place >= 0]
+        sought = {record.run_id: born(record.run_id) for record in map(self.record, lines) if record}
+        found = []
+        for line in lines_backwards(self._path, end) if sought else ():
+            record = self.record(line)
+            if record is None:
+                continue
+            if record.run_id in sought:
+                found.append(line)
+                del sought[record.run_id]
+            left_at = parse_timestamp(record.left_at or "")
+            if left_at is not None:
+                sought = {name: since for name, since in sought.items() if not _is_later(since, left_at)}
+            if not sought:
+                break
+        return found
 
     def _size(self) -> int:
         try:
@@ -230,8 +252,6 @@ def _run_and_attempt(path: Path) -> tuple[str, int]:
     return (run_id, int(attempt)) if dot and attempt.isdecimal() else (path.stem, 1)
 
 
-def _find_line(text: mmap, beginning: bytes, end: int) -> int:
-    place = text.rfind(beginning, 0, end)
-    while place > 0 and text[place - 1 : place] != b"\n":
-        place = text.rfind(beginning, 0, place)
-    return place
+def _is_later(since: float | None, left_at: float) -> bool:
+    """Whether a run surely began after a record was left."""
+    return since is not None and left_at + _SLACK_SECONDS < since

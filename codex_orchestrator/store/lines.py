@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -34,6 +35,28 @@ def append(path: Path, data: bytes) -> None:
                     os.ftruncate(descriptor, end)
                 raise
             os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def lines_backwards(path: Path, end: int) -> Iterator[bytes]:
+    """The lines of a file up to ``end``, where one ends, from the last back; read as they are asked for.
+
+    Raises:
+        StorageError: The file cannot be read.
+    """
+    with reported("read", path):
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            rest = b""
+            while end > 0:
+                size = min(end, _BLOCK_BYTES)
+                end -= size
+                first, *lines = (os.pread(descriptor, size, end) + rest).split(b"\n")
+                yield from (line for line in reversed(lines) if line)
+                rest = first  # It may begin in the block before.
+            if rest:
+                yield rest
         finally:
             os.close(descriptor)
 

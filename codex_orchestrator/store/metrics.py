@@ -12,7 +12,7 @@ from codex_orchestrator.run.layout import TaskLayout
 from codex_orchestrator.run.shapes import MetricsLine, MetricsSummary
 
 from . import files
-from .journal import Journal, read_aggregate, record_name
+from .journal import Journal, Record, read_aggregate, record_name
 
 _KEPT_PARSE_ERRORS = 20
 _LARGEST = 1e15
@@ -39,10 +39,10 @@ class MetricsRecorder(Journal):
         summary = self._summary()
         return summary.covered_bytes if summary else 0
 
-    def beginning(self, line: bytes) -> bytes | None:
-        """``{"run_id":"R"``."""
+    def record(self, line: bytes) -> Record | None:
+        """Whose line it is."""
         parsed, _ = _parse([line])
-        return dumps_line({"run_id": parsed[0]["run_id"]}).encode().rstrip(b"}\n") if parsed else None
+        return Record(parsed[0]["run_id"], _text(parsed[0].get("recorded_at"))) if parsed else None
 
     def update(
         self, lines: Sequence[bytes], covered_bytes: int, *, rebuild: bool, replaced: Sequence[bytes]
@@ -83,6 +83,10 @@ def _parse(lines: Sequence[bytes]) -> tuple[list[dict[str, Any]], list[str]]:
     read = [read_line(line) for line in lines if line.strip()]
     parsed = [line for line in read if not isinstance(line, str)]
     return parsed, [problem for problem in read if isinstance(problem, str)]
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _problem(record: Any) -> str | None:

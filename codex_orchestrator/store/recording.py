@@ -59,6 +59,7 @@ class RunRecording:
         observe: Observe = unobserved,
         parent: RunLayout | None = None,
         guard: PrivacyGuard | None = None,
+        log_bytes: int | None = None,
     ) -> None:
         """Become the run's owner.
 
@@ -70,6 +71,7 @@ class RunRecording:
             parent: The run that this one leaves its record with; None where there is none, or where it
                 is a run of the same session, which knows anyway.
             guard: Keeps secrets out of all that is written.
+            log_bytes: How much of each stage's output is logged; None for all of it.
 
         Raises:
             Busy: A live process owns it.
@@ -78,6 +80,7 @@ class RunRecording:
         self.layout = layout
         self.guard = guard or PrivacyGuard()
         self._clock = clock
+        self._log_bytes = log_bytes
         self._lock = RunLock(layout.lock)
         self._lock.acquire()
         self._coordinator = PersistenceCoordinator(layout, clock, notify=notify)
@@ -98,7 +101,7 @@ class RunRecording:
         Raises:
             StorageError: The manifest cannot be written.
         """
-        self._log = EventLog(self.layout, manifest.commands)
+        self._log = EventLog(self.layout, manifest.commands, most_bytes=self._log_bytes)
         self._heartbeat.start()
         self.manifest = recorder.apply(manifest, started)
         # Before there is a run: no child is without its parent's knowing, whoever dies when.
@@ -216,14 +219,13 @@ class RunRecording:
         """
         self._log.write(completed)
         self._log.close()
-        finished = self._finished
         reviewer = CommandReviewer(
             manifest, plan, manifest_path=self.layout.relative(self.layout.manifest), partial=partial
         )
-        self._queue(finished, manifest, reviewer.summarize(), starts)
+        self._queue(manifest, reviewer.summarize(), starts)
         before, self.manifest = self.manifest, manifest
         self._coordinator.save(manifest)
-        recording = finished.merge()
+        recording = self._finished.merge()
         self._warnings.extend(recording.warnings)
         ended = add_warnings(
             replace(self.manifest, metrics_recorded=recording.recorded), self._untold_warnings()
@@ -233,7 +235,7 @@ class RunRecording:
             self._coordinator.save(ended)
         self._ended = True
         if recording.recorded:
-            self._tidy(finished.acknowledge)
+            self._tidy(self._finished.acknowledge)
         self._observe(before, completed, self.manifest)
 
     def abandon(self) -> None:
@@ -256,7 +258,7 @@ class RunRecording:
             self._tidy(self._finished.look_again)
         self._tidy(lambda: files.remove(self.layout.live_marker))
 
-    def _queue(self, finished: FinishedRun, manifest: Manifest, summary: RunSummary, starts: int) -> None:
+    def _queue(self, manifest: Manifest, summary: RunSummary, starts: int) -> None:
         """Leave what later runs and readers find this run by."""
         line = metrics_line(
             manifest,
@@ -266,7 +268,7 @@ class RunRecording:
             attempts=starts,
             privacy_events=self._most_privacy_events(),
         )
-        self._warnings.extend(finished.queue(line, summary))
+        self._warnings.extend(self._finished.queue(line, summary))
         try:
             files.replace(self.layout.run_summary, dumps(to_json(summary)).encode())
         except StorageError as error:

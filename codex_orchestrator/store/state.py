@@ -12,7 +12,7 @@ from codex_orchestrator.run.reviewer import RunSummary
 from codex_orchestrator.run.shapes import StateIndex
 
 from . import files
-from .journal import Journal, read_aggregate, record_name
+from .journal import Journal, Record, read_aggregate, record_name
 
 LATEST_RUNS = 20
 _STATE_KEYS = {"taskId", "lastRunAt", "totalRuns", "runs"}
@@ -47,11 +47,10 @@ class TaskStateStore(Journal):
         whole = index is not None and state is not None and index.total_runs == state["totalRuns"]
         return index.covered_bytes if index is not None and whole else 0
 
-    def beginning(self, line: bytes) -> bytes | None:
-        """``{"taskId":"T","runId":"R"``."""
+    def record(self, line: bytes) -> Record | None:
+        """Whose summary it is."""
         parsed = _parse([line])
-        names = {key: parsed[0].get(key) for key in ("taskId", "runId")} if parsed else {}
-        return dumps_line(names).encode().rstrip(b"}\n") if names else None
+        return Record(parsed[0]["runId"], parsed[0].get("timestamp")) if parsed else None
 
     def update(
         self, lines: Sequence[bytes], covered_bytes: int, *, rebuild: bool, replaced: Sequence[bytes]

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import xml.etree.ElementTree as ET
 
 import pytest
 
-from tests.conftest import needs_xdist
+from tests.conftest import DEADLINE_SECONDS, needs_xdist
 from tests.invariants import broken
 
-from .at_once import CODEX_JOBS, JOBS, WORKERS, command, events, order, run, statuses, waits
+from .at_once import (
+    CODEX_JOBS,
+    JOBS,
+    WORKERS,
+    command,
+    environment,
+    events,
+    order,
+    run,
+    statuses,
+    waits,
+    words,
+)
 
 pytestmark = needs_xdist
 
@@ -300,3 +313,51 @@ def test_a_number_of_jobs_is_one(project, said, asked):
     assert code == 2
     assert f'"{asked}" is not a number of jobs.' in stderr
     assert not (project.root / ".runs").exists()
+
+
+# Each waits until all are there, so that they all run at once.
+_TOGETHER = ': > up-{name}; until [ "$(ls up-* | wc -l)" -eq {count} ]; do sleep 0.05; done; ulimit -n'
+
+
+def _limited(project, limit: str, way: str) -> subprocess.CompletedProcess[str]:
+    shell = f'ulimit {limit}; exec "$@"'
+    return subprocess.run(
+        ["/bin/sh", "-c", shell, "sh", *words(way)],
+        cwd=project.root,
+        env=environment(project),
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("way", ["--jobs 40", "--codex-jobs 40"])
+def test_a_low_limit_on_open_files_is_raised_as_far_as_it_must(project, way):
+    names = [f"s{number}" for number in range(40)]
+    project.pipeline(*(command(name, _TOGETHER.format(name=name, count=len(names))) for name in names))
+    done = _limited(project, "-Sn 256", way)
+    assert done.returncode == 0, done.stdout + done.stderr
+    printed = {entry["summary"] for entry in project.manifest()["commands"]}
+    # Commands inherit it, and there are some that go wrong where there is no limit.
+    assert len(printed) == 1
+    assert 256 < int(printed.pop()) < 1_024
+
+
+@pytest.mark.parametrize(("way", "code"), [("--jobs 40", 2), ("--codex-jobs 40", 4)])
+def test_more_at_once_than_there_are_files_for_is_refused_before_anything_is_written(project, way, code):
+    names = [f"s{number}" for number in range(40)]
+    project.pipeline(*(command(name, "true") for name in names))
+    done = _limited(project, "-n 120", way)
+    assert done.returncode == code
+    assert "40 stages at once may need 550 open files, and 120 are allowed here." in done.stderr
+    assert "--jobs" not in done.stdout
+    assert not (project.root / ".runs").exists()
+    few = _limited(project, "-n 120", way.replace("40", "3"))
+    assert few.returncode == 0, few.stdout + few.stderr
+
+
+def test_as_many_as_there_are_processors_are_not_more_than_there_are_files_for(project):
+    project.pipeline(*(command(f"s{number}", "true") for number in range(40)))
+    done = _limited(project, "-n 120", "--jobs auto")
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tracemalloc
 from dataclasses import dataclass
 
 import jsonschema
@@ -15,6 +16,7 @@ from codex_orchestrator.errors import ConfigurationError
 from codex_orchestrator.pipelines.checks import check_configuration
 from codex_orchestrator.pipelines.loader import load_definitions
 from codex_orchestrator.pipelines.model import Configuration
+from codex_orchestrator.preparation import Asked, prepare
 from codex_orchestrator.records import from_json, to_json
 from codex_orchestrator.schemas import schema_text
 
@@ -791,3 +793,124 @@ def test_a_problem_of_a_set_is_said_once_however_many_pipelines_use_it(project):
 def test_a_file_that_is_gone_is_no_error(project):
     (project.root / NAME).symlink_to(os.devnull + "-absent")
     assert load_definitions(discover(project.root, {})).sources == dict.fromkeys(PACKAGED, "default")
+
+
+def doubled(levels: int, *, times: int = 2) -> str:
+    """A few lines that ask for many stages: each pipeline runs the next one so many times."""
+    pipelines = [
+        {
+            "id": f"p{level}",
+            "title": "P",
+            "stages": [json.loads(child(f"s{n}", pipeline=f"p{level + 1}")) for n in range(times)],
+        }
+        for level in range(levels)
+    ]
+    return json.dumps(
+        {"pipelines": [*pipelines, {"id": f"p{levels}", "title": "P", "stages": [json.loads(GOOD)]}]}
+    )
+
+
+def circle(length: int) -> str:
+    """Pipelines each of which runs the next, and the last one the first."""
+    return json.dumps(
+        {
+            "pipelines": [
+                {
+                    "id": f"p{n}",
+                    "title": "P",
+                    "stages": [json.loads(child(pipeline=f"p{(n + 1) % length}"))],
+                }
+                for n in range(length)
+            ]
+        }
+    )
+
+
+def sets(pipelines: int, refs: int) -> str:
+    """Pipelines that name a set of a thousand stages so many times."""
+    members = [json.loads(command(f"s{n}")) for n in range(1_000)]
+    stages = [{"kind": "stage-set", "ref": "many"}] * refs
+    defined = [{"id": f"p{n}", "title": "P", "stages": stages} for n in range(pipelines)]
+    return json.dumps({"stageSets": {"many": members}, "pipelines": defined})
+
+
+NUMBER = "9" * 10_000
+TOO_MUCH = [
+    (
+        "exponential",
+        doubled(24),
+        'pipelines[0]: "p0" comes to 50331646 stages with those of its sub-pipelines, and 10000 is the most.',
+    ),
+    (
+        "more than counts",
+        doubled(200),
+        'pipelines[0]: "p0" sub-pipelines are nested 201 deep, and 100 is the most.',
+    ),
+    (
+        "nested",
+        doubled(1_500, times=1),
+        'pipelines[0]: "p0" sub-pipelines are nested 1501 deep, and 100 is the most.',
+    ),
+    (
+        "circle",
+        circle(5_000),
+        "pipelines[0].stages[0].pipeline: pipelines run each other: "
+        + " → ".join(f"p{n}" for n in range(10))
+        + " → … 4981 more … → "
+        + " → ".join([*(f"p{n}" for n in range(4_991, 5_000)), "p0"])
+        + ".",
+    ),
+    (
+        "one large pipeline",
+        text(*(command(f"s{n}") for n in range(10_001))),
+        'pipelines[0]: "work" has 10001 stages with its stage sets, and 10000 is the most.',
+    ),
+    ("a set again and again", sets(1, 11), 'pipelines[0]: "p0" has 11000 stages with its stage sets, and'),
+    (
+        "a set everywhere",
+        sets(51, 1),
+        "pipelines: there are 51000 stages in all with the stage sets, and 50000",
+    ),
+    ("deep lists", "[" * 100_000, "nested too deeply."),
+    ("deep objects", '{"a":' * 100_000, "nested too deeply."),
+    ("deep within", text(f'{GOOD[:-1]}, "env": {"[" * 5_000 + "]" * 5_000}}}'), "nested too deeply."),
+    ("a long number", text(f'{GOOD[:-1]}, "retries": {NUMBER}}}'), "a number has too many digits."),
+    (
+        "a large number",
+        text(f'{GOOD[:-1]}, "retries": {NUMBER[:4_000]}}}'),
+        "pipelines[0].stages[0].retries: should be less than or equal to 1000000000.",
+    ),
+    (
+        "a number beyond floats",
+        text(f'{GOOD[:-1]}, "timeoutSeconds": {NUMBER[:4_000]}}}'),
+        "pipelines[0].stages[0].timeoutSeconds: should be less than or equal to 31536000.",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("definitions", "message"), [case[1:] for case in TOO_MUCH], ids=[case[0] for case in TOO_MUCH]
+)
+def test_what_asks_for_too_much_is_refused_without_being_done(project, definitions, message):
+    project.write(definitions)
+    error = str(refused(project.root))
+    assert message in error
+    assert len(error) < 1_000
+
+
+def test_as_much_as_is_allowed_is_planned(project):
+    project.write(doubled(99, times=1))
+    assert prepare(discover(project.root, {}), Asked(pipeline="p0", task="t")).planned.work().order() == [
+        "::".join(["p0", *["s0"] * 99, "a"])
+    ]
+
+
+def test_a_long_text_in_the_wrong_place_is_not_searched_step_by_step(project):
+    # Each character of a string would be a place to come back to: a hundred bytes for each.
+    project.write(text(f'{GOOD[:-1]}, "nope": "{"x" * 10_000_000}"}}'))
+    tracemalloc.start()
+    try:
+        assert "pipelines[0].stages[0].nope: unknown key" in str(refused(project.root))
+        assert tracemalloc.get_traced_memory()[1] < 200_000_000
+    finally:
+        tracemalloc.stop()

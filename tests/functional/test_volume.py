@@ -43,6 +43,39 @@ def test_output_is_logged_whole_and_kept_nowhere_else(project):
     assert log in (newest / "runner.ndjson").read_bytes()
 
 
+@pytest.mark.parametrize("way", ["", JOBS, pytest.param(WORKERS, marks=needs_xdist)])
+def test_a_limit_bounds_the_logs_and_is_told_of_exactly(project, way):
+    limit, printed = 100_000, 3 * MIB
+    flood = f"head -c {printed} /dev/zero | tr '\\0' x; echo the end; exit 3"
+    stages = [command("flood", flood), command("quiet", "echo quiet")]
+    pipeline = {"id": "work", "title": "Work", "stages": named(stages)}
+    project.write({"limits": {"logBytes": limit}, "pipelines": [pipeline]})
+    done = run(project, way)
+    (folder,) = project.runs()
+    log = (folder / "runner.ndjson").read_bytes()
+    events = [event for event in map(json.loads, log.splitlines()) if event.get("index") == 1]
+    logged = sum(event["bytes"] for event in events if event["type"] == "exec:chunk")
+    (statement,) = [event for event in events if event["type"] == "output:left-out"]
+    missing = printed + len("the end\n") - logged
+    assert 0 < logged <= limit
+    assert statement["left_out_bytes"] == missing
+    assert (
+        json.dumps(statement, separators=(",", ":")).encode()
+        in next(folder.glob("commands/01-*")).read_bytes()
+    )
+    summary = project.manifest()["summary"]
+    told = f"Logs incomplete by limits.logBytes ({limit}): left out {missing} bytes of stage 'flood'."
+    assert told in summary.splitlines()
+    if way != WORKERS:  # pytest's own ending names the run and no more.
+        assert told in done.stdout
+    error = json.loads((folder / "errors" / "01-flood.json").read_text())
+    assert "the end" in error["details"]["stdout"]
+    assert project.cli("validate", str(folder)).returncode == 0
+    shown = project.cli("logs", "--stage", "flood")
+    assert len(shown.stdout) == logged
+    assert shown.stderr == f"Stage 'flood' printed {missing} bytes more (limits.logBytes is {limit}).\n"
+
+
 @pytest.mark.parametrize("way", [JOBS, pytest.param(WORKERS, marks=needs_xdist)])
 def test_what_stages_print_at_once_is_complete_and_in_order(project, way):
     count = 100_000

@@ -14,6 +14,7 @@ from codex_orchestrator.run.events import (
     AttemptFailed,
     ChildChanged,
     Event,
+    OutputLeftOut,
     RunCompleted,
     RunResumed,
     RunStarted,
@@ -55,6 +56,10 @@ CASES = [
     (
         ExecEnd(exit_code=0, signal=None, duration_ms=1, status="succeeded", **ATTEMPT, **STAMP),
         ["correlation_id", "attempt", "exit_code", "signal", "duration_ms", "status"],
+    ),
+    (
+        OutputLeftOut(stage_id="s", left_out_bytes=1, limit_bytes=65_536, **STAMP),
+        ["stage_id", "left_out_bytes", "limit_bytes"],
     ),
     (
         CommandEnd(exit_code=None, signal="SIGKILL", duration_ms=1, **STAMP),

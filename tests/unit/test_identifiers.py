@@ -8,6 +8,7 @@ import pytest
 
 from codex_orchestrator.errors import EXIT_USAGE, UsageError
 from codex_orchestrator.identifiers import (
+    born,
     check_id,
     id_problem,
     new_run_id,
@@ -73,6 +74,20 @@ def test_what_cannot_be_an_id_is_refused_with_its_rule(value, problem, name):
 def test_anything_else_is_taken_as_it_is(value):
     assert check_id(value, name="task ID") == value
     assert id_problem(value) is None
+
+
+@pytest.mark.parametrize(
+    ("run_id", "moment"),
+    [
+        ("2025-11-21T02-44-32-979Z-6f1e3102", 1_763_693_072.979),
+        ("2025-11-21T02-44-32-979Z", None),
+        ("2025-99-21T02-44-32-979Z-6f1e3102", None),
+        ("2025-11-21T02-44-32-979Z-6f1e3102x", None),
+        ("r1", None),
+    ],
+)
+def test_a_run_id_says_when_it_was_made(run_id, moment):
+    assert born(run_id) == moment
 
 
 def test_a_run_id_is_its_time_and_eight_hex_digits():

@@ -19,6 +19,7 @@ from codex_orchestrator.validation import explain
 
 pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
 
+NOW = "2026-11-21T03:00:00.000Z"
 PROBLEM = RequestProblem("$.task.tags[0]", "must be a text that is not blank")
 
 
@@ -34,7 +35,7 @@ def reporter(task) -> DriftReporter:
 
 def record(reporter: DriftReporter, *samples: ControlPlane, attempts=1) -> None:
     for sample in samples:
-        reporter.queue(sample, attempts)
+        reporter.queue(sample, attempts, recorded_at=NOW)
     assert reporter.merge_now(lambda _run_id: True) is True
 
 
@@ -78,6 +79,7 @@ def test_the_report_in_full(task, reporter):
                 "status": "failed",
                 "mode": "enforce",
                 "errors": [error],
+                "recorded_at": NOW,
             }
         ],
         "covered_bytes": task.drift_samples.stat().st_size,
@@ -188,7 +190,7 @@ def test_a_line_that_is_no_sample_is_passed_over(task, reporter, bad):
 def test_a_torn_last_line_is_mended_and_costs_nothing(task, reporter, cut):
     """A merger died while it wrote the line of r2, whose pending file is still there."""
     record(reporter, found("r1"))
-    reporter.queue(found("r2"), 1)
+    reporter.queue(found("r2"), 1, recorded_at=NOW)
     line = (task.drift_pending / "r2.json").read_bytes()
     with task.drift_samples.open("ab") as samples:
         samples.write(line[:cut])
@@ -230,9 +232,9 @@ def steps_of_a_merge(patch, at: int, how: str) -> list[str]:
 
 def queue_three(reporter: DriftReporter) -> None:
     record(reporter, found("r0"), found("r1", valid=False))
-    reporter.queue(found("r1", minute=5), 2)
-    reporter.queue(found("r2", valid=False), 1)
-    reporter.queue(found("r3"), 1)
+    reporter.queue(found("r1", minute=5), 2, recorded_at=NOW)
+    reporter.queue(found("r2", valid=False), 1, recorded_at=NOW)
+    reporter.queue(found("r3"), 1, recorded_at=NOW)
 
 
 STEPS = ["append", "remove", "remove", "remove", "replace"]
@@ -299,7 +301,7 @@ def test_beside_one_who_holds_the_lock_a_run_is_given_what_there_is_and_counted_
 
 @pytest.mark.parametrize("later", ["run", "gc"])
 def test_what_a_dead_run_has_queued_is_merged_by_a_later_one(task, reporter, later):
-    reporter.queue(found("dead", valid=False), 1)
+    reporter.queue(found("dead", valid=False), 1, recorded_at=NOW)
     if later == "gc":
         assert merge_queued(task, FakeClock()) is True
         assert figures(task) == (1, 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from codex_orchestrator.errors import StorageError
-from codex_orchestrator.store.lines import LogFile, append, mend_last_line
+from codex_orchestrator.store.lines import LogFile, append, lines_backwards, mend_last_line
 
 
 @pytest.mark.parametrize("most", [1, 3, 1_000])
@@ -123,3 +123,13 @@ def test_a_log_that_cannot_be_synced_is_closed_all_the_same(tmp_path, disk):
     with pytest.raises(StorageError, match="Cannot append to"):
         log.close(durable=True)
     assert calls == ["fsync", "close"]
+
+
+@pytest.mark.parametrize("size", [0, 1, 30_000, 65_535, 65_536, 200_000])
+@pytest.mark.parametrize("count", [0, 1, 2, 5])
+def test_lines_are_read_from_the_end_back(tmp_path, size, count):
+    path = tmp_path / "log"
+    lines = [b"%d" % number + b"x" * size for number in range(count)]
+    whole = b"".join(line + b"\n" for line in lines)
+    path.write_bytes(whole + b"what comes later\n")
+    assert list(lines_backwards(path, len(whole))) == lines[::-1]

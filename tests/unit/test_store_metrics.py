@@ -291,6 +291,44 @@ def test_only_the_earlier_line_is_read_of_what_is_covered(task, recorder):
     assert (found["entries_total"], found["entries_failed"], found["parse_errors"]) == (3, 0, [])
 
 
+def hours(hour: int) -> tuple[str, str]:
+    """The id of a run of that hour, and when it ended."""
+    return f"2026-11-21T{hour:02}-00-00-000Z-00000000", f"2026-11-21T{hour:02}:30:00.000Z"
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_no_more_is_searched_than_was_recorded_since_a_run_began(task, recorder, monkeypatch, recorded):
+    for hour in range(8, 14):
+        name, end = hours(hour)
+        if hour != 11 or recorded:
+            record(recorder, line(name, status="failed", recorded_at=end))
+    seen = []
+    real = recorder.record
+
+    def watched(one: bytes):
+        seen.append(json.loads(one)["run_id"])
+        return real(one)
+
+    monkeypatch.setattr(recorder, "record", watched)
+    name, end = hours(11)
+    record(recorder, line(name, attempts=2, recorded_at=hours(14)[1]))
+    since = [hours(hour)[0] for hour in ((11, 13, 12, 11) if recorded else (11, 13, 12, 10))]
+    assert seen == since, "the record itself, then from the end back"
+    found = summary(task)
+    assert (found["entries_total"], found["entries_succeeded"], found["entries_failed"]) == (6, 1, 5)
+
+
+def test_the_record_of_a_run_that_waited_for_long_does_not_end_the_search(task, recorder):
+    early, end = hours(8)
+    late, later = hours(9)
+    # The older run ended first, but whoever merged could not; the other was killed after its line was in.
+    recorder.queue(line(early, recorded_at=end))
+    record(recorder, line(late, status="failed", recorded_at=later))
+    record(recorder, line(late, attempts=2, recorded_at=hours(10)[1]))
+    found = summary(task)
+    assert (found["entries_total"], found["entries_succeeded"]) == (2, 2)
+
+
 @pytest.mark.parametrize("aggregated", [True, False])
 def test_a_merger_may_die_between_a_resumed_run_s_line_and_the_aggregate(
     task, recorder, monkeypatch, aggregated

@@ -1,0 +1,48 @@
+"""How many files may be open at once (docs/reference/configuration.md, "Stages at once").
+
+The limit is raised as far as a session needs it and no further: what it starts inherits it, and there are
+programs that take long, or go wrong, where it is very high.
+"""
+
+from __future__ import annotations
+
+import resource
+from contextlib import suppress
+
+# What a session has open besides, generously: its own files, those of plugins, what is opened for a moment.
+_OWN = 64
+# Two pipes, what waits for them and for cancellation, a log; and what starting a process takes for a moment.
+_PER_COMMAND = 12
+# Two logs, a lock, a guardian.
+_PER_RUN = 6
+# What xdist talks through.
+_PER_WORKER = 4
+
+
+def needed(*, commands: int, runs: int = 1, workers: int = 0) -> int:
+    """How many files are open at most while so much goes on at once."""
+    return _OWN + commands * _PER_COMMAND + runs * _PER_RUN + workers * _PER_WORKER
+
+
+def most_commands() -> int:
+    """How many commands at once there is room for, at least one."""
+    return max(1, (_highest() - needed(commands=0)) // _PER_COMMAND)
+
+
+def make_room(wanted: int) -> int:
+    """Have so many files allowed, where that can be; the answer is how many are allowed then."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    raised = min(wanted, _highest())
+    if _as_number(soft) < raised:
+        # A system may have a limit of its own, below what it says.
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (raised, hard))
+    return _as_number(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+
+
+def _highest() -> int:
+    return _as_number(resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+
+
+def _as_number(limit: int) -> int:
+    return 2**31 - 1 if limit == resource.RLIM_INFINITY else limit
