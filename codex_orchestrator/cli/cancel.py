@@ -16,7 +16,7 @@ from codex_orchestrator.store.locks import pause
 from codex_orchestrator.store.owner import is_alive, read_owner
 
 from . import render
-from .common import add_format, add_root, add_task, environment_of, notify, task_of
+from .common import add_format, add_root, add_task, environment_of, found_run, notify, task_of
 
 _LONGEST_WAIT = 86_400
 _POLL_SECONDS = 0.05
@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not 0 <= arguments.wait <= _LONGEST_WAIT:
         raise UsageError(f"--wait must be at least 0 and at most {_LONGEST_WAIT} seconds.")
     environment = environment_of(arguments)
-    found = find_run(environment, arguments.run, task_of(environment, arguments))
+    found = found_run(environment, arguments.run, task_of(environment, arguments))
     _send(found, _owner(found))
     session = _session(environment, found)
     if session != found.layout.run_id:
@@ -66,7 +66,7 @@ def _owner(found: FoundRun) -> Owner:
             f"Run {run_id} is not alive: it is {status}, and its process is gone.",
             hint=f"Go on with it: codex-orchestrator resume --run {run_id}",
         )
-    owner = read_owner(found.layout.lock)
+    owner = read_owner(found.layout.lock, below=found.layout.base)
     if owner is None:
         raise UsageError(f"Run {run_id} cannot be cancelled: {found.layout.lock} names no process.")
     if is_alive(owner) is None:
@@ -87,7 +87,11 @@ def _send(found: FoundRun, owner: Owner) -> None:
     def owns() -> bool:
         now = _read(found)
         ended = now is not None and now.manifest.get("status") in TERMINAL
-        return not ended and read_owner(found.layout.lock) == owner and is_alive(owner) is True
+        return (
+            not ended
+            and read_owner(found.layout.lock, below=found.layout.base) == owner
+            and is_alive(owner) is True
+        )
 
     try:
         # Where it has ended just now, there is nothing to do but to say so.
@@ -100,7 +104,7 @@ def _send(found: FoundRun, owner: Owner) -> None:
 
 def _session(environment: Environment, found: FoundRun) -> str:
     """The id of the run whose session this one belongs to: one process runs it and all its sub-pipelines."""
-    owner, met = read_owner(found.layout.lock), {found.layout.run_id}
+    owner, met = read_owner(found.layout.lock, below=found.layout.base), {found.layout.run_id}
     run = found
     while isinstance(parent_id := run.manifest.get("parent_run_id"), str) and parent_id not in met:
         met.add(parent_id)
@@ -108,7 +112,7 @@ def _session(environment: Environment, found: FoundRun) -> str:
             parent = find_run(environment, parent_id, run.layout.task.task_id)
         except UsageError:
             break  # In another repo, so another process too.
-        if read_owner(parent.layout.lock) != owner:
+        if read_owner(parent.layout.lock, below=parent.layout.base) != owner:
             break
         run = parent
     return run.layout.run_id
@@ -130,7 +134,7 @@ def _wait(found: FoundRun, seconds: float) -> FoundRun | None:
 
 def _read(found: FoundRun) -> FoundRun | None:
     try:
-        return FoundRun(found.layout, read_manifest(found.layout.manifest))
+        return FoundRun(found.layout, read_manifest(found.layout))
     except UnknownRun:
         return None
 

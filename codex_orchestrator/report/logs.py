@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from codex_orchestrator import places
+from codex_orchestrator.records import loads
 
 _READ_BYTES = 1 << 20
 _RUN = b'{"type":"run:'
@@ -14,14 +16,15 @@ _RUN = b'{"type":"run:'
 class LogReader:
     """Reads an event log on from where it stopped; a torn last line waits for its rest."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, below: Path) -> None:
         self._path = path
+        self._below = below
         self._offset = 0
 
     def lines(self) -> Iterator[bytes]:
         """The whole lines that are there now and were not given out before."""
         try:
-            log = self._path.open("rb")
+            log = places.open_stream(self._path, below=self._below)
         except FileNotFoundError:
             return
         with log:
@@ -87,7 +90,7 @@ class OutputText:
 def parse_event(line: bytes) -> dict[str, Any] | None:
     """An event, or None where the line is not one."""
     try:
-        event = json.loads(line)
+        event = loads(line)
     except ValueError:
         return None
     return event if isinstance(event, dict) else None
