@@ -127,6 +127,9 @@ def listed(path: Path, *, below: Path) -> list[tuple[str, Kind]]:
             return listed_in(descriptor)
     except FileNotFoundError:
         return []
+    except OSError as error:
+        error.filename = str(path)  # Not the number of a descriptor.
+        raise
 
 
 def listed_in(descriptor: int) -> list[tuple[str, Kind]]:
@@ -232,7 +235,11 @@ def _walk(path: Path, below: Path) -> int:
     names = path.relative_to(below).parts
     if ".." in names:
         raise ValueError(f"{path} does not stay below {below}")
-    place, descriptor = below, os.open(below, _FOLDER)
+    place = below
+    try:
+        descriptor = os.open(below, _FOLDER)
+    except NotADirectoryError:
+        raise misplaced(below, kind_of(os.stat(below)), "folder") from None
     for name in names:
         place /= name
         try:

@@ -63,7 +63,9 @@ def place(root: Path, file: StarterFile, *, force: bool) -> Placed:
     """Write a file, unless (without ``force``) there is another one in its place."""
     data = file.text.encode()
     try:
-        home, path = _inside(root, file.path)
+        # A link in the file's own place is not followed, but replaced.
+        home, folder = _inside(root, Path(file.path).parent)
+        path = folder / Path(file.path).name
         files.make_folder(path.parent, below=home)
         if files.create(path, data, below=home, mode=file.mode):
             return Placed(file.path, "written", file.detail)
@@ -145,7 +147,7 @@ def _rendered(template: Path) -> str:
     return _PART.sub(part, resources.read_text(template))
 
 
-def _inside(root: Path, name: str) -> tuple[Path, Path]:
+def _inside(root: Path, name: str | Path) -> tuple[Path, Path]:
     """The root and the place of a file in it, links followed as far as they stay inside."""
     return sources.within(root, root), sources.within(root / name, root)
 
@@ -153,7 +155,7 @@ def _inside(root: Path, name: str) -> tuple[Path, Path]:
 def _holds(path: Path, data: bytes, below: Path) -> bool:
     try:
         return places.read(path, below=below) == data
-    except OSError:
+    except (OSError, Misplaced):
         return False
 
 

@@ -27,13 +27,14 @@ def run(arguments: argparse.Namespace) -> int:
     artefact = ARTEFACTS[arguments.schema] if arguments.schema else None
     findings: list[Finding] = []
     for path in map(Path, arguments.files):
+        is_folder = named.kind(path) == "folder"
         try:
-            if named.kind(path) == "folder":
+            if is_folder:
                 findings.extend(check_folder(path, artefact))
             else:
                 findings.append(check_file(path, artefact))
         except OSError as error:
-            where = error.filename or path
+            where = error.filename if is_folder else path
             raise UsageError(f"Cannot read {where}: {error.strerror or error}.") from error
     if arguments.format == "json":
         render.emit_json({"files": [_row(finding) for finding in findings]})

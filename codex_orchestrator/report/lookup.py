@@ -15,7 +15,6 @@ from codex_orchestrator.identifiers import check_id, id_problem, is_run_id, new_
 from codex_orchestrator.manifests import read_document
 from codex_orchestrator.records import loads
 from codex_orchestrator.run.layout import RunLayout, TaskLayout
-from codex_orchestrator.text import printable
 
 LATEST = "latest"
 # A clock may have been set back a little; a run from further ahead has not been.
@@ -144,10 +143,9 @@ def odd_entries(task: TaskLayout) -> list[str]:
     except OSError as error:
         return [f"Cannot list {task.cli_dir}: {error.strerror or error}."]
     return [
-        f"{printable(str(task.cli_dir / name))} is no run"
-        f"{': it is a link, which is not followed' if kind == 'link' else ''}; it is left alone."
+        places.misplaced(task.cli_dir / name, kind, "folder").in_a_line
         for name, kind in found
-        if kind not in ("folder", "file") or (kind == "folder" and id_problem(name) is not None)
+        if kind not in ("folder", "file")
     ]
 
 

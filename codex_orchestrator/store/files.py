@@ -23,6 +23,7 @@ PUBLIC = 0o666
 PRIVATE = 0o600
 EXECUTABLE = 0o777
 _GITIGNORE = b"# Made by codex-orchestrator: evidence of runs is not source.\n*\n"
+_ELSEWHERE = "Or point CODEX_ORCHESTRATOR_RUNS_DIR and CODEX_ORCHESTRATOR_OUT_DIR elsewhere."
 _TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<pid>\d{1,9})-[0-9a-f]{8}\.tmp")
 
 
@@ -32,7 +33,9 @@ def reported(action: str, path: Path) -> Iterator[None]:
     try:
         yield
     except Misplaced as error:
-        raise Misplaced(f"Cannot {action} {path}: {error.message}", hint=error.hint) from error
+        raise Misplaced(
+            f"Cannot {action} {path}: {error.message}", hint=f"{error.hint} {_ELSEWHERE}"
+        ) from error
     except OSError as error:
         reason = error.strerror or str(error)
         raise StorageError(

@@ -55,13 +55,14 @@ def sweep(task: TaskLayout, *, dry_run: bool = False) -> Swept:
     Args:
         task: The task.
         dry_run: Only say what would be swept.
-
-    Raises:
-        Misplaced: The folder of markers is none of ours.
     """
     here, base = this_process(), task.environment.runs_dir
     swept = Swept()
-    found = places.listed(task.live_dir, below=base)
+    try:
+        with files.reported("sweep", task.live_dir):
+            found = places.listed(task.live_dir, below=base)
+    except StorageError as error:
+        return Swept(warnings=(error.in_a_line,))
     for name in files.temporaries(found, is_dead=lambda pid: not exists(pid)):
         try:
             swept += _without(task.live_dir / name, task, dry_run=dry_run)

@@ -123,8 +123,8 @@ PATH_FUNCTIONS = {
 }  # fmt: skip
 PATH_METHODS = {
     "read_text", "read_bytes", "iterdir", "glob", "rglob", "walk", "exists", "is_file", "is_dir",
-    "is_symlink", "is_fifo", "is_socket", "is_mount", "stat", "lstat", "samefile", "readlink", "owner", "chmod", "lchmod",
-    "mkdir", "unlink", "rmdir",
+    "is_symlink", "is_fifo", "is_socket", "is_mount", "stat", "lstat", "samefile", "readlink", "owner",
+    "chmod", "lchmod", "mkdir", "unlink", "rmdir",
 }  # fmt: skip
 OURS = ("codex_orchestrator.", "pytest_codex.", "ast.")
 ENVIRONMENT_CHANGERS = {"update", "setdefault", "pop", "popitem", "clear"}
@@ -169,14 +169,14 @@ def goes_by_paths(module: Module) -> Iterator[Finding]:
     }
     for call, name in module.calls():
         method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
+        arguments = [*call.args, *call.keywords]
         if name in PATH_FUNCTIONS:
             yield call.lineno, name
         elif method in PATH_METHODS and not name.startswith(OURS):
             yield call.lineno, f".{method}"
         # What of ours is opened takes no arguments and is no context, unlike a path.
-        elif method == "open" and (call.args or call.keywords or id(call) in entered):
-            if not name.startswith(OURS):
-                yield call.lineno, ".open"
+        elif method == "open" and not name.startswith(OURS) and (arguments or id(call) in entered):
+            yield call.lineno, ".open"
 
 
 def starts_processes(module: Module) -> Iterator[Finding]:

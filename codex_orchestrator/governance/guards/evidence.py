@@ -162,10 +162,10 @@ class _Bench:
     def _place(self, file: Path) -> tuple[Path, Path | None]:
         """Where a cited file is read, and the folder above it that is trusted: None where it lies outside."""
         path = Path(os.path.normpath(file))
-        if path.is_relative_to(self._runs):
-            return path, self._runs  # Evidence: no link is followed.
         real = named.place(path)
-        return real, next((home for home in self._homes if real.is_relative_to(home)), None)
+        home = next((home for home in self._homes if real.is_relative_to(home)), None)
+        # Below the runs folder no link is followed, wherever it leads.
+        return (path, self._runs) if home and path.is_relative_to(self._runs) else (real, home)
 
 
 def _pages(root: Path) -> list[str]:
