@@ -5,16 +5,18 @@ The JSON Schemas under ``schemas/`` are generated from these shapes (docs/refere
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from codex_orchestrator.dataclass import dataclass
 
+from . import named, places
 from .clock import parse_timestamp
 from .environment import CONFIG_NAME
+from .errors import Misplaced
 from .pipelines.model import Configuration
-from .records import Mismatch, from_json
+from .records import Mismatch, from_json, loads
 from .run import shapes
 from .run.drift import DriftReport, DriftSample
 from .run.events import AnyEvent
@@ -96,6 +98,8 @@ _BY_FOLDER: dict[str, Artefact] = {
     "runs.pending": _HISTORY,
     "samples.pending": ARTEFACTS["drift-sample"],
 }
+# Where names are ids, also those that files have elsewhere.
+_FOLDERS_OF_IDS = ("cli", "mcp", "local-mcp", "trash")
 # Files of ours that have no content to check.
 _EMPTY = (".gitignore", ".metrics.lock", ".runs.lock", ".samples.lock", ".tasks.lock")
 
@@ -120,42 +124,80 @@ def check_file(path: Path, artefact: Artefact | None = None) -> Finding:
     """Check a file against its schema, strictly: unknown keys are problems.
 
     Args:
-        path: The file.
+        path: The file; what lies in its place and is none is a problem too.
         artefact: What it is; None to tell by its name.
 
     Raises:
         OSError: It cannot be read.
     """
-    text = path.read_bytes()
+    try:
+        return _checked(path, artefact)
+    except Misplaced as error:
+        return Finding(str(path), None, (error.message,))
+
+
+def check_folder(folder: Path, artefact: Artefact | None = None) -> Iterator[Finding]:
+    """Check all that is in a folder and those in it; links, special files and missing manifests are problems.
+
+    Args:
+        folder: The folder.
+        artefact: What the files are; None to tell by their names.
+
+    Raises:
+        OSError: Something cannot be read.
+    """
+    for path, kind in sorted(places.walked(folder, below=folder)):
+        if kind == "file":
+            yield check_file(path, artefact)
+        elif kind != "folder" or (path.name in _BY_NAME and path.parent.name not in _FOLDERS_OF_IDS):
+            yield Finding(str(path), None, (places.misplaced(path, kind, "file").message,))
+        elif path.parent.name == "cli" and not named.is_there(path / "manifest.json"):
+            yield Finding(str(path / "manifest.json"), "manifest", ("it is missing",))
+
+
+def _checked(path: Path, artefact: Artefact | None) -> Finding:
+    if artefact is None and path.name in _EMPTY:
+        return Finding(str(path), "none", ())
+    known = artefact or artefact_of(path)
+    if known is not None and known.lines:
+        with named.open_stream(path) as stream:
+            return Finding(str(path), known.name, tuple(_check_lines(stream, known.shape)))
+    text = named.read(path)
     if artefact is None and path.name == ".heartbeat":
         valid = parse_timestamp(text.decode("utf-8", "replace")) is not None
         return Finding(str(path), _HEARTBEAT, () if valid else ("not a timestamp",))
-    if artefact is None and path.name in _EMPTY:
-        return Finding(str(path), "none", ())
-    artefact = artefact or artefact_of(path)
-    if artefact is None:
+    if known is None:
         return Finding(str(path), None, ("no schema goes with this name; name one with --schema",))
-    problems = _check_lines(text, artefact.shape) if artefact.lines else _check_text(text, artefact.shape)
-    return Finding(str(path), artefact.name, tuple(problems))
+    return Finding(str(path), known.name, tuple(_check_text(text, known.shape)))
 
 
-def _check_lines(text: bytes, shape: Any) -> list[str]:
-    problems: list[str] = []
-    *whole, torn = text.split(b"\n")
-    for number, line in enumerate(whole, start=1):
-        problems.extend(f"line {number}: {problem}" for problem in _check_text(line, shape))
-    if torn:
-        try:
-            json.loads(torn)
-        except (ValueError, RecursionError):
-            return problems  # Its writer died in it; every reader tolerates that.
-        problems.append(f"line {len(whole) + 1}: no newline at the end")
-    return problems
+def _check_lines(stream: BinaryIO, shape: Any) -> Iterator[str]:
+    number = 0
+    while line := stream.readline(places.DOCUMENT_BYTES):
+        number += 1
+        if line.endswith(b"\n"):
+            yield from (f"line {number}: {problem}" for problem in _check_text(line, shape))
+        elif len(line) == places.DOCUMENT_BYTES:
+            yield f"line {number}: longer than {places.DOCUMENT_BYTES} bytes"
+            return
+        elif _is_json(line):  # Else its writer died in it; every reader tolerates that.
+            yield f"line {number}: no newline at the end"
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        loads(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _check_text(text: bytes, shape: Any) -> list[str]:
     try:
-        document = json.loads(text)
+        document = loads(text)
+    except ValueError as error:
+        return [f"not JSON: {error}"]
+    try:
         from_json(shape, document)
     except Mismatch:
         problems = [f"{problem.where()}: {problem.message}" for problem in explain(shape, document)]

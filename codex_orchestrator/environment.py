@@ -11,7 +11,8 @@ from pathlib import Path
 
 from codex_orchestrator.dataclass import dataclass
 
-from .errors import UsageError
+from . import named, sources
+from .errors import Misplaced, UsageError
 from .identifiers import check_id, slug
 
 CONFIG_NAME = "codex.orchestrator.json"
@@ -81,7 +82,8 @@ def discover(cwd: Path, variables: Mapping[str, str], root_option: str | None = 
     """Find root, runs and out folders.
 
     Raises:
-        UsageError: ``--root`` or ``CODEX_ORCHESTRATOR_ROOT`` names no folder.
+        UsageError: ``--root`` or ``CODEX_ORCHESTRATOR_ROOT`` names no folder, or one of the two folders is
+            a link that leads out of the root without having been named.
     """
     variables = {name: value for name, value in variables.items() if name not in _PYTEST_OWN}
     cwd = cwd.absolute()
@@ -92,8 +94,8 @@ def discover(cwd: Path, variables: Mapping[str, str], root_option: str | None = 
     folders = variables if inherited else {}
     return Environment(
         root=root,
-        runs_dir=_folder(root, folders.get(f"{PREFIX}RUNS_DIR"), ".runs"),
-        out_dir=_folder(root, folders.get(f"{PREFIX}OUT_DIR"), "out"),
+        runs_dir=_folder(root, "RUNS_DIR", folders.get(f"{PREFIX}RUNS_DIR"), ".runs"),
+        out_dir=_folder(root, "OUT_DIR", folders.get(f"{PREFIX}OUT_DIR"), "out"),
         cwd=cwd,
         variables=variables,
         root_named=named is not None,
@@ -158,7 +160,7 @@ def _named_root(cwd: Path, variables: Mapping[str, str], option: str | None) -> 
     for name, value in (("--root", option), (f"{PREFIX}ROOT", variables.get(f"{PREFIX}ROOT"))):
         if value:
             root = Path(os.path.normpath(cwd / value))
-            if not root.is_dir():
+            if named.kind(root) != "folder":
                 raise UsageError(f'{name} "{value}" is not a folder.')
             return root
     return None
@@ -167,10 +169,18 @@ def _named_root(cwd: Path, variables: Mapping[str, str], option: str | None) -> 
 def _found_root(cwd: Path) -> Path:
     for marker in (CONFIG_NAME, ".git"):
         for folder in (cwd, *cwd.parents):
-            if (folder / marker).exists():
+            if named.kind(folder / marker):
                 return folder
     return cwd
 
 
-def _folder(root: Path, value: str | None, default: str) -> Path:
-    return Path(os.path.normpath(root / (value or default)))
+def _folder(root: Path, variable: str, value: str | None, default: str) -> Path:
+    if value:
+        return Path(os.path.normpath(root / value))
+    try:
+        sources.within(root / default, root)
+    except Misplaced as error:
+        raise UsageError(
+            error.message, hint=f"Remove it, or name the folder that is meant in {PREFIX}{variable}."
+        ) from error
+    return root / default

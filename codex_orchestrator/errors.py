@@ -7,6 +7,7 @@
     ├── ToolMissing              exit 2   a program that we need is not installed
     ├── Busy                     exit 75  a live process holds the run or the lock
     └── StorageError             exit 1   evidence could not be written
+        └── Misplaced            exit 2   what lies in the place of a file or folder of ours is not opened
 
 Exit codes: docs/reference/command-line.md, "Exit codes".
 """
@@ -48,6 +49,11 @@ class OrchestratorError(Exception):
 
     def _said(self) -> list[str]:
         return [self.message]
+
+    @property
+    def in_a_line(self) -> str:
+        """Message and hint, for where the error is only a notice."""
+        return f"{self.message} {self.hint}" if self.hint else self.message
 
 
 class UsageError(OrchestratorError):
@@ -95,3 +101,10 @@ class StorageError(OrchestratorError):
     """Evidence could not be written where it belongs."""
 
     code = "storage"
+
+
+class Misplaced(StorageError):
+    """In the place of a file or folder lies what is not opened: a link, a pipe, something too large."""
+
+    code = "misplaced"
+    exit_code = EXIT_USAGE

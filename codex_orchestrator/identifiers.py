@@ -15,6 +15,7 @@ from .text import is_hidden
 _RESERVED = ("local-mcp", "latest")
 _FORBIDDEN = '/\\<>:"|?*'
 _MAX_BYTES = 128
+_RUN_ID = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}-[0-9]{2}-[0-9]{2}-[0-9]{3}Z-[0-9a-f]{8}")
 _SLUG_LENGTH = 80
 _RUN_ID = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d-\d{3}Z-[0-9a-f]{8}")
 
@@ -37,6 +38,11 @@ def id_problem(value: str) -> str | None:
     if value in _RESERVED:
         return f"{value!r} is reserved"
     return None
+
+
+def is_run_id(value: str) -> bool:
+    """Whether an id is of the form that ours have, so that it tells when its run began; see `new_run_id`."""
+    return _RUN_ID.fullmatch(value) is not None
 
 
 def check_id(value: str, *, name: str) -> str:

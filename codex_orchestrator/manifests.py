@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .errors import UnknownRun
-from .records import Mismatch, from_json
+from . import named, places
+from .errors import Misplaced, UnknownRun
+from .records import Mismatch, from_json, loads
 from .run.shapes import Manifest
 
 
@@ -22,7 +23,7 @@ def load_manifest(path: str | os.PathLike[str]) -> Manifest:
         UnknownRun: There is no readable manifest there.
     """
     file = _file(path)
-    document = read_document(file)
+    document = _document(file)
     try:
         return from_json(Manifest, document, strict=False)
     except Mismatch as error:
@@ -38,20 +39,34 @@ def validate_manifest(manifest: str | os.PathLike[str] | dict[str, Any]) -> list
     Raises:
         UnknownRun: There is no readable manifest at that path.
     """
-    return _problems(manifest if isinstance(manifest, dict) else read_document(_file(manifest)))
+    return _problems(manifest if isinstance(manifest, dict) else _document(_file(manifest)))
 
 
-def read_document(file: Path) -> Any:
+def read_document(file: Path, *, below: Path) -> Any:
     """The parsed JSON of a run's file, whatever it holds.
 
+    Args:
+        file: The file.
+        below: The folder above it that the user has chosen.
+
     Raises:
-        UnknownRun: It is missing, unreadable or not JSON.
+        UnknownRun: It is missing, unreadable, not to be opened, or not JSON.
     """
+    return _parsed(file, lambda: places.read(file, below=below))
+
+
+def _document(file: Path) -> Any:
+    return _parsed(file, lambda: named.read(file))
+
+
+def _parsed(file: Path, read: Callable[[], bytes]) -> Any:
     try:
-        return json.loads(file.read_bytes())
+        return loads(read())
+    except Misplaced as error:
+        raise UnknownRun(f"Cannot read {file}: {error.message}", hint=error.hint) from error
     except OSError as error:
         raise UnknownRun(f"Cannot read {file}: {error.strerror or error}.") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise UnknownRun(f"{file} is not JSON: {error}.") from error
 
 
@@ -63,4 +78,4 @@ def _problems(document: Any) -> list[str]:
 
 def _file(path: str | os.PathLike[str]) -> Path:
     path = Path(path)
-    return path / "manifest.json" if path.is_dir() else path
+    return path / "manifest.json" if named.kind(path) == "folder" else path

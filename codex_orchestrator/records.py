@@ -8,6 +8,7 @@ without any other import, so that good input costs nothing; when it refuses, `va
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from types import NoneType, UnionType
@@ -95,6 +96,15 @@ class OneOf:
         return schema
 
 
+MOST_LEVELS = 100
+"""How deep arrays and objects may be nested in a JSON text."""
+
+_TOO_DEEP = f"nested more than {MOST_LEVELS} levels deep"
+# What half of a character is written as; pairs of them are whole again once they are read.
+_HALF = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+
+
 class Mismatch(ValueError):
     """The data is not of the shape; no message, `validation.explain` has it."""
 
@@ -153,6 +163,38 @@ def from_json(cls: type[T], data: Any, *, strict: bool = True) -> T:
     return result
 
 
+def loads(
+    text: bytes | str,
+    *,
+    object_pairs_hook: Callable[[list[tuple[str, Any]]], Any] | None = None,
+    keep_halves: bool = False,
+) -> Any:
+    """The value of a JSON text, whoever wrote it: the one reader of JSON.
+
+    Half a character (an escaped surrogate without its other half) becomes U+FFFD, so that all text can be
+    written again; who wants to refuse them keeps them.
+
+    Args:
+        text: The text; bytes are UTF-8, with or without a byte order mark.
+        object_pairs_hook: Makes the objects, as for `json.loads`.
+        keep_halves: Leave halves of characters as they are.
+
+    Raises:
+        ValueError: It is no JSON, no UTF-8, nested too deeply, or has a number that is too long.
+    """
+    if isinstance(text, bytes):
+        text = text.decode("utf-8-sig")
+    try:
+        value = json.loads(text, object_pairs_hook=object_pairs_hook)
+    except RecursionError as error:
+        raise ValueError(_TOO_DEEP) from error
+    except MemoryError as error:
+        raise ValueError("it does not fit into memory") from error
+    if text.count("[") + text.count("{") > MOST_LEVELS and _is_deep(value):
+        raise ValueError(_TOO_DEEP)
+    return _whole(value) if not keep_halves and _HALF.search(text) else value
+
+
 def dumps(value: Any) -> str:
     """JSON as people read it: 2-space indent, insertion order, non-ASCII as it is, newline at the end."""
     return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
@@ -161,6 +203,29 @@ def dumps(value: Any) -> str:
 def dumps_line(value: Any) -> str:
     """Compact JSON for one line of NDJSON, with its newline."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False) + "\n"
+
+
+def _is_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(MOST_LEVELS):
+        level = [
+            item
+            for each in level
+            for item in (each.values() if isinstance(each, dict) else each)
+            if isinstance(item, dict | list)
+        ]
+        if not level:
+            return False
+    return True
+
+
+def _whole(value: Any) -> Any:
+    """The same value without halves of characters."""
+    if isinstance(value, str):
+        return _SURROGATE.sub("\ufffd", value)
+    if isinstance(value, dict):
+        return {_whole(key): _whole(item) for key, item in value.items()}
+    return [_whole(item) for item in value] if isinstance(value, list) else value
 
 
 def _read(kind: Any, data: Any, strict: bool) -> Any:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from codex_orchestrator.dataclass import dataclass
 
+from . import places
 from .clock import Clock, timestamp
 from .errors import Busy, UnknownRun, UsageError
 from .execution.leftovers import named
@@ -114,9 +115,9 @@ def read_resumable(layout: RunLayout) -> Manifest:
     Raises:
         UnknownRun: There is none, or it is another run's.
     """
-    if not layout.manifest.is_file():
+    if not places.has_file(layout.manifest, below=layout.base):
         raise UnknownRun(f'Unknown run "{layout.run_id}": {layout.manifest} is missing.')
-    manifest = read_whole_manifest(layout.manifest)
+    manifest = read_whole_manifest(layout)
     if manifest.run_id != layout.run_id:
         raise UnknownRun(f'{layout.manifest} is the manifest of another run, "{manifest.run_id}".')
     return manifest
@@ -253,7 +254,7 @@ def child_of(task: TaskLayout, entry: CommandEntry, pipeline_id: str) -> RunLayo
     if entry.sub_run_id is None or id_problem(entry.sub_run_id) is not None:
         return None
     layout = task.run(entry.sub_run_id)
-    if not layout.manifest.is_file():
+    if not places.has_file(layout.manifest, below=layout.base):
         return None  # It died before it was one.
     return layout if read_resumable(layout).pipeline_id == pipeline_id else None
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
+from codex_orchestrator import places, resources, sources
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.environment import CONFIG_NAME, Environment, choose_task
-from codex_orchestrator.errors import StorageError
+from codex_orchestrator.errors import Misplaced, StorageError
 from codex_orchestrator.pipelines.project import Project
-from codex_orchestrator.records import dumps
+from codex_orchestrator.records import dumps, loads
 from codex_orchestrator.store import files
 from codex_orchestrator.store.lines import append
 
@@ -54,22 +55,25 @@ def starter_files(environment: Environment) -> Iterator[StarterFile]:
     """
     document, detail = _configuration(environment)
     yield StarterFile(CONFIG_NAME, dumps(document), detail=detail)
-    for path in sorted((TEMPLATES / "scripts").iterdir()):
+    for path in resources.files_in(TEMPLATES / "scripts"):
         yield StarterFile(f"scripts/{path.name}", _rendered(path), files.EXECUTABLE)
 
 
 def place(root: Path, file: StarterFile, *, force: bool) -> Placed:
     """Write a file, unless (without ``force``) there is another one in its place."""
-    path, data = root / file.path, file.text.encode()
+    data = file.text.encode()
     try:
-        files.make_folder(path.parent)
-        if files.create(path, data, mode=file.mode):
+        # A link in the file's own place is not followed, but replaced.
+        home, folder = _inside(root, Path(file.path).parent)
+        path = folder / Path(file.path).name
+        files.make_folder(path.parent, below=home)
+        if files.create(path, data, below=home, mode=file.mode):
             return Placed(file.path, "written", file.detail)
-        if _holds(path, data):
+        if _holds(path, data, home):
             return Placed(file.path, "unchanged")
         if not force:
             return Placed(file.path, "left", "it is another one; --force replaces it")
-        files.replace(path, data, mode=file.mode)
+        files.replace(path, data, below=home, mode=file.mode)
     except StorageError as error:
         return Placed(file.path, "failed", error.message)
     return Placed(file.path, "replaced", file.detail)
@@ -77,24 +81,27 @@ def place(root: Path, file: StarterFile, *, force: bool) -> Placed:
 
 def ignore(root: Path) -> Placed:
     """Have git leave runs alone: lines that ``.gitignore`` lacks are added at its end."""
-    path = root / ".gitignore"
+    name = ".gitignore"
+    before: bytes | None = None
     try:
-        before = path.read_bytes()
-    except FileNotFoundError:
-        before = None
+        home, path = _inside(root, name)
+        with suppress(FileNotFoundError):
+            before = places.read(path, below=home)
+    except Misplaced as error:
+        return Placed(name, "failed", error.message)
     except OSError as error:
-        return Placed(path.name, "failed", f"Cannot read {path}: {error.strerror or error}.")
+        return Placed(name, "failed", f"Cannot read {root / name}: {error.strerror or error}.")
     text = (before or b"").decode("utf-8", "replace")
     known = {_pattern(line) for line in text.splitlines()}
     missing = [line for line in IGNORED if _pattern(line) not in known]
     if not missing:
-        return Placed(path.name, "unchanged")
+        return Placed(name, "unchanged")
     apart = "" if not text else "\n" if text.endswith("\n") else "\n\n"
     try:
-        append(path, (apart + "\n".join([_IGNORE_COMMENT, *missing, ""])).encode())
+        append(path, (apart + "\n".join([_IGNORE_COMMENT, *missing, ""])).encode(), below=home)
     except StorageError as error:
-        return Placed(path.name, "failed", error.message)
-    return Placed(path.name, "written" if before is None else "extended", ", ".join(missing))
+        return Placed(name, "failed", error.message)
+    return Placed(name, "written" if before is None else "extended", ", ".join(missing))
 
 
 def _configuration(environment: Environment) -> tuple[dict[str, Any], str | None]:
@@ -123,8 +130,9 @@ def _configuration(environment: Environment) -> tuple[dict[str, Any], str | None
 def _npm_scripts(root: Path) -> list[str]:
     """Those of the scripts of the packaged pipeline that package.json has."""
     try:
-        scripts = json.loads((root / "package.json").read_bytes()).get("scripts")
-    except (OSError, ValueError, AttributeError, RecursionError):
+        document = loads(sources.read(root / "package.json", root=root))
+        scripts = document.get("scripts") if isinstance(document, dict) else None
+    except (OSError, ValueError, Misplaced):
         scripts = None  # npm will say what is wrong with it.
     scripts = scripts if isinstance(scripts, dict) else {}
     return [name for name in _SCRIPTS if scripts.get(name) and _NO_TESTS not in str(scripts[name])]
@@ -134,15 +142,20 @@ def _rendered(template: Path) -> str:
     """A script with the parts that it shares with others filled in, so that each stands alone."""
 
     def part(mark: re.Match[str]) -> str:
-        return (TEMPLATES / "parts" / mark["name"]).read_text(encoding="utf-8")
+        return resources.read_text(TEMPLATES / "parts" / mark["name"])
 
-    return _PART.sub(part, template.read_text(encoding="utf-8"))
+    return _PART.sub(part, resources.read_text(template))
 
 
-def _holds(path: Path, data: bytes) -> bool:
+def _inside(root: Path, name: str | Path) -> tuple[Path, Path]:
+    """The root and the place of a file in it, links followed as far as they stay inside."""
+    return sources.within(root, root), sources.within(root / name, root)
+
+
+def _holds(path: Path, data: bytes, below: Path) -> bool:
     try:
-        return path.read_bytes() == data
-    except OSError:
+        return places.read(path, below=below) == data
+    except (OSError, Misplaced):
         return False
 
 

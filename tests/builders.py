@@ -10,10 +10,13 @@ from codex_orchestrator.environment import Environment
 from codex_orchestrator.lifecycle import RunOptions, open_run
 from codex_orchestrator.manager import TaskManager
 from codex_orchestrator.pipelines.model import CommandStage, Limits, Pipeline
-from codex_orchestrator.pipelines.planner import CommandPlanner
+from codex_orchestrator.pipelines.planner import CommandPlanner, Plan
+from codex_orchestrator.run import reviewer
+from codex_orchestrator.run.drift import DriftSample
 from codex_orchestrator.run.layout import RunLayout, TaskLayout
 from codex_orchestrator.run.opening import first_manifest
-from codex_orchestrator.run.shapes import Manifest
+from codex_orchestrator.run.reviewer import RunSummary
+from codex_orchestrator.run.shapes import Manifest, MetricsLine
 
 NOW = "2026-11-21T02:44:32.979Z"
 
@@ -64,3 +67,56 @@ def opened_run(
         instructions_hash=None,
         instructions_sources=(),
     )
+
+
+def metrics_line_of(run_id: str) -> MetricsLine:
+    """The record of a run that has succeeded."""
+    return MetricsLine(
+        run_id=run_id,
+        task_id="t",
+        pipeline_id="p",
+        status="succeeded",
+        started_at=NOW,
+        completed_at=NOW,
+        duration_seconds=2.0,
+        commands_passed=1,
+        commands_failed=0,
+        guardrails_present=True,
+        recorded_at=NOW,
+        artifact_path="x",
+        child_runs=0,
+        control_plane_status="unknown",
+        scheduler_mode="unknown",
+        instance_stats=(),
+        privacy_mode="unknown",
+        privacy_log_path=None,
+        privacy_event_count=0,
+        privacy_events=(),
+        handle_count=0,
+        commands_skipped=0,
+        approvals_count=0,
+        approvals=(),
+        resumed=False,
+        attempts=1,
+        heartbeat_writes=2,
+        heartbeat_failures=0,
+    )
+
+
+def summary_of(run_id: str) -> RunSummary:
+    """The summary of such a run."""
+    return RunSummary(
+        task_id="t",
+        run_id=run_id,
+        mode="mcp",
+        plan=Plan(items=(), targetId=None),
+        build=reviewer.BuildResult(None, (), "mcp", run_id, success=True),
+        test=reviewer.TestResult(None, success=True, reports=(), run_id=run_id),
+        review=reviewer.ReviewResult("fine", reviewer.Decision(approved=True)),
+        timestamp=NOW,
+    )
+
+
+def records_of(run_id: str) -> tuple[MetricsLine, RunSummary, DriftSample]:
+    """What such a run leaves for the three journals of its task."""
+    return metrics_line_of(run_id), summary_of(run_id), DriftSample(run_id, NOW, "passed", "shadow", ())

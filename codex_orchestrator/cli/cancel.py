@@ -17,7 +17,7 @@ from codex_orchestrator.store.locks import is_held, pause
 from codex_orchestrator.store.owner import is_of_this_host, objection, read_owner
 
 from . import render
-from .common import add_format, add_root, add_task, environment_of, notify, task_of
+from .common import add_format, add_root, add_task, environment_of, found_run, notify, task_of
 
 _LONGEST_WAIT = 86_400
 _POLL_SECONDS = 0.05
@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not 0 <= arguments.wait <= _LONGEST_WAIT:
         raise UsageError(f"--wait must be at least 0 and at most {_LONGEST_WAIT} seconds.")
     environment = environment_of(arguments)
-    found = find_run(environment, arguments.run, task_of(environment, arguments))
+    found = found_run(environment, arguments.run, task_of(environment, arguments))
     _send(found, _owner(found))
     session = _session(environment, found)
     if session != found.layout.run_id:
@@ -67,7 +67,7 @@ def _owner(found: FoundRun) -> Owner:
             f"Run {run_id} is not alive: it is {status}, and its process is gone.",
             hint=f"Go on with it: codex-orchestrator resume --run {shlex.quote(run_id)}",
         )
-    owner = read_owner(found.layout.lock)
+    owner = read_owner(found.layout.lock, below=found.layout.base)
     if owner is None:
         raise UsageError(f"Run {run_id} cannot be cancelled: {found.layout.lock} names no process.")
     if not is_of_this_host(owner):
@@ -87,7 +87,7 @@ def _owner(found: FoundRun) -> Owner:
 def _objection(found: FoundRun, owner: Owner) -> str | None:
     """Why the process that the run's lock names must not be signalled; None where nothing is against it."""
     against = objection(owner, found.layout.lock)
-    if against is None and not is_held(found.layout.lock):
+    if against is None and not is_held(found.layout.lock, below=found.layout.base):
         return f"nobody holds its lock ({found.layout.lock})"
     return against
 
@@ -102,7 +102,8 @@ def _send(found: FoundRun, owner: Owner) -> None:
     def owns() -> bool:
         now = _read(found)
         ended = now is not None and now.manifest.get("status") in TERMINAL
-        return not ended and read_owner(found.layout.lock) == owner and _objection(found, owner) is None
+        named = read_owner(found.layout.lock, below=found.layout.base)
+        return not ended and named == owner and _objection(found, owner) is None
 
     try:
         # Where it has ended just now, there is nothing to do but to say so.
@@ -115,7 +116,7 @@ def _send(found: FoundRun, owner: Owner) -> None:
 
 def _session(environment: Environment, found: FoundRun) -> str:
     """The id of the run whose session this one belongs to: one process runs it and all its sub-pipelines."""
-    owner, met = read_owner(found.layout.lock), {found.layout.run_id}
+    owner, met = read_owner(found.layout.lock, below=found.layout.base), {found.layout.run_id}
     run = found
     while isinstance(parent_id := run.manifest.get("parent_run_id"), str) and parent_id not in met:
         met.add(parent_id)
@@ -123,7 +124,7 @@ def _session(environment: Environment, found: FoundRun) -> str:
             parent = find_run(environment, parent_id, run.layout.task.task_id)
         except UsageError:
             break  # In another repo, so another process too.
-        if read_owner(parent.layout.lock) != owner:
+        if read_owner(parent.layout.lock, below=parent.layout.base) != owner:
             break
         run = parent
     return run.layout.run_id
@@ -145,7 +146,7 @@ def _wait(found: FoundRun, seconds: float) -> FoundRun | None:
 
 def _read(found: FoundRun) -> FoundRun | None:
     try:
-        return FoundRun(found.layout, read_manifest(found.layout.manifest))
+        return FoundRun(found.layout, read_manifest(found.layout))
     except UnknownRun:
         return None
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from codex_orchestrator.environment import Environment, discover
 from codex_orchestrator.errors import UsageError
 from codex_orchestrator.report import lookup
+from codex_orchestrator.report.lookup import FoundRun
 
 from . import render
 
@@ -47,6 +48,19 @@ def environment_of(arguments: argparse.Namespace) -> Environment:
 def notify(notices: tuple[str, ...]) -> None:
     """Tell the user something once, on stderr."""
     render.tell(notices)
+
+
+def found_run(environment: Environment, run: str, task: str) -> FoundRun:
+    """The run that is meant; what was passed over while it was looked for is said on stderr.
+
+    Raises:
+        UsageError: The id could not be one.
+        UnknownRun: There is no such run, or its manifest cannot be read.
+        Misplaced: What lies in its place is not to be opened.
+    """
+    found = lookup.find_run(environment, run, task)
+    notify(tuple(f"notice: {notice}" for notice in found.notices))
+    return found
 
 
 def task_of(environment: Environment, arguments: argparse.Namespace) -> str:

@@ -11,7 +11,7 @@ from codex_orchestrator.errors import EXIT_OK, UsageError
 from codex_orchestrator.pipelines.loader import load_definitions
 from codex_orchestrator.preparation import Prepared, prepare, require_runnable
 from codex_orchestrator.records import to_json
-from codex_orchestrator.report.lookup import FoundRun, find_run
+from codex_orchestrator.report.lookup import FoundRun
 from codex_orchestrator.report.resuming import asked_to_resume
 from codex_orchestrator.report.waiting import first_above, run_to_decide
 from codex_orchestrator.run.approvals import Answer, Decision, scrubbed
@@ -22,7 +22,7 @@ from codex_orchestrator.text import flattened
 
 from . import render
 from .asking import current_actor
-from .common import add_format, add_root, add_task, environment_of, task_of
+from .common import add_format, add_root, add_task, environment_of, found_run, task_of
 from .session import add_running, run_and_tell
 
 
@@ -44,7 +44,7 @@ def decide(arguments: argparse.Namespace, decision: Decision) -> int:
     if arguments.actor is not None and not flattened(arguments.actor):
         raise UsageError("--actor is empty.", hint="Name who decides, or leave it out for the login name.")
     environment = environment_of(arguments)
-    found = find_run(environment, arguments.run, task_of(environment, arguments))
+    found = found_run(environment, arguments.run, task_of(environment, arguments))
     layout = run_to_decide(found, arguments.stage)
     resumed = first_above(environment, layout)
     answer = Answer(decision, current_actor(arguments.actor), arguments.reason)

@@ -6,15 +6,16 @@ import argparse
 from dataclasses import replace
 from typing import Literal
 
+from codex_orchestrator import places
 from codex_orchestrator.clock import SystemClock
-from codex_orchestrator.errors import EXIT_OK, EXIT_RUN_FAILED, StorageError, UsageError
+from codex_orchestrator.errors import EXIT_OK, EXIT_RUN_FAILED, Misplaced, StorageError, UsageError
 from codex_orchestrator.report.cleanup import Cleanup, RemovedRun
 from codex_orchestrator.report.inventory import foreign_parents, inventory, run_facts
-from codex_orchestrator.report.lookup import task_ids
+from codex_orchestrator.report.lookup import odd_entries, task_ids
 from codex_orchestrator.run.layout import RunLayout, TaskLayout
 from codex_orchestrator.run.retention import Policy, RunFacts, decide, parse_age
 from codex_orchestrator.store import housekeeping
-from codex_orchestrator.store.sweep import Swept, sweep
+from codex_orchestrator.store.sweep import sweep
 
 from . import render
 from .common import add_format, add_root, add_task, environment_of, notify, task_of
@@ -45,13 +46,17 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.all_tasks and arguments.task is not None:
         raise UsageError("--task and --all-tasks exclude each other.")
     names = task_ids(environment) if arguments.all_tasks else [task_of(environment, arguments)]
-    cleanup = Cleanup(tuple(names), arguments.dry_run, swept=None if arguments.dry_run else Swept())
+    cleanup = Cleanup(tuple(names), arguments.dry_run)
     for name in names:
-        _Cleaning(TaskLayout(environment, name), policy, cleanup).clean()
+        try:
+            _Cleaning(TaskLayout(environment, name), policy, cleanup).clean()
+        except Misplaced as error:
+            cleanup.failures.append(str(error))
     if arguments.format == "json":
         render.emit_json(cleanup.document())
     else:
         render.emit_lines(cleanup.lines(now=SystemClock().now(), asked=policy.asks))
+    notify(tuple(dict.fromkeys(f"notice: {notice}" for notice in cleanup.notices)))
     notify(tuple(f"error: {failure}" for failure in cleanup.failures))
     return EXIT_RUN_FAILED if cleanup.failures else EXIT_OK
 
@@ -85,9 +90,10 @@ class _Cleaning:
             self._cleanup.merged_records += housekeeping.queued_records(self._task)
         else:
             self._merge()
-            self._sweep()
+        self._sweep()
         self._empty_trash()
         now = self._clock.now()
+        self._cleanup.notices.extend(odd_entries(self._task))
         runs = inventory(self._task, now=now)
         if self._cleanup.dry_run:
             # What is queued now would have been merged.
@@ -101,19 +107,21 @@ class _Cleaning:
 
     def _merge(self) -> None:
         try:
-            self._cleanup.merged_records += housekeeping.merge_records(self._task, self._clock)
+            merged = housekeeping.merge_records(self._task, self._clock, self._cleanup.notices.append)
+            self._cleanup.merged_records += merged
         except StorageError as error:
             self._cleanup.failures.append(error.message)
 
     def _sweep(self) -> None:
-        swept = sweep(self._task)
-        self._cleanup.swept = (self._cleanup.swept or Swept()) + swept
-        self._cleanup.failures.extend(swept.warnings)
+        swept = sweep(self._task, dry_run=self._cleanup.dry_run)
+        self._cleanup.swept += swept
+        self._cleanup.notices.extend(swept.warnings)
 
     def _empty_trash(self) -> None:
         """Finish what earlier removals began."""
         try:
             found = housekeeping.leftovers(self._task)
+            self._cleanup.notices.extend(housekeeping.odd_remains(self._task))
         except StorageError as error:
             self._cleanup.failures.append(error.message)
             return
@@ -122,14 +130,16 @@ class _Cleaning:
             try:
                 if not self._cleanup.dry_run:
                     housekeeping.discard(layout)
-                self._cleanup.remains += 1
+                self._cleanup.remains.append(
+                    layout.relative(housekeeping.trash_dir(self._task) / layout.run_id)
+                )
             except StorageError as error:
                 self._cleanup.failures.append(error.message)
             self._cleanup.freed_bytes += before - (0 if self._cleanup.dry_run else self._trash_bytes(layout))
 
     def _remove(self, facts: RunFacts) -> None:
         layout = self._task.run(facts.run_id)
-        size = housekeeping.bytes_of(layout.folder)
+        size = housekeeping.bytes_of(layout.folder, below=layout.base)
         what = "removed" if self._cleanup.dry_run else self._try_to_remove(layout, facts)
         if what == "removed":
             freed = size - self._trash_bytes(layout)
@@ -147,7 +157,7 @@ class _Cleaning:
         except StorageError as error:
             self._cleanup.failures.append(error.message)
         # What has left its place is a run no more: its remains wait in the trash.
-        return "failed" if layout.manifest.exists() else "removed"
+        return "failed" if places.has_file(layout.manifest, below=layout.base) else "removed"
 
     def _trash_bytes(self, layout: RunLayout) -> int:
-        return housekeeping.bytes_of(housekeeping.trash_dir(self._task) / layout.run_id)
+        return housekeeping.bytes_of(housekeeping.trash_dir(self._task) / layout.run_id, below=layout.base)

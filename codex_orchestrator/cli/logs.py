@@ -10,11 +10,11 @@ import threading
 from codex_orchestrator.clock import SystemClock
 from codex_orchestrator.errors import EXIT_OK, UsageError
 from codex_orchestrator.report.logs import LogReader, OutputText, StageNames, left_out, parse_event
-from codex_orchestrator.report.lookup import FoundRun, find_run, read_manifest
+from codex_orchestrator.report.lookup import FoundRun, read_manifest
 from codex_orchestrator.report.status import liveness_of_run
 
 from . import render
-from .common import add_format, add_root, add_task, environment_of, notify, task_of
+from .common import add_format, add_root, add_task, environment_of, found_run, notify, task_of
 
 _POLL_SECONDS = 0.1
 
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print them; 0 whatever became of the run."""
     environment = environment_of(arguments)
-    found = find_run(environment, arguments.run, task_of(environment, arguments))
+    found = found_run(environment, arguments.run, task_of(environment, arguments))
     entries = enumerate(found.manifest["commands"], start=1)
     names = {entry.get("index", place): str(entry.get("id")) for place, entry in entries}
     if arguments.stage is not None and arguments.stage not in names.values():
@@ -50,7 +50,7 @@ class _Printer:
 
     def __init__(self, found: FoundRun, names: dict[int, str], stage: str | None, *, as_json: bool) -> None:
         self._found = found
-        self._reader = LogReader(found.layout.runner_log)
+        self._reader = LogReader(found.layout.runner_log, below=found.layout.base)
         self._names = StageNames(names)
         colour = render.wants_colour(sys.stdout, os.environ)
         self._text = OutputText(self._names, prefixed=stage is None and len(names) > 1, colour=colour)
@@ -88,5 +88,5 @@ class _Printer:
 
     def _is_over(self) -> bool:
         layout = self._found.layout
-        found = FoundRun(layout, read_manifest(layout.manifest))
+        found = FoundRun(layout, read_manifest(layout))
         return liveness_of_run(found, now=SystemClock().now()) != "alive"

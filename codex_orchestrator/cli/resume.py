@@ -7,6 +7,7 @@ import json
 import sys
 from pathlib import Path
 
+from codex_orchestrator import named
 from codex_orchestrator.errors import UsageError
 from codex_orchestrator.preparation import prepare
 from codex_orchestrator.report.resuming import asked_to_resume
@@ -78,7 +79,11 @@ def _token(arguments: argparse.Namespace) -> str | None:
         given: str | None = arguments.token
         return given
     try:
-        content = sys.stdin.buffer.read(_LONGEST_TOKEN_FILE) if name == "-" else _beginning(Path(name))
+        content = (
+            sys.stdin.buffer.read(_LONGEST_TOKEN_FILE)
+            if name == "-"
+            else named.read(Path(name), at_most=_LONGEST_TOKEN_FILE)
+        )
     except OSError as error:
         raise UsageError(f"--token-file {name} cannot be read: {error.strerror}.") from error
     text = content.decode("utf-8", "replace").strip()
@@ -89,8 +94,3 @@ def _token(arguments: argparse.Namespace) -> str | None:
     if not isinstance(token, str) or not token:
         raise UsageError(f"--token-file {name} holds no token.")
     return token
-
-
-def _beginning(path: Path) -> bytes:
-    with path.open("rb") as stream:
-        return stream.read(_LONGEST_TOKEN_FILE)

@@ -14,13 +14,13 @@ from codex_orchestrator.environment import PREFIX, Environment
 from codex_orchestrator.errors import EXIT_OK, UnknownRun, UsageError
 from codex_orchestrator.execution.process import run_with_input
 from codex_orchestrator.pipelines.loader import Definitions, load_definitions
-from codex_orchestrator.report.lookup import LATEST, FoundRun, find_run
+from codex_orchestrator.report.lookup import LATEST, FoundRun
 from codex_orchestrator.report.review import ReviewRequest, review_document, review_text
 from codex_orchestrator.run.privacy.guard import PrivacyGuard
 
 from . import render
 from .asking import current_actor
-from .common import add_format, add_root, add_task, environment_of, notify, task_of
+from .common import add_format, add_root, add_task, environment_of, found_run, notify, task_of
 from .relay import relayed
 
 _LONGEST_TIMEOUT = 86_400
@@ -102,10 +102,10 @@ def _run_meant(environment: Environment, arguments: argparse.Namespace) -> tuple
     task = task_of(environment, arguments)
     if arguments.run is None and own is not None:
         try:
-            return find_run(environment, own, task), True
+            return found_run(environment, own, task), True
         except UnknownRun:
             pass  # A run of another repository, from within which this one is looked at.
-    found = find_run(environment, arguments.run or LATEST, task)
+    found = found_run(environment, arguments.run or LATEST, task)
     return found, found.layout.run_id == own
 
 

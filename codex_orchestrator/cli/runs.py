@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 
 from codex_orchestrator.clock import SystemClock
-from codex_orchestrator.errors import EXIT_OK, UsageError
+from codex_orchestrator.errors import EXIT_OK, Misplaced, UsageError
 from codex_orchestrator.identifiers import check_id
 from codex_orchestrator.report.lookup import list_runs
 from codex_orchestrator.report.status import runs_row
 
 from . import render
-from .common import add_format, add_root, environment_of
+from .common import add_format, add_root, environment_of, notify
 
 _HEADER = ("RUN", "TASK", "PIPELINE", "STATUS", "LIVENESS", "STARTED")
 _KEYS = ("run_id", "task_id", "pipeline_id", "status", "liveness", "started_at")
@@ -32,8 +32,14 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.task is not None:
         check_id(arguments.task, name="task ID")
     now = SystemClock().now()
-    found = list_runs(environment_of(arguments), arguments.task, arguments.limit)
-    rows = [runs_row(run, now=now) for run in found]
+    found, notices = list_runs(environment_of(arguments), arguments.task, arguments.limit)
+    rows = []
+    for run in found:
+        try:
+            rows.append(runs_row(run, now=now))
+        except Misplaced as error:
+            notices.append(error.in_a_line)
+    notify(tuple(f"notice: {notice}" for notice in notices))
     if arguments.format == "json":
         render.emit_json(rows)
     else:

@@ -11,12 +11,12 @@ from codex_orchestrator.environment import Environment
 from codex_orchestrator.errors import EXIT_OK, UsageError
 from codex_orchestrator.governance.tasks.registry import look_up
 from codex_orchestrator.report.lineage import tree_lines
-from codex_orchestrator.report.lookup import FoundRun, find_run, read_manifest
+from codex_orchestrator.report.lookup import FoundRun, read_manifest
 from codex_orchestrator.report.status import status_document, status_lines
 from codex_orchestrator.report.waiting import waiting_lines
 
 from . import render
-from .common import add_format, add_root, add_task, environment_of, task_of
+from .common import add_format, add_root, add_task, environment_of, found_run, task_of
 
 _LONGEST_INTERVAL = 86_400
 _OVER = ("finished", "dead", "waiting")
@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not 0 < arguments.interval <= _LONGEST_INTERVAL:
         raise UsageError(f"--interval must be more than 0 and at most {_LONGEST_INTERVAL} seconds.")
     environment: Environment = environment_of(arguments)
-    found = find_run(environment, arguments.run, task_of(environment, arguments))
+    found = found_run(environment, arguments.run, task_of(environment, arguments))
     if not arguments.watch:
         _show(found, as_json=arguments.format == "json")
         return EXIT_OK
@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
         if liveness in _OVER:
             return EXIT_OK
         waiting.wait(arguments.interval)
-        found = FoundRun(found.layout, read_manifest(found.layout.manifest))
+        found = FoundRun(found.layout, read_manifest(found.layout))
 
 
 def _show(found: FoundRun, *, as_json: bool) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from codex_orchestrator.artefacts import ARTEFACTS, Finding, check_file
+from codex_orchestrator import named
+from codex_orchestrator.artefacts import ARTEFACTS, Finding, check_file, check_folder
 from codex_orchestrator.errors import EXIT_OK, EXIT_RUN_FAILED, UsageError
 
 from . import render
@@ -24,26 +25,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Check them; 1 where one is wrong."""
     artefact = ARTEFACTS[arguments.schema] if arguments.schema else None
-    findings = []
-    for path in _files(arguments.files):
+    findings: list[Finding] = []
+    for path in map(Path, arguments.files):
+        is_folder = named.kind(path) == "folder"
         try:
-            findings.append(check_file(path, artefact))
+            if is_folder:
+                findings.extend(check_folder(path, artefact))
+            else:
+                findings.append(check_file(path, artefact))
         except OSError as error:
-            raise UsageError(f"Cannot read {path}: {error.strerror or error}.") from error
+            where = error.filename if is_folder else path
+            raise UsageError(f"Cannot read {where}: {error.strerror or error}.") from error
     if arguments.format == "json":
         render.emit_json({"files": [_row(finding) for finding in findings]})
     else:
         for finding in findings:
             render.emit_lines(_lines(finding))
     return EXIT_RUN_FAILED if any(finding.problems for finding in findings) else EXIT_OK
-
-
-def _files(names: list[str]) -> list[Path]:
-    paths = []
-    for name in names:
-        path = Path(name)
-        paths.extend(sorted(item for item in path.rglob("*") if item.is_file()) if path.is_dir() else [path])
-    return paths
 
 
 def _row(finding: Finding) -> dict[str, object]:

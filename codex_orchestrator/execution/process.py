@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from codex_orchestrator import named
 from codex_orchestrator.clock import Clock
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.errors import OrchestratorError, ToolMissing
@@ -74,7 +75,7 @@ def run_tool(
             check=False,
         )
     except FileNotFoundError as error:
-        if not cwd.is_dir():
+        if named.kind(cwd) != "folder":
             raise OrchestratorError(f"{cwd} is not a folder.") from error
         raise ToolMissing(argv[0]) from error
     except subprocess.TimeoutExpired as error:

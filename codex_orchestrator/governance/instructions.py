@@ -6,7 +6,9 @@ import hashlib
 import re
 from pathlib import Path
 
+from codex_orchestrator import sources
 from codex_orchestrator.dataclass import dataclass
+from codex_orchestrator.errors import Misplaced
 
 SOURCES = ("AGENTS.md", "docs/AGENTS.md", ".agent/AGENTS.md")
 
@@ -25,11 +27,14 @@ class Instructions:
 
 def read_instructions(root: Path) -> Instructions:
     """Read the repo's instruction files; they never stop a run."""
-    texts, sources, warnings = [], [], []
+    texts, names, warnings = [], [], []
     for name in SOURCES:
         try:
-            text = (root / name).read_bytes().decode("utf-8-sig", "replace")
-        except (FileNotFoundError, NotADirectoryError):
+            text = sources.read(root / name, root=root).decode("utf-8-sig", "replace")
+        except FileNotFoundError:
+            continue
+        except Misplaced as error:
+            warnings.append(f"Instructions {name} could not be read: {error.message}")
             continue
         except OSError as error:
             warnings.append(f"Instructions {name} could not be read: {error.strerror or error}.")
@@ -41,9 +46,9 @@ def read_instructions(root: Path) -> Instructions:
         if stamp and stamp[1].lower() != _digest(body):
             warnings.append(f"Instructions {name}: the stamp does not match the text.")
         texts.append(body.strip())
-        sources.append(name)
+        names.append(name)
     digest = _digest("\n\n".join(texts)) if texts else None
-    return Instructions(digest, tuple(sources), tuple(warnings))
+    return Instructions(digest, tuple(names), tuple(warnings))
 
 
 def _digest(text: str) -> str:

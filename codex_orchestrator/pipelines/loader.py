@@ -11,13 +11,13 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
-from pathlib import Path
 from typing import Any, Literal, NoReturn
 
+from codex_orchestrator import sources
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.environment import CONFIG_NAME, Environment
-from codex_orchestrator.errors import ConfigurationError, UsageError
-from codex_orchestrator.records import Mismatch, from_json, to_json
+from codex_orchestrator.errors import ConfigurationError, Misplaced, UsageError
+from codex_orchestrator.records import Mismatch, from_json, loads, to_json
 from codex_orchestrator.text import printable
 from codex_orchestrator.validation import Path as JsonPath
 from codex_orchestrator.validation import Problem
@@ -72,9 +72,9 @@ def load_definitions(environment: Environment) -> Definitions:
         ConfigurationError: The repo's file cannot be used, or is another user's.
     """
     refuse_foreign(environment)
-    text = _read_text(environment.config_path)
+    text = _read_text(environment)
     configuration, notices = _read_configuration(text) if text is not None else (Configuration(), [])
-    packaged = load_packaged(environment)
+    packaged = load_packaged(environment, notices.append)
     sets = _own_stages(packaged)
     merged = {**sets, **_own_stages(configuration)}
     defaults = [_resolve(item, sets, frozenset()) for item in packaged.pipelines]
@@ -130,11 +130,15 @@ def pipeline_digest(pipeline: Pipeline) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _read_text(path: Path) -> str | None:
+def _read_text(environment: Environment) -> str | None:
     try:
-        return _decoded(path.read_bytes())
+        return _decoded(sources.read(environment.config_path, root=environment.root))
     except FileNotFoundError:
         return None
+    except Misplaced as error:
+        raise ConfigurationError(
+            f"{CONFIG_NAME}: cannot be read: {error.message}", hint=error.hint
+        ) from error
     except OSError as error:
         raise ConfigurationError(f"{CONFIG_NAME}: cannot be read: {error.strerror or error}.") from error
 
@@ -176,7 +180,7 @@ def _parse(text: str) -> tuple[Any, bool]:
         return result
 
     try:
-        data = json.loads(text, object_pairs_hook=pairs)
+        data = loads(text, object_pairs_hook=pairs, keep_halves=True)
     except json.JSONDecodeError as error:
         raise ConfigurationError(
             f"{CONFIG_NAME}:{error.lineno}: not valid JSON at column {error.colno}: {error.msg}."

@@ -8,13 +8,13 @@ other packaged ones by ``ref``. Everything else is as in ``codex.orchestrator.js
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from codex_orchestrator import resources
 from codex_orchestrator.environment import Environment
-from codex_orchestrator.records import from_json
+from codex_orchestrator.records import from_json, loads
 
 from .model import Configuration
 from .project import Project
@@ -28,19 +28,26 @@ NOTICES = {
 def packaged_folder() -> Path:
     """Where the JSON lies: inside the package in a wheel, beside it in a checkout."""
     inside = Path(__file__).parent / "packaged"
-    return inside if inside.is_dir() else Path(__file__).parents[2] / "pipelines"
+    return inside if resources.files_in(inside) else Path(__file__).parents[2] / "pipelines"
 
 
-def load_packaged(environment: Environment) -> Configuration:
-    """The packaged pipelines as they fit this repository."""
+def load_packaged(environment: Environment, tell: Callable[[str], object] = str) -> Configuration:
+    """The packaged pipelines as they fit this repository.
+
+    Args:
+        environment: The repository.
+        tell: Told what was taken for missing, as it leads out of the repository.
+    """
     project = Project(environment)
     pipelines: list[Any] = []
     written: dict[str, Any] = {}
-    for path in sorted(packaged_folder().glob("*.json")):
-        document = json.loads(path.read_text(encoding="utf-8"))
+    for path in resources.files_in(packaged_folder(), "*.json"):
+        document = loads(resources.read_text(path))
         pipelines.extend(document.get("pipelines", ()))
         written.update(document["stageSets"])
     stage_sets = {name: list(_fitted(name, written, project)) for name in written}
+    for notice in project.notices:
+        tell(notice)
     return from_json(Configuration, {"pipelines": pipelines, "stageSets": stage_sets})
 
 

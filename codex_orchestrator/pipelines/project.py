@@ -6,7 +6,6 @@ A packaged stage lists candidates; the first whose ``when`` holds gives the comm
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shlex
@@ -17,7 +16,10 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Literal
 
+from codex_orchestrator import named, sources
 from codex_orchestrator.environment import Environment
+from codex_orchestrator.errors import Misplaced
+from codex_orchestrator.records import loads
 
 Kind = Literal["npm", "python", "bare"]
 
@@ -26,18 +28,23 @@ _MAKEFILES = ("GNUmakefile", "makefile", "Makefile")
 
 
 class Project:
-    """Questions about the repository, answered from files and PATH without starting anything."""
+    """Questions about the repository, answered from files and PATH without starting anything.
+
+    Attributes:
+        notices: What was taken for missing, as it leads out of the repository.
+    """
 
     def __init__(self, environment: Environment) -> None:
+        self.notices: dict[str, None] = {}
         self._root = environment.root
         self._variables = environment.variables
 
     @property
     def kind(self) -> Kind:
         """``npm`` with a package.json, ``python`` with a Python project file, else ``bare``."""
-        if (self._root / "package.json").is_file():
+        if self._has_file("package.json"):
             return "npm"
-        if any((self._root / mark).is_file() for mark in _PYTHON_MARKS):
+        if any(self._has_file(mark) for mark in _PYTHON_MARKS):
             return "python"
         return "bare"
 
@@ -49,7 +56,7 @@ class Project:
         """
         what, _, name = condition.partition(":")
         if what == "file":
-            return (self._root / name).is_file()
+            return self._has_file(name)
         if what == "npm":
             return name in self._npm_scripts
         if what == "make":
@@ -71,17 +78,25 @@ class Project:
     def _python(self) -> Path:
         """The project's interpreter: the active venv's, ``.venv``'s, else the one running this."""
         for folder in (self._variables.get("VIRTUAL_ENV"), self._root / ".venv"):
-            if folder and (Path(folder) / "bin" / "python").exists():
+            if folder and named.kind(Path(folder) / "bin" / "python"):
                 return Path(folder) / "bin" / "python"
         return Path(sys.executable)
 
     @cached_property
     def _npm_scripts(self) -> frozenset[str]:
         try:
-            scripts = json.loads((self._root / "package.json").read_bytes()).get("scripts")
-        except (OSError, ValueError, AttributeError, RecursionError):
+            document = loads(sources.read(self._root / "package.json", root=self._root))
+            scripts = document.get("scripts") if isinstance(document, dict) else None
+        except (OSError, ValueError, Misplaced):
             scripts = None  # None of it is there to be called; what else calls npm is told what is wrong.
         return frozenset(scripts) if isinstance(scripts, dict) else frozenset()
+
+    def _has_file(self, name: str) -> bool:
+        try:
+            return sources.kind(self._root / name, root=self._root) == "file"
+        except Misplaced as error:
+            self.notices[error.message] = None
+            return False
 
     def _has_target(self, name: str) -> bool:
         try:
@@ -102,23 +117,27 @@ class Project:
     def makefile(self) -> str | None:
         """The text of the Makefile that make would take, or None."""
         for name in _MAKEFILES:
-            path = self._root / name
-            if path.is_file():
-                return path.read_text(encoding="utf-8", errors="replace")
+            if self._has_file(name):
+                return sources.read(self._root / name, root=self._root).decode("utf-8", "replace")
         return None
 
     def _has_module(self, name: str) -> bool:
         if self._python == Path(sys.executable):
             paths = [entry for entry in sys.path if entry and Path(entry) != self._root]
         else:
-            paths = [str(path) for path in self._python.parent.parent.glob("lib/python*/site-packages")]
+            library = self._python.parent.parent / "lib"
+            paths = [
+                str(library / name / "site-packages")
+                for name in named.names(library)
+                if name.startswith("python")
+            ]
         found = PathFinder.find_spec(name, paths)
         # A folder of build output is a namespace package to Python, but no `build` module.
         return found is not None and found.origin is not None
 
     def _tool(self, name: str) -> Path | None:
         beside = self._python.parent / name
-        if os.access(beside, os.X_OK):
+        if named.is_executable(beside):
             return beside
         found = self._which(name)
         return Path(found) if found else None

@@ -10,6 +10,7 @@ import os
 import pwd
 from collections.abc import Mapping
 
+from codex_orchestrator import named, places
 from codex_orchestrator.environment import PREFIX, Environment
 from codex_orchestrator.errors import ConfigurationError
 from codex_orchestrator.text import printable
@@ -26,11 +27,11 @@ def refuse_foreign(environment: Environment) -> None:
     path = environment.config_path
     if environment.root_named:
         return
-    for follow in (False, True):
-        try:
-            owner = path.stat(follow_symlinks=follow).st_uid
-        except OSError:
+    # A link's owner counts as well as that of what it leads to.
+    for found in (places.status(path, below=environment.root), places.status_of_chosen(path)):
+        if found is None:
             return  # There is none, or none that can be read: whoever reads it says so.
+        owner = found.st_uid
         if owner not in _trusted(environment.variables):
             where = printable(str(path))
             raise ConfigurationError(
@@ -41,10 +42,10 @@ def refuse_foreign(environment: Environment) -> None:
 
 def notice_above(environment: Environment) -> str | None:
     """What to say of a definition file that lies outside of the git repository that one is in; else None."""
-    if environment.root_named or not environment.config_path.exists():
+    if environment.root_named or not named.is_there(environment.config_path):
         return None
     here = environment.cwd
-    repository = next((folder for folder in (here, *here.parents) if (folder / ".git").exists()), None)
+    repository = next((folder for folder in (here, *here.parents) if named.is_there(folder / ".git")), None)
     if (
         repository is None
         or not repository.is_relative_to(environment.root)

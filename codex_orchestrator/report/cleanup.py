@@ -9,6 +9,7 @@ from codex_orchestrator.clock import timestamp
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.run.retention import KEPT, Kept, RunFacts
 from codex_orchestrator.store.sweep import Swept
+from codex_orchestrator.text import printable
 
 _DAY = 86_400
 _AGES = ((_DAY, "d"), (3_600, "h"), (60, "m"))
@@ -39,8 +40,9 @@ class Cleanup:
     """What happened to some tasks, added up.
 
     Attributes:
-        swept: Temporary files and half-made runs of dead processes; None in a dry run, which does not look.
-        remains: Earlier removals that were finished.
+        swept: Temporary files and half-made runs of dead processes.
+        remains: Where the remains of earlier removals were, relative to the root.
+        notices: What was met and left alone, a message each.
         failures: What could not be done, a message each.
     """
 
@@ -49,9 +51,10 @@ class Cleanup:
     removed: list[RemovedRun] = field(default_factory=list)
     kept: dict[Kept, int] = field(default_factory=lambda: dict.fromkeys(KEPT, 0))
     merged_records: int = 0
-    swept: Swept | None = None
-    remains: int = 0
+    swept: Swept = field(default_factory=Swept)
+    remains: list[str] = field(default_factory=list)
     freed_bytes: int = 0
+    notices: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
     def document(self) -> dict[str, Any]:
@@ -71,9 +74,15 @@ class Cleanup:
             ],
             "kept": self.kept,
             "merged_records": self.merged_records,
-            "swept": self.swept and {"temporaries": self.swept.temporaries, "folders": self.swept.folders},
-            "remains": self.remains,
+            "swept": {
+                "temporaries": len(self.swept.temporaries),
+                "folders": len(self.swept.folders),
+                "paths": [*self.swept.temporaries, *self.swept.folders],
+            },
+            "remains": len(self.remains),
+            "remains_paths": self.remains,
             "freed_bytes": self.freed_bytes,
+            "notices": self.notices,
             "failures": self.failures,
         }
 
@@ -89,6 +98,9 @@ class Cleanup:
             f"{verb} {one.run.run_id} of {one.task_id}: {one.run.status}, {_age(one.run.last_activity, now)}"
             for one in self.removed
         ]
+        lines += [f"{verb} half-made run {printable(path)}" for path in self.swept.folders]
+        lines += [f"{verb} temporary file {printable(path)}" for path in self.swept.temporaries]
+        lines += [f"{verb} what is left of a run: {printable(path)}" for path in self.remains]
         if not asked:
             lines.append("No run is removed without --keep or --older-than.")
         done = [f"{verb} {_count(len(self.removed), 'run')}", self._kept_words()]
@@ -103,12 +115,11 @@ class Cleanup:
     def _tidied(self) -> list[str]:
         """What else there was to do."""
         would = "would have " if self.dry_run else ""
-        swept = self.swept or Swept()
         counts = (
             (self.merged_records, "merged", "queued record"),
-            (swept.temporaries, "swept", "temporary file"),
-            (swept.folders, "swept", "half-made run"),
-            (self.remains, "finished", "earlier removal"),
+            (len(self.swept.temporaries), "swept", "temporary file"),
+            (len(self.swept.folders), "swept", "half-made run"),
+            (len(self.remains), "finished", "earlier removal"),
         )
         return [f"{would}{verb} {_count(number, noun)}" for number, verb, noun in counts if number]
 

@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
+from codex_orchestrator import named
 from codex_orchestrator.clock import Clock
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.environment import CONFIG_NAME, PREFIX, Environment
@@ -138,7 +139,7 @@ def _is_required(environment: Environment, tool: _Tool, called: str) -> bool:
     if re.search(rf"(?<![\w./-])(?:{words})(?![\w./-])", called):
         return True
     folders = (environment.root, *environment.root.parents)
-    return tool.name == "git" and any((folder / ".git").exists() for folder in folders)
+    return tool.name == "git" and any(named.is_there(folder / ".git") for folder in folders)
 
 
 def _tool_check(environment: Environment, tool: _Tool, *, required: bool) -> Check:
@@ -167,7 +168,7 @@ def _configuration_check(environment: Environment, definitions: Definitions | Co
         hint = f"Mend {environment.config_path}."
         return Check("configuration", True, "failed", definitions.message, hint)
     found = f"pipelines: {', '.join(definitions.pipelines)}"
-    where = CONFIG_NAME if environment.config_path.exists() else f"no {CONFIG_NAME} here"
+    where = CONFIG_NAME if named.is_there(environment.config_path) else f"no {CONFIG_NAME} here"
     return Check("configuration", True, "ok", f"{where}; {found}")
 
 

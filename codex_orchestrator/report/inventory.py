@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from codex_orchestrator import places
 from codex_orchestrator.clock import parse_timestamp
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.errors import UnknownRun
@@ -29,7 +30,7 @@ def inventory(task: TaskLayout, *, now: float) -> list[RunFacts]:
 def run_facts(layout: RunLayout, *, now: float) -> RunFacts:
     """One run as it is now."""
     try:
-        run = FoundRun(layout, read_manifest(layout.manifest))
+        run = FoundRun(layout, read_manifest(layout))
     except UnknownRun:
         return RunFacts(layout.run_id, "unreadable")
     manifest = run.manifest
@@ -55,7 +56,7 @@ def foreign_parents(environment: Environment, runs: Iterable[RunFacts], *, now: 
             continue
         tasks = tasks or [TaskLayout(environment, name) for name in task_ids(environment)]
         for layout in (task.run(run_id) for task in tasks):
-            if layout.folder.is_dir():
+            if places.has_folder(layout.folder, below=layout.base):
                 known[run_id] = run_facts(layout, now=now)
                 found.append(known[run_id])
                 asked.append(known[run_id].parent_run_id)

@@ -10,7 +10,7 @@ from codex_orchestrator.errors import UnknownRun
 from codex_orchestrator.run.layout import RunLayout
 from codex_orchestrator.run.lineage import known_children, upserted
 from codex_orchestrator.run.shapes import ChildRun
-from codex_orchestrator.store.children import manifest_of, read_children
+from codex_orchestrator.store.children import place_of, read_children
 
 from .lookup import FoundRun, read_manifest
 from .status import liveness_of_run
@@ -52,23 +52,26 @@ def _line(below: Descendant, *, now: float) -> str:
 def _below(run: FoundRun, depth: int, met: set[Path]) -> Iterator[Descendant]:
     # What children have left is newer than what the owner has taken up of it.
     for child in upserted(known_children(run.manifest), read_children(run.layout)):
-        folder = manifest_of(run.layout, child).parent
-        if folder in met:
+        place = place_of(run.layout, child)
+        if place is not None and place.folder in met:
             continue
-        met.add(folder)
-        found = _found(folder, run.layout.task.environment.root)
+        found = None
+        if place is not None:
+            met.add(place.folder)
+            found = _found(place, run.layout.task.environment.root)
         yield Descendant(child, depth, found)
         if found is not None:
             yield from _below(found, depth + 1, met)
 
 
-def _found(folder: Path, root: Path) -> FoundRun | None:
+def _found(place: RunLayout, root: Path) -> FoundRun | None:
     try:
-        manifest = read_manifest(folder / "manifest.json")
+        manifest = read_manifest(place)
     except UnknownRun:
         return None
-    if manifest["run_id"] != folder.name:
+    if manifest["run_id"] != place.run_id:
         return None
+    folder = place.folder
     return FoundRun(RunLayout.at(folder, _root_of(folder, manifest.get("artifact_root"), root)), manifest)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from codex_orchestrator import places
+from codex_orchestrator.records import loads
 from codex_orchestrator.text import cut_sequence, one_line, printable
 
 _READ_BYTES = 1 << 20
@@ -17,14 +18,15 @@ _LEFT_OUT = b'{"type":"output:left-out"'
 class LogReader:
     """Reads an event log on from where it stopped; a torn last line waits for its rest."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, below: Path) -> None:
         self._path = path
+        self._below = below
         self._offset = 0
 
     def lines(self) -> Iterator[bytes]:
         """The whole lines that are there now and were not given out before."""
         try:
-            log = self._path.open("rb")
+            log = places.open_stream(self._path, below=self._below)
         except FileNotFoundError:
             return
         with log:
@@ -118,7 +120,7 @@ def left_out(line: bytes) -> str | None:
 def parse_event(line: bytes) -> dict[str, Any] | None:
     """An event, or None where the line is not one."""
     try:
-        event = json.loads(line)
+        event = loads(line)
     except ValueError:
         return None
     return event if isinstance(event, dict) else None

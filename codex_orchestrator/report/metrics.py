@@ -6,11 +6,13 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from codex_orchestrator import places
 from codex_orchestrator.clock import timestamp
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.errors import UsageError
 from codex_orchestrator.run.layout import TaskLayout
-from codex_orchestrator.store.metrics import read_line
+from codex_orchestrator.store.metrics import LARGEST, read_line
+from codex_orchestrator.store.pending import pending_in
 
 LATEST_RUNS = 10
 _RUN_KEYS = (
@@ -70,13 +72,14 @@ def read_metrics(task: TaskLayout) -> TaskMetrics:
             latest[line["run_id"]] = {key: line.get(key) for key in (*_RUN_KEYS, *_COUNTS)}
         elif written.endswith(b"\n"):  # Else its writer died in it, and it is no line yet.
             errors.append(f"line {number}: {line}")
-    queued = len(list(task.metrics_pending.glob("*.json")))
+    base = task.environment.runs_dir
+    queued = len(pending_in(task.metrics_pending, ".json", below=base)[0])
     return TaskMetrics(task, tuple(latest.values()), tuple(errors), queued)
 
 
 def _written(task: TaskLayout) -> Iterator[bytes]:
     try:
-        with task.metrics.open("rb") as lines:
+        with places.open_stream(task.metrics, below=task.environment.runs_dir) as lines:
             yield from lines
     except FileNotFoundError:
         return
@@ -181,8 +184,8 @@ def _total(lines: Sequence[Line], key: str) -> int:
 def _number(line: Line, key: str) -> float:
     """A number of a line; 0 where the line has none, as those of other tools may."""
     value = line.get(key)
-    # Python reads NaN and Infinity, which JSON does not have.
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else 0.0
+    # Python reads NaN and Infinity, which JSON does not have, and numbers that no float holds.
+    return float(value) if isinstance(value, int | float) and abs(value) < LARGEST else 0.0
 
 
 def _median(ordered: Sequence[float]) -> float:

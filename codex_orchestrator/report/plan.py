@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from typing import Any
 
+from codex_orchestrator import named
 from codex_orchestrator.pipelines.guardrails import guardrails_required, is_guardrail_stage
 from codex_orchestrator.pipelines.model import Pipeline, Stage
 from codex_orchestrator.preparation import Planned, Prepared
@@ -79,7 +80,7 @@ def _pipeline_document(prepared: Prepared, pipeline: Pipeline) -> dict[str, Any]
 def _definitions(prepared: Prepared) -> str | None:
     """The file that the repository's definitions are in, or None where there is none."""
     path = prepared.environment.config_path
-    return str(path) if path.exists() else None
+    return str(path) if named.is_there(path) else None
 
 
 def _name(prepared: Prepared, pipeline: Pipeline) -> str:

@@ -10,10 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from codex_orchestrator import places
 from codex_orchestrator.clock import parse_timestamp, timestamp
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.environment import Environment
-from codex_orchestrator.errors import UnknownRun
+from codex_orchestrator.errors import Misplaced, UnknownRun
 from codex_orchestrator.governance.guards.difference import Difference, FileChange, read_difference
 from codex_orchestrator.governance.guards.evidence import judge_run
 from codex_orchestrator.governance.review import ReviewedChange, ReviewedRun, change_line, hand_off
@@ -116,7 +117,7 @@ def _guardrails(found: FoundRun, *, now: float) -> tuple[str | None, bool]:
 def _run_summary(found: FoundRun) -> Any:
     """The RunSummary; None where there is none that can be read."""
     try:
-        return read_document(found.layout.run_summary)
+        return read_document(found.layout.run_summary, below=found.layout.base)
     except UnknownRun:
         return None
 
@@ -133,14 +134,17 @@ def _difference(environment: Environment, base: str | None) -> Difference:
 
 def _newer(root: Path, files: Sequence[FileChange], ended: float | None) -> tuple[str, ...]:
     """Those of the files that were written after a moment, as epoch seconds; none where it is not known."""
-    return tuple(file.path for file in files if ended is not None and _written(root / file.path) > ended)
+    return tuple(
+        file.path for file in files if ended is not None and _written(root / file.path, root) > ended
+    )
 
 
-def _written(path: Path) -> float:
+def _written(path: Path, root: Path) -> float:
     try:
-        return path.lstat().st_mtime
-    except OSError:
-        return 0.0  # It was removed, and nobody knows when.
+        found = places.status(path, below=root)
+    except (OSError, Misplaced):
+        found = None
+    return found.st_mtime if found is not None else 0.0  # It was removed, and nobody knows when.
 
 
 def _head(document: dict[str, Any]) -> list[str]:

@@ -63,7 +63,7 @@ def run_to_decide(found: FoundRun, stage_id: str) -> RunLayout:
 
 def first_above(environment: Environment, layout: RunLayout) -> FoundRun:
     """The run to resume for a stage's run to go on: itself, or the first of those that it is a stage of."""
-    found = FoundRun(layout, read_manifest(layout.manifest))
+    found = FoundRun(layout, read_manifest(layout))
     seen = {layout.run_id}
     while True:
         parent = found.manifest.get("parent_run_id")
@@ -137,4 +137,4 @@ def _children(found: FoundRun) -> Iterator[FoundRun]:
 
 def _run(task: TaskLayout, run_id: str) -> FoundRun:
     layout = task.run(run_id)
-    return FoundRun(layout, read_manifest(layout.manifest))
+    return FoundRun(layout, read_manifest(layout))

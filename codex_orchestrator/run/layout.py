@@ -104,7 +104,13 @@ class TaskLayout:
     @property
     def pending_dirs(self) -> tuple[Path, ...]:
         """The folders of records that are not merged yet."""
-        return self.metrics_pending, self.history_pending, self.drift_pending
+        return tuple(folder for folder, _ in self.pending_places)
+
+    @property
+    def pending_places(self) -> tuple[tuple[Path, Path], ...]:
+        """The same, each with the folder above it that the user has chosen."""
+        runs, out = self.environment.runs_dir, self.environment.out_dir
+        return (self.metrics_pending, runs), (self.history_pending, out), (self.drift_pending, out)
 
     @property
     def live_dir(self) -> Path:
@@ -128,6 +134,11 @@ class RunLayout:
         """The run in a folder ``…/T/cli/R``, of the repo at ``root``, which may be another than this one."""
         task = folder.parent.parent
         return cls(TaskLayout(Environment(root, task.parent, root / "out", root, {}), task.name), folder.name)
+
+    @property
+    def base(self) -> Path:
+        """The runs folder: what lies between it and a file of the run is no link."""
+        return self.task.environment.runs_dir
 
     @property
     def folder(self) -> Path:

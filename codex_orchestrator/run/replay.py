@@ -6,12 +6,11 @@ log has the end of a stage and the manifest has not (docs/reference/event-logs.m
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from typing import Any
 
 from codex_orchestrator.dataclass import dataclass
-from codex_orchestrator.records import Mismatch, from_json
+from codex_orchestrator.records import Mismatch, from_json, loads
 
 from . import recorder
 from .events import AnyEvent, Event
@@ -93,8 +92,8 @@ def _is_outdated(manifest: Manifest, event: Event) -> bool:
 
 def _parse(line: bytes) -> dict[str, Any] | None:
     try:
-        document = json.loads(line)
-    except (ValueError, RecursionError):
+        document = loads(line)
+    except ValueError:
         return None
     return document if isinstance(document, dict) else None
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from codex_orchestrator import resources
+
 FOLDER = Path(__file__).parent
 
 
@@ -14,11 +16,11 @@ def schema_text(name: str) -> str:
         KeyError: There is none of that name.
     """
     try:
-        return (FOLDER / f"{name}.json").read_text(encoding="utf-8")
+        return resources.read_text(FOLDER / f"{name}.json")
     except FileNotFoundError as error:
         raise KeyError(name) from error
 
 
 def schema_names() -> list[str]:
     """The artefacts that have a schema."""
-    return sorted(path.stem for path in FOLDER.glob("*.json"))
+    return [path.stem for path in resources.files_in(FOLDER, "*.json")]

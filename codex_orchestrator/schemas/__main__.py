@@ -17,4 +17,4 @@ def generate() -> dict[str, str]:
 
 if __name__ == "__main__":
     for name, text in generate().items():
-        files.replace(FOLDER / f"{name}.json", text.encode())
+        files.replace(FOLDER / f"{name}.json", text.encode(), below=FOLDER)

@@ -7,16 +7,17 @@ into the manifest; where there is no owner any more, the child does, with the pa
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from codex_orchestrator import places, sources
 from codex_orchestrator.clock import Clock, timestamp
 from codex_orchestrator.environment import PREFIX, Environment
+from codex_orchestrator.errors import Misplaced
 from codex_orchestrator.identifiers import id_problem
-from codex_orchestrator.records import dumps, to_json
+from codex_orchestrator.records import dumps, loads, to_json
 from codex_orchestrator.run.layout import RunLayout
 from codex_orchestrator.run.lineage import as_child, known_children, news_of
 from codex_orchestrator.run.shapes import TERMINAL, ChildRun, Manifest
@@ -52,7 +53,7 @@ class ParentLink:
             StorageError: The disk refused.
         """
         parent = self._parent
-        if parent is None or not parent.manifest.is_file():
+        if parent is None or not places.has_file(parent.manifest, below=parent.base):
             return
         record = ChildRun(
             run_id=manifest.run_id,
@@ -60,8 +61,9 @@ class ParentLink:
             status=manifest.status,
             manifest=parent.relative(self._child.manifest),
         )
-        files.make_new_folder(parent.children)
-        files.replace(parent.child_record(record.run_id), dumps(to_json(record)).encode())
+        files.make_new_folder(parent.children, below=parent.base)
+        body = dumps(to_json(record)).encode()
+        files.replace(parent.child_record(record.run_id), body, below=parent.base)
 
     def settle(self) -> None:
         """Where the parent has no owner that would do it, take up what was left.
@@ -80,11 +82,12 @@ def read_children(layout: RunLayout) -> list[ChildRun]:
     counts only if it had ended.
     """
     children = []
-    for path in sorted(layout.children.glob("*.json")):
-        child = as_child(_read(path))
-        if child is None or layout.child_record(child.run_id) != path:
+    for name, kind in places.listed(layout.children, below=layout.base):
+        child = as_child(_read(layout.children / name, layout.base)) if kind == "file" else None
+        if child is None or id_problem(child.run_id) or layout.child_record(child.run_id).name != name:
             continue
-        manifest = _read(manifest_of(layout, child))
+        place = place_of(layout, child)
+        manifest = _read(place.manifest, place.base) if place is not None else None
         if isinstance(manifest, dict) and manifest.get("run_id") == child.run_id:
             children.append(as_child({**to_json(child), "status": manifest.get("status")}) or child)
         elif child.status in TERMINAL:
@@ -92,9 +95,19 @@ def read_children(layout: RunLayout) -> list[ChildRun]:
     return children
 
 
-def manifest_of(layout: RunLayout, child: ChildRun) -> Path:
-    """Where the manifest of a run's child lies."""
-    return Path(os.path.normpath(layout.task.environment.root / child.manifest))
+def place_of(layout: RunLayout, child: ChildRun) -> RunLayout | None:
+    """Where a run's child lies, in this repo or another, or None where what names it is no place of a run."""
+    environment = layout.task.environment
+    path = Path(os.path.normpath(environment.root / child.manifest))
+    place = RunLayout.at(path.parent, environment.root)
+    if "\0" in child.manifest or path != place.manifest:
+        return None
+    if place.base != environment.runs_dir and place.base.is_relative_to(environment.root):
+        try:
+            sources.within(place.base, environment.root)
+        except Misplaced:
+            return None
+    return place if place.run_id == child.run_id and _is_id(place.task.task_id, place.run_id) else None
 
 
 def settle_children(layout: RunLayout, clock: Clock, *, as_owner: bool = False) -> None:
@@ -110,18 +123,20 @@ def settle_children(layout: RunLayout, clock: Clock, *, as_owner: bool = False) 
     Raises:
         StorageError: The disk refused.
     """
-    if not layout.children.is_dir():
+    if not places.has_folder(layout.children, below=layout.base):
         return
     for delay in backoff(_PATIENCE_SECONDS):
         pause(delay)
-        manifest = _read(layout.manifest)
+        manifest = _read(layout.manifest, layout.base)
         if not isinstance(manifest, dict) or not news_of(known_children(manifest), read_children(layout)):
             return
         if not as_owner and liveness_of(layout, manifest, now=clock.now()) == "alive":
             return
-        with held_lock(layout.lock) as held:
+        with held_lock(layout.lock, below=layout.base) as held:
             if held:
-                files.remove_temporaries(layout.children, is_dead=lambda pid: not exists(pid))
+                files.remove_temporaries(
+                    layout.children, below=layout.base, is_dead=lambda pid: not exists(pid)
+                )
                 add_children(layout, read_children(layout), now=timestamp(clock.now()))
 
 
@@ -129,9 +144,11 @@ def live_owners(layout: RunLayout) -> set[int]:
     """The processes of this machine that own children of a run."""
     found = set()
     for child in read_children(layout):
-        lock = manifest_of(layout, child).parent / layout.lock.name
-        owner = read_owner(lock)
-        if child.status not in TERMINAL and owner is not None and owns(owner, lock):
+        place = place_of(layout, child)
+        if child.status in TERMINAL or place is None:
+            continue
+        owner = read_owner(place.lock, below=place.base)
+        if owner is not None and owns(owner, place.lock):
             found.add(owner.pid)
     return found
 
@@ -145,7 +162,7 @@ def run_around(environment: Environment) -> str | None:
 def find_parent(environment: Environment, run_id: str) -> RunLayout | None:
     """Where a run lies that may be the one around this process, in whichever repo, or one under this root."""
     for layout in _places(environment, run_id):
-        document = _read(layout.manifest)
+        document = _read(layout.manifest, layout.base)
         if isinstance(document, dict) and document.get("run_id") == run_id:
             return layout
     return None
@@ -155,16 +172,24 @@ def _places(environment: Environment, run_id: str) -> Iterator[RunLayout]:
     folder, root = (environment.setting(f"{PREFIX}{name}") for name in ("RUN_DIR", "ROOT"))
     if folder and root and run_around(environment) == run_id:
         yield RunLayout.at(Path(folder), Path(root))
+    if id_problem(run_id) is not None:
+        return
     try:
-        tasks = sorted(path for path in environment.runs_dir.iterdir() if path.is_dir())
+        tasks = places.listed(environment.runs_dir, below=environment.runs_dir)
     except OSError:
         return
-    for task in tasks:
-        yield RunLayout.at(task / "cli" / run_id, environment.root)
+    for name, kind in tasks:
+        if kind == "folder" and id_problem(name) is None:
+            yield RunLayout.at(environment.runs_dir / name / "cli" / run_id, environment.root)
 
 
-def _read(path: Path) -> Any:
+def _is_id(*names: str) -> bool:
+    return all(id_problem(name) is None for name in names)
+
+
+def _read(path: Path, below: Path) -> Any:
+    """What a file of a run says, or None where it cannot be read."""
     try:
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        return loads(places.read(path, below=below))
+    except (OSError, ValueError, Misplaced):
         return None

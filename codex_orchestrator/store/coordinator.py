@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 
+from codex_orchestrator import places
 from codex_orchestrator.clock import Clock, timestamp
 from codex_orchestrator.errors import StorageError
-from codex_orchestrator.records import OMIT_NONE, dumps, to_json
+from codex_orchestrator.records import OMIT_NONE, dumps, loads, to_json
 from codex_orchestrator.run import recorder
 from codex_orchestrator.run.instances import Assignment, Scheduler, WorkerAttempt
 from codex_orchestrator.run.layout import RunLayout
@@ -91,7 +92,12 @@ class PersistenceCoordinator:
         with self._turn():
             moment = timestamp(self._clock.now())
             try:
-                files.replace(self._layout.heartbeat, f"{moment}\n".encode(), durable=False)
+                files.replace(
+                    self._layout.heartbeat,
+                    f"{moment}\n".encode(),
+                    below=self._layout.base,
+                    durable=False,
+                )
                 self._beat_at = moment
                 self.heartbeat_writes += 1
                 due = self._clock.monotonic() - self._written_at >= _MANIFEST_HEARTBEAT_SECONDS
@@ -151,7 +157,7 @@ class PersistenceCoordinator:
         manifest = self._manifest
         if self._beat_at is not None:
             manifest = recorder.beat(manifest, self._beat_at)
-        files.replace(self._layout.manifest, self._encoder.encode(manifest))
+        files.replace(self._layout.manifest, self._encoder.encode(manifest), below=self._layout.base)
         self._dirty = False
         self._written_at = self._clock.monotonic()
         self.manifest_writes += 1
@@ -166,19 +172,19 @@ def mark_recorded(layout: RunLayout) -> bool:
     Raises:
         StorageError: The manifest could not be written.
     """
-    if not layout.folder.is_dir():
+    if not places.has_folder(layout.folder, below=layout.base):
         return True  # The run was removed: its record counts all the same.
-    with held_lock(layout.lock) as held:
+    with held_lock(layout.lock, below=layout.base) as held:
         if not held:
             return False
-        files.remove_temporaries(layout.folder)
+        files.remove_temporaries(layout.folder, below=layout.base)
         try:
-            manifest = json.loads(layout.manifest.read_bytes())
+            manifest = loads(places.read(layout.manifest, below=layout.base))
         except (OSError, ValueError):
             return True  # It never finished its first manifest.
         if isinstance(manifest, dict) and manifest.get("metrics_recorded") is False:
             manifest["metrics_recorded"] = True
-            files.replace(layout.manifest, dumps(manifest).encode())
+            files.replace(layout.manifest, dumps(manifest).encode(), below=layout.base)
     return True
 
 
@@ -190,12 +196,12 @@ def add_approvals(layout: RunLayout, approvals: Sequence[Approval]) -> None:
     Raises:
         StorageError: The manifest could not be written.
     """
-    files.remove_temporaries(layout.folder)
-    manifest = json.loads(layout.manifest.read_bytes())
+    files.remove_temporaries(layout.folder, below=layout.base)
+    manifest = loads(places.read(layout.manifest, below=layout.base))
     known = manifest["approvals"]
     manifest["approvals"] = [*known, *(item for item in map(to_json, approvals) if item not in known)]
     manifest["updated_at"] = max(manifest["updated_at"], *(item.timestamp for item in approvals))
-    files.replace(layout.manifest, dumps(manifest).encode())
+    files.replace(layout.manifest, dumps(manifest).encode(), below=layout.base)
 
 
 def add_children(layout: RunLayout, children: Sequence[ChildRun], *, now: str) -> None:
@@ -210,12 +216,13 @@ def add_children(layout: RunLayout, children: Sequence[ChildRun], *, now: str) -
         StorageError: The manifest could not be written.
     """
     try:
-        manifest = json.loads(layout.manifest.read_bytes())
+        manifest = loads(places.read(layout.manifest, below=layout.base))
     except (OSError, ValueError):
         return  # It was removed, or never finished its first manifest.
     news = news_of(known_children(manifest), children)
     if news and isinstance(manifest, dict):
-        files.replace(layout.manifest, dumps(with_children(manifest, news, now=now)).encode())
+        document = with_children(manifest, news, now=now)
+        files.replace(layout.manifest, dumps(document).encode(), below=layout.base)
 
 
 class _ManifestEncoder:

@@ -53,7 +53,7 @@ def record_decision(layout: RunLayout, stage_id: str, answer: Answer, clock: Clo
 
 
 def _record(layout: RunLayout, plan: PlanRecord, stage_id: str, answer: Answer, clock: Clock) -> Receipt:
-    manifest = read_whole_manifest(layout.manifest)
+    manifest = read_whole_manifest(layout)
     if manifest.run_id != layout.run_id:
         raise UnknownRun(f"{layout.manifest} is the manifest of another run: {manifest.run_id}.")
     replay = read_log(layout)
@@ -77,8 +77,8 @@ def _record(layout: RunLayout, plan: PlanRecord, stage_id: str, answer: Answer, 
             hint="Set this machine's clock right.",
         )
     add_receipt(layout, receipt)
-    mend_last_line(layout.runner_log)
-    append(layout.runner_log, encode(recorded(receipt)))
+    mend_last_line(layout.runner_log, below=layout.base)
+    append(layout.runner_log, encode(recorded(receipt)), below=layout.base)
     add_approvals(layout, [*manifest.approvals, approval_of(receipt)])
     return receipt
 
@@ -89,7 +89,7 @@ def _lock(layout: RunLayout, clock: Clock) -> Iterator[None]:
     busy = Busy(f"A live process owns the run ({layout.folder}).", hint="Wait for it to end.")
     if is_owned_elsewhere(layout, now=clock.now()):
         raise busy
-    lock = wait_for_lock(layout.lock, _PATIENCE_SECONDS)
+    lock = wait_for_lock(layout.lock, _PATIENCE_SECONDS, below=layout.base)
     if lock is None:
         raise busy
     try:

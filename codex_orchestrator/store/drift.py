@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
+from typing import Any
 
-from codex_orchestrator.records import Mismatch, dumps, dumps_line, from_json, to_json
+from codex_orchestrator.records import Mismatch, dumps, dumps_line, from_json, loads, to_json
 from codex_orchestrator.run.control_plane import ControlPlane, Drift
 from codex_orchestrator.run.drift import DriftReport, DriftSample, counted, sample_of
 from codex_orchestrator.run.layout import TaskLayout
 
 from . import files
-from .journal import Journal, Record, read_aggregate, record_name
+from .journal import Journal, read_aggregate
+from .pending import record_name
 
 
 class DriftReporter(Journal):
@@ -19,7 +20,12 @@ class DriftReporter(Journal):
 
     def __init__(self, layout: TaskLayout) -> None:
         self._layout = layout
-        super().__init__(layout.drift_samples, pending=layout.drift_pending, lock=layout.drift_lock)
+        super().__init__(
+            layout.drift_samples,
+            pending=layout.drift_pending,
+            lock=layout.drift_lock,
+            below=layout.environment.out_dir,
+        )
 
     def queue(self, found: ControlPlane, attempts: int, *, recorded_at: str) -> None:
         """Leave how a run's request was found as a pending record, at that time.
@@ -42,10 +48,20 @@ class DriftReporter(Journal):
         report = self._report()
         return report.covered_bytes if report else 0
 
-    def record(self, line: bytes) -> Record | None:
-        """Whose sample it is."""
-        samples = _parse([line])
-        return Record(samples[0].request_id, samples[0].recorded_at) if samples else None
+    def head(self) -> bytes:
+        """``{"request_id":"``."""
+        return b'{"request_id":"'
+
+    def run_of(self, document: Any) -> str | None:
+        """The run of a sample."""
+        try:
+            return from_json(DriftSample, document, strict=False).request_id
+        except Mismatch:
+            return None
+
+    def left_at(self, document: dict[str, Any]) -> object:
+        """When it was recorded."""
+        return document.get("recorded_at")
 
     def update(
         self, lines: Sequence[bytes], covered_bytes: int, *, rebuild: bool, replaced: Sequence[bytes]
@@ -53,17 +69,17 @@ class DriftReporter(Journal):
         """Write the report with more samples counted, or with these alone."""
         before = None if rebuild else self._report()
         report = counted(before, _parse(lines), _parse(replaced), covered_bytes=covered_bytes)
-        files.replace(self._layout.drift, dumps(to_json(report)).encode())
+        files.replace(self._layout.drift, dumps(to_json(report)).encode(), below=self._below)
 
     def _report(self) -> DriftReport | None:
-        return read_aggregate(self._layout.drift, DriftReport)
+        return read_aggregate(self._layout.drift, DriftReport, below=self._below)
 
 
 def _parse(lines: Sequence[bytes]) -> list[DriftSample]:
     samples = []
     for line in lines:
         try:
-            samples.append(from_json(DriftSample, json.loads(line), strict=False))
-        except (ValueError, RecursionError, Mismatch):
+            samples.append(from_json(DriftSample, loads(line), strict=False))
+        except (ValueError, Mismatch):
             continue  # A torn line of a writer that died; its sample is still pending.
     return samples

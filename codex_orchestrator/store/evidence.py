@@ -36,16 +36,17 @@ def create_run_folder(task: TaskLayout, clock: Clock) -> RunLayout:
     Raises:
         StorageError: The disk refused.
     """
-    files.make_folder(task.environment.runs_dir, ignored=True)
-    files.make_folder(task.cli_dir)
-    files.make_folder(task.live_dir)
-    files.make_folder(task.out_dir, ignored=True)
+    runs, out = task.environment.runs_dir, task.environment.out_dir
+    files.make_folder(runs, below=runs, ignored=True)
+    files.make_folder(task.cli_dir, below=runs)
+    files.make_folder(task.live_dir, below=runs)
+    files.make_folder(task.out_dir, below=out, ignored=True)
     marker = render_owner(this_process())
     while True:
         layout = task.run(new_run_id(clock.now()))
-        files.replace(layout.live_marker, marker, durable=False)
-        if files.make_new_folder(layout.folder):
-            files.make_folder(layout.folder / "commands")
+        files.replace(layout.live_marker, marker, below=runs, durable=False)
+        if files.make_new_folder(layout.folder, below=runs):
+            files.make_folder(layout.folder / "commands", below=runs)
             return layout
 
 
@@ -57,7 +58,7 @@ def write_first_files(layout: RunLayout, pipeline: Pipeline, guard: PrivacyGuard
     """
     now = timestamp(clock.now())
     token = ResumeToken(run_id=layout.run_id, token=os.urandom(32).hex(), created_at=now)
-    files.replace(layout.resume_token, dumps(to_json(token)).encode(), mode=files.PRIVATE)
+    files.replace(layout.resume_token, dumps(to_json(token)).encode(), below=layout.base, mode=files.PRIVATE)
     write_plan(layout, pipeline, guard, clock)
     pointer = Pointer(
         redirect_to=layout.relative(layout.folder),
@@ -66,8 +67,8 @@ def write_first_files(layout: RunLayout, pipeline: Pipeline, guard: PrivacyGuard
         note=_POINTER_NOTE,
     )
     for path in (layout.mcp_pointer, layout.compat_pointer):
-        files.make_folder(path.parent)
-        files.replace(path, dumps(to_json(pointer)).encode(), durable=False)
+        files.make_folder(path.parent, below=layout.base)
+        files.replace(path, dumps(to_json(pointer)).encode(), below=layout.base, durable=False)
     return f"sha256:{sha256(token.token.encode()).hexdigest()}"
 
 
@@ -82,7 +83,7 @@ def write_plan(layout: RunLayout, pipeline: Pipeline, guard: PrivacyGuard, clock
         digest=pipeline_digest(pipeline),
         created_at=timestamp(clock.now()),
     )
-    files.replace(layout.plan, dumps(to_json(plan)).encode())
+    files.replace(layout.plan, dumps(to_json(plan)).encode(), below=layout.base)
 
 
 # Where a stage runs is no part of what it does: its log is the same wherever that is.
@@ -133,7 +134,7 @@ class EventLog:
         index = getattr(event, "index", None)
         with self._warned():
             if self._runner is None:
-                self._runner = LogFile(self._layout.runner_log)
+                self._runner = LogFile(self._layout.runner_log, below=self._layout.base)
             self._runner.write(line)
         if index in self._ids and not isinstance(event, _RUNNER_ONLY):
             with self._warned():
@@ -143,7 +144,7 @@ class EventLog:
         """Append to the log of the guard's decisions."""
         with self._warned():
             if self._decisions is None:
-                self._decisions = LogFile(self._layout.privacy_log)
+                self._decisions = LogFile(self._layout.privacy_log, below=self._layout.base)
             self._decisions.write(dumps_line(to_json(decision)).encode())
 
     def close_stage(self, index: int) -> None:
@@ -163,7 +164,9 @@ class EventLog:
 
     def _stage_log(self, index: int) -> LogFile:
         if index not in self._stages:
-            self._stages[index] = LogFile(self._layout.command_log(index, self._ids[index]))
+            self._stages[index] = LogFile(
+                self._layout.command_log(index, self._ids[index]), below=self._layout.base
+            )
         return self._stages[index]
 
     def _close(self, log: LogFile, *, durable: bool) -> None:

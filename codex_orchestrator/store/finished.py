@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from codex_orchestrator import places
 from codex_orchestrator.clock import Clock, timestamp
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.errors import StorageError
@@ -14,8 +15,9 @@ from codex_orchestrator.run.shapes import MetricsLine
 
 from .coordinator import mark_recorded
 from .drift import DriftReporter
-from .journal import Journal, record_name
+from .journal import Journal
 from .metrics import MetricsRecorder
+from .pending import record_name
 from .state import TaskStateStore
 
 # A manifest is not kept waiting for the drift report any longer.
@@ -87,6 +89,8 @@ class FinishedRun:
             *_unmerged("State", lambda: self._state.merge(name, _known)),
             *_unmerged("Drift report", self._sample_again),
         ]
+        for journal in (self._metrics, self._state, self._drift):
+            warnings.extend(journal.notices)
         recorded = self._queued and not self._metrics.is_queued(name)
         return Recording(recorded, tuple(warnings))
 
@@ -128,18 +132,31 @@ class FinishedRun:
         return True
 
 
-def merge_queued(task: TaskLayout, clock: Clock) -> bool:
+def _known(_run_id: str) -> bool:
+    return True
+
+
+def merge_queued(task: TaskLayout, clock: Clock, tell: Callable[[str], object] = _known) -> bool:
     """Merge what runs of a task have queued, if the locks can be had at once; whether they could.
+
+    Args:
+        task: The task.
+        clock: Time.
+        tell: Told what was met among the records and is none.
 
     Raises:
         StorageError: Something could not be written; nothing is lost by it.
     """
+    metrics, state, drift = MetricsRecorder(task, clock), TaskStateStore(task), DriftReporter(task)
     merged = [
-        MetricsRecorder(task, clock).merge_now(lambda run_id: mark_recorded(task.run(run_id))),
-        TaskStateStore(task).merge_now(_known),
+        metrics.merge_now(lambda run_id: mark_recorded(task.run(run_id))),
+        state.merge_now(_known),
     ]
-    if task.drift_pending.is_dir():  # Runs of other tools leave none.
-        merged.append(DriftReporter(task).merge_now(_known))
+    # Runs of other tools leave none.
+    if places.has_folder(task.drift_pending, below=task.environment.out_dir):
+        merged.append(drift.merge_now(_known))
+    for notice in (*metrics.notices, *state.notices, *drift.notices):
+        tell(notice)
     return all(merged)
 
 
@@ -151,10 +168,6 @@ def _unqueued(journal: Journal, name: str, queue: Callable[[], None]) -> list[st
         doubt = "Record perhaps not durable" if journal.is_queued(name) else "Record not queued"
         return [f"{doubt}: {error.message}"]
     return []
-
-
-def _known(_run_id: str) -> bool:
-    return True
 
 
 def _unmerged(name: str, merge: Callable[[], bool]) -> list[str]:

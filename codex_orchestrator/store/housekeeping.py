@@ -8,18 +8,21 @@ next housekeeping finishes it (docs/reference/files.md, "Housekeeping").
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
+from codex_orchestrator import places
 from codex_orchestrator.clock import Clock
 from codex_orchestrator.errors import StorageError
+from codex_orchestrator.identifiers import id_problem
 from codex_orchestrator.run.layout import RunLayout, TaskLayout
+from codex_orchestrator.text import printable
 
 from . import files
 from .finished import merge_queued
 from .locks import SOFT_SUFFIX, held_lock
+from .pending import pending_in
 
 Removal = Literal["removed", "busy", "gone"]
 _ATTEMPTS = 100
@@ -34,29 +37,36 @@ def trash_dir(task: TaskLayout) -> Path:
 def is_queued(layout: RunLayout) -> bool:
     """Whether a record of this run waits to be merged, or its merger is not done with its manifest."""
     return any(
-        path.name.startswith(f"{layout.run_id}.")
-        for pending in layout.task.pending_dirs
-        for path in pending.glob("*")
+        name.startswith(f"{layout.run_id}.")
+        for pending, base in layout.task.pending_places
+        for name, _ in places.listed(pending, below=base)
     )
 
 
 def queued_records(task: TaskLayout) -> int:
     """How many records of a task wait to be merged."""
-    return len(_queue(task, "*.json"))
+    return len(_queue(task, ".json"))
 
 
-def merge_records(task: TaskLayout, clock: Clock) -> int:
+def merge_records(task: TaskLayout, clock: Clock, tell: Callable[[str], object] = str) -> int:
     """Merge what is queued, where the locks can be had at once; how many records that were.
+
+    Args:
+        task: The task.
+        clock: Time.
+        tell: Told what was met among the records and is none.
 
     Raises:
         StorageError: Something could not be written; nothing is lost by it.
     """
+    for notice in _odd_records(task):
+        tell(notice)
+    before = _queue(task, ".json")
     # A task without any has no need of lock files either.
-    if not _queue(task, "*.json") and not _queue(task, "*.merged"):
+    if not before and not _queue(task, ".merged"):
         return 0
-    before = set(_queue(task, "*.json"))
-    merge_queued(task, clock)
-    return len(before - set(_queue(task, "*.json")))
+    merge_queued(task, clock, tell)
+    return len(before - _queue(task, ".json"))
 
 
 def remove_run(layout: RunLayout, *, unchanged: Callable[[], bool]) -> Removal:
@@ -70,19 +80,24 @@ def remove_run(layout: RunLayout, *, unchanged: Callable[[], bool]) -> Removal:
         StorageError: The disk refused. Either the run is as it was, or it is gone and its remains wait
             in the trash.
     """
-    if not layout.manifest.exists():
+    with files.reported("remove", layout.folder):
+        return _remove_run(layout, unchanged)
+
+
+def _remove_run(layout: RunLayout, unchanged: Callable[[], bool]) -> Removal:
+    if not places.has_file(layout.manifest, below=layout.base):
         return "gone"
-    files.make_folder(_usable_trash(layout.task))
+    files.make_folder(trash_dir(layout.task), below=layout.base)
     try:
         outcome = _move_away(layout, unchanged)
     except StorageError:
-        if layout.manifest.exists():
+        if places.has_file(layout.manifest, below=layout.base):
             raise
         return "gone"  # While its lock was about to be taken.
     if outcome == "removed":
         # Or a power failure could bring back the run with a part of its files.
         for folder in (trash_dir(layout.task), layout.task.cli_dir):
-            files.sync_folder(folder)
+            files.sync_folder(folder, below=layout.base)
         discard(layout)
     return outcome
 
@@ -93,12 +108,20 @@ def leftovers(task: TaskLayout) -> list[RunLayout]:
     Raises:
         StorageError: The trash cannot be read, or is not a folder of our own.
     """
-    try:
-        return [task.run(path.name) for path in sorted(_usable_trash(task).iterdir())]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except OSError as error:
-        raise StorageError(f"Cannot read {trash_dir(task)}: {error.strerror or error}.") from error
+    return [task.run(name) for name in _in_trash(task) if id_problem(name) is None]
+
+
+def odd_remains(task: TaskLayout) -> list[str]:
+    """What is in the trash and can be no run, a message each.
+
+    Raises:
+        StorageError: The trash cannot be read, or is not a folder of our own.
+    """
+    return [
+        f"{printable(str(trash_dir(task) / name))} is no run, and is left alone."
+        for name in _in_trash(task)
+        if id_problem(name) is not None
+    ]
 
 
 def discard(layout: RunLayout) -> None:
@@ -109,74 +132,91 @@ def discard(layout: RunLayout) -> None:
     Raises:
         StorageError: The disk refused; what is left waits in the trash.
     """
-    if not layout.folder.exists():
-        for folder in (layout.mcp_folder, layout.compat_folder):
-            _delete(folder)
-        files.remove(layout.live_marker)
-    _delete(trash_dir(layout.task) / layout.run_id)
+    remains = trash_dir(layout.task) / layout.run_id
+    with files.reported("remove", remains):
+        if places.status(layout.folder, below=layout.base) is None:
+            for folder in (layout.mcp_folder, layout.compat_folder):
+                _delete(folder, layout.base)
+            files.remove(layout.live_marker, below=layout.base)
+        _delete(remains, layout.base)
 
 
-def bytes_of(path: Path) -> int:
-    """The size of all files in a folder, in bytes; links count nothing and are not followed."""
-    if path.is_symlink():
-        return 0
-    total = 0
-    for folder, _, names in os.walk(path):
-        for name in names:
-            try:
-                total += (Path(folder) / name).lstat().st_size
-            except OSError:
-                continue  # Somebody else is deleting it, or hides it: it is only a figure.
+def bytes_of(path: Path, *, below: Path) -> int:
+    """The size of all files in a folder, in bytes; links are not followed."""
+    total, waiting = 0, [path]
+    while waiting:
+        place = waiting.pop()
+        try:
+            with places.folder(place, below=below) as descriptor:
+                for name, kind in places.listed_in(descriptor):
+                    if kind == "folder":
+                        waiting.append(place / name)
+                    else:
+                        total += places.size_in(descriptor, name)
+        except (OSError, StorageError):
+            continue  # Somebody else is deleting it, or hides it: it is only a figure.
     return total
 
 
 def _move_away(layout: RunLayout, unchanged: Callable[[], bool]) -> Removal:
-    with held_lock(layout.lock) as held:
+    with held_lock(layout.lock, below=layout.base) as held:
         if not held:
             return "busy"
-        if not layout.manifest.exists():
+        if not places.has_file(layout.manifest, below=layout.base):
             _forget_remnant(layout)
             return "gone"
         if not unchanged():
             return "busy"
-        files.move(layout.folder, trash_dir(layout.task) / layout.run_id)
+        files.move(layout.folder, trash_dir(layout.task) / layout.run_id, below=layout.base)
     return "removed"
 
 
 def _forget_remnant(layout: RunLayout) -> None:
     """Someone else removed the run just now, and taking its lock made the folder anew."""
-    if layout.folder.is_dir() and {path.name for path in layout.folder.iterdir()} <= _LOCKS:
-        files.remove_tree(layout.folder)
+    found = places.listed(layout.folder, below=layout.base)
+    if found and {name for name, _ in found} <= _LOCKS:
+        files.remove_tree(layout.folder, below=layout.base)
 
 
-def _delete(path: Path) -> None:
+def _delete(path: Path, below: Path) -> None:
     """Delete what others may be deleting too.
 
     Each stops at what the other took from under its hands; and whoever was about to lock the run when
     it was moved away makes its lock file here.
     """
     for attempt in range(1, _ATTEMPTS + 1):
-        if not os.path.lexists(path):
+        found = places.status(path, below=below)
+        if found is None:
             return
         try:
-            if path.is_dir() or path.is_symlink():
-                files.remove_tree(path)
+            if places.kind_of(found) == "folder":
+                files.remove_tree(path, below=below)
             else:
-                files.remove(path)
+                files.remove(path, below=below)
         except StorageError as error:
             raced = getattr(error.__cause__, "errno", None) == errno.ENOTEMPTY
             if not raced or attempt == _ATTEMPTS:
                 raise
 
 
-def _usable_trash(task: TaskLayout) -> Path:
+def _in_trash(task: TaskLayout) -> list[str]:
     trash = trash_dir(task)
-    if trash.is_symlink():
-        raise StorageError(
-            f"{trash} is a link, and what it leads to is not ours to delete.", hint="Remove the link."
-        )
-    return trash
+    with files.reported("read", trash):
+        return [name for name, _ in places.listed(trash, below=task.environment.runs_dir)]
 
 
-def _queue(task: TaskLayout, pattern: str) -> list[Path]:
-    return [path for folder in task.pending_dirs for path in folder.glob(pattern)]
+def _queue(task: TaskLayout, suffix: str) -> set[Path]:
+    return {
+        pending.path
+        for folder, base in task.pending_places
+        for pending in pending_in(folder, suffix, below=base)[0]
+    }
+
+
+def _odd_records(task: TaskLayout) -> tuple[str, ...]:
+    return tuple(
+        notice
+        for folder, base in task.pending_places
+        for suffix in (".json", ".merged")
+        for notice in pending_in(folder, suffix, below=base)[1]
+    )

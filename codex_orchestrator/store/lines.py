@@ -6,26 +6,29 @@ and mended by the next writer (docs/reference/files.md, "How files are written")
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+
+from codex_orchestrator import places
+from codex_orchestrator.errors import Misplaced
+from codex_orchestrator.records import loads
 
 from .files import PUBLIC, reported, write_all
 
 _BLOCK_BYTES = 65_536
 
 
-def append(path: Path, data: bytes) -> None:
+def append(path: Path, data: bytes, *, below: Path) -> None:
     """Append whole lines and wait until the disk has them.
 
     Raises:
-        StorageError: The disk refused; none of the lines is there, or, where they cannot even be taken
-            back, a torn one that readers tolerate and `mend_last_line` mends.
+        StorageError: The disk refused, or `Misplaced`; none of the lines is there, or, where they cannot
+            even be taken back, a torn one that readers tolerate and `mend_last_line` mends.
     """
     with reported("append to", path):
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, PUBLIC)
+        descriptor = _opened(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, below)
         try:
             end = os.fstat(descriptor).st_size
             try:
@@ -39,43 +42,44 @@ def append(path: Path, data: bytes) -> None:
             os.close(descriptor)
 
 
-def lines_backwards(path: Path, end: int) -> Iterator[bytes]:
+def lines_backwards(path: Path, end: int, *, below: Path) -> Iterator[bytes]:
     """The lines of a file up to ``end``, where one ends, from the last back; read as they are asked for.
+
+    Args:
+        path: The file.
+        end: In bytes from its beginning.
+        below: The folder above it that the user has chosen.
 
     Raises:
         StorageError: The file cannot be read.
     """
-    with reported("read", path):
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            rest = b""
-            while end > 0:
-                size = min(end, _BLOCK_BYTES)
-                end -= size
-                first, *lines = (os.pread(descriptor, size, end) + rest).split(b"\n")
-                yield from (line for line in reversed(lines) if line)
-                rest = first  # It may begin in the block before.
-            if rest:
-                yield rest
-        finally:
-            os.close(descriptor)
+    with reported("read", path), places.open_stream(path, below=below) as stream:
+        rest = b""
+        while end > 0:
+            size = min(end, _BLOCK_BYTES)
+            end -= size
+            first, *lines = (os.pread(stream.fileno(), size, end) + rest).split(b"\n")
+            yield from (line for line in reversed(lines) if line)
+            rest = first  # It may begin in the block before.
+        if rest:
+            yield rest
 
 
-def mend_last_line(path: Path) -> None:
+def mend_last_line(path: Path, *, below: Path) -> None:
     """End the last line of a file of lines where its writer died in it, or take back what is no line yet.
 
     Only for who may write the file: the owner of a log, the holder of a lock.
 
     Raises:
-        StorageError: The disk refused.
+        StorageError: The disk refused, or `Misplaced`.
     """
     with reported("mend", path):
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            descriptor = _opened(path, os.O_RDWR, below)
         except FileNotFoundError:
             return
         try:
-            end, torn = _torn_line(descriptor)
+            end, torn = _torn_line(descriptor, path)
             if not torn:
                 return
             if _is_json(torn):
@@ -91,16 +95,16 @@ def mend_last_line(path: Path) -> None:
 class LogFile:
     """An append-only log with one writer that stays open; each write is whole lines, or nothing."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, below: Path) -> None:
         """Open or create it; a last line that an earlier writer died in is mended.
 
         Raises:
             StorageError: The disk refused.
         """
         self._path = path
-        mend_last_line(path)
+        mend_last_line(path, below=below)
         with reported("open", path):
-            self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, PUBLIC)
+            self._descriptor = _opened(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, below)
             self._end = os.fstat(self._descriptor).st_size
         self._torn = False
 
@@ -146,7 +150,12 @@ class LogFile:
                 os.close(descriptor)
 
 
-def _torn_line(descriptor: int) -> tuple[int, bytes]:
+def _opened(path: Path, flags: int, below: Path) -> int:
+    with places.folder(path.parent, below=below) as folder:
+        return places.open_in(folder, path, flags, PUBLIC)
+
+
+def _torn_line(descriptor: int, path: Path) -> tuple[int, bytes]:
     """Where the last whole line ends, and what follows it."""
     start = os.fstat(descriptor).st_size
     torn = b""
@@ -157,12 +166,16 @@ def _torn_line(descriptor: int) -> tuple[int, bytes]:
         newline = torn.rfind(b"\n")
         if newline >= 0:
             return start + newline + 1, torn[newline + 1 :]
+        if len(torn) > places.DOCUMENT_BYTES:
+            raise Misplaced(
+                f"{path} has a last line that is longer than any of ours.", hint="Remove the file."
+            )
     return 0, torn
 
 
 def _is_json(text: bytes) -> bool:
     try:
-        json.loads(text)
-    except (ValueError, RecursionError):
+        loads(text)
+    except ValueError:
         return False
     return True

@@ -5,12 +5,12 @@ Readers never take a run's lock, so that they cannot be in the way of who wants 
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any, Literal
 
+from codex_orchestrator import places
 from codex_orchestrator.clock import parse_timestamp
 from codex_orchestrator.dataclass import dataclass
+from codex_orchestrator.records import loads
 from codex_orchestrator.run.layout import RunLayout
 from codex_orchestrator.run.shapes import STALE_SECONDS, TERMINAL
 
@@ -65,26 +65,26 @@ def liveness_of(
     """`judge_liveness` with what the disk and the kernel say; ``activity`` where it was read already."""
     if str(manifest.get("status")) in TERMINAL:
         return "finished"
-    owner = read_owner(layout.lock)
+    owner = read_owner(layout.lock, below=layout.base)
     age = (activity or read_activity(layout, manifest)).age(now)
     return judge_liveness(manifest, owns(owner, layout.lock) if owner else None, heartbeat_age=age)
 
 
 def is_owned_elsewhere(layout: RunLayout, *, now: float) -> bool:
     """Whether a run without a lock that this machine can test is alive: the Node CLI's, another host's."""
-    owner = read_owner(layout.lock)
+    owner = read_owner(layout.lock, below=layout.base)
     if owner is not None and is_of_this_host(owner):
         return False  # The lock itself will tell.
     try:
-        manifest = json.loads(layout.manifest.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        manifest = loads(places.read(layout.manifest, below=layout.base))
+    except (OSError, ValueError):
         return False
     return isinstance(manifest, dict) and liveness_of(layout, manifest, now=now) == "alive"
 
 
 def is_owned_here(layout: RunLayout) -> bool:
     """Whether a live process of this machine owns a run."""
-    owner = read_owner(layout.lock)
+    owner = read_owner(layout.lock, below=layout.base)
     return owner is not None and owns(owner, layout.lock) is True
 
 
@@ -92,18 +92,19 @@ def read_activity(layout: RunLayout, manifest: dict[str, Any]) -> Activity:
     """The signs of life that a run leaves on disk."""
     beat = manifest.get("heartbeat_at")
     try:
-        text = layout.heartbeat.read_text(encoding="utf-8", errors="replace")
+        text = places.read(layout.heartbeat, below=layout.base).decode("utf-8", "replace")
     except OSError:
         text = ""
     return Activity(
         manifest_heartbeat=parse_timestamp(beat) if isinstance(beat, str) else None,
         heartbeat_file=parse_timestamp(text),
-        runner_log=_modified(layout.runner_log),
+        runner_log=_modified(layout),
     )
 
 
-def _modified(path: Path) -> float | None:
+def _modified(layout: RunLayout) -> float | None:
     try:
-        return path.stat().st_mtime
+        found = places.status(layout.runner_log, below=layout.base)
     except OSError:
         return None
+    return None if found is None else found.st_mtime

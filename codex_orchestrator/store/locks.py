@@ -7,14 +7,14 @@ one whose holder is provably dead is taken over (docs/reference/files.md, "Locks
 from __future__ import annotations
 
 import errno
-import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
-from codex_orchestrator.errors import Busy, StorageError
+from codex_orchestrator import places
+from codex_orchestrator.errors import Busy
 
 from . import files
 from .owner import render_owner, this_process
@@ -35,10 +35,11 @@ class RunLock:
         soft: Whether the file system has no locks of its own, so that a file stands for this one.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, below: Path) -> None:
         self._path = path
+        self._below = below
         self._lock: BaseFileLock | None = None
-        self._shown: int | None = None
+        self._shown: BinaryIO | None = None
         self.soft = False
 
     def acquire(self, *, patience_seconds: float = 1.0) -> None:
@@ -48,14 +49,14 @@ class RunLock:
             Busy: A live process holds it, and did so for ``patience_seconds``.
             StorageError: The file cannot be made.
         """
-        self._lock = wait_for_lock(self._path, patience_seconds)
+        self._lock = wait_for_lock(self._path, patience_seconds, below=self._below)
         if self._lock is None:
             raise Busy(f"A live process owns the run ({self._path}).", hint="Wait for it to end.")
         self.soft = self._lock.lock_file.endswith(SOFT_SUFFIX)
-        files.overwrite(self._path, render_owner(this_process()))
+        files.overwrite(self._path, render_owner(this_process()), below=self._below)
         if self.soft:
             # As with a lock of the kernel's, the holder is told by having this file open.
-            self._shown = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            self._shown = places.open_stream(self._path, below=self._below)
 
     def release(self) -> None:
         """Give the lock up; the file stays and keeps its owner's name."""
@@ -63,18 +64,18 @@ class RunLock:
             self._lock.release()
             self._lock = None
         if self._shown is not None:
-            os.close(self._shown)
+            self._shown.close()
             self._shown = None
 
 
 @contextmanager
-def held_lock(path: Path) -> Iterator[bool]:
+def held_lock(path: Path, *, below: Path) -> Iterator[bool]:
     """Hold a lock for the length of a block, without waiting for it; False where it cannot be had now.
 
     Raises:
-        StorageError: The lock file cannot be made.
+        StorageError: The lock file cannot be made, or `Misplaced`.
     """
-    lock = try_lock(path)
+    lock = try_lock(path, below=below)
     try:
         yield lock is not None
     finally:
@@ -82,49 +83,48 @@ def held_lock(path: Path) -> Iterator[bool]:
             lock.release()
 
 
-def is_held(path: Path) -> bool:
+def is_held(path: Path, *, below: Path) -> bool:
     """Whether somebody holds a lock: found by taking it, for a moment where nobody does.
 
     Raises:
         StorageError: The lock file cannot be made.
     """
-    with held_lock(path) as taken:
+    with held_lock(path, below=below) as taken:
         return not taken
 
 
-def wait_for_lock(path: Path, patience_seconds: float) -> BaseFileLock | None:
+def wait_for_lock(path: Path, patience_seconds: float, *, below: Path) -> BaseFileLock | None:
     """Take a lock, trying for so long; None where somebody else held it all the time.
 
     Raises:
-        StorageError: The lock file cannot be made.
+        StorageError: The lock file cannot be made, or `Misplaced`.
     """
     for delay in backoff(patience_seconds):
         pause(delay)
-        lock = try_lock(path)
+        lock = try_lock(path, below=below)
         if lock is not None:
             return lock
     return None
 
 
-def try_lock(path: Path) -> BaseFileLock | None:
+def try_lock(path: Path, *, below: Path) -> BaseFileLock | None:
     """Take a lock now, or not at all: None where somebody else holds it.
 
     Raises:
-        StorageError: The lock file cannot be made.
+        StorageError: The lock file cannot be made, or `Misplaced`.
     """
     # Imported here: it costs 20 ms, and only runs need it.
     from filelock import FileLock, SoftFileLock
 
-    try:
-        return _taken(FileLock(path, thread_local=False, fallback_to_soft=False))
-    except OSError as error:
-        if error.errno not in _UNSUPPORTED:
-            raise StorageError(f"Cannot lock {path}: {error.strerror or error}.") from error
-    try:
+    with files.reported("lock", path):
+        try:
+            return _taken(FileLock(path, thread_local=False, fallback_to_soft=False), below)
+        except OSError as error:
+            if error.errno not in _UNSUPPORTED:
+                raise
         # Beside the file, not in its place: what the file itself holds is read by others.
-        return _taken(SoftFileLock(path.with_name(path.name + SOFT_SUFFIX), thread_local=False))
-    except OSError as error:
-        raise StorageError(f"Cannot lock {path}: {error.strerror or error}.") from error
+        soft = path.with_name(path.name + SOFT_SUFFIX)
+        return _taken(SoftFileLock(soft, thread_local=False), below)
 
 
 def backoff(total_seconds: float) -> Iterator[float]:
@@ -147,11 +147,19 @@ def pause(seconds: float) -> None:
         threading.Event().wait(seconds)
 
 
-def _taken(lock: BaseFileLock) -> BaseFileLock | None:
+def _taken(lock: BaseFileLock, below: Path) -> BaseFileLock | None:
     from filelock import Timeout
 
+    path = Path(lock.lock_file)
+    # The library goes by the path: looked at before, and again once nobody else of ours can be at it.
+    places.has_file(path, below=below)
     try:
         lock.acquire(blocking=False)
     except Timeout:
         return None
+    try:
+        places.has_file(path, below=below)
+    except BaseException:
+        lock.release()
+        raise
     return lock

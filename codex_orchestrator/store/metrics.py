@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
 from codex_orchestrator.clock import Clock, timestamp
-from codex_orchestrator.records import dumps, dumps_line, to_json
+from codex_orchestrator.records import Mismatch, dumps, dumps_line, from_json, loads, to_json
 from codex_orchestrator.run.layout import TaskLayout
 from codex_orchestrator.run.shapes import MetricsLine, MetricsSummary
 
 from . import files
-from .journal import Journal, Record, read_aggregate, record_name
+from .journal import Journal, read_aggregate
+from .pending import record_name
 
 _KEPT_PARSE_ERRORS = 20
-_LARGEST = 1e15
+LARGEST = 1e15
 
 
 class MetricsRecorder(Journal):
@@ -24,7 +24,12 @@ class MetricsRecorder(Journal):
     def __init__(self, layout: TaskLayout, clock: Clock) -> None:
         self._layout = layout
         self._clock = clock
-        super().__init__(layout.metrics, pending=layout.metrics_pending, lock=layout.metrics_lock)
+        super().__init__(
+            layout.metrics,
+            pending=layout.metrics_pending,
+            lock=layout.metrics_lock,
+            below=layout.environment.runs_dir,
+        )
 
     def queue(self, line: MetricsLine) -> None:
         """Leave a run's line as a pending record.
@@ -39,10 +44,20 @@ class MetricsRecorder(Journal):
         summary = self._summary()
         return summary.covered_bytes if summary else 0
 
-    def record(self, line: bytes) -> Record | None:
-        """Whose line it is."""
-        parsed, _ = _parse([line])
-        return Record(parsed[0]["run_id"], _text(parsed[0].get("recorded_at"))) if parsed else None
+    def head(self) -> bytes:
+        """``{"run_id":"``."""
+        return b'{"run_id":"'
+
+    def run_of(self, document: Any) -> str | None:
+        """The run of a metrics line."""
+        try:
+            return from_json(MetricsLine, document, strict=False).run_id
+        except Mismatch:
+            return None
+
+    def left_at(self, document: dict[str, Any]) -> object:
+        """When it was recorded."""
+        return document.get("recorded_at")
 
     def update(
         self, lines: Sequence[bytes], covered_bytes: int, *, rebuild: bool, replaced: Sequence[bytes]
@@ -60,18 +75,18 @@ class MetricsRecorder(Journal):
             covered_bytes=covered_bytes,
             **summary,
         )
-        files.replace(self._layout.metrics_summary, dumps(to_json(document)).encode())
+        files.replace(self._layout.metrics_summary, dumps(to_json(document)).encode(), below=self._below)
 
     def _summary(self) -> MetricsSummary | None:
-        return read_aggregate(self._layout.metrics_summary, MetricsSummary)
+        return read_aggregate(self._layout.metrics_summary, MetricsSummary, below=self._below)
 
 
 def read_line(line: bytes) -> dict[str, Any] | str:
     """A line of the metrics, or in words why it cannot be counted."""
     try:
-        record = json.loads(line)
+        record = loads(line)
         problem = _problem(record)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         record, problem = None, str(error)
     if problem is not None:
         return f"{problem}: {line[:80].decode('utf-8', 'replace').strip()}"
@@ -96,7 +111,7 @@ def _problem(record: Any) -> str | None:
     for key in ("duration_seconds", "attempts"):
         value = record.get(key) or 0
         # Neither NaN nor Infinity, which JSON does not have but Python reads, is below the bound.
-        if not isinstance(value, int | float) or not abs(value) < _LARGEST:
+        if not isinstance(value, int | float) or not abs(value) < LARGEST:
             return f"{key} is no number"
     return None
 

@@ -6,12 +6,12 @@ What a lock file says is a claim. `owns` and `objection` hold it to what the ker
 
 from __future__ import annotations
 
-import json
 import os
 from contextlib import suppress
 from pathlib import Path
 
-from codex_orchestrator.records import Mismatch, dumps, from_json, to_json
+from codex_orchestrator import places
+from codex_orchestrator.records import Mismatch, dumps, from_json, loads, to_json
 from codex_orchestrator.run.shapes import LARGEST_PID, Owner
 
 
@@ -27,10 +27,10 @@ def render_owner(owner: Owner) -> bytes:
     return dumps(to_json(owner)).encode()
 
 
-def read_owner(path: Path) -> Owner | None:
+def read_owner(path: Path, *, below: Path) -> Owner | None:
     """The owner that a ``run.lock`` names, or None where it names none."""
     try:
-        return from_json(Owner, json.loads(path.read_bytes()), strict=False)
+        return from_json(Owner, loads(places.read(path, below=below)), strict=False)
     except (OSError, ValueError, Mismatch):
         return None  # Missing, or caught between locking and writing: judged by the heartbeat instead.
 

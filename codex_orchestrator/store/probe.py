@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from codex_orchestrator import named
 from codex_orchestrator.clock import Clock
 
 from . import files
@@ -28,11 +29,11 @@ def scratch_folder(folder: Path) -> Iterator[Path]:
     """
     # No task or run can have a name that begins so.
     place = _nearest(folder) / f".probe-{os.urandom(4).hex()}"
-    files.make_folder(place)
+    files.make_folder(place, below=place.parent)
     try:
         yield place
     finally:
-        files.remove_tree(place)
+        files.remove_tree(place, below=place.parent)
 
 
 def seconds_to_disk(folder: Path, clock: Clock) -> float:
@@ -42,7 +43,7 @@ def seconds_to_disk(folder: Path, clock: Clock) -> float:
         StorageError: The disk refused.
     """
     began = clock.monotonic()
-    files.replace(folder / "file", b"probe\n")
+    files.replace(folder / "file", b"probe\n", below=folder)
     return clock.monotonic() - began
 
 
@@ -53,8 +54,8 @@ def locks_in(folder: Path) -> Locks:
         StorageError: A lock file cannot be made.
     """
     path = folder / "lock"
-    first = try_lock(path)
-    second = try_lock(path)
+    first = try_lock(path, below=folder)
+    second = try_lock(path, below=folder)
     try:
         if first is None or second is not None:
             return "none"
@@ -72,7 +73,6 @@ def _release(*locks: BaseFileLock | None) -> None:
 def _nearest(folder: Path) -> Path:
     """The folder, or the first above it that is there."""
     for place in (folder, *folder.parents):
-        with suppress(OSError):
-            place.lstat()
+        if named.is_there(place):
             return place
     return folder

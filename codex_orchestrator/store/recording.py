@@ -81,7 +81,7 @@ class RunRecording:
         self.guard = guard or PrivacyGuard()
         self._clock = clock
         self._log_bytes = log_bytes
-        self._lock = RunLock(layout.lock)
+        self._lock = RunLock(layout.lock, below=layout.base)
         self._lock.acquire()
         self._coordinator = PersistenceCoordinator(layout, clock, notify=notify)
         self._finished = FinishedRun(layout, clock, self._mark_recorded)
@@ -164,7 +164,7 @@ class RunRecording:
             UnknownRun: The manifest cannot be read.
         """
         replay = read_log(self.layout)
-        manifest = catch_up(read_whole_manifest(self.layout.manifest), replay)
+        manifest = catch_up(read_whole_manifest(self.layout), replay)
         children = upserted(manifest.child_runs, read_children(self.layout))
         self.manifest = replace(manifest, child_runs=children)
         return self.manifest, replay
@@ -186,8 +186,8 @@ class RunRecording:
     def write_error(self, path: Path, body: bytes) -> str | None:
         """Write an error file; its path, or None where it could not be written, which is a warning."""
         try:
-            files.make_folder(path.parent)
-            files.replace(path, body)
+            files.make_folder(path.parent, below=self.layout.base)
+            files.replace(path, body, below=self.layout.base)
         except StorageError as error:
             self._warnings.append(f"No error file: {error.message}")
             return None
@@ -256,7 +256,7 @@ class RunRecording:
         recorded = self.manifest.metrics_recorded and not self._finished.is_queued
         if self.manifest.status in TERMINAL and not recorded:
             self._tidy(self._finished.look_again)
-        self._tidy(lambda: files.remove(self.layout.live_marker))
+        self._tidy(lambda: files.remove(self.layout.live_marker, below=self.layout.base))
 
     def _queue(self, manifest: Manifest, summary: RunSummary, starts: int) -> None:
         """Leave what later runs and readers find this run by."""
@@ -270,7 +270,7 @@ class RunRecording:
         )
         self._warnings.extend(self._finished.queue(line, summary))
         try:
-            files.replace(self.layout.run_summary, dumps(to_json(summary)).encode())
+            files.replace(self.layout.run_summary, dumps(to_json(summary)).encode(), below=self.layout.base)
         except StorageError as error:
             self._warnings.append(f"No run summary: {error.message}")
 

@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from codex_orchestrator import places
 from codex_orchestrator.errors import UnknownRun
 from codex_orchestrator.manifests import read_document
-from codex_orchestrator.records import Mismatch, dumps_line, from_json, to_json
+from codex_orchestrator.records import Mismatch, dumps_line, from_json, loads, to_json
 from codex_orchestrator.run.layout import RunLayout
 from codex_orchestrator.run.replay import Replay, read_back
 from codex_orchestrator.run.shapes import CommandEntry, Manifest, PlanRecord, Receipt
@@ -22,24 +22,24 @@ from .owner import render_owner, this_process
 from .sweep import remove_temporaries
 
 
-def read_whole_manifest(path: Path) -> Manifest:
+def read_whole_manifest(layout: RunLayout) -> Manifest:
     """A manifest, ours or the Node CLI's; keys that we do not know are left out.
 
     Raises:
         UnknownRun: It is missing, or not one that can be gone on with.
     """
-    document = read_document(path)
+    document = read_document(layout.manifest, below=layout.base)
     try:
         manifest: Manifest = from_json(Manifest, document, strict=False)
     except Mismatch as error:
-        raise UnknownRun(f"{path} is not a run manifest that can be gone on with.") from error
+        raise UnknownRun(f"{layout.manifest} is not a run manifest that can be gone on with.") from error
     return manifest
 
 
 def read_log(layout: RunLayout) -> Replay:
     """What the run's log says, as far as it goes."""
     try:
-        with layout.runner_log.open("rb") as log:
+        with places.open_stream(layout.runner_log, below=layout.base) as log:
             return read_back(log)
     except FileNotFoundError:
         return read_back(())
@@ -48,8 +48,9 @@ def read_log(layout: RunLayout) -> Replay:
 def read_plan(layout: RunLayout) -> PlanRecord | None:
     """What the run was started with, or None: runs of the Node CLI have none."""
     try:
-        plan: PlanRecord = from_json(PlanRecord, json.loads(layout.plan.read_bytes()), strict=False)
-    except (OSError, ValueError, RecursionError, Mismatch):
+        document = loads(places.read(layout.plan, below=layout.base))
+        plan: PlanRecord = from_json(PlanRecord, document, strict=False)
+    except (OSError, ValueError, Mismatch):
         return None
     return plan
 
@@ -57,14 +58,14 @@ def read_plan(layout: RunLayout) -> PlanRecord | None:
 def read_receipts(layout: RunLayout) -> list[Receipt]:
     """The decisions on a run's manual stages, in order; lines that are none of its are passed over."""
     try:
-        lines = layout.approvals.read_bytes().splitlines()
+        lines = places.read(layout.approvals, below=layout.base).splitlines()
     except FileNotFoundError:
         return []
     receipts = []
     for line in lines:
         try:
-            receipt: Receipt = from_json(Receipt, json.loads(line), strict=False)
-        except (ValueError, RecursionError, Mismatch):
+            receipt: Receipt = from_json(Receipt, loads(line), strict=False)
+        except (ValueError, Mismatch):
             continue  # Torn by a death: nobody was told that it counts. Or of a version that named no run.
         if receipt.run_id == layout.run_id:
             receipts.append(receipt)
@@ -77,8 +78,8 @@ def add_receipt(layout: RunLayout, receipt: Receipt) -> None:
     Raises:
         StorageError: The disk refused.
     """
-    mend_last_line(layout.approvals)
-    append(layout.approvals, dumps_line(to_json(receipt)).encode())
+    mend_last_line(layout.approvals, below=layout.base)
+    append(layout.approvals, dumps_line(to_json(receipt)).encode(), below=layout.base)
 
 
 def make_ready(layout: RunLayout, manifest: Manifest, attempts: Mapping[int, int]) -> None:
@@ -90,29 +91,34 @@ def make_ready(layout: RunLayout, manifest: Manifest, attempts: Mapping[int, int
     Raises:
         StorageError: The disk refused.
     """
-    files.make_folder(layout.task.live_dir)
-    files.remove(layout.live_marker)
-    files.create(layout.live_marker, render_owner(this_process()))
+    below = layout.base
+    files.make_folder(layout.task.live_dir, below=below)
+    files.remove(layout.live_marker, below=below)
+    files.create(layout.live_marker, render_owner(this_process()), below=below)
     remove_temporaries(layout)
-    files.make_folder(layout.folder / "commands")
+    files.make_folder(layout.folder / "commands", below=below)
     for entry in manifest.commands:
         error = layout.error_file(entry.index, entry.id)
-        if entry.status != "succeeded" and error.exists():
+        if entry.status != "succeeded" and places.has_file(error, below=below):
             _keep_error(layout, entry, error, attempts.get(entry.index, 0))
 
 
 def _keep_error(layout: RunLayout, entry: CommandEntry, error: Path, attempt: int) -> None:
     """Give an error file the number of its attempt."""
-    if attempt and layout.attempt_error_file(entry.index, entry.id, attempt).exists():
+    kept = layout.attempt_error_file(entry.index, entry.id, attempt)
+    if attempt and places.has_file(kept, below=layout.base):
         # The stage ended before another attempt began, as when it is cancelled in the pause: the error of
         # the last one is kept already, and the next number is that of the next one.
-        files.remove(error)
+        files.remove(error, below=layout.base)
     else:
-        files.move(error, _free_error_file(layout, entry, max(1, attempt)))
+        free = _free_error_file(layout, entry, max(1, attempt))
+        files.move(error, free, below=layout.base)
 
 
 def _free_error_file(layout: RunLayout, entry: CommandEntry, attempt: int) -> Path:
     """Where the error of an attempt is kept; nobody counts those of stages that are no commands."""
-    while (path := layout.attempt_error_file(entry.index, entry.id, attempt)).exists():
+    while True:
+        path = layout.attempt_error_file(entry.index, entry.id, attempt)
+        if not places.has_file(path, below=layout.base):
+            return path
         attempt += 1
-    return path

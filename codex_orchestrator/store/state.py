@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from codex_orchestrator.records import dumps, dumps_line, to_json
+from codex_orchestrator import places
+from codex_orchestrator.records import Mismatch, dumps, dumps_line, from_json, loads, to_json
 from codex_orchestrator.run.layout import TaskLayout
 from codex_orchestrator.run.reviewer import RunSummary
 from codex_orchestrator.run.shapes import StateIndex
 
 from . import files
-from .journal import Journal, Record, read_aggregate, record_name
+from .journal import Journal, read_aggregate
+from .pending import record_name
 
 LATEST_RUNS = 20
 _STATE_KEYS = {"taskId", "lastRunAt", "totalRuns", "runs"}
@@ -24,7 +26,12 @@ class TaskStateStore(Journal):
 
     def __init__(self, layout: TaskLayout) -> None:
         self._layout = layout
-        super().__init__(layout.history, pending=layout.history_pending, lock=layout.history_lock)
+        super().__init__(
+            layout.history,
+            pending=layout.history_pending,
+            lock=layout.history_lock,
+            below=layout.environment.out_dir,
+        )
 
     def queue(self, summary: RunSummary, attempts: int = 1) -> None:
         """Leave a run's summary as a pending record.
@@ -47,10 +54,20 @@ class TaskStateStore(Journal):
         whole = index is not None and state is not None and index.total_runs == state["totalRuns"]
         return index.covered_bytes if index is not None and whole else 0
 
-    def record(self, line: bytes) -> Record | None:
-        """Whose summary it is."""
-        parsed = _parse([line])
-        return Record(parsed[0]["runId"], parsed[0].get("timestamp")) if parsed else None
+    def head(self) -> bytes:
+        """``{"taskId":"T","runId":"``."""
+        return dumps_line({"taskId": self._layout.task_id, "runId": ""}).encode().removesuffix(b'"}\n')
+
+    def run_of(self, document: Any) -> str | None:
+        """The run of a RunSummary."""
+        try:
+            return from_json(RunSummary, document, strict=False).run_id
+        except Mismatch:
+            return None
+
+    def left_at(self, document: dict[str, Any]) -> object:
+        """When its run ended."""
+        return document.get("timestamp")
 
     def update(
         self, lines: Sequence[bytes], covered_bytes: int, *, rebuild: bool, replaced: Sequence[bytes]
@@ -70,34 +87,36 @@ class TaskStateStore(Journal):
             "totalRuns": total,
             "runs": newest[-LATEST_RUNS:],
         }
-        files.replace(self._layout.state, _encoded(dumps(document)))
-        files.replace(self._layout.state_index, dumps(to_json(StateIndex(covered_bytes, total))).encode())
+        index = StateIndex(covered_bytes, total)
+        files.replace(self._layout.state, _encoded(dumps(document)), below=self._below)
+        files.replace(self._layout.state_index, dumps(to_json(index)).encode(), below=self._below)
 
     def _read_state(self) -> dict[str, Any] | None:
-        document = _read_object(self._layout.state)
+        document = _read_object(self._layout.state, self._below)
         if document is None or set(document) != _STATE_KEYS or not isinstance(document["runs"], list):
             return None
         return document if all(_is_run(run) for run in document["runs"]) else None
 
     def _index(self) -> StateIndex | None:
-        return read_aggregate(self._layout.state_index, StateIndex)
+        return read_aggregate(self._layout.state_index, StateIndex, below=self._below)
 
     def _carry_over(self) -> None:
         """Take over what the Node CLI left: its ``runs.json``, and ``state.json`` as it once was."""
-        if self._layout.history.exists():
+        if places.has_file(self._layout.history, below=self._below):
             return
         for path in (self._layout.out_dir / "runs.json", self._layout.state):
-            document = _read_object(path)
+            document = _read_object(path, self._below)
             runs = document.get("runs") if document else None
             if isinstance(runs, list) and runs:
-                files.replace(self._layout.history, b"".join(_encoded(dumps_line(run)) for run in runs))
+                lines = b"".join(_encoded(dumps_line(run)) for run in runs)
+                files.replace(self._layout.history, lines, below=self._below)
                 return
 
 
-def _read_object(path: Any) -> dict[str, Any] | None:
+def _read_object(path: Path, below: Path) -> dict[str, Any] | None:
     try:
-        document = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        document = loads(places.read(path, below=below))
+    except (OSError, ValueError):
         return None  # None yet, or not ours: rebuilt from the history.
     return document if isinstance(document, dict) else None
 
@@ -106,8 +125,8 @@ def _parse(lines: Sequence[bytes]) -> list[dict[str, Any]]:
     runs = []
     for line in lines:
         try:
-            run = json.loads(line)
-        except (ValueError, RecursionError):
+            run = loads(line)
+        except ValueError:
             continue  # A torn line of a writer that died; its run is still pending or queued again.
         if _is_run(run):
             runs.append({key: value for key, value in run.items() if key not in _LEFT_OUT})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from codex_orchestrator import named, places
 from codex_orchestrator.errors import StorageError
 from codex_orchestrator.run.shapes import Manifest
 from codex_orchestrator.store import lines as line_files
@@ -64,13 +65,14 @@ class GithubJob:
         """Add to the summary of the step; where that is refused, say so, and nothing else."""
         if not self._summary or not manifests:
             return
-        path = Path(self._summary)
+        path = named.place(Path(self._summary))
         title = ", ".join(f"{manifest.pipeline_id}: {manifest.status}" for manifest in manifests)
         try:
-            taken = path.stat().st_size if path.exists() else 0
+            found = places.status(path, below=path.parent)
+            taken = found.st_size if found is not None else 0
             text = step_summary(title, stages, stopped=stopped, room=SUMMARY_BYTES - taken)
             if text:
-                line_files.append(path, text.encode(errors="replace"))
+                line_files.append(path, text.encode(errors="replace"), below=path.parent)
         except (OSError, StorageError) as error:
             reason = error.message if isinstance(error, StorageError) else str(error)
             tell(f"codex-orchestrator: the step has no summary of this run: {reason}")

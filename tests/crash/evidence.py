@@ -112,7 +112,7 @@ def found_runs(root: Path) -> Iterator[FoundRun]:
     """The runs with a manifest, oldest first."""
     for layout in _layouts(root):
         try:
-            yield FoundRun(layout, read_manifest(layout.manifest))
+            yield FoundRun(layout, read_manifest(layout))
         except UnknownRun:
             continue
 

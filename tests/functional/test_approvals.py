@@ -540,7 +540,7 @@ def test_a_decision_changes_nothing_else_of_the_run(project):
     manifest = {**project.manifest(), "of_a_later_version": {"a": [1]}}
     (run / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
     before = contents(project)
-    owner = read_owner(run / "run.lock")
+    owner = read_owner(run / "run.lock", below=run)
     assert decide(project).returncode == 0
     after = contents(project)
     changed = {path.name for path in after if before.get(path) != after[path]}
@@ -548,7 +548,7 @@ def test_a_decision_changes_nothing_else_of_the_run(project):
     (receipt,) = receipts(project)
     approval = {"actor": "ada", "timestamp": receipt["timestamp"], "reason": "stage:gate:approved"}
     assert project.manifest() == {**manifest, "approvals": [approval], "updated_at": receipt["timestamp"]}
-    assert read_owner(run / "run.lock") == owner
+    assert read_owner(run / "run.lock", below=run) == owner
     assert json.loads(project.cli("status", "--format", "json").stdout)["liveness"] == "waiting"
 
 

@@ -505,9 +505,9 @@ def test_a_file_in_the_place_of_a_folder_is_one_clear_message(here, said, place)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("in the way\n")
     code, out, err = said("start", "work", "--format", "json")
-    assert code == 1
+    assert code == 2
     error = json.loads(out)["error"]
-    assert error["code"] == "storage"
+    assert error["code"] == "misplaced"
     assert str(path) in error["message"]
     assert "CODEX_ORCHESTRATOR_RUNS_DIR" in error["hint"]
     assert err == f"error: {error['message']}\n{error['hint']}\n"

@@ -70,7 +70,10 @@ def refuse_within(monkeypatch, folder: Path, name: str, number: int) -> None:
     real = getattr(os, name)
 
     def call(path, *arguments, **keywords):
-        if Path(path).is_relative_to(folder):
+        within = keywords.get("dir_fd")
+        # By the descriptor of a folder, as the writers do it, or by a path.
+        above = Path(f"/dev/fd/{within}").readlink() if within is not None else Path()
+        if (above / path).is_relative_to(folder):
             raise OSError(number, os.strerror(number))
         return real(path, *arguments, **keywords)
 

@@ -13,11 +13,13 @@ from pathlib import Path
 import pytest
 
 from codex_orchestrator.clock import timestamp
+from codex_orchestrator.records import dumps_line, to_json
 from codex_orchestrator.store import locks
+from tests.builders import records_of
 
 KEYS = [
-    *("task_ids", "dry_run", "removed", "kept", "merged_records", "swept", "remains", "freed_bytes"),
-    "failures",
+    *("task_ids", "dry_run", "removed", "kept", "merged_records", "swept", "remains"),
+    *("remains_paths", "freed_bytes", "notices", "failures"),
 ]
 REMOVED_KEYS = ["run_id", "task_id", "status", "last_activity_at", "bytes"]
 KEPT_KEYS = ["alive", "waiting", "unreadable", "family", "queued", "busy", "failed", "policy"]
@@ -108,7 +110,7 @@ def test_what_is_asked_for_goes_and_no_more(project, gc, words, expected):
     assert gone(document) == list(expected)
     assert left(project) == [name for name in "abcd" if name not in expected]
     assert kept(document) == ({"policy": 4 - len(expected)} if len(expected) < 4 else {})
-    assert foreseen == {**document, "dry_run": True, "swept": None}
+    assert foreseen == {**document, "dry_run": True}
 
 
 def test_the_answer_says_what_went(project, gc):
@@ -126,7 +128,7 @@ def test_the_answer_says_what_went(project, gc):
     }
     assert (document["task_ids"], document["dry_run"]) == (["task-1"], False)
     assert document["freed_bytes"] == size
-    assert document["swept"] == {"temporaries": 0, "folders": 0}
+    assert document["swept"] == {"temporaries": 0, "folders": 0, "paths": []}
     assert (document["merged_records"], document["remains"], document["failures"]) == (0, 0, [])
 
 
@@ -330,10 +332,13 @@ def test_a_dry_run_touches_nothing(project, live, gc):
     document = gc("--keep", "0", "--dry-run", "--all-tasks")
     assert tree(project.root) == before
     assert gone(document) == [run.run_id, "a"]
-    assert (document["merged_records"], document["remains"], document["swept"]) == (3, 1, None)
+    assert (document["merged_records"], document["remains"]) == (3, 1)
+    assert document["remains_paths"] == [".runs/task-1/trash/b"]
     assert document["freed_bytes"] == sum(one["bytes"] for one in document["removed"]) + len("rest")
     real = gc("--keep", "0", "--all-tasks")
     assert (gone(real), real["merged_records"], real["remains"]) == (gone(document), 3, 1)
+    assert document["swept"]["temporaries"] == real["swept"]["temporaries"]
+    assert document["swept"]["paths"] == real["swept"]["paths"]
 
 
 # ------------------------------------------------------------------ records
@@ -348,11 +353,10 @@ PENDING = (
 
 def queue(project, run_id: str) -> None:
     """Leave the records of a run that could not merge them."""
-    for folder in PENDING:
+    for folder, record in zip(PENDING, records_of(run_id), strict=True):
         path = project.root / folder / f"{run_id}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        record = {"request_id": run_id} if "control-plane" in folder else {"run_id": run_id, "runId": run_id}
-        path.write_text(json.dumps({**record, "status": "succeeded"}) + "\n")
+        path.write_text(dumps_line(to_json(record)))
 
 
 def history(project) -> dict[str, bytes]:
@@ -394,7 +398,7 @@ def test_a_run_whose_records_cannot_be_merged_stays(project, gc, lock):
     past(project, "a")
     past(project, "b")
     queue(project, "a")
-    with locks.held_lock(project.root / lock) as held:
+    with locks.held_lock(project.root / lock, below=project.root) as held:
         assert held
         document = gc("--keep", "0")
     assert (gone(document), kept(document)) == (["b"], {"queued": 1})
@@ -437,7 +441,7 @@ def test_a_run_that_cannot_be_moved_stays_whole(project, said, monkeypatch):
     real = os.rename
 
     def rename(path, to, **keywords):
-        if Path(path) == folder:
+        if Path(path).name == folder.name:
             raise OSError(errno.EROFS, "Read-only file system")
         real(path, to, **keywords)
 

@@ -340,11 +340,15 @@ def test_a_detached_head_and_a_shallow_clone(repo, tmp_path):
 def test_a_new_file_that_cannot_be_read_is_bad_use_but_one_that_is_gone_is_not(repo, monkeypatch, error):
     write_a_new_file(repo)
 
-    def refuse(path, *_, **__):
-        raise OSError(error, os.strerror(error), str(path))
+    real = os.open
+
+    def refuse(path, *words, **options):
+        if Path(path).name == "c.py":
+            raise OSError(error, os.strerror(error), str(path))
+        return real(path, *words, **options)
 
     # Permissions do not stop the superuser, whom containers run tests as.
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(os, "open", refuse)
     if error == errno.ENOENT:
         assert check(repo).changes == (FileChange("new/c.py", 0, 0),)
         return

@@ -134,10 +134,7 @@ def test_evidence_does_not_lie_outside_of_the_repository(plain, lists, found, gu
     outside = plain.root.parent / "elsewhere"
     shutil.move(plain.root / ".runs", outside)
     lists("- [x] done .runs/t/cli/fine/manifest.json\n- [x] two ../elsewhere/t/cli/fine/manifest.json\n")
-    (plain.root / ".runs").symlink_to(outside)
     plain.write("codex.orchestrator.json", "{}")
-    assert found() == [], "where the runs folder itself is elsewhere, so are the runs"
-    (plain.root / ".runs").unlink()
     (plain.root / ".runs/t").mkdir(parents=True)
     (plain.root / ".runs/t/cli").symlink_to(outside / "t/cli")
     assert found() == ["tasks/tasks-t.md:1 evidence-outside", "tasks/tasks-t.md:2 evidence-outside"]

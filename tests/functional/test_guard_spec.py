@@ -555,7 +555,12 @@ def refused(path, *_, **__):
 def test_a_spec_that_cannot_be_opened_is_a_finding(plain, monkeypatch):
     plain.write("tasks/specs/1.md", FRESH)
     # Permissions do not stop the superuser, whom containers run tests as.
-    monkeypatch.setattr(Path, "open", refused)
+    real = os.open
+
+    def opened(path, *words, **options):
+        return refused(path) if Path(path).name == "1.md" else real(path, *words, **options)
+
+    monkeypatch.setattr(os, "open", opened)
     (finding,) = plain.check().findings
     assert (finding.path, finding.rule) == ("tasks/specs/1.md", "spec-unreadable")
     assert finding.message == "The spec cannot be read: Permission denied."

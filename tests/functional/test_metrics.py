@@ -296,9 +296,10 @@ def test_a_file_that_cannot_be_read_is_refused(project, said):
     (project.root / ".runs" / "task-1" / "metrics.json").mkdir(parents=True)
     code, out, err = said("metrics", "--format", "json")
     assert code == 2
-    message = f"Cannot read {project.root}/.runs/task-1/metrics.json: Is a directory."
-    assert json.loads(out)["error"] == {"code": "usage", "message": message, "hint": None}
-    assert err == f"error: {message}\n"
+    message = f"{project.root}/.runs/task-1/metrics.json is a folder where a file belongs."
+    hint = "Remove it, or put a file in its place."
+    assert json.loads(out)["error"] == {"code": "misplaced", "message": message, "hint": hint}
+    assert err == f"error: {message}\n{hint}\n"
 
 
 def test_a_task_id_that_is_none_is_refused(said):

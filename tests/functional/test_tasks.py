@@ -524,7 +524,7 @@ def test_tasks_begun_at_once_are_all_there(project):
 def test_who_waits_in_vain_says_so(task, said, monkeypatch):
     monkeypatch.setattr("codex_orchestrator.governance.tasks.texts._PATIENCE_SECONDS", 0.0)
     edit(task, CHECKLIST, "- [ ] The change", "- [ ] All")
-    with held_lock(task / ".runs" / ".tasks.lock") as held:
+    with held_lock(task / ".runs" / ".tasks.lock", below=task) as held:
         assert held
         before = files(task)
         code, _, err = said("task", "sync")

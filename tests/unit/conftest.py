@@ -7,6 +7,7 @@ import os
 
 import pytest
 
+from codex_orchestrator import places
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.run.layout import TaskLayout
 from codex_orchestrator.store import files, lines
@@ -15,12 +16,13 @@ FULL = OSError(errno.ENOSPC, "No space left on device")
 
 
 class Disk:
-    """The system calls of the writers, of which one may fail or take only a part."""
+    """The system calls of the writers on files, of which one may fail or take only a part."""
 
     def __init__(self, *, fail_at: int | None = None, most: int | None = None) -> None:
         self._fail_at = fail_at
         self._most = most
         self.calls: list[str] = []
+        self._folders: set[int] = set()
 
     def __getattr__(self, name: str):
         real = getattr(os, name)
@@ -28,6 +30,13 @@ class Disk:
             return real
 
         def call(*arguments, **keywords):
+            if name == "open" and arguments[1] & os.O_DIRECTORY:
+                folder = real(*arguments, **keywords)
+                self._folders.add(folder)
+                return folder
+            if name == "close" and arguments[0] in self._folders:
+                self._folders.remove(arguments[0])
+                return real(*arguments)
             self.calls.append(name)
             if self._fail_at == len(self.calls) - 1:
                 if name == "close":
@@ -46,7 +55,7 @@ def disk(monkeypatch):
 
     def install(**keywords) -> Disk:
         made = Disk(**keywords)
-        for module in (files, lines):
+        for module in (files, lines, places):
             monkeypatch.setattr(module, "os", made)
         return made
 

@@ -112,6 +112,21 @@ CLOCK_READERS = {
     "time.perf_counter_ns", "time.process_time", "time.clock_gettime", "time.clock_gettime_ns",
     "datetime.datetime.now", "datetime.datetime.today", "datetime.datetime.utcnow", "datetime.date.today",
 }  # fmt: skip
+# Ways to open, list, look at, make or remove what lies at a path, by which a link could be followed.
+PATH_FUNCTIONS = {
+    "open", "io.open", "io.open_code", "io.FileIO", "codecs.open", "os.open", "os.fdopen",
+    "os.walk", "os.fwalk", "os.scandir", "os.listdir", "glob.glob", "glob.iglob",
+    "os.stat", "os.lstat", "os.access", "os.readlink", "os.chmod", "os.chown", "os.utime",
+    "os.path.exists", "os.path.lexists", "os.path.isfile", "os.path.isdir", "os.path.islink",
+    "os.path.getsize", "os.path.getmtime", "os.path.samefile",
+    "os.remove", "os.unlink", "os.rmdir", "os.removedirs", "os.mkdir", "os.makedirs", "shutil.rmtree",
+}  # fmt: skip
+PATH_METHODS = {
+    "read_text", "read_bytes", "iterdir", "glob", "rglob", "walk", "exists", "is_file", "is_dir",
+    "is_symlink", "is_fifo", "is_socket", "is_mount", "stat", "lstat", "samefile", "readlink", "owner",
+    "chmod", "lchmod", "mkdir", "unlink", "rmdir",
+}  # fmt: skip
+OURS = ("codex_orchestrator.", "pytest_codex.", "ast.")
 ENVIRONMENT_CHANGERS = {"update", "setdefault", "pop", "popitem", "clear"}
 
 
@@ -142,6 +157,26 @@ def writes(module: Module) -> Iterator[Finding]:
         # str.replace takes two arguments, dataclasses and datetimes keywords: one alone is a path's.
         elif method == "replace" and len(call.args) == 1 and not call.keywords:
             yield call.lineno, "Path.replace"
+
+
+def goes_by_paths(module: Module) -> Iterator[Finding]:
+    """Whatever is done to what lies at a path. Functions of our own modules may have the same names."""
+    entered = {
+        id(item.context_expr)
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.With | ast.AsyncWith)
+        for item in node.items
+    }
+    for call, name in module.calls():
+        method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
+        arguments = [*call.args, *call.keywords]
+        if name in PATH_FUNCTIONS:
+            yield call.lineno, name
+        elif method in PATH_METHODS and not name.startswith(OURS):
+            yield call.lineno, f".{method}"
+        # What of ours is opened takes no arguments and is no context, unlike a path.
+        elif method == "open" and not name.startswith(OURS) and (arguments or id(call) in entered):
+            yield call.lineno, ".open"
 
 
 def starts_processes(module: Module) -> Iterator[Finding]:
@@ -221,6 +256,24 @@ RULES = (
         "only these write or rename files",
         writes,
         ("codex_orchestrator/store/files.py", "codex_orchestrator/store/lines.py"),
+    ),
+    Rule(
+        "only these open, list, look at, make or remove what lies at a path",
+        goes_by_paths,
+        (
+            # These decide.
+            "codex_orchestrator/places.py",
+            "codex_orchestrator/sources.py",
+            "codex_orchestrator/named.py",
+            # These write and remove, in folders that `places` has opened.
+            "codex_orchestrator/store/files.py",
+            "codex_orchestrator/store/lines.py",
+            # These read what nobody puts there: the package's own files, those of other packages, and /proc.
+            "codex_orchestrator/resources.py",
+            "pytest_codex/others.py",
+            "codex_orchestrator/store/owner.py",
+            "codex_orchestrator/execution/leftovers.py",
+        ),
     ),
     Rule("only this file starts processes", starts_processes, ("codex_orchestrator/execution/process.py",)),
     Rule(
@@ -309,6 +362,19 @@ SEEN: tuple[tuple[Look, str], ...] = (
     (writes, "import os\nos.open('x', os.O_RDONLY | os.O_CREAT)"),
     (writes, "from tempfile import mkstemp\nmkstemp()"),
     (writes, "import shutil\nshutil.copyfile('a', 'b')"),
+    (goes_by_paths, "open('x')"),
+    (goes_by_paths, "path.open('rb')"),
+    (goes_by_paths, "with path.open() as file: pass"),
+    (goes_by_paths, "path.read_bytes()"),
+    (goes_by_paths, "layout.manifest.exists()"),
+    (goes_by_paths, "(root / 'x').is_dir()"),
+    (goes_by_paths, "[p for p in folder.glob('*')]"),
+    (goes_by_paths, "path.mkdir(parents=True)"),
+    (goes_by_paths, "import os\nos.listdir('x')"),
+    (goes_by_paths, "from os import scandir as s\ns('x')"),
+    (goes_by_paths, "from os.path import lexists\nlexists('x')"),
+    (goes_by_paths, "import os\nos.path.isfile('x')"),
+    (goes_by_paths, "def f():\n    import shutil\n    shutil.rmtree('x')"),
     (starts_processes, "import subprocess"),
     (starts_processes, "def f():\n    from subprocess import run"),
     (starts_processes, "from concurrent.futures import ProcessPoolExecutor"),
@@ -343,6 +409,11 @@ UNSEEN: tuple[tuple[Look, str], ...] = (
     (writes, "from dataclasses import replace\nreplace(value, a=1)"),
     (writes, "import os\nos.open('x', os.O_RDONLY | os.O_CLOEXEC)"),
     (writes, "path.mkdir()"),
+    (goes_by_paths, "self._gate.open()"),
+    (goes_by_paths, "from . import files\nfiles.remove(path, below=runs)"),
+    (goes_by_paths, "from codex_orchestrator import resources\nresources.read_text(path)"),
+    (goes_by_paths, "from .owner import exists\nexists(7)"),
+    (goes_by_paths, "import os\nos.path.normpath('x')\nos.kill(1, 2)"),
     (starts_processes, "import os\nos.killpg(1, 2)"),
     (reads_time, "import time\ntime.sleep(0)\ntime.gmtime(0)"),
     (reads_time, "clock.now()\nclock.monotonic()"),

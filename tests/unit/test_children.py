@@ -16,7 +16,7 @@ from codex_orchestrator.store.children import (
     ParentLink,
     find_parent,
     live_owners,
-    manifest_of,
+    place_of,
     read_children,
     run_around,
     settle_children,
@@ -153,7 +153,7 @@ def test_a_lock_that_somebody_holds_for_a_moment_is_waited_for(task):
     held, done = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with held_lock(parent.lock):
+        with held_lock(parent.lock, below=parent.base):
             held.set()
             done.wait(0.1)
 
@@ -189,7 +189,7 @@ def test_only_live_children_have_owners(task):
     locks[0].release()
     assert live_owners(parent) == set()
     locks[1].release()
-    assert manifest_of(parent, A) == task.run("a").manifest
+    assert place_of(parent, A).manifest == task.run("a").manifest
 
 
 # The run around this process.

@@ -222,7 +222,7 @@ def steps_of_a_merge(patch, at: int, how: str) -> list[str]:
         if how == "after":
             real(path, *arguments, **keywords)
         if how == "torn" and name == "append":
-            real(path, arguments[0][: len(arguments[0]) * 2 // 3])
+            real(path, arguments[0][: len(arguments[0]) * 2 // 3], **keywords)
         raise Death
 
     for module, name in CALLS:
@@ -286,7 +286,7 @@ def test_a_run_is_counted_in_the_report_that_it_is_given(task):
 def test_beside_one_who_holds_the_lock_a_run_is_given_what_there_is_and_counted_later(task, impatient):
     run_of(task, "r1").sample(found("r1"), 1)
     run = run_of(task, "r2")
-    with locks.held_lock(task.drift_lock) as held:
+    with locks.held_lock(task.drift_lock, below=task.environment.out_dir) as held:
         assert held
         drift, warnings = run.sample(found("r2"), 1)
         assert (drift.total_samples, warnings, run.is_queued) == (1, [], True)

@@ -11,16 +11,13 @@ import pytest
 
 from codex_orchestrator.clock import FakeClock
 from codex_orchestrator.errors import StorageError
-from codex_orchestrator.pipelines.planner import Plan
 from codex_orchestrator.records import dumps
-from codex_orchestrator.run import reviewer
 from codex_orchestrator.run.layout import RunLayout, TaskLayout
-from codex_orchestrator.run.reviewer import RunSummary
-from codex_orchestrator.run.shapes import MetricsLine
 from codex_orchestrator.store import files, journal, locks
 from codex_orchestrator.store import finished as finished_module
 from codex_orchestrator.store.coordinator import mark_recorded
 from codex_orchestrator.store.finished import FinishedRun, Recording, merge_queued
+from tests.builders import metrics_line_of, summary_of
 
 pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
 
@@ -57,58 +54,12 @@ class Fate:
             if self._how == "after":
                 real(path, *arguments, **keywords)
             elif self._how == "torn" and name == "append":
-                real(path, arguments[0][: len(arguments[0]) * 2 // 3])
+                real(path, arguments[0][: len(arguments[0]) * 2 // 3], **keywords)
             elif self._how == "refused":
                 raise StorageError(f"Cannot write {path}: full.")
             raise Death
 
         return call
-
-
-def line(run_id: str) -> MetricsLine:
-    return MetricsLine(
-        run_id=run_id,
-        task_id="t",
-        pipeline_id="p",
-        status="succeeded",
-        started_at=NOW,
-        completed_at=NOW,
-        duration_seconds=2.0,
-        commands_passed=1,
-        commands_failed=0,
-        guardrails_present=True,
-        recorded_at=NOW,
-        artifact_path="x",
-        child_runs=0,
-        control_plane_status="unknown",
-        scheduler_mode="unknown",
-        instance_stats=(),
-        privacy_mode="unknown",
-        privacy_log_path=None,
-        privacy_event_count=0,
-        privacy_events=(),
-        handle_count=0,
-        commands_skipped=0,
-        approvals_count=0,
-        approvals=(),
-        resumed=False,
-        attempts=1,
-        heartbeat_writes=2,
-        heartbeat_failures=0,
-    )
-
-
-def summary(run_id: str) -> RunSummary:
-    return RunSummary(
-        task_id="t",
-        run_id=run_id,
-        mode="mcp",
-        plan=Plan(items=(), targetId=None),
-        build=reviewer.BuildResult(None, (), "mcp", run_id, success=True),
-        test=reviewer.TestResult(None, success=True, reports=(), run_id=run_id),
-        review=reviewer.ReviewResult("fine", reviewer.Decision(approved=True)),
-        timestamp=NOW,
-    )
 
 
 def new_run(task: TaskLayout, run_id: str) -> RunLayout:
@@ -125,7 +76,7 @@ def finished(layout: RunLayout) -> FinishedRun:
 def finish(layout: RunLayout) -> None:
     """All that a run does with its records."""
     run = finished(layout)
-    assert run.queue(line(layout.run_id), summary(layout.run_id)) == []
+    assert run.queue(metrics_line_of(layout.run_id), summary_of(layout.run_id)) == []
     recording = run.merge()
     assert (recording.recorded, recording.warnings) == (True, ())
 
@@ -186,7 +137,7 @@ def queue_two(task: TaskLayout) -> None:
     finish(new_run(task, "r0"))
     for run_id in ("r1", "r2"):
         layout = new_run(task, run_id)
-        finished(layout).queue(line(run_id), summary(run_id))
+        finished(layout).queue(metrics_line_of(run_id), summary_of(run_id))
 
 
 CALLS = 11
@@ -244,7 +195,7 @@ def test_a_run_that_dies_while_it_queues_leaves_whole_records_or_none(task, at, 
     with pytest.MonkeyPatch.context() as patch:
         Fate(patch, at=at, how=how)
         with pytest.raises(Death):
-            finished(layout).queue(line("r1"), summary("r1"))
+            finished(layout).queue(metrics_line_of("r1"), summary_of("r1"))
     finish(new_run(task, "r2"))
     metrics = {json.loads(one)["run_id"] for one in task.metrics.read_bytes().splitlines()}
     history = {json.loads(one)["runId"] for one in task.history.read_bytes().splitlines()}
@@ -260,7 +211,7 @@ def test_a_record_that_could_not_be_queued_is_not_said_to_be_recorded(task, at):
     run = finished(layout)
     with pytest.MonkeyPatch.context() as patch:
         Fate(patch, at=at, how="refused")
-        warnings = run.queue(line("r1"), summary("r1"))
+        warnings = run.queue(metrics_line_of("r1"), summary_of("r1"))
     assert len(warnings) == 1
     assert warnings[0].startswith("Record not queued: Cannot write")
     recording = run.merge()
@@ -277,8 +228,8 @@ def impatient(monkeypatch):
 def test_a_held_lock_leaves_a_warning_and_the_record(task, impatient):
     layout = new_run(task, "r1")
     run = finished(layout)
-    run.queue(line("r1"), summary("r1"))
-    with locks.held_lock(task.metrics_lock) as held:
+    run.queue(metrics_line_of("r1"), summary_of("r1"))
+    with locks.held_lock(task.metrics_lock, below=task.environment.runs_dir) as held:
         assert held
         recording = run.merge()
     assert recording.recorded is False
@@ -292,12 +243,15 @@ def test_a_held_lock_leaves_a_warning_and_the_record(task, impatient):
 def test_the_records_of_a_run_that_lives_are_merged_and_it_is_left_to_say_so(task):
     living = new_run(task, "r1")
     own = finished(living)
-    own.queue(line("r1"), summary("r1"))
-    with locks.held_lock(living.lock):
+    own.queue(metrics_line_of("r1"), summary_of("r1"))
+    with locks.held_lock(living.lock, below=living.base):
         finish(new_run(task, "r2"))
         assert json.loads(living.manifest.read_bytes())["metrics_recorded"] is False
         # It finds that nothing is left to do, without any lock.
-        with locks.held_lock(task.metrics_lock), locks.held_lock(task.history_lock):
+        with (
+            locks.held_lock(task.metrics_lock, below=task.environment.runs_dir),
+            locks.held_lock(task.history_lock, below=task.environment.out_dir),
+        ):
             assert own.merge() == Recording(recorded=True, warnings=())
     assert mark_recorded(living)
     own.acknowledge()
@@ -306,8 +260,8 @@ def test_the_records_of_a_run_that_lives_are_merged_and_it_is_left_to_say_so(tas
 
 def test_a_run_that_dies_before_it_says_that_it_was_merged_is_marked_by_the_next(task):
     living = new_run(task, "r1")
-    finished(living).queue(line("r1"), summary("r1"))
-    with locks.held_lock(living.lock):
+    finished(living).queue(metrics_line_of("r1"), summary_of("r1"))
+    with locks.held_lock(living.lock, below=living.base):
         finish(new_run(task, "r2"))
     finish(new_run(task, "r3"))
     assert_recorded(task, "r1", "r2", "r3")
@@ -317,21 +271,21 @@ def test_a_run_that_dies_before_it_says_that_it_was_merged_is_marked_by_the_next
 def test_a_run_that_gives_up_its_lock_while_it_is_merged_is_marked_by_one_of_the_two(task, released_at):
     """The merger has found the run alive, and the run has found nothing to do: both look once more."""
     layout = new_run(task, "r1")
-    finished(layout).queue(line("r1"), summary("r1"))
+    finished(layout).queue(metrics_line_of("r1"), summary_of("r1"))
     steps = 0
     with pytest.MonkeyPatch.context() as patch, ExitStack() as lock:
-        assert lock.enter_context(locks.held_lock(layout.lock))
+        assert lock.enter_context(locks.held_lock(layout.lock, below=layout.base))
 
         def end():
             lock.close()
             finished(layout).look_again()
 
-        def step(real, *arguments):
+        def step(real, *arguments, **keywords):
             nonlocal steps
             place, steps = steps, steps + 1
             if place == released_at:
                 end()
-            return real(*arguments)
+            return real(*arguments, **keywords)
 
         for module, name in ((files, "move"), (finished_module, "mark_recorded")):
             patch.setattr(module, name, partial(step, getattr(module, name)))
@@ -344,7 +298,7 @@ def test_a_run_that_gives_up_its_lock_while_it_is_merged_is_marked_by_one_of_the
 
 def test_what_was_queued_is_merged_on_demand(task):
     queue_two(task)
-    with locks.held_lock(task.metrics_lock):
+    with locks.held_lock(task.metrics_lock, below=task.environment.runs_dir):
         assert merge_queued(task, FakeClock()) is False
     assert merge_queued(task, FakeClock()) is True
     assert_recorded(task, "r0", "r1", "r2")
@@ -352,8 +306,8 @@ def test_what_was_queued_is_merged_on_demand(task):
 
 def test_a_run_whose_folder_was_removed_counts_all_the_same(task):
     layout = new_run(task, "r1")
-    finished(layout).queue(line("r1"), summary("r1"))
-    files.remove_tree(layout.folder)
+    finished(layout).queue(metrics_line_of("r1"), summary_of("r1"))
+    files.remove_tree(layout.folder, below=layout.base)
     finish(new_run(task, "r2"))
     assert json.loads(task.metrics_summary.read_bytes())["entries_total"] == 2
     assert not layout.folder.exists()

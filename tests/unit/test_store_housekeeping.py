@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from codex_orchestrator.clock import FakeClock
-from codex_orchestrator.errors import StorageError
-from codex_orchestrator.records import dumps, to_json
+from codex_orchestrator.errors import Misplaced, StorageError
+from codex_orchestrator.records import dumps, dumps_line, to_json
 from codex_orchestrator.run.layout import RunLayout
 from codex_orchestrator.store import files, locks
 from codex_orchestrator.store.housekeeping import (
@@ -23,7 +23,7 @@ from codex_orchestrator.store.housekeeping import (
     remove_run,
     trash_dir,
 )
-from tests.builders import opened_run, pipeline_of
+from tests.builders import opened_run, pipeline_of, records_of
 
 pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
 
@@ -80,7 +80,7 @@ def test_it_is_judged_again_while_its_lock_is_held(task):
     run = left_run(task)
 
     def unchanged() -> bool:
-        assert locks.try_lock(run.lock) is None
+        assert locks.try_lock(run.lock, below=run.base) is None
         return True
 
     assert remove_run(run, unchanged=unchanged) == "removed"
@@ -89,7 +89,7 @@ def test_it_is_judged_again_while_its_lock_is_held(task):
 def test_a_run_whose_lock_is_held_stays(task):
     run = left_run(task)
     before = traces(run)
-    with locks.held_lock(run.lock) as held:
+    with locks.held_lock(run.lock, below=run.base) as held:
         assert held
         assert remove(run) == "busy"
     assert traces(run) == before
@@ -121,9 +121,9 @@ def test_a_folder_without_a_manifest_is_not_touched(task):
 def test_a_run_that_another_process_removed_first_does_not_come_back(task, monkeypatch):
     run = left_run(task)
 
-    def removed_meanwhile(path):
-        files.remove_tree(run.folder)
-        return locks.held_lock(path)
+    def removed_meanwhile(path, *, below):
+        files.remove_tree(run.folder, below=run.base)
+        return locks.held_lock(path, below=below)
 
     monkeypatch.setattr("codex_orchestrator.store.housekeeping.held_lock", removed_meanwhile)
     assert remove(run) == "gone"
@@ -133,8 +133,8 @@ def test_a_run_that_another_process_removed_first_does_not_come_back(task, monke
 def test_a_run_that_goes_while_its_lock_is_taken_is_gone(task, monkeypatch):
     run = left_run(task)
 
-    def vanish(path):
-        files.remove_tree(run.folder)
+    def vanish(path, **_):
+        files.remove_tree(run.folder, below=run.base)
         raise StorageError(f"Cannot lock {path}: No such file or directory.")
 
     monkeypatch.setattr("codex_orchestrator.store.housekeeping.held_lock", vanish)
@@ -144,7 +144,7 @@ def test_a_run_that_goes_while_its_lock_is_taken_is_gone(task, monkeypatch):
 def test_a_lock_that_cannot_be_made_is_named(task, monkeypatch):
     run = left_run(task)
 
-    def refuse(path):
+    def refuse(path, **_):
         raise StorageError(f"Cannot lock {path}: Read-only file system.")
 
     monkeypatch.setattr("codex_orchestrator.store.housekeeping.held_lock", refuse)
@@ -173,23 +173,24 @@ def test_a_link_is_removed_and_not_followed(task, tmp_path):
     run = left_run(task)
     (run.folder / "out").symlink_to(theirs)
     (run.folder / "nowhere").symlink_to(tmp_path / "missing")
-    files.remove_tree(run.mcp_folder)
+    files.remove_tree(run.mcp_folder, below=run.base)
     run.mcp_folder.symlink_to(theirs)
-    assert bytes_of(run.folder) < 10_000
+    assert bytes_of(run.folder, below=run.base) < 10_000
     assert remove(run) == "removed"
     assert (theirs / "kept").read_text() == "theirs"
     assert traces(run) == set()
 
 
-def test_of_a_run_that_is_a_link_only_the_link_goes(task, tmp_path):
+def test_a_run_that_is_a_link_is_refused(task, tmp_path):
     run = left_run(task)
     elsewhere = tmp_path / "elsewhere"
-    files.move(run.folder, elsewhere)
+    files.move(run.folder, elsewhere, below=tmp_path)
     run.folder.symlink_to(elsewhere)
-    assert bytes_of(run.folder) == 0
-    assert remove(run) == "removed"
+    assert bytes_of(run.folder, below=run.base) == 0
+    with pytest.raises(Misplaced, match="is a link"):
+        remove(run)
     assert (elsewhere / "manifest.json").exists()
-    assert traces(run) == set()
+    assert run.folder.is_symlink()
 
 
 def test_a_trash_that_is_a_link_is_refused(task, tmp_path):
@@ -354,10 +355,11 @@ def test_whatever_is_in_the_trash_can_be_discarded(task, tmp_path):
     assert tmp_path.exists()
 
 
-def test_a_trash_that_is_no_folder_holds_nothing(task):
+def test_a_trash_that_is_no_folder_is_named(task):
     assert leftovers(task) == []
     trash_dir(task).write_text("x")
-    assert leftovers(task) == []
+    with pytest.raises(Misplaced, match="is a file where a folder belongs"):
+        leftovers(task)
     with pytest.raises(StorageError, match="Cannot make the folder"):
         remove(left_run(task))
 
@@ -366,9 +368,9 @@ def test_a_trash_that_is_no_folder_holds_nothing(task):
 
 
 def queue(task, run_id: str, suffix=".json") -> None:
-    for pending in task.pending_dirs:
+    for pending, record in zip(task.pending_dirs, records_of(run_id), strict=True):
         pending.mkdir(parents=True, exist_ok=True)
-        (pending / f"{run_id}{suffix}").write_text(f'{{"run_id": "{run_id}", "runId": "{run_id}"}}\n')
+        (pending / f"{run_id}{suffix}").write_text(dumps_line(to_json(record)))
 
 
 def test_what_is_queued_is_merged_and_counted(task):
@@ -392,7 +394,7 @@ def test_what_is_queued_is_merged_and_counted(task):
 def test_what_cannot_be_merged_now_stays_queued(task, held):
     left_run(task)
     queue(task, "r1")
-    with locks.held_lock(getattr(task, held)) as mine:
+    with locks.held_lock(getattr(task, held), below=task.environment.root) as mine:
         assert mine
         assert merge_records(task, FakeClock()) == 2
     assert is_queued(task.run("r1"))
@@ -403,7 +405,7 @@ def test_what_cannot_be_merged_now_stays_queued(task, held):
 def test_a_record_whose_merger_is_not_done_is_queued_still(task):
     run = left_run(task)
     queue(task, "r1")
-    with locks.held_lock(run.lock):
+    with locks.held_lock(run.lock, below=run.base):
         assert merge_records(task, FakeClock()) == 3
     assert is_queued(run)
     assert merge_records(task, FakeClock()) == 0
@@ -415,5 +417,5 @@ def test_sizes(task, tmp_path):
     (folder / "b").mkdir(parents=True)
     (folder / "one").write_bytes(b"x" * 10)
     (folder / "b" / "two").write_bytes(b"x" * 5)
-    assert bytes_of(folder) == 15
-    assert bytes_of(tmp_path / "missing") == 0
+    assert bytes_of(folder, below=tmp_path) == 15
+    assert bytes_of(tmp_path / "missing", below=tmp_path) == 0

@@ -13,8 +13,8 @@ def test_a_kernel_that_takes_less_than_it_is_given(tmp_path, disk, most):
     disk(most=most)
     data = bytes(range(256)) * 3 + b"\n"
     for _ in range(2):
-        append(tmp_path / "a", data)
-    log = LogFile(tmp_path / "b")
+        append(tmp_path / "a", data, below=tmp_path)
+    log = LogFile(tmp_path / "b", below=tmp_path)
     log.write(data)
     log.write(data)
     log.close(durable=True)
@@ -27,22 +27,22 @@ def test_an_append_that_fails_says_so(tmp_path, disk, fail_at):
     path.write_bytes(b"first\n")
     disk(fail_at=fail_at)
     with pytest.raises(StorageError, match="Cannot append to"):
-        append(path, b"second\n")
+        append(path, b"second\n", below=tmp_path)
     assert path.read_bytes() in (b"first\n", b"first\nsecond\n")
 
 
 def test_a_line_that_the_disk_took_a_part_of_is_taken_back(tmp_path, disk):
     path = tmp_path / "a"
-    append(path, b"first\n")
+    append(path, b"first\n", below=tmp_path)
     disk(most=3, fail_at=2)
     with pytest.raises(StorageError, match="No space left on device"):
-        append(path, b"second\n")
+        append(path, b"second\n", below=tmp_path)
     assert path.read_bytes() == b"first\n"
 
 
 @pytest.mark.parametrize("cut_at_once", [True, False])
 def test_a_log_goes_on_with_whole_lines_after_the_disk_was_full(tmp_path, disk, monkeypatch, cut_at_once):
-    log = LogFile(tmp_path / "log")
+    log = LogFile(tmp_path / "log", below=tmp_path)
     log.write(b"first\n")
     made = disk(most=3, fail_at=1)
     if not cut_at_once:
@@ -57,7 +57,7 @@ def test_a_log_goes_on_with_whole_lines_after_the_disk_was_full(tmp_path, disk, 
 
 
 def test_a_log_that_ends_with_a_torn_line_loses_it_when_it_is_closed(tmp_path, disk, monkeypatch):
-    log = LogFile(tmp_path / "log")
+    log = LogFile(tmp_path / "log", below=tmp_path)
     log.write(b"first\n")
     made = disk(most=3, fail_at=1)
     monkeypatch.setattr(made, "ftruncate", refuse, raising=False)
@@ -95,30 +95,30 @@ WHOLE = b'{"a": 1}\n{"b": 2}\n'
 def test_the_end_of_a_file_whose_writer_died(tmp_path, text, mended):
     path = tmp_path / "log"
     path.write_bytes(text)
-    mend_last_line(path)
+    mend_last_line(path, below=tmp_path)
     assert path.read_bytes() == mended
-    LogFile(path).close(durable=False)
+    LogFile(path, below=tmp_path).close(durable=False)
     assert path.read_bytes() == mended
 
 
 def test_a_file_that_is_not_there_needs_no_mending(tmp_path):
-    mend_last_line(tmp_path / "log")
+    mend_last_line(tmp_path / "log", below=tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_log_goes_on_where_it_was_and_closes_once(tmp_path):
     for line in (b"one\n", b"two\n"):
-        log = LogFile(tmp_path / "log")
+        log = LogFile(tmp_path / "log", below=tmp_path)
         log.write(line)
         log.close(durable=False)
         log.close(durable=True)
     assert (tmp_path / "log").read_bytes() == b"one\ntwo\n"
     with pytest.raises(StorageError, match="Cannot open"):
-        LogFile(tmp_path / "missing" / "log")
+        LogFile(tmp_path / "missing" / "log", below=tmp_path)
 
 
 def test_a_log_that_cannot_be_synced_is_closed_all_the_same(tmp_path, disk):
-    log = LogFile(tmp_path / "log")
+    log = LogFile(tmp_path / "log", below=tmp_path)
     calls = disk(fail_at=0).calls
     with pytest.raises(StorageError, match="Cannot append to"):
         log.close(durable=True)

@@ -28,7 +28,7 @@ HOLDER = """
         def refuse(*_):
             raise OSError(errno.ENOLCK, "No locks available")
         fcntl.flock = refuse
-    with held_lock(Path(sys.argv[1])) as held:
+    with held_lock(Path(sys.argv[1]), below=Path(sys.argv[1]).parent) as held:
         print(held, flush=True)
         sys.stdin.read()
 """
@@ -65,13 +65,13 @@ def holder(tmp_path, kind):
 
 
 def is_free(path) -> bool:
-    with held_lock(path) as held:
+    with held_lock(path, below=path.parent) as held:
         return held
 
 
 def test_one_holder_at_a_time(tmp_path, kind):
     path = tmp_path / "x.lock"
-    with held_lock(path) as first:
+    with held_lock(path, below=tmp_path) as first:
         assert first
         assert not is_free(path)
     assert is_free(path)
@@ -116,16 +116,16 @@ def test_a_disk_that_refuses_is_no_missing_lock(tmp_path, monkeypatch):
 
 
 def test_the_owner_of_a_run_is_named_in_its_lock(tmp_path, kind):
-    lock = RunLock(tmp_path / "run.lock")
+    lock = RunLock(tmp_path / "run.lock", below=tmp_path)
     lock.acquire()
     assert lock.soft is (kind == "soft")
-    assert read_owner(tmp_path / "run.lock") == this_process()
+    assert read_owner(tmp_path / "run.lock", below=tmp_path) == this_process()
     with pytest.raises(Busy, match=r"A live process owns the run .*run\.lock"):
-        RunLock(tmp_path / "run.lock").acquire(patience_seconds=0.02)
+        RunLock(tmp_path / "run.lock", below=tmp_path).acquire(patience_seconds=0.02)
     lock.release()
     lock.release()
-    RunLock(tmp_path / "run.lock").acquire(patience_seconds=0.0)
-    assert read_owner(tmp_path / "run.lock") == this_process()
+    RunLock(tmp_path / "run.lock", below=tmp_path).acquire(patience_seconds=0.0)
+    assert read_owner(tmp_path / "run.lock", below=tmp_path) == this_process()
 
 
 def test_the_name_of_an_earlier_owner_is_covered(tmp_path):
@@ -133,10 +133,10 @@ def test_the_name_of_an_earlier_owner_is_covered(tmp_path):
     path.write_bytes(
         render_owner(this_process()).replace(b'"pid"', b'"a-much-longer-name-than-that": 1, "pid"')
     )
-    lock = RunLock(path)
+    lock = RunLock(path, below=tmp_path)
     lock.acquire()
     assert json.loads(path.read_bytes())["pid"] == os.getpid()
-    assert read_owner(path) == this_process()
+    assert read_owner(path, below=tmp_path) == this_process()
     lock.release()
 
 

@@ -359,7 +359,7 @@ def test_a_lock_left_by_a_dead_process_does_not_block(task, recorder):
 
 def test_a_lock_that_is_held_leaves_the_record_queued(task, recorder):
     recorder.queue(line("r1"))
-    with locks.held_lock(task.metrics_lock) as held:
+    with locks.held_lock(task.metrics_lock, below=task.environment.runs_dir) as held:
         assert held
         assert recorder.merge("r1", lambda _: True, patience_seconds=0.02) is False
     assert recorder.is_queued("r1")
@@ -369,7 +369,7 @@ def test_a_lock_that_is_held_leaves_the_record_queued(task, recorder):
 def test_a_run_that_another_has_merged_needs_no_lock(task, recorder):
     recorder.queue(line("r1"))
     assert recorder.merge_now(lambda _: False) is True
-    with locks.held_lock(task.metrics_lock):
+    with locks.held_lock(task.metrics_lock, below=task.environment.runs_dir):
         assert recorder.merge("r1", lambda _: True, patience_seconds=0.0) is True
     assert ids(task) == ["r1"]
 
@@ -399,4 +399,4 @@ def test_half_written_records_of_the_dead_are_not_merged(task, recorder):
     recorder.queue(line("r1"))
     (task.metrics_pending / ".r2.json.99-abcd.tmp").write_bytes(b'{"run_id": "r2"')
     assert record(recorder) == ["r1"]
-    assert files.remove(task.metrics_pending / "nothing") is None
+    assert files.remove(task.metrics_pending / "nothing", below=task.environment.runs_dir) is None

@@ -6,10 +6,10 @@ Counted as git counts them (docs/reference/guards.md, "Diff budget").
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from codex_orchestrator import places
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.errors import UsageError
 from codex_orchestrator.text import printable
@@ -125,19 +125,22 @@ def _untracked(tree: WorkTree) -> Iterable[FileChange]:
     """New files: all their lines are added."""
     output = tree.output("ls-files", "--others", "--exclude-standard", "-z", "--", ".")
     for name in filter(None, output.split(b"\0")):
-        lines = _lines_of(tree.root / os.fsdecode(name))
+        lines = _lines_of(tree.root / os.fsdecode(name), tree.root)
         yield FileChange(os.fsdecode(name), lines or 0, 0, binary=lines is None)
 
 
-def _lines_of(path: Path) -> int | None:
+def _lines_of(path: Path, root: Path) -> int | None:
     try:
-        status = path.lstat()
-        if stat.S_ISLNK(status.st_mode):
+        status = places.status(path, below=root)
+        if status is None:
+            return 0  # Removed since git listed it.
+        kind = places.kind_of(status)
+        if kind == "link":
             return 1  # git stores where it leads: one line without an end.
         # A repository inside this one, or what was put in the file's place meanwhile.
-        if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST_BYTES:
+        if kind != "file" or status.st_size > _LARGEST_BYTES:
             return None
-        with path.open("rb") as stream:
+        with places.open_stream(path, below=root) as stream:
             return count_lines(iter(lambda: stream.read(_READ_BYTES), b""))
     except FileNotFoundError:
         return 0  # Removed since git listed it.

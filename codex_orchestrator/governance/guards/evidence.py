@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from codex_orchestrator import named, places, sources
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.environment import Environment
-from codex_orchestrator.errors import UnknownRun
+from codex_orchestrator.errors import Misplaced, UnknownRun
 from codex_orchestrator.manifests import read_document, validate_manifest
 from codex_orchestrator.run.summary import says_partial
 from codex_orchestrator.text import printable
@@ -117,8 +119,8 @@ class _Bench:
 
     def __init__(self, environment: Environment) -> None:
         self._root = environment.root
-        homes = (environment.root, environment.runs_dir)
-        self._homes = tuple(home.resolve() for home in homes)
+        self._runs = environment.runs_dir
+        self._homes = tuple(named.place(home) for home in (environment.root, environment.runs_dir))
         self._judged: dict[Path, tuple[str, str] | None] = {}
 
     def faults(self, box: Box, page: str) -> Iterator[Fault]:
@@ -139,7 +141,7 @@ class _Bench:
         beside = (self._root / page).parent
         # A link of a page starts from the page, all else from the root.
         starts = (self._root, beside)
-        file = next((one for start in starts if os.path.lexists(one := start / cited.lstrip("/"))), None)
+        file = next((one for start in starts if named.is_there(one := start / cited.lstrip("/"))), None)
         if file is None:
             return "evidence-not-found", "does not exist"
         if file not in self._judged:
@@ -147,28 +149,41 @@ class _Bench:
         return self._judged[file]
 
     def _judge(self, file: Path, *, pointed: bool = False) -> tuple[str, str] | None:
-        try:
-            real = file.resolve()
-        except (OSError, RuntimeError):  # Links that lead in a circle, until Python 3.13.
-            return "evidence-invalid", "is no file"
-        if not any(real.is_relative_to(home) for home in self._homes):
+        place, below = self._place(file)
+        if below is None:
             return "evidence-outside", "lies outside of the repository"
-        if not real.is_file():
-            return "evidence-not-found", "is no file"
         try:
-            document = read_document(real)
+            if not places.has_file(place, below=below):
+                return "evidence-not-found", "is no file"
+            document = read_document(place, below=below)
             target = None if pointed else _inside(document, "redirect_to") and _inside(document, "manifest")
             if isinstance(target, str):
                 return self._judge(self._root / target, pointed=True)
-            beside = real.with_name("run-summary.json")
-            return judge_run(document, read_document(beside) if beside.is_file() else None)
-        except UnknownRun as error:
+            beside = place.with_name("run-summary.json")
+            has_summary = places.has_file(beside, below=below)
+            return judge_run(document, read_document(beside, below=below) if has_summary else None)
+        except OSError:
+            return "evidence-invalid", "is no file"
+        except (UnknownRun, Misplaced) as error:
             return "evidence-invalid", f"cannot be used: {printable(error.message.rstrip('.'))}"
+
+    def _place(self, file: Path) -> tuple[Path, Path | None]:
+        """Where a cited file is read, and the folder above it that is trusted: None where it lies outside."""
+        path = Path(os.path.normpath(file))
+        real = named.place(path)
+        home = next((home for home in self._homes if real.is_relative_to(home)), None)
+        # Below the runs folder no link is followed, wherever it leads.
+        return (path, self._runs) if home and path.is_relative_to(self._runs) else (real, home)
 
 
 def _pages(root: Path) -> list[str]:
-    found = {path for pattern in PAGES for path in root.glob(pattern)}
-    return sorted(path.relative_to(root).as_posix() for path in found if not path.is_dir())
+    found = set()
+    for pattern in PAGES:
+        folder, _, wanted = pattern.rpartition("/")
+        for name, kind in sources.listed(root / folder, root=root):
+            if kind != "folder" and fnmatchcase(name, wanted):
+                found.add(f"{folder}/{name}")
+    return sorted(found)
 
 
 def _problems(manifest: Any) -> list[str]:

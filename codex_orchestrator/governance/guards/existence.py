@@ -5,18 +5,18 @@ The rules are in docs/reference/guards.md, section "Docs guard".
 
 from __future__ import annotations
 
-import json
-import os
 import posixpath
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from functools import cached_property
 
+from codex_orchestrator import named, sources
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.errors import UsageError
 from codex_orchestrator.pipelines.project import Project
+from codex_orchestrator.records import loads
 from codex_orchestrator.text import printable
 
 from .inventory import Inventory
@@ -121,7 +121,7 @@ class Existence:
         first, _, rest = place.partition("/")
         if first == ".." or first in _MADE_LATER or self._is_of_runs(place) or "node_modules" in rest:
             return False
-        if first != "." and os.path.lexists(self._environment.root / first):
+        if first != "." and named.is_there(self._environment.root / first):
             return True
         if "." in first.removeprefix("."):
             return False  # The name of a host.
@@ -138,15 +138,15 @@ class Existence:
     @cached_property
     def _scripts(self) -> Collection[str] | None:
         """The scripts of package.json; None without one."""
-        path = self._environment.root / "package.json"
+        root = self._environment.root
         try:
-            scripts = json.loads(path.read_bytes()).get("scripts", {})
+            scripts = loads(sources.read(root / "package.json", root=root)).get("scripts", {})
             return frozenset(scripts) if isinstance(scripts, dict) else frozenset()
         except FileNotFoundError:
             return None
         except OSError as error:
             raise UsageError(f"package.json cannot be read: {error.strerror}.") from error
-        except (ValueError, RecursionError, AttributeError) as error:
+        except (ValueError, AttributeError) as error:
             raise UsageError(
                 "package.json is not a JSON object, so that its scripts are not known."
             ) from error

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from codex_orchestrator import named, places
 from codex_orchestrator.errors import ToolMissing, UsageError
 from codex_orchestrator.text import printable
 
@@ -46,7 +47,7 @@ class Inventory:
             beside: The file that names it, relative to the root.
         """
         for start in (self._root, (self._root / beside).parent):
-            if os.path.lexists(start / path):
+            if named.is_there(start / path):
                 return _leads_somewhere(start / path)
         bare = path.rstrip("/")
         ends = self._by_name.get(bare.rpartition("/")[2], ())
@@ -60,10 +61,14 @@ class Inventory:
         return self._tree.run("check-ignore", "--quiet", "--", path).exit_code == 0
 
     def _walked(self) -> Iterator[str]:
-        for folder, subfolders, names in os.walk(self._root, onerror=_refuse_folder):
-            subfolders[:] = [name for name in subfolders if name not in _NOT_OURS]
-            for name in names:
-                yield (Path(folder) / name).relative_to(self._root).as_posix()
+        try:
+            for path, kind in places.walked(self._root, below=self._root, skipped=_NOT_OURS):
+                if kind != "folder":
+                    yield path.relative_to(self._root).as_posix()
+        except OSError as error:
+            raise UsageError(
+                f"{printable(str(error.filename))} cannot be listed: {error.strerror}."
+            ) from error
 
 
 def _listed(tree: WorkTree) -> Iterator[str]:
@@ -73,7 +78,7 @@ def _listed(tree: WorkTree) -> Iterator[str]:
 
 def _leads_somewhere(path: Path) -> bool:
     try:
-        return path.exists()
+        return named.kind(path) is not None
     except OSError:  # A link into a folder that is not ours to look into.
         return False
 
@@ -82,7 +87,3 @@ def _folders(files: Iterable[str]) -> Iterator[str]:
     for path in files:
         while path := path.rpartition("/")[0]:
             yield path
-
-
-def _refuse_folder(error: OSError) -> None:
-    raise UsageError(f"{printable(str(error.filename))} cannot be listed: {error.strerror}.") from error

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
+from codex_orchestrator import named, sources
+from codex_orchestrator.errors import Misplaced
 from codex_orchestrator.text import printable
 
 from .report import Fault, Finding
@@ -34,24 +35,21 @@ class PageReader:
     def read(self, path: str) -> str | None:
         """The beginning of a file as text; None where there is nothing to read. Stray bytes are replaced."""
         file = self._root / path
-        if not os.path.lexists(file):
+        if not named.is_there(file):
             return None  # Deleted, but git still lists it.
         try:
-            real = file.resolve()
-            if not real.is_relative_to(self._root.resolve()):
-                self.notices.append(f"{printable(path)} leads out of the repository and was not read.")
-                return None
-            # Opening a pipe or a socket could wait for ever.
-            if not real.is_file():
-                self._refuse(path, "The page is not a regular file.")
-                return None
-            with real.open("rb") as stream:
+            sources.within(file, self._root)
+        except Misplaced:
+            self.notices.append(f"{printable(path)} leads out of the repository and was not read.")
+            return None
+        try:
+            with sources.open_stream(file, root=self._root) as stream:
                 content = stream.read(PAGE_BYTES + 1)
+        except (Misplaced, FileNotFoundError):  # As links that lead nowhere, or in a circle.
+            self._refuse(path, "The page is not a regular file.")
+            return None
         except OSError as error:
             self._refuse(path, f"The page cannot be read: {error.strerror}.")
-            return None
-        except RuntimeError:  # Links that lead in a circle, until Python 3.13.
-            self._refuse(path, "The page is not a regular file.")
             return None
         self.count += 1
         if len(content) > PAGE_BYTES:

@@ -6,13 +6,13 @@ The rules are in docs/reference/guards.md, section "Spec guard".
 from __future__ import annotations
 
 import datetime as dt
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from codex_orchestrator import places, sources
 from codex_orchestrator.dataclass import dataclass
-from codex_orchestrator.errors import UsageError
+from codex_orchestrator.errors import Misplaced, UsageError
 from codex_orchestrator.text import printable
 
 from .git import read_changes
@@ -105,7 +105,7 @@ def check_specs(request: SpecGuardRequest) -> SpecGuardReport:
     findings = [] if change_fault is None else [change_fault.at(SPECS_FOLDER)]
     specs = tuple(_spec_files(request.root))
     for path in specs:
-        fault = _judge_file(request.root / path, request.today)
+        fault = _judge_file(request.root / path, request.root, request.today)
         if fault is not None:
             findings.append(fault.at(path))
     base = changes.base
@@ -212,28 +212,25 @@ def _lies_in(path: str, folder: str) -> bool:
 def _spec_files(root: Path) -> Iterator[str]:
     """Every Markdown file below the specs folder but the READMEs, sorted, as paths relative to `root`."""
     top = root / SPECS_FOLDER
-    if not top.is_dir():
+    if sources.kind(top, root=root) != "folder":
         return
-    for folder, subfolders, names in os.walk(top, onerror=_refuse_folder):
-        subfolders.sort()
-        for name in sorted(names):
-            if name.lower().endswith(".md") and name != "README.md":
-                yield (Path(folder) / name).relative_to(root).as_posix()
-
-
-def _refuse_folder(error: OSError) -> None:
-    # What cannot be listed would otherwise pass unseen.
-    raise UsageError(f"{printable(str(error.filename))} cannot be listed: {error.strerror}.") from error
-
-
-def _judge_file(path: Path, today: dt.date) -> Fault | None:
-    hint = "Put a readable file in its place, or remove it."
-    # Opening a pipe or a socket could wait for ever.
-    if not path.is_file():
-        return Fault("spec-unreadable", "The spec is not a regular file.", hint)
+    real = sources.within(top, root)
     try:
-        with path.open("rb") as stream:
+        for path, kind in places.walked(real, below=sources.within(root, root)):
+            if kind != "folder" and path.name.lower().endswith(".md") and path.name != "README.md":
+                yield (top / path.relative_to(real)).relative_to(root).as_posix()
+    except OSError as error:
+        # What cannot be listed would otherwise pass unseen.
+        raise UsageError(f"{printable(str(error.filename))} cannot be listed: {error.strerror}.") from error
+
+
+def _judge_file(path: Path, root: Path, today: dt.date) -> Fault | None:
+    hint = "Put a readable file in its place, or remove it."
+    try:
+        with sources.open_stream(path, root=root) as stream:
             head = stream.read(_FRONT_MATTER_BYTES)
+    except (Misplaced, FileNotFoundError):
+        return Fault("spec-unreadable", "The spec is not a regular file.", hint)
     except OSError as error:
         return Fault("spec-unreadable", f"The spec cannot be read: {error.strerror}.", hint)
     # Only last_review matters, and that is ASCII: stray bytes elsewhere are no finding of this guard.

@@ -9,10 +9,11 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from codex_orchestrator import places
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.errors import UnknownRun
-from codex_orchestrator.identifiers import id_problem
+from codex_orchestrator.identifiers import is_run_id
 from codex_orchestrator.manifests import read_document
 from codex_orchestrator.run.layout import RunLayout, TaskLayout
 from codex_orchestrator.run.shapes import TERMINAL
@@ -53,7 +54,8 @@ def newest_evidence(environment: Environment, names: Iterable[str]) -> Evidence 
         status = _status(layout)
         if status is not None:
             task = layout.task
-            snapshots = [path for path in (task.metrics, task.state) if path.is_file()]
+            places_of = ((task.metrics, environment.runs_dir), (task.state, environment.out_dir))
+            snapshots = [path for path, base in places_of if places.has_file(path, below=base)]
             return Evidence(
                 layout.run_id,
                 status,
@@ -80,17 +82,15 @@ def _led(content: str, label: str, value: str) -> str:
 
 
 def _runs(task: TaskLayout) -> list[str]:
-    try:
-        names = [entry.name for entry in task.cli_dir.iterdir()]
-    except OSError:
-        return []
-    return [name for name in names if id_problem(name) is None]
+    """The task's runs by their own form of id: any other name says nothing of when it ran."""
+    found = places.listed(task.cli_dir, below=task.environment.runs_dir)
+    return [name for name, kind in found if kind == "folder" and is_run_id(name)]
 
 
 def _status(layout: RunLayout) -> str | None:
     """How the run ended, or None where it is no evidence."""
     try:
-        manifest: Any = read_document(layout.manifest)
+        manifest: Any = read_document(layout.manifest, below=layout.base)
     except UnknownRun:
         return None
     if not isinstance(manifest, dict) or manifest.get("run_id") != layout.run_id:

@@ -11,10 +11,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
+from codex_orchestrator import sources
 from codex_orchestrator.dataclass import dataclass
-from codex_orchestrator.errors import UsageError
+from codex_orchestrator.errors import Misplaced, UsageError
 from codex_orchestrator.identifiers import id_problem
-from codex_orchestrator.records import Bounds, Mismatch, from_json
+from codex_orchestrator.records import Bounds, Mismatch, from_json, loads
 from codex_orchestrator.validation import explain
 
 TASK_INDEX = "tasks/index.json"
@@ -90,9 +91,11 @@ def read_index(root: Path) -> TaskIndex | None:
         UsageError: It cannot be read, or is no index.
     """
     try:
-        content = (root / TASK_INDEX).read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
+        content = sources.read(root / TASK_INDEX, root=root)
+    except FileNotFoundError:
         return None
+    except Misplaced as error:
+        raise UsageError(f"{TASK_INDEX} cannot be read: {error.message}", hint=error.hint) from error
     except OSError as error:
         raise UsageError(f"{TASK_INDEX} cannot be read: {error.strerror or error}.") from error
     try:
@@ -137,7 +140,7 @@ def split_name(name: str) -> tuple[str, str] | None:
 
 def with_gates(text: str, gates: Mapping[int, Mapping[str, Any]]) -> str:
     """The index with the ``gate`` of some items set, by their places."""
-    data = json.loads(text)
+    data = loads(text)
     for place, gate in gates.items():
         data["items"][place]["gate"] = dict(gate)
     return _written(data, text)
@@ -145,12 +148,12 @@ def with_gates(text: str, gates: Mapping[int, Mapping[str, Any]]) -> str:
 
 def gates_of(text: str) -> list[Any]:
     """What the items have as their ``gate``, in order; None where one has none."""
-    return [item.get("gate") for item in json.loads(text)["items"]]
+    return [item.get("gate") for item in loads(text)["items"]]
 
 
 def with_task(text: str | None, item: Mapping[str, str]) -> str:
     """The index with one item more; ``text`` is None where there was no index yet."""
-    data = {"items": []} if text is None else json.loads(text)
+    data = {"items": []} if text is None else loads(text)
     data["items"].append(dict(item))
     return _written(data, text or "{\n  \n}\n")
 
@@ -172,14 +175,14 @@ def _parsed(text: str) -> Any:
         return dict(items)
 
     try:
-        data = json.loads(text, object_pairs_hook=pairs)
+        data = loads(text, object_pairs_hook=pairs, keep_halves=True)
         json.dumps(data, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
         where = f"{TASK_INDEX}:{error.lineno}"
         raise UsageError(f"{where}: not valid JSON at column {error.colno}: {error.msg}.") from error
     except UnicodeEncodeError as error:
         raise UsageError(f"{TASK_INDEX}: a string holds half of a surrogate pair.") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise UsageError(f"{TASK_INDEX}: not valid JSON: {error}.") from error
     if repeated:
         # To write the file anew would drop one of the two.

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
+from codex_orchestrator import named
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.environment import CONFIG_NAME, Environment
 from codex_orchestrator.errors import UsageError
@@ -83,7 +84,7 @@ def require_place(environment: Environment, registry: Mapping[str, str], names: 
             hint=f"Tasks here: {shown}{more}.",
         )
     folder = (environment.root / project).resolve()
-    if not folder.is_dir():
+    if named.kind(folder) != "folder":
         raise UsageError(
             f'Task "{names[0]}" belongs to the project "{project}", and there is no such folder.',
             hint=f'Mend "tasks" in {CONFIG_NAME}.',

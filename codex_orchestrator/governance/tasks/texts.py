@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
+from codex_orchestrator import sources
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.environment import Environment
-from codex_orchestrator.errors import Busy
+from codex_orchestrator.errors import Busy, Misplaced
 from codex_orchestrator.store import files
 from codex_orchestrator.store.locks import wait_for_lock
 
@@ -79,8 +80,9 @@ def alone(environment: Environment) -> Iterator[None]:
         Busy: Another one was at them all the time.
         StorageError: The lock file cannot be made.
     """
-    files.make_folder(environment.runs_dir, ignored=True)
-    lock = wait_for_lock(environment.runs_dir / LOCK_NAME, _PATIENCE_SECONDS)
+    runs = environment.runs_dir
+    files.make_folder(runs, below=runs, ignored=True)
+    lock = wait_for_lock(runs / LOCK_NAME, _PATIENCE_SECONDS, below=runs)
     if lock is None:
         raise Busy(
             "A live process changes the files of tasks.", hint="Run the command again when it has ended."
@@ -138,8 +140,8 @@ class Texts:
             hint = "Run the command again."
             raise Refused(Trouble(change.path, "The file was changed by somebody else just now.", hint))
         target = self._root / change.path
-        files.make_folder(target.parent)
-        files.replace(target, change.after.encode())
+        files.make_folder(target.parent, below=self._root)
+        files.replace(target, change.after.encode(), below=self._root)
 
     def _name(self, path: str) -> str:
         """The path of what a path leads to: a link stays one, and two ways to a file are one file."""
@@ -149,14 +151,13 @@ class Texts:
         return target.relative_to(self._root).as_posix()
 
     def _on_disk(self, path: str) -> str | None:
-        target, hint = self._root / path, _HINT
-        # To open a pipe could wait for ever.
-        if target.exists() and not target.is_file():
-            raise Refused(Trouble(path, "There is something else than a file in its place.", hint))
+        hint = _HINT
         try:
-            return target.read_bytes().decode("utf-8")
+            return sources.read(self._root / path, root=self._root).decode("utf-8")
         except FileNotFoundError:
             return None
+        except Misplaced as error:
+            raise Refused(Trouble(path, f"The file cannot be read: {error.message}", hint)) from error
         except OSError as error:
             raise Refused(
                 Trouble(path, f"The file cannot be read: {error.strerror or error}.", hint)

@@ -1,0 +1,307 @@
+"""How anything on disk is opened, listed and looked at: what decides for all commands.
+
+Below a folder that the user has chosen (``below``: the runs or out folder), no link is followed at any
+component, whoever put it there, and nothing but regular files and folders is opened. The folder itself is
+the user's choice, so that links which lead to it are followed (docs/reference/files.md, "Links and special
+files").
+
+Each component is opened from the folder before it, so that nothing can be put in its place in between. The
+only modules that write or remove, `store.files` and `store.lines`, do it from folders opened here. `sources`
+says how the files of the repository are read, and `named` what the user names otherwise; both open here.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+from .errors import Misplaced
+from .text import printable
+
+Kind = Literal["file", "folder", "link", "special"]
+
+DOCUMENT_BYTES = 16 * 1024 * 1024
+"""The most bytes of a file that is read as a whole; logs and journals are read in streams."""
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+# Without blocking, as to open a pipe waits for whoever is at its other end.
+_FILE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_READ_BYTES = 1024 * 1024
+# What is told of something that is no regular file, or no folder, when it is opened as one.
+_TELLING = frozenset({errno.ELOOP, errno.EMLINK, errno.ENOTDIR, errno.EISDIR, errno.ENXIO, errno.ENODEV})
+_WORDS: dict[Kind, str] = {
+    "file": "a file",
+    "folder": "a folder",
+    "link": "a link, which is not followed here",
+    "special": "neither a file nor a folder",
+}
+
+
+@contextmanager
+def folder(path: Path, *, below: Path) -> Iterator[int]:
+    """The descriptor of a folder for the length of a block.
+
+    Args:
+        path: The folder.
+        below: The folder above it, or itself, that the user has chosen.
+
+    Raises:
+        Misplaced: A component below is a link, or no folder.
+        OSError: It cannot be opened, or is not there.
+    """
+    descriptor = _walk(path, below)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def open_in(descriptor: int, path: Path, flags: int, mode: int = 0) -> int:
+    """Open a regular file in a folder that is open.
+
+    Args:
+        descriptor: The folder.
+        path: The file; its name counts, the rest is for messages.
+        flags: As for `os.open`; links are not followed, whatever is asked for.
+        mode: Its permissions before the umask, where it is made.
+
+    Raises:
+        Misplaced: There is something else in its place.
+        OSError: It cannot be opened, or is not there.
+    """
+    try:
+        opened = os.open(path.name, flags | _FILE, mode, dir_fd=descriptor)
+    except OSError as error:
+        raise _told(error, descriptor, path, "file") from error
+    try:
+        kind = kind_of(os.fstat(opened))
+        if kind != "file":
+            raise misplaced(path, kind, "file")
+    except BaseException:
+        os.close(opened)
+        raise
+    return opened
+
+
+def open_stream(path: Path, *, below: Path) -> BinaryIO:
+    """A regular file of any size, to be read.
+
+    Raises:
+        Misplaced: There is something else in its place, or a component is a link.
+        OSError: It cannot be opened, or is not there.
+    """
+    with folder(path.parent, below=below) as descriptor:
+        return os.fdopen(open_in(descriptor, path, os.O_RDONLY), "rb")
+
+
+def read(path: Path, *, below: Path, at_most: int = DOCUMENT_BYTES) -> bytes:
+    """The content of a regular file.
+
+    Args:
+        path: The file.
+        below: The folder above it that the user has chosen.
+        at_most: How many bytes it may have.
+
+    Raises:
+        Misplaced: There is something else in its place, a component is a link, or it is too large.
+        OSError: It cannot be read, or is not there.
+    """
+    with folder(path.parent, below=below) as descriptor:
+        return _content(open_in(descriptor, path, os.O_RDONLY), path, at_most)
+
+
+def listed(path: Path, *, below: Path) -> list[tuple[str, Kind]]:
+    """What is in a folder, by name; nothing where there is no such folder.
+
+    Raises:
+        Misplaced: A component below is a link, or no folder.
+        OSError: It cannot be listed.
+    """
+    try:
+        with folder(path, below=below) as descriptor:
+            return listed_in(descriptor)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        error.filename = str(path)  # Not the number of a descriptor.
+        raise
+
+
+def listed_in(descriptor: int) -> list[tuple[str, Kind]]:
+    """What is in a folder that is open, by name.
+
+    Raises:
+        OSError: It cannot be listed.
+    """
+    with os.scandir(descriptor) as entries:
+        return sorted((entry.name, _entry_kind(entry)) for entry in entries)
+
+
+def size_in(descriptor: int, name: str) -> int:
+    """The bytes of a file in a folder that is open, of a link itself; 0 where it is gone."""
+    try:
+        return os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_size
+    except OSError:
+        return 0
+
+
+def walked(path: Path, *, below: Path, skipped: frozenset[str] = frozenset()) -> Iterator[tuple[Path, Kind]]:
+    """All that is in a folder and those in it, links themselves, folder by folder.
+
+    Args:
+        path: The folder.
+        below: The folder above it, or itself, that is trusted.
+        skipped: Names of folders that are not gone into.
+
+    Raises:
+        Misplaced: Something was put in the place of a folder.
+        OSError: A folder cannot be listed.
+    """
+    waiting = [path]
+    while waiting:
+        place = waiting.pop()
+        found = [(place / name, kind) for name, kind in listed(place, below=below)]
+        yield from found
+        waiting += [
+            inner for inner, kind in reversed(found) if kind == "folder" and inner.name not in skipped
+        ]
+
+
+def status(path: Path, *, below: Path) -> os.stat_result | None:
+    """What the file system knows of whatever lies there, a link itself included; None where nothing does.
+
+    Raises:
+        Misplaced: A component above it is a link, or no folder.
+        OSError: It cannot be looked at.
+    """
+    if path == below:
+        return status_of_chosen(path)
+    try:
+        with folder(path.parent, below=below) as descriptor:
+            return os.stat(path.name, dir_fd=descriptor, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+
+
+def has_file(path: Path, *, below: Path) -> bool:
+    """Whether a file is there.
+
+    Raises:
+        Misplaced: There is something else in its place, or a component is a link.
+        OSError: It cannot be looked at.
+    """
+    return _has(path, "file", below)
+
+
+def has_folder(path: Path, *, below: Path) -> bool:
+    """Whether a folder is there.
+
+    Raises:
+        Misplaced: There is something else in its place, or a component is a link.
+        OSError: It cannot be looked at.
+    """
+    return _has(path, "folder", below)
+
+
+def kind_of(found: os.stat_result) -> Kind:
+    """What something is."""
+    mode = found.st_mode
+    if stat.S_ISREG(mode):
+        return "file"
+    if stat.S_ISDIR(mode):
+        return "folder"
+    return "link" if stat.S_ISLNK(mode) else "special"
+
+
+def misplaced(path: Path, kind: Kind, wanted: Kind) -> Misplaced:
+    """What is said of something in the place of something else."""
+    where = "" if kind == "link" else f" where a {wanted} belongs"
+    return Misplaced(
+        f"{printable(str(path))} is {_WORDS[kind]}{where}.",
+        hint=f"Remove it, or put a {wanted} in its place.",
+    )
+
+
+# ------------------------------------------------------------------ the walk
+
+
+def _walk(path: Path, below: Path) -> int:
+    """The descriptor of a folder, opened component by component."""
+    names = path.relative_to(below).parts
+    if ".." in names:
+        raise ValueError(f"{path} does not stay below {below}")
+    place = below
+    try:
+        descriptor = os.open(below, _FOLDER)
+    except NotADirectoryError:
+        raise misplaced(below, kind_of(os.stat(below)), "folder") from None
+    for name in names:
+        place /= name
+        try:
+            inner = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=descriptor)
+        except OSError as error:
+            raise _told(error, descriptor, place, "folder") from error
+        finally:
+            os.close(descriptor)
+        descriptor = inner
+    return descriptor
+
+
+def _told(error: OSError, descriptor: int, path: Path, wanted: Kind) -> Exception:
+    """What is said where something cannot be opened: what it is, if that is why."""
+    if error.errno in _TELLING:
+        try:
+            kind = kind_of(os.stat(path.name, dir_fd=descriptor, follow_symlinks=False))
+        except OSError:
+            return error
+        if kind != wanted:
+            return misplaced(path, kind, wanted)
+    error.filename = str(path)
+    return error
+
+
+def _content(descriptor: int, path: Path, at_most: int) -> bytes:
+    blocks, size = [], 0
+    try:
+        while size <= at_most and (block := os.read(descriptor, min(_READ_BYTES, at_most + 1 - size))):
+            blocks.append(block)
+            size += len(block)
+    finally:
+        os.close(descriptor)
+    if size > at_most:
+        raise Misplaced(
+            f"{printable(str(path))} is larger than {at_most} bytes, which no such file is.",
+            hint="Remove it, or put a smaller one in its place.",
+        )
+    return b"".join(blocks)
+
+
+def _has(path: Path, wanted: Kind, below: Path) -> bool:
+    found = status(path, below=below)
+    if found is None:
+        return False
+    kind = kind_of(found)
+    if kind != wanted:
+        raise misplaced(path, kind, wanted)
+    return True
+
+
+def status_of_chosen(path: Path) -> os.stat_result | None:
+    """What the file system knows of a path that the user has chosen, links followed; None for nothing."""
+    try:
+        return os.stat(path)
+    except (OSError, ValueError):  # ValueError: a zero byte in a name.
+        return None
+
+
+def _entry_kind(entry: os.DirEntry[str]) -> Kind:
+    if entry.is_symlink():
+        return "link"
+    if entry.is_dir(follow_symlinks=False):
+        return "folder"
+    return "file" if entry.is_file(follow_symlinks=False) else "special"

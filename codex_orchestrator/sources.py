@@ -1,0 +1,88 @@
+"""The files of a repository: a link is followed where it leads to a place inside, and nowhere else.
+
+What is opened is a regular file; see `places` (docs/reference/files.md, "Links and special files").
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import BinaryIO
+
+from . import places
+from .errors import Misplaced
+from .text import printable
+
+
+def within(path: Path, root: Path) -> Path:
+    """Where a path of the repository leads, all links followed; it need not be there.
+
+    Raises:
+        Misplaced: It leads out of the repository.
+    """
+    real, home = os.path.realpath(path), os.path.realpath(root)
+    if not Path(real).is_relative_to(home):
+        raise Misplaced(
+            f"{printable(str(path))} is a link that leads out of {printable(str(root))}.",
+            hint="Remove it, or put what it leads to in its place.",
+        )
+    return Path(real)
+
+
+def open_stream(path: Path, *, root: Path) -> BinaryIO:
+    """A file of the repository, to be read.
+
+    Raises:
+        Misplaced: It leads out of the repository, or is no regular file.
+        OSError: It cannot be opened, or is not there.
+    """
+    return places.open_stream(_present(path, root), below=_home(root))
+
+
+def read(path: Path, *, root: Path, at_most: int = places.DOCUMENT_BYTES) -> bytes:
+    """The content of a file of the repository.
+
+    Raises:
+        Misplaced: It leads out of the repository, is no regular file, or is too large.
+        OSError: It cannot be read, or is not there.
+    """
+    return places.read(_present(path, root), below=_home(root), at_most=at_most)
+
+
+def kind(path: Path, *, root: Path) -> places.Kind | None:
+    """What a path of the repository leads to; None where it leads nowhere.
+
+    Raises:
+        Misplaced: It leads out of the repository.
+        OSError: It cannot be looked at.
+    """
+    try:
+        found = places.status(_present(path, root), below=_home(root))
+    except FileNotFoundError:
+        return None
+    return None if found is None else places.kind_of(found)
+
+
+def listed(path: Path, *, root: Path) -> list[tuple[str, places.Kind]]:
+    """What is in a folder of the repository, by name; nothing where there is no such folder.
+
+    Raises:
+        Misplaced: It leads out of the repository.
+        OSError: It cannot be listed.
+    """
+    if kind(path, root=root) != "folder":
+        return []
+    return places.listed(within(path, root), below=_home(root))
+
+
+def _home(root: Path) -> Path:
+    return Path(os.path.realpath(root))
+
+
+def _present(path: Path, root: Path) -> Path:
+    """`within`, for what is to be there: where a folder on the way is none, there is no such file."""
+    real = within(path, root)
+    if not real.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+    return real
