@@ -271,7 +271,7 @@ class Journal(ABC):
             if run_id in sought:
                 found[run_id] = line + b"\n"
                 del sought[run_id]
-            left_at = self._left_at(line)
+            left_at = self._left_at(line) if sought else None
             if left_at is not None:
                 sought = {name: since for name, since in sought.items() if not _is_later(since, left_at)}
             if not sought:

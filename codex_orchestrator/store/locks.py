@@ -7,11 +7,12 @@ one whose holder is provably dead is taken over (docs/reference/files.md, "Locks
 from __future__ import annotations
 
 import errno
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from codex_orchestrator import places
 from codex_orchestrator.errors import Busy
@@ -39,7 +40,7 @@ class RunLock:
         self._path = path
         self._below = below
         self._lock: BaseFileLock | None = None
-        self._shown: BinaryIO | None = None
+        self._shown: int | None = None
         self.soft = False
 
     def acquire(self, *, patience_seconds: float = 1.0) -> None:
@@ -56,7 +57,8 @@ class RunLock:
         files.overwrite(self._path, render_owner(this_process()), below=self._below)
         if self.soft:
             # As with a lock of the kernel's, the holder is told by having this file open.
-            self._shown = places.open_stream(self._path, below=self._below)
+            with places.folder(self._path.parent, below=self._below) as folder:
+                self._shown = places.open_in(folder, self._path, os.O_RDONLY)
 
     def release(self) -> None:
         """Give the lock up; the file stays and keeps its owner's name."""
@@ -64,7 +66,7 @@ class RunLock:
             self._lock.release()
             self._lock = None
         if self._shown is not None:
-            self._shown.close()
+            os.close(self._shown)
             self._shown = None
 
 

@@ -15,7 +15,7 @@ def test_what_is_nested_too_deeply_is_a_problem_of_the_file(tmp_path, name, text
     path = tmp_path / name
     path.write_bytes(text + b"\n")
     (problem,) = check_file(path).problems
-    assert problem.removeprefix("line 1: ") == "nested too deeply"
+    assert problem.removeprefix("line 1: ") == "not JSON: nested more than 100 levels deep"
 
 
 @pytest.mark.parametrize("levels", [300, 900])

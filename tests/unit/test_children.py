@@ -137,7 +137,7 @@ def test_the_owner_of_a_live_parent_is_left_alone_and_settles_when_it_ends(task)
     parent = make_run(task, "parent", status="in_progress")
     make_run(task, "a")
     leave(parent, "a.json", A_DONE)
-    lock = RunLock(parent.lock)
+    lock = RunLock(parent.lock, below=parent.base)
     lock.acquire()
     settle_children(parent, SystemClock())
     assert children_in(parent) == []
@@ -177,7 +177,7 @@ def test_temporary_files_of_dead_children_are_swept_with_it(task):
 
 def test_only_live_children_have_owners(task):
     parent = make_run(task, "parent")
-    locks = [RunLock(task.run(run_id).lock) for run_id in "ab"]
+    locks = [RunLock(task.run(run_id).lock, below=task.run(run_id).base) for run_id in "ab"]
     for run_id, status in (("a", "in_progress"), ("b", "succeeded"), ("c", "in_progress")):
         child = make_run(task, run_id, status=status)
         leave(parent, f"{run_id}.json", ChildRun(run_id, "p", "in_progress", parent.relative(child.manifest)))

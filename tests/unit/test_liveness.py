@@ -122,7 +122,7 @@ def own(run: FoundRun, **changes: object) -> None:
 )
 def test_the_owner_in_the_lock_decides_before_the_heartbeat(run, changes, liveness):
     found = run(beat=NOW - 100)
-    lock = RunLock(found.layout.lock)
+    lock = RunLock(found.layout.lock, below=found.layout.base)
     lock.acquire()
     own(found, **changes)
     assert liveness_of_run(found, now=NOW) == liveness

@@ -132,4 +132,4 @@ def test_lines_are_read_from_the_end_back(tmp_path, size, count):
     lines = [b"%d" % number + b"x" * size for number in range(count)]
     whole = b"".join(line + b"\n" for line in lines)
     path.write_bytes(whole + b"what comes later\n")
-    assert list(lines_backwards(path, len(whole))) == lines[::-1]
+    assert list(lines_backwards(path, len(whole), below=tmp_path)) == lines[::-1]

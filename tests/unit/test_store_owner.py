@@ -35,7 +35,7 @@ def other():
 @pytest.fixture
 def lock(tmp_path):
     """A run's lock that this process holds."""
-    held = RunLock(tmp_path / "run.lock")
+    held = RunLock(tmp_path / "run.lock", below=tmp_path)
     held.acquire()
     yield tmp_path / "run.lock"
     held.release()
@@ -74,11 +74,11 @@ def test_so_has_one_where_a_file_stands_for_the_lock(tmp_path, monkeypatch):
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    lock = RunLock(tmp_path / "run.lock")
+    lock = RunLock(tmp_path / "run.lock", below=tmp_path)
     lock.acquire()
     assert lock.soft
     assert owns(this_process(), tmp_path / "run.lock") is True
-    assert is_held(tmp_path / "run.lock")
+    assert is_held(tmp_path / "run.lock", below=tmp_path)
     lock.release()
     assert owns(this_process(), tmp_path / "run.lock") is False
 
@@ -135,13 +135,15 @@ def test_another_user_s_process_is_not_signalled(lock, other, monkeypatch):
 
 
 def test_a_lock_is_held_or_not(lock, tmp_path):
-    assert is_held(lock)
+    assert is_held(lock, below=tmp_path)
     (tmp_path / "left").write_bytes(b"{}")
-    assert not is_held(tmp_path / "left")
+    assert not is_held(tmp_path / "left", below=tmp_path)
     assert (tmp_path / "left").read_bytes() == b"{}"
 
 
-@pytest.mark.parametrize("pid", [-2, -1, 0, 1, os.getpid(), os.getppid() * -1])
+@pytest.mark.parametrize(
+    "pid", [-2, -1, 0, 1, os.getpid(), -os.getppid()], ids=["-2", "all", "own group", "1", "own", "group"]
+)
 @pytest.mark.parametrize("pidfd", [True, False])
 def test_a_number_that_stands_for_others_is_never_signalled(monkeypatch, pid, pidfd):
     sent = []
