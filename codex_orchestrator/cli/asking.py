@@ -63,7 +63,7 @@ def _ask(manifest: Manifest, stage: ManualStage, actor: Actor) -> Answer | None:
     where = printable(f"{manifest.pipeline_id}::{stage.id}, run {manifest.run_id}")
     _say(f"\nApproval: {flattened(stage.title)} ({where})\n")
     for line in (stage.instructions or "").splitlines():
-        _say(f"    {flattened(line)}\n")
+        _say(f"  |  {flattened(line)}\n")
     _forget_keys(sys.stdin.fileno())
     while True:
         word = _answer("Approve, reject or later? [a/r/l] ")

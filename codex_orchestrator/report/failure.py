@@ -41,8 +41,8 @@ def decision_help(stage: ManualStage, run_id: str, *, resumed: str) -> tuple[str
         run_id: Its run.
         resumed: The run to take up again then: that one, or the first above it.
     """
-    # Further in than lines of ours.
-    asked = [f"    {line}" for line in (stage.instructions or "").splitlines()]
+    # Behind a bar, so that none is taken for a line of ours.
+    asked = [f"  |  {line}" for line in (stage.instructions or "").splitlines()]
     words = f"--run {shlex.quote(run_id)} --stage {shlex.quote(stage.id)}"
     return (
         *asked,
