@@ -241,9 +241,9 @@ def build(extra: list[str]) -> int:
 
 
 def faults(extra: list[str]) -> int:
-    """Kills, refusing and full disks, crowds: every point that tests/crash knows of."""
+    """Kills, refusing and full disks, crowds, hostile repositories: every point and trap that is known."""
     os.environ["FAULTS"] = "all"
-    return python("-m", "pytest", "tests/crash", *extra)
+    return python("-m", "pytest", "tests/crash", "tests/hostile", *extra)
 
 
 def versions(extra: list[str]) -> int:
