@@ -31,7 +31,7 @@ _REPOSITORY = Path(__file__).parents[2]
 # any command to follow a trap, all but the world is read-only, the machine's devices among it.
 _ALONE = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
 _ALONE += () if os.geteuid() == 0 else ("--map-root-user",)
-# The first process takes leave of what others leave behind. In memory, worlds are made three times as fast.
+# The first process takes leave of those that others leave behind. In memory, all is three times as fast.
 _FIRST = (
     "/bin/sh",
     "-c",

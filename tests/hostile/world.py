@@ -196,6 +196,8 @@ def listing(folder: Path) -> dict[str, tuple]:
 
 def _below(folder: Path, *, but: str = "") -> Iterator[Path]:
     """A folder and all in it, links among it, which are not followed."""
+    if not folder.is_dir():
+        return  # It is gone, which is a difference.
     yield folder
     for here, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if name != but]
