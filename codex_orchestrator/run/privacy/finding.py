@@ -30,6 +30,8 @@ _BLOCK_BODY = re.compile(
     rb"|[\s\S]{0,160}?[A-Za-z0-9+/]{40}",
     re.IGNORECASE,
 )
+# A body that has only just begun.
+_BODY_BEGUN = re.compile(rb"(?:\\+[nrt]|\s){0,64}([A-Za-z0-9+/]{1,15})(?:\\+[nr]|[\r\n]){0,8}\Z")
 _WORD_END = re.compile(rb"\s")
 
 _KEY_ID = re.compile(rb"A[KS]IA(?<![A-Z0-9]....)[A-Z0-9]{16,112}")
@@ -157,6 +159,14 @@ def _blocks(text: bytes) -> tuple[list[Hit], int]:
             return hits, begin.start()
         begin = _BLOCK_BEGIN.search(text, end.end() if end else begin.end())
     return hits, len(text)
+
+
+def begun_key(text: bytes, held: int) -> Iterator[Hit]:
+    """The first bytes of a private key at the end of a text, too few to tell that they are that."""
+    for begin in _BLOCK_BEGIN.finditer(text, held):
+        body = _BODY_BEGUN.match(text, begin.end())
+        if body is not None:
+            yield Hit(*body.span(1), "private-key", "block")
 
 
 def _key_ids(text: bytes) -> Iterator[Hit]:
