@@ -11,7 +11,7 @@ from codex_orchestrator.run.privacy.policy import CustomRule, PrivacyPolicy
 from codex_orchestrator.run.privacy.stream import HOLD_SECONDS, StreamGuard
 
 READ_BYTES = 65_536
-LINES = "first of it\nab\nthird of it"
+LINES = "first line of it\nab\nthird line of it"
 RULES = (CustomRule("badge", "badge-[0-9]{6}", "redact"), CustomRule("case", "(?i)case [a-z]+", "block"))
 
 
@@ -174,13 +174,13 @@ def test_the_first_line_of_a_private_key_waits_for_what_tells_it_from_a_mention(
 
 def test_a_value_of_several_lines_waits_for_its_last():
     guard = guard_of(secrets=[LINES])
-    assert guard.feed(b"x\nfirst of it\n", 1.0) == b"x\n"
-    assert guard.feed(b"ab\nthird", 1.01) == b""
+    assert guard.feed(b"x\nfirst line of it\n", 1.0) == b"x\n"
+    assert guard.feed(b"ab\nthird line", 1.01) == b""
     assert guard.feed(b" of it\n", 1.02) == b"[REDACTED]\n"
 
 
 def test_its_lines_are_known_by_themselves():
-    assert whole(guard_of(secrets=[LINES]), b"> first of it\n> ab\n> third of it\n", 5) == (
+    assert whole(guard_of(secrets=[LINES]), b"> first line of it\n> ab\n> third line of it\n", 5) == (
         b"> [REDACTED]\n> ab\n> [REDACTED]\n"
     )
 

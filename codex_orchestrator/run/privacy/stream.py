@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from .finding import BLOCK_BYTES, LINE_BYTES, Finder, Hit, begun_key, merged, reason_of
 from .policy import Action, Mode
-from .views import colours, views
+from .views import LINES_BYTES, colours, squeezed, views
 from .words import REDACTED
 
 HOLD_SECONDS = 0.1
@@ -176,13 +176,19 @@ class StreamGuard:
             hits += (
                 hit._replace(start=view.raw_start(hit.start), end=view.raw_end(hit.end)) for hit in places
             )
-        return (merged(hits) if goes_on or b"\x1b" in raw else hits), held
+        dense = squeezed(raw) if self._finder.looks_for_values else None
+        if dense is not None:
+            hits += (
+                hit._replace(start=dense.raw_start(hit.start), end=dense.raw_end(hit.end))
+                for hit in self._finder.values(dense.text)
+            )
+        return (merged(hits) if goes_on or dense is not None or b"\x1b" in raw else hits), held
 
     def _cut(self, raw: bytes, held: int) -> int:
         """Up to where nothing can become a secret, or must not be held all the same."""
         line = raw.rfind(b"\n") + 1
         if held < line:
-            return max(held, len(raw) - self._finder.several_lines_bytes)
+            return max(held, len(raw) - LINES_BYTES)
         return max(line, len(raw) - LINE_BYTES)
 
 
