@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import NamedTuple
 
-from .spellings import PLAIN, encoded, spellings, wholes
+from .spellings import PLAIN, Spellings, digit_spellings, encoded, spellings, wholes
 
 LEAST_RUN = 4
 _RUNS = re.compile(rf"{PLAIN}{{{LEAST_RUN},}}")
@@ -19,6 +20,8 @@ _TOKENS = re.compile(rf"({PLAIN}+)")
 _BASE64_RUNS = re.compile(rb"[A-Za-z0-9]{4,}")
 _BASE64_TOKENS = re.compile(r"([A-Za-z0-9]+)")
 _DECIMAL_RUNS = re.compile(rb"[0-9]{4,}")
+# What base64 and hexadecimal are made of, also where their signs are written as in addresses and JSON.
+DIGITS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_=%\\&#;"
 # Where a value may be spelled in several ways, so many are followed at once.
 _MOST_PLACES = 16
 
@@ -29,7 +32,8 @@ _DIGIT_AFTER = re.compile(_DIGIT)
 _BASE64_END = re.compile(rb"[A-Za-z0-9+/_-]{0,2}(?:=|%3[Dd]|\\u003[Dd]){1,2}|K(?![A-Za-z0-9+/_=-])")
 
 Span = tuple[int, int]
-Written = Callable[[str], tuple[bytes, ...]]
+Token = bytes | Spellings
+Sides = tuple[list[Token], list[Token]]
 
 
 class Run(NamedTuple):
@@ -41,10 +45,21 @@ class Run(NamedTuple):
 
 
 class Form:
-    """A value as bytes, each of which may be spelled in several ways."""
+    """A value as bytes.
+
+    Attributes:
+        is_digits: Whether it is a row of `DIGITS`, in all its spellings.
+    """
+
+    is_digits = False
 
     def __init__(self, canonical: bytes) -> None:
         self._canonical = canonical
+
+    @property
+    def length(self) -> int:
+        """How many bytes it has, at least."""
+        return len(self._canonical)
 
     def runs(self) -> Iterator[Run]:
         """What to look for; any of it leads to the form."""
@@ -58,10 +73,29 @@ class Form:
         return self._spelled(text, place, run)
 
     def _spelled(self, text: bytes, place: int, run: Run) -> Span | None:  # noqa: ARG002
+        """Where it is, but not byte for byte."""
         return None
 
 
-class Spelled(Form):
+class _Stretched(Form):
+    """A value of which some characters may be written in other ways."""
+
+    def _spelled(self, text: bytes, place: int, run: Run) -> Span | None:
+        before, after = self._sides
+        begin = _begin_of(before, text, place)
+        end = _end_of(after, text, place + len(run.text)) if begin is not None else None
+        return (begin, end) if begin is not None and end is not None else None
+
+    @cached_property
+    def _sides(self) -> Sides:
+        return self._split()
+
+    def _split(self) -> Sides:
+        """What is before the run, and what is after it."""
+        raise NotImplementedError
+
+
+class Spelled(_Stretched):
     """A value as it is, or with some of its characters written in other ways."""
 
     def __init__(self, value: str) -> None:
@@ -75,16 +109,16 @@ class Spelled(Form):
             before = self._value[: self._value.index(longest)]
             yield Run(self, len(encoded(before)), longest.encode())
 
-    def _spelled(self, text: bytes, place: int, run: Run) -> Span | None:
-        at = self._value.index(run.text.decode())
-        before, after = self._value[:at], self._value[at + len(run.text) :]
-        return _stretched(
-            text, (place, place + len(run.text)), _tokens(before, _TOKENS), _tokens(after, _TOKENS)
-        )
+    def _split(self) -> Sides:
+        (run,) = self.runs()
+        before, _, after = self._value.partition(run.text.decode())
+        return _tokens(before, _TOKENS, spellings), _tokens(after, _TOKENS, spellings)
 
 
-class Base64(Form):
+class Base64(_Stretched):
     """What base64 has of a value after 0, 1 or 2 other bytes, whatever these are and whatever follows."""
+
+    is_digits = True
 
     def __init__(self, raw: bytes, offset: int) -> None:
         digits = b64encode(bytes(offset) + raw)
@@ -115,18 +149,19 @@ class Base64(Form):
         last = _BASE64_END.match(text, end)
         return start, last.end() if last else end
 
-    def _spelled(self, text: bytes, place: int, run: Run) -> Span | None:
+    def _split(self) -> Sides:
+        (run,) = self.runs()
         before, after = self._canonical[: run.start], self._canonical[run.start + len(run.text) :]
-        return _stretched(
-            text,
-            (place, place + len(run.text)),
-            _tokens(before.decode(), _BASE64_TOKENS, _digits),
-            _tokens(after.decode(), _BASE64_TOKENS, _digits),
+        return (
+            _tokens(before.decode(), _BASE64_TOKENS, digit_spellings),
+            _tokens(after.decode(), _BASE64_TOKENS, digit_spellings),
         )
 
 
 class Hexadecimal(Form):
     """A value as pairs of hexadecimal digits, in either case."""
+
+    is_digits = True
 
     def __init__(self, raw: bytes) -> None:
         super().__init__(raw.hex().encode())
@@ -164,42 +199,54 @@ def _length(match: re.Match[bytes]) -> int:
     return match.end() - match.start()
 
 
-def _digits(digit: str) -> tuple[bytes, ...]:
-    """What is one digit in both alphabets, in all spellings."""
-    return (*spellings(digit), b"-" if digit == "+" else b"_")
-
-
-def _tokens(text: str, runs: re.Pattern[str], written: Written = spellings) -> list[tuple[bytes, ...]]:
-    """A text as runs and characters, each with its spellings."""
-    tokens: list[tuple[bytes, ...]] = []
+def _tokens(text: str, runs: re.Pattern[str], of: Callable[[str], Spellings]) -> list[Token]:
+    """A text as runs that stay as they are, and characters."""
+    tokens: list[Token] = []
     for place, token in enumerate(runs.split(text)):
         if place % 2:
-            tokens.append((token.encode(),))
+            tokens.append(token.encode())
         else:
-            tokens += map(written, token)
+            tokens += map(of, token)
     return tokens
 
 
-def _stretched(
-    text: bytes, span: Span, before: list[tuple[bytes, ...]], after: list[tuple[bytes, ...]]
-) -> Span | None:
-    """A place with what is before and after it; None where that is something else."""
-    starts: set[int] = {span[0]}
-    for token in reversed(before):
-        starts = {
-            place - len(written) for place in starts for written in token if text.endswith(written, 0, place)
-        }
-        if not starts:
+def _begin_of(tokens: list[Token], text: bytes, end: int) -> int | None:
+    """Where tokens begin that end at a place of a text; None where they do not."""
+    places = {end}
+    for token in reversed(tokens):
+        if isinstance(token, bytes):
+            places = {place - len(token) for place in places if text.endswith(token, 0, place)}
+        else:
+            places = {
+                place - len(spelling)
+                for place in places
+                if place
+                for spelling in token.by_last.get(text[place - 1], ())
+                if text.endswith(spelling, 0, place)
+            }
+        if len(places) > _MOST_PLACES:
+            places = set(sorted(places)[-_MOST_PLACES:])
+        if not places:
             return None
-        if len(starts) > _MOST_PLACES:
-            starts = set(sorted(starts)[-_MOST_PLACES:])
-    ends: set[int] = {span[1]}
-    for token in after:
-        ends = {
-            place + len(written) for place in ends for written in token if text.startswith(written, place)
-        }
-        if not ends:
+    return min(places)
+
+
+def _end_of(tokens: list[Token], text: bytes, begin: int) -> int | None:
+    """Where tokens end that begin at a place of a text; None where they do not."""
+    places = {begin}
+    for token in tokens:
+        if isinstance(token, bytes):
+            places = {place + len(token) for place in places if text.startswith(token, place)}
+        else:
+            places = {
+                place + len(spelling)
+                for place in places
+                if place < len(text)
+                for spelling in token.by_first.get(text[place], ())
+                if text.startswith(spelling, place)
+            }
+        if len(places) > _MOST_PLACES:
+            places = set(sorted(places)[:_MOST_PLACES])
+        if not places:
             return None
-        if len(ends) > _MOST_PLACES:
-            ends = set(sorted(ends)[:_MOST_PLACES])
-    return min(starts), max(ends)
+    return max(places)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from .forms import LEAST_RUN, Run
 
@@ -25,6 +26,9 @@ _BY_FREQUENCY = b" etaoinsrldcpumhfgby./_-0123456789:vkwx,()'\"=TSEACRPINODLMFBj
 _FREQUENCY = bytes(
     len(_BY_FREQUENCY) - _BY_FREQUENCY.index(byte) if byte in _BY_FREQUENCY else 0 for byte in range(256)
 )
+
+# Searching a row by itself takes as long as searching so many bytes.
+_ROW_PAYS = 2_048
 
 Found = tuple[int, Run]
 
@@ -57,6 +61,42 @@ class Search:
             yield from self._numbers.places(text)
         for run in self._single:
             yield from ((place, run) for place in _occurrences(text, run.text))
+
+
+class Within:
+    """Runs that are in long rows of certain bytes only, such as digits: all else need not be searched."""
+
+    def __init__(self, runs: Sequence[Run], row: bytes, least: int) -> None:
+        """Make it ready.
+
+        Args:
+            runs: What to look for.
+            row: The bytes that rows are made of.
+            least: How many of them there are around each run, at least.
+        """
+        self._search = Search(runs)
+        self._alike = bytes(1 if byte in row else 0 for byte in range(256))
+        self._row = bytes([1]) * least
+        self._least = least
+
+    def places(self, text: bytes) -> Iterator[Found]:
+        """Where runs are."""
+        rows = list(islice(self._rows(text), len(text) // _ROW_PAYS + 1))
+        if len(rows) > len(text) // _ROW_PAYS:
+            yield from self._search.places(text)
+            return
+        for start, end in rows:
+            for place, run in self._search.places(text[start:end]):
+                yield start + place, run
+
+    def _rows(self, text: bytes) -> Iterator[tuple[int, int]]:
+        alike = text.translate(self._alike)
+        start = alike.find(self._row)
+        while start >= 0:
+            end = alike.find(b"\0", start + self._least)
+            end = len(text) if end < 0 else end
+            yield start, end
+            start = alike.find(self._row, end)
 
 
 class _Table:

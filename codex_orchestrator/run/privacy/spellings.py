@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from urllib.parse import quote, quote_plus
 
@@ -30,10 +30,32 @@ def encoded(text: str) -> bytes:
         return text.encode("utf-8", "surrogatepass")
 
 
+class Spellings:
+    """All that a character may be written as.
+
+    Attributes:
+        by_first: The spellings by their first byte.
+        by_last: The spellings by their last byte.
+    """
+
+    def __init__(self, spellings: Iterable[bytes]) -> None:
+        self.by_first: dict[int, list[bytes]] = {}
+        self.by_last: dict[int, list[bytes]] = {}
+        for spelling in dict.fromkeys(spellings):
+            self.by_first.setdefault(spelling[0], []).append(spelling)
+            self.by_last.setdefault(spelling[-1], []).append(spelling)
+
+
 @lru_cache(maxsize=4_096)
-def spellings(character: str) -> tuple[bytes, ...]:
-    """All that a character may be written as, as it is first."""
-    return tuple(dict.fromkeys((encoded(character), *_others(character))))
+def spellings(character: str) -> Spellings:
+    """All that a character may be written as."""
+    return Spellings((encoded(character), *_others(character)))
+
+
+@lru_cache(maxsize=2)
+def digit_spellings(digit: str) -> Spellings:
+    """All that ``+`` or ``/`` may be written as where it is a digit of base64."""
+    return Spellings((encoded(digit), b"-" if digit == "+" else b"_", *_others(digit)))
 
 
 def _others(character: str) -> Iterator[bytes]:

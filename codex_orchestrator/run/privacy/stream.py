@@ -8,11 +8,12 @@ where a value or a key of several lines has begun; never longer than `HOLD_SECON
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from .finding import BLOCK_BYTES, LINE_BYTES, Finder, Hit, begun_key, merged, reason_of
 from .policy import Action, Mode
-from .views import LINES_BYTES, colours, squeezed, views
+from .views import LINES_BYTES, View, colours, squeezed, views
 from .words import REDACTED
 
 HOLD_SECONDS = 0.1
@@ -172,16 +173,12 @@ class StreamGuard:
             found = self._finder.find(view.text)
             if found.held < len(view.text):
                 held = min(held, view.raw_start(found.held))
-            places = [*found.hits, *begun_key(view.text, found.held)] if goes_on else found.hits
-            hits += (
-                hit._replace(start=view.raw_start(hit.start), end=view.raw_end(hit.end)) for hit in places
-            )
+            hits += _placed(found.hits, view)
+            if goes_on:
+                hits += _placed(begun_key(view.text, found.held), view)
         dense = squeezed(raw) if self._finder.looks_for_values else None
         if dense is not None:
-            hits += (
-                hit._replace(start=dense.raw_start(hit.start), end=dense.raw_end(hit.end))
-                for hit in self._finder.values(dense.text)
-            )
+            hits += _placed(self._finder.values(dense.text), dense)
         return (merged(hits) if goes_on or dense is not None or b"\x1b" in raw else hits), held
 
     def _cut(self, raw: bytes, held: int) -> int:
@@ -190,6 +187,13 @@ class StreamGuard:
         if held < line:
             return max(held, len(raw) - LINES_BYTES)
         return max(line, len(raw) - LINE_BYTES)
+
+
+def _placed(hits: Iterable[Hit], view: View) -> Iterable[Hit]:
+    """Hits in a view by their places in what it is of."""
+    if view.is_whole:
+        return hits
+    return [hit._replace(start=view.raw_start(hit.start), end=view.raw_end(hit.end)) for hit in hits]
 
 
 def _end_of(within: Hit, data: bytes) -> int | None:

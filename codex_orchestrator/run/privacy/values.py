@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import cached_property
+from itertools import chain
 
-from .forms import Span, forms_of
+from .forms import DIGITS, Form, Run, Span, forms_of
 from .parts import parts_of
-from .search import Search
+from .search import Search, Within
 from .spellings import encoded
 
+# Words are shorter, so that base64 and hexadecimal of this length need not be looked for in most of a text.
+_LONG = 24
 # By so much of the end of its first line, a value of several lines is known again.
 _END_OF_LINE = 8
 
@@ -26,7 +29,7 @@ class Values:
     def places(self, text: bytes) -> Iterator[Span]:
         """Where values are, in whichever form."""
         reached: dict[int, int] = {}
-        for place, run in self._search.places(text):
+        for place, run in chain.from_iterable(search.places(text) for search in self._searches):
             # What is within a place that is known already adds nothing, and could come very often.
             if reached.get(id(run), 0) >= place + len(run.text):
                 continue
@@ -54,8 +57,11 @@ class Values:
         return list(dict.fromkeys(part for secret in self._secrets for part in parts_of(secret)))
 
     @cached_property
-    def _search(self) -> Search:
-        return Search([run for part in self._parts for form in forms_of(part) for run in form.runs()])
+    def _searches(self) -> tuple[Search | Within, ...]:
+        forms = [form for part in self._parts for form in forms_of(part)]
+        long = [form for form in forms if form.is_digits and form.length >= _LONG]
+        others = [form for form in forms if not (form.is_digits and form.length >= _LONG)]
+        return Search(_runs(others)), Within(_runs(long), DIGITS, _LONG)
 
     @cached_property
     def _several_lines(self) -> tuple[dict[bytes, list[tuple[bytes, bytes]]], int, set[int]]:
@@ -69,3 +75,7 @@ class Values:
                 lines.setdefault(first[-_END_OF_LINE:], []).append((first, whole))
                 longest = max(longest, len(whole))
         return lines, longest, {len(end) for end in lines}
+
+
+def _runs(forms: list[Form]) -> list[Run]:
+    return [run for form in forms for run in form.runs()]

@@ -14,29 +14,31 @@ _LONG_PATTERN = rb"\x1b[\]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\)?"
 _SHORT = re.compile(_SHORT_PATTERN)
 _ALL = re.compile(_SHORT_PATTERN + rb"|" + _LONG_PATTERN)
 _COLOURS = re.compile(rb"\x1b\[[0-9;:]*m")
-# What a person does not see within a value, and what programs put into long ones: C1 forms of sequences
-# (behind whole characters only, as others hold these bytes), letters that are printed twice, marks of no
-# width, and line ends in base64 and hexadecimal, also as JSON has them.
-_WRAPPED = rb"[A-Za-z0-9+/_-]{32}"
-_LINE_END = re.compile(rb"\n(?:(?<=%b\n)|(?<=%b\r\n))" % (_WRAPPED, _WRAPPED))
-_WRITTEN_LINE_END = re.compile(rb"\\n(?:(?<=%b\\n)|(?<=%b\\r\\n))" % (_WRAPPED, _WRAPPED))
-_UNSEEN_BYTES = b"\r\t\0"
-_UNSEEN_MARKS = (b"\xe2\x80", b"\xe2\x81\xa0", b"\xef\xbb\xbf", b"\xc2\xad", b"\x9b", b"\b")
-_SQUEEZED = re.compile(
-    b"|".join(
-        (
-            rb"[\r\t\0]|[^\n]\x08|\x08",
-            rb"\xe2\x80[\x8b-\x8f\xaa-\xae]|\xe2\x81\xa0|\xef\xbb\xbf|\xc2\xad",
-            rb"(?:\xc2|(?<![\x80-\xff]))\x9b[0-?]*[ -/]*[@-~]",
-            _LINE_END.pattern,
-            rb"(?:\\r)?" + _WRITTEN_LINE_END.pattern,
-            _SHORT_PATTERN,
-            _LONG_PATTERN,
-        )
-    )
+# Line ends that programs put into base64 and hexadecimal.
+_WRAPPED_AT = 32
+_WRAPPED = rb"[A-Za-z0-9+/]{%d}" % _WRAPPED_AT
+# What may stand within a value without being a part of it, each after a byte without which it is not there:
+# marks of no width, C1 forms of sequences (other letters have their byte, too), letters printed twice.
+_UNSEEN = (
+    (b"\x1b", _ALL),
+    (b"\xe2", re.compile(rb"\xe2\x80[\x8b-\x8f\xaa-\xae]")),
+    (b"\xe2", re.compile(rb"\xe2\x81\xa0")),
+    (b"\xef", re.compile(rb"\xef\xbb\xbf")),
+    (b"\xc2", re.compile(rb"\xc2\xad")),
+    (b"\xc2", re.compile(rb"\xc2\x9b[0-?]*[ -/]*[@-~]")),
+    (b"\x9b", re.compile(rb"\x9b(?<![\x80-\xff]\x9b)[0-?]*[ -/]*[@-~]")),
+    (b"\b", re.compile(rb"[^\n]\x08|\x08")),
 )
+_UNSEEN_BYTES = b"\r\t\0"
+_UNSEEN_BYTE = re.compile(rb"[\r\t\0]")
+_WRITTEN_LINE_ENDS = (
+    (b"\\n", re.compile(rb"\\n(?<=%b\\n)" % _WRAPPED)),
+    (b"\\r\\n", re.compile(rb"\\r\\n(?<=%b\\r\\n)" % _WRAPPED)),
+)
+_LINE_END = re.compile(rb"\n(?<=%b\n)" % _WRAPPED)
 _WRAPPED_LINE = re.compile(_WRAPPED + rb"\r?\Z")
-_DIGITS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=_-\r"
+_DIGITS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+_DIGITS_ALIKE = bytes(0 if byte in _DIGITS else byte or 1 for byte in range(256))
 # The most that is held back of several lines.
 LINES_BYTES = 2_048
 
@@ -49,13 +51,26 @@ class View:
     """
 
     def __init__(
-        self, raw: bytes, left_out: re.Pattern[bytes] | None = None, text: bytes | None = None
+        self, raw: bytes | View, left_out: re.Pattern[bytes] | None = None, text: bytes | None = None
     ) -> None:
-        self._raw = raw
+        """Leave out what a pattern matches.
+
+        Args:
+            raw: The bytes, or another view of them.
+            left_out: The pattern.
+            text: What is left, where that is known.
+        """
+        self._below = raw if isinstance(raw, View) else None
+        self._raw: bytes = raw.text if isinstance(raw, View) else raw
         self._left_out = left_out
         if text is None:
-            text = left_out.sub(b"", raw) if left_out is not None else raw
-        self.text = text
+            text = left_out.sub(b"", self._raw) if left_out is not None else self._raw
+        self.text: bytes = text
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing was left out."""
+        return self._left_out is None and self._below is None
 
     @cached_property
     def _pieces(self) -> tuple[list[int], list[int]]:
@@ -71,9 +86,11 @@ class View:
 
     def raw_start(self, place: int) -> int:
         """Where the byte at ``place`` of the text is in what it was made of."""
-        starts, gaps = self._pieces
-        known = bisect_right(starts, place)
-        return place + gaps[known - 1] if known else place
+        if self._left_out is not None:
+            starts, gaps = self._pieces
+            known = bisect_right(starts, place)
+            place += gaps[known - 1] if known else 0
+        return place if self._below is None else self._below.raw_start(place)
 
     def raw_end(self, place: int) -> int:
         """Where the byte before ``place`` of the text ends there."""
@@ -93,12 +110,25 @@ def views(raw: bytes) -> Iterator[View]:
 
 def squeezed(raw: bytes) -> View | None:
     """The bytes without what may stand within a value and is none of it; None where all may be of one."""
-    if _LINE_END.search(raw) or any(mark in raw for mark in _UNSEEN_MARKS) or _WRITTEN_LINE_END.search(raw):
-        return View(raw, _SQUEEZED)
-    if all(byte not in raw for byte in _UNSEEN_BYTES):
-        return None
-    # Tabs are frequent.
-    return View(raw, _SQUEEZED, None if b"\x1b" in raw else raw.translate(None, _UNSEEN_BYTES))
+    seen = view = View(raw)
+    for needed, pattern in _UNSEEN:
+        if needed in raw and pattern.search(view.text):
+            view = View(view, pattern)
+            # Without escape sequences, and with all else, others look at it.
+            seen = view if needed == b"\x1b" else seen
+    if any(byte in raw for byte in _UNSEEN_BYTES):
+        view = View(view, _UNSEEN_BYTE, view.text.translate(None, _UNSEEN_BYTES))
+    if _has_wrapped_lines(view.text):
+        view = View(view, _LINE_END)
+    for needed, pattern in _WRITTEN_LINE_ENDS:
+        if needed in raw and pattern.search(view.text):
+            view = View(view, pattern)
+    return view if view is not seen else None
+
+
+def _has_wrapped_lines(text: bytes) -> bool:
+    # Looked for with one fixed string, which is the fastest.
+    return bytes(_WRAPPED_AT) + b"\n" in text.translate(_DIGITS_ALIKE)
 
 
 def wrapped_from(text: bytes) -> int:
@@ -107,7 +137,7 @@ def wrapped_from(text: bytes) -> int:
     line_end = text.rfind(b"\n")
     while line_end >= 0 and _WRAPPED_LINE.search(text, max(0, line_end - 40), line_end):
         line = text.rfind(b"\n", 0, line_end) + 1
-        begin = line + len(text[line:line_end].rstrip(_DIGITS))
+        begin = line + len(text[line:line_end].rstrip(_DIGITS + b"=\r"))
         if begin > line or len(text) - begin > LINES_BYTES:
             break
         line_end = line - 1
