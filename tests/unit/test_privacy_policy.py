@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -134,12 +135,26 @@ def test_a_request_comes_through_as_plain_values():
         stage_id="a",
         command="true",
         cwd="/",
-        environ={"A": "b"},
+        environ={"A_TOKEN": "secret-1", "B": "c"},
         timeout_seconds=None,
         stream_bytes=10,
-        privacy=PrivacyPolicy("enforce", (CustomRule("n", "x", "block"),), ("secret-1",)),
+        privacy=PrivacyPolicy("enforce", (CustomRule("n", "x", "block"),), ("secret-1", "secret-2")),
     )
-    assert StageRequest.of(json.loads(json.dumps(vars(request), default=vars))) == request
+    text = json.dumps(request.plain())
+    assert StageRequest.of(json.loads(text)) == request
+    assert text.count("secret-1") == text.count("secret-2") == 1
+
+
+def test_tables_are_made_once_for_a_policy_in_either_mode():
+    kubeconfig = "\n".join(f"token-{number}: {number:040x}" for number in range(800))
+    policy = PrivacyPolicy("enforce", (), (kubeconfig,))
+    guards = [PrivacyGuard(replace(policy, mode=mode)) for mode in ("shadow", "enforce", "shadow")]
+    finders = {id(guard.stream()._finder) for guard in guards}
+    assert len(finders) == 1
+    assert (
+        PrivacyGuard(PrivacyPolicy("enforce", (), ("another-1",))).stream()._finder
+        is not guards[0].stream()._finder
+    )
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from functools import cached_property
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from .finding import Finder
@@ -109,9 +109,15 @@ class PrivacyGuard:
         scrubbed = self.scrub(prefix + value)
         return scrubbed.removeprefix(prefix) if scrubbed.startswith(prefix) else self.scrub(value)
 
-    @cached_property
+    @property
     def _finder(self) -> Finder:
-        return Finder(self.policy)
+        return _finder_of(self.policy.rules, self.policy.secrets)
+
+
+@lru_cache(maxsize=2)
+def _finder_of(rules: tuple[CustomRule, ...], secrets: tuple[str, ...]) -> Finder:
+    """What finds these, made once in a process: each stage and each text has a guard of its own."""
+    return Finder(PrivacyPolicy(rules=rules, secrets=secrets))
 
 
 def _maybe(scrub: Scrub, text: str | None) -> str | None:

@@ -31,11 +31,10 @@ _UNSEEN = (
 )
 _UNSEEN_BYTES = b"\r\t\0"
 _UNSEEN_BYTE = re.compile(rb"[\r\t\0]")
-_WRITTEN_LINE_ENDS = (
-    (b"\\n", re.compile(rb"\\n(?<=%b\\n)" % _WRAPPED)),
-    (b"\\r\\n", re.compile(rb"\\r\\n(?<=%b\\r\\n)" % _WRAPPED)),
+# As they are, and as JSON has them.
+_LINE_ENDS = tuple(
+    re.compile(rb"%b(?<=%b%b)" % (written, _WRAPPED, written)) for written in (rb"\n", rb"\\n", rb"\\r\\n")
 )
-_LINE_END = re.compile(rb"\n(?<=%b\n)" % _WRAPPED)
 _WRAPPED_LINE = re.compile(_WRAPPED + rb"\r?\Z")
 _DIGITS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _DIGITS_ALIKE = bytes(0 if byte in _DIGITS else byte or 1 for byte in range(256))
@@ -118,17 +117,16 @@ def squeezed(raw: bytes) -> View | None:
             seen = view if needed == b"\x1b" else seen
     if any(byte in raw for byte in _UNSEEN_BYTES):
         view = View(view, _UNSEEN_BYTE, view.text.translate(None, _UNSEEN_BYTES))
-    if _has_wrapped_lines(view.text):
-        view = View(view, _LINE_END)
-    for needed, pattern in _WRITTEN_LINE_ENDS:
-        if needed in raw and pattern.search(view.text):
-            view = View(view, pattern)
+    if _has_rows(view.text):
+        for pattern in _LINE_ENDS:
+            if pattern.search(view.text):
+                view = View(view, pattern)
     return view if view is not seen else None
 
 
-def _has_wrapped_lines(text: bytes) -> bool:
-    # Looked for with one fixed string, which is the fastest.
-    return bytes(_WRAPPED_AT) + b"\n" in text.translate(_DIGITS_ALIKE)
+def _has_rows(text: bytes) -> bool:
+    """Whether there are as many digits together as a line of base64 or hexadecimal has."""
+    return bytes(_WRAPPED_AT) in text.translate(_DIGITS_ALIKE)
 
 
 def wrapped_from(text: bytes) -> int:
