@@ -182,7 +182,7 @@ class WorkerEngine:
         # Where the worker dies meanwhile, it is xdist that says so.
         with suppress(OSError):
             # As text: an environment may hold bytes that are no text, which channels do not take.
-            state.channel.send(("run", json.dumps(vars(request), default=vars)))
+            state.channel.send(("run", json.dumps(request.plain())))
             self._send(state.node, nodeid)
         return Place(state.name, state.node)
 

@@ -51,13 +51,13 @@ class StreamCapture:
         """Take what was read; the answer is what of the stream may be known by now."""
         yield from self._chunks(self._guard.feed(data, now) if self._guard is not None else data)
 
-    def expire(self) -> Iterator[Chunk]:
-        """What was held back for as long as it may be."""
-        yield from self._chunks(self._guard.flush() if self._guard is not None else b"")
+    def expire(self, now: float) -> Iterator[Chunk]:
+        """What was held back for as long as it may be; all that was written by then must have been taken."""
+        yield from self._chunks(self._guard.expire(now) if self._guard is not None else b"")
 
     def end(self) -> Iterator[Chunk]:
         """What is left at the end of the stream."""
-        yield from self.expire()
+        yield from self._chunks(self._guard.flush() if self._guard is not None else b"")
         last = self.finish()
         if last is not None:
             yield last

@@ -7,6 +7,7 @@ polled for.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
@@ -25,6 +26,8 @@ NOT_EXECUTABLE = 126
 _SHELL = "/bin/sh"
 _FAREWELL_SECONDS = 1.0
 _POLL_SECONDS = 0.1
+# Where the kernel does not say it, as macOS; no pipe holds more there.
+_PIPE_BYTES = 65_536
 
 
 @dataclass(frozen=True)
@@ -307,6 +310,12 @@ def signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"SIG{number}"
+
+
+def pipe_bytes(descriptor: int) -> int:
+    """How many bytes a pipe holds at most."""
+    ask = getattr(fcntl, "F_GETPIPE_SZ", None)
+    return _PIPE_BYTES if ask is None else fcntl.fcntl(descriptor, ask)
 
 
 def _open_pidfd(pid: int) -> int | None:

@@ -17,7 +17,7 @@ from codex_orchestrator.dataclass import dataclass
 
 from .cancellation import Cancellation
 from .capture import Chunk, StreamCapture
-from .process import StageProcess
+from .process import StageProcess, pipe_bytes
 
 DRAIN_SECONDS = 0.25
 GRACE_SECONDS = 5.0
@@ -106,22 +106,33 @@ class ProcessWatch:
         now = self._clock.monotonic()
         for name, capture in self._captures.items():
             if capture.due is not None and capture.due <= now:
-                for chunk in capture.expire():
+                # Whoever takes the output may have kept us busy: what belongs to it may long be here.
+                self._catch_up(name)
+                for chunk in capture.expire(now):
                     self._output(name, chunk)
 
-    def _read(self, descriptor: int, name: StreamName) -> bool:
-        """Read once; False where there is nothing to read now or any more."""
+    def _catch_up(self, name: StreamName) -> None:
+        """Read all that is in a pipe by now; what is written meanwhile need not be waited for."""
+        if name not in self._open:
+            return
+        descriptor = self._process.streams()[name]
+        left = pipe_bytes(descriptor)
+        while left > 0 and (size := self._read(descriptor, name)):
+            left -= size
+
+    def _read(self, descriptor: int, name: StreamName) -> int:
+        """Read once; how many bytes, 0 where there is nothing to read now or any more."""
         capture = self._captures[name]
         try:
             data = os.read(descriptor, capture.room)
         except BlockingIOError:
-            return False
+            return 0
         for chunk in capture.take(data, self._clock.monotonic()) if data else capture.end():
             self._output(name, chunk)
         if not data:
             self._selector.unregister(descriptor)
             self._open.discard(name)
-        return bool(data)
+        return len(data)
 
     def _timeout(self) -> float | None:
         """How long the loop may sleep: an hour at most, as selectors refuse what is far away."""
@@ -162,14 +173,14 @@ class ProcessWatch:
         if self._process.pidfd is not None:
             # It stays readable from now on and would keep every wait from waiting.
             self._selector.unregister(self._process.pidfd)
-        streams = self._process.streams()
         until = self._clock.monotonic() + DRAIN_SECONDS
         for name in list(self._open):
-            # Bounded too: a descendant may write faster than this reads.
-            while self._clock.monotonic() < until and self._read(streams[name], name):
-                pass
+            # Bounded by bytes: a descendant may write faster than this reads.
+            self._catch_up(name)
         while self._open and (left := until - self._clock.monotonic()) > 0:
             self._step(min(left, _POLL_SECONDS))
+        for name in list(self._open):
+            self._catch_up(name)
         for name in list(self._open):
             for chunk in self._captures[name].end():
                 self._output(name, chunk)

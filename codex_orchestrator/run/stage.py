@@ -43,14 +43,27 @@ class StageRequest:
     persisted: bool = False
     privacy: PrivacyPolicy = field(default_factory=PrivacyPolicy)
 
+    def plain(self) -> dict[str, Any]:
+        """The request as plain values; of secrets in its environment, only the names."""
+        names = {value: name for name, value in self.environ.items()}
+        policy = self.privacy
+        privacy = {
+            "mode": policy.mode,
+            "rules": [vars(rule) for rule in policy.rules],
+            "secrets": [{"variable": names[each]} if each in names else each for each in policy.secrets],
+        }
+        return {**vars(self), "privacy": privacy}
+
     @classmethod
     def of(cls, values: dict[str, Any]) -> StageRequest:
-        """The request that came as plain values, in which lists are lists, and not tuples."""
-        privacy = values["privacy"]
+        """The request that came as `plain` values, in which lists are lists, and not tuples."""
+        privacy, environ = values["privacy"], values["environ"]
         policy = PrivacyPolicy(
             mode=privacy["mode"],
             rules=tuple(CustomRule(**rule) for rule in privacy["rules"]),
-            secrets=tuple(privacy["secrets"]),
+            secrets=tuple(
+                each if isinstance(each, str) else environ[each["variable"]] for each in privacy["secrets"]
+            ),
         )
         return cls(**{**values, "privacy": policy})
 

@@ -42,10 +42,10 @@ def test_whatever_the_pauses_nothing_but_secrets_is_lost(stream, data):
     pieces, _ = stream
     guard = StreamGuard(FINDER, "enforce")
     passed = b""
-    for piece in pieces:
-        passed += guard.feed(piece, 0.0)
+    for second, piece in enumerate(pieces):
+        passed += guard.feed(piece, second)
         if data.draw(st.booleans()):
-            passed += guard.flush()
+            passed += guard.expire(second + 0.5)
             assert guard.held_bytes == 0
     passed += guard.flush()
     if b"".join(pieces) in HARMLESS_LINES:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from codex_orchestrator.run.privacy.finding import Finder
@@ -9,7 +11,7 @@ from codex_orchestrator.run.privacy.policy import CustomRule, PrivacyPolicy
 from codex_orchestrator.run.privacy.stream import HOLD_SECONDS, StreamGuard
 
 READ_BYTES = 65_536
-LINES = "first of it\nab\nthird of it"
+LINES = "first line of it\nab\nthird line of it"
 RULES = (CustomRule("badge", "badge-[0-9]{6}", "redact"), CustomRule("case", "(?i)case [a-z]+", "block"))
 
 
@@ -21,6 +23,11 @@ def whole(guard: StreamGuard, data: bytes, size: int) -> bytes:
     """What comes of data that is read in pieces of a size, without a pause."""
     pieces = [guard.feed(data[place : place + size], 0.0) for place in range(0, len(data), size)]
     return b"".join([*pieces, guard.flush()])
+
+
+def with_pauses(guard: StreamGuard, pieces: list[bytes]) -> bytes:
+    """What comes of pieces between which all that is held has its time."""
+    return b"".join(guard.feed(piece, at) + guard.expire(at + 1) for at, piece in enumerate(pieces, 1))
 
 
 def test_a_line_goes_on_at_once_when_it_is_whole():
@@ -39,8 +46,17 @@ def test_nothing_is_held_for_longer_than_it_may_be_since_it_came():
     assert guard.due == 1.0 + HOLD_SECONDS
     guard.feed(b"c\nd", 1.09)
     assert guard.due == 1.09 + HOLD_SECONDS
-    assert guard.flush() == b"d"
+    assert guard.expire(1.09 + HOLD_SECONDS) == b"d"
     assert guard.due is None
+
+
+def test_what_came_later_stays_for_its_own_time():
+    guard = guard_of(secrets=["kelp-Harbour/71"])
+    guard.feed(b"a kelp", 1.0)
+    guard.feed(b"-Har", 1.09)
+    assert guard.expire(1.0 + HOLD_SECONDS) == b"a kelp"
+    assert guard.due == 1.09 + HOLD_SECONDS
+    assert guard.feed(b"bour/71 x\n", 1.15) == b"[REDACTED] x\n"
 
 
 def test_what_came_with_a_later_read_has_its_own_time():
@@ -75,13 +91,41 @@ def test_in_shadow_mode_nothing_is_held():
 )
 def test_halves_of_a_secret_that_come_with_a_pause_between_them(pieces, expected):
     guard = guard_of()
-    passed = b"".join(guard.feed(piece, 0.0) + guard.flush() for piece in pieces)
-    assert passed == expected
+    assert with_pauses(guard, pieces) == expected
+
+
+KEY = "-----BEGIN PRIVATE KEY-----"
+
+
+@pytest.mark.parametrize(
+    ("pieces", "expected"),
+    [
+        (
+            [f"{KEY}\n", "MIIEpA", "topsecret\n", "q" * 64, "\n-----END PRIVATE KEY-----\nx\n"],
+            f"{KEY}\n[REDACTED]x\n",
+        ),
+        (
+            [f"{KEY}\nMIIE", "pA", "to", "psecretpsecret\n", "-----END PRIV", "ATE KEY----- x\n"],
+            f"{KEY}\n[REDACTED] x\n",
+        ),
+        (
+            [f'"{KEY}\\nMIIE', "pAtopsecret", "q" * 64, '\\n-----END PRIVATE KEY-----" x\n'],
+            f'"{KEY}\\n[REDACTED]" x\n',
+        ),
+        ([f"{KEY}\nMIIE{'q' * 90}", "topsecret\n"], "[REDACTED]"),
+        # Mentions.
+        ([f"no {KEY} in ", "this file\n"], f"no {KEY} in this file\n"),
+        ([f"{KEY}\n", "is what it ", "begins with\n"], f"{KEY}\nis what it begins with\n"),
+    ],
+)
+def test_what_began_as_a_key_stays_out_to_its_end_however_late_that_comes(pieces, expected):
+    passed = with_pauses(guard_of(), [piece.encode() for piece in pieces])
+    assert re.sub(rb"(?:\[REDACTED\]\n?)+", b"[REDACTED]", passed) == expected.encode()
 
 
 def test_of_a_value_whose_halves_come_with_a_pause_the_first_is_out():
     guard = guard_of(secrets=["kelp-Harbour/71"])
-    passed = guard.feed(b"kelp-Har", 0.0) + guard.flush()
+    passed = guard.feed(b"kelp-Har", 0.0) + guard.expire(1.0)
     assert passed + guard.feed(b"bour/71 x\n", 1.0) == b"kelp-Har[REDACTED] x\n"
 
 
@@ -130,13 +174,13 @@ def test_the_first_line_of_a_private_key_waits_for_what_tells_it_from_a_mention(
 
 def test_a_value_of_several_lines_waits_for_its_last():
     guard = guard_of(secrets=[LINES])
-    assert guard.feed(b"x\nfirst of it\n", 1.0) == b"x\n"
-    assert guard.feed(b"ab\nthird", 1.01) == b""
+    assert guard.feed(b"x\nfirst line of it\n", 1.0) == b"x\n"
+    assert guard.feed(b"ab\nthird line", 1.01) == b""
     assert guard.feed(b" of it\n", 1.02) == b"[REDACTED]\n"
 
 
 def test_its_lines_are_known_by_themselves():
-    assert whole(guard_of(secrets=[LINES]), b"> first of it\n> ab\n> third of it\n", 5) == (
+    assert whole(guard_of(secrets=[LINES]), b"> first line of it\n> ab\n> third line of it\n", 5) == (
         b"> [REDACTED]\n> ab\n> [REDACTED]\n"
     )
 

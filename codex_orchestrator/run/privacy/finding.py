@@ -8,16 +8,15 @@ from typing import NamedTuple
 
 from codex_orchestrator.dataclass import dataclass
 
-from .policy import Action, PrivacyPolicy, literals
+from .policy import Action, PrivacyPolicy
 from .values import Values
+from .views import LINES_BYTES, wrapped_from
 from .words import find_clues, find_value
 
 # The longest line that is looked at as a whole, and so the most that is ever held back of one.
 LINE_BYTES = 4_096
 # The longest private key that is looked for an end of; one of 16384 bits is a fifth of it.
 BLOCK_BYTES = 65_536
-_LARGEST_HOLD_BYTES = 32_768
-_UNDECIDED_BLOCK_BYTES = 2_048
 
 _KEY_END = rb"PRIVATE KEY(?: BLOCK)?-----"
 _BLOCK_BEGIN = re.compile(rb"-----BEGIN [A-Z0-9 ]{0,40}" + _KEY_END, re.IGNORECASE)
@@ -30,10 +29,11 @@ _BLOCK_BODY = re.compile(
     rb"|[\s\S]{0,160}?[A-Za-z0-9+/]{40}",
     re.IGNORECASE,
 )
+# A body that has only just begun.
+_BODY_BEGUN = re.compile(rb"(?:\\+[nrt]|\s){0,64}([A-Za-z0-9+/]{1,15})(?:\\+[nr]|[\r\n]){0,8}\Z")
 _WORD_END = re.compile(rb"\s")
 
 _KEY_ID = re.compile(rb"A[KS]IA(?<![A-Z0-9]....)[A-Z0-9]{16,112}")
-_BASE64_PADDING = re.compile(rb"(?:={1,2}|%3[Dd](?:%3[Dd])?)?")
 
 
 _REASONS = {
@@ -81,19 +81,10 @@ class Found:
 
 
 class Finder:
-    """The rules of a policy, ready to be used.
-
-    Attributes:
-        several_lines_bytes: How much may have to be held back for a secret of several lines.
-    """
+    """The rules of a policy, ready to be used."""
 
     def __init__(self, policy: PrivacyPolicy) -> None:
-        values = literals(policy.secrets)
-        self._looks_for_values = bool(values)
-        self._all_values = Values(values)
-        self._several_lines = [value for value in values if b"\n" in value]
-        longest = max(map(len, self._several_lines), default=0)
-        self.several_lines_bytes = min(max(_UNDECIDED_BLOCK_BYTES, longest), _LARGEST_HOLD_BYTES)
+        self._values = Values(policy.secrets)
         self._rules = [(rule.name, re.compile(rule.pattern.encode()), rule.action) for rule in policy.rules]
 
     def find(self, text: bytes) -> Found:
@@ -104,29 +95,22 @@ class Finder:
             hits += _named(text, clues.ends)
         if clues.key_ids:
             hits += _key_ids(text)
-        if self._looks_for_values:
-            hits += self._values(text)
+        if self._values:
+            hits += self.values(text)
+            held = min(held, self._values.begun(text), wrapped_from(text))
         if self._rules:
             hits += self._custom(text)
-        if self._several_lines:
-            held = min(held, self._begun(text))
         return Found(merged(hits) if hits else hits, held)
 
-    def _values(self, text: bytes) -> Iterator[Hit]:
-        for start, value in self._all_values.places(text):
-            padding = _BASE64_PADDING.match(text, start + len(value))
-            yield Hit(start, padding.end() if padding else start, "environment-value", "redact")
+    @property
+    def looks_for_values(self) -> bool:
+        """Whether there are values to look for."""
+        return bool(self._values)
 
-    def _begun(self, text: bytes) -> int:
-        """Where a value of several lines begins that goes on after the end of the text."""
-        for value in self._several_lines:
-            first_line = value[: value.index(b"\n") + 1]
-            start = text.find(first_line, max(0, len(text) - len(value) + 1))
-            while start >= 0:
-                if value.startswith(text[start:]):
-                    return start
-                start = text.find(first_line, start + 1)
-        return len(text)
+    def values(self, text: bytes) -> Iterator[Hit]:
+        """The values of secrets in ``text``."""
+        for start, end in self._values.places(text):
+            yield Hit(start, end, "environment-value", "redact")
 
     def _custom(self, text: bytes) -> Iterator[Hit]:
         for start, line in _lines(text):
@@ -153,10 +137,18 @@ def _blocks(text: bytes) -> tuple[list[Hit], int]:
         elif _BLOCK_BODY.match(text, begin.end()):
             hits.append(Hit(begin.start(), len(text), "private-key", "block", _BLOCK_END))
             break
-        elif len(text) - begin.start() < _UNDECIDED_BLOCK_BYTES:
+        elif len(text) - begin.start() < LINES_BYTES:
             return hits, begin.start()
         begin = _BLOCK_BEGIN.search(text, end.end() if end else begin.end())
     return hits, len(text)
+
+
+def begun_key(text: bytes, held: int) -> Iterator[Hit]:
+    """The first bytes of a private key at the end of a text, too few to tell that they are that."""
+    for begin in _BLOCK_BEGIN.finditer(text, held):
+        body = _BODY_BEGUN.match(text, begin.end())
+        if body is not None:
+            yield Hit(*body.span(1), "private-key", "block")
 
 
 def _key_ids(text: bytes) -> Iterator[Hit]:

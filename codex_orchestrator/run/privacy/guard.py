@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, is_dataclass, replace
-from functools import cached_property
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from codex_orchestrator.environment import PRIVACY_GUARD, enforces
@@ -119,6 +119,12 @@ class PrivacyGuard:
             return replace(value, **{name: self._scrubbed(getattr(value, name)) for name in names})
         return tuple(map(self._scrubbed, value)) if isinstance(value, tuple) else value
 
-    @cached_property
+    @property
     def _finder(self) -> Finder:
-        return Finder(self.policy)
+        return _finder_of(self.policy.rules, self.policy.secrets)
+
+
+@lru_cache(maxsize=2)
+def _finder_of(rules: tuple[CustomRule, ...], secrets: tuple[str, ...]) -> Finder:
+    """What finds these, made once in a process: each stage and each text has a guard of its own."""
+    return Finder(PrivacyPolicy(rules=rules, secrets=secrets))

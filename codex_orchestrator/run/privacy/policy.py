@@ -5,13 +5,10 @@ Which names say secret, and in which forms a value is recognised: docs/reference
 
 from __future__ import annotations
 
-import json
 import re
-from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Literal
-from urllib.parse import quote, quote_plus
 
 from codex_orchestrator.dataclass import dataclass
 
@@ -20,7 +17,6 @@ Action = Literal["redact", "block"]
 
 LEAST_CHARACTERS = 6
 SHADOW_REASON = "shadow-mode"
-_WRAPPED_AT = 76
 
 _SAYS_SECRET = re.compile(
     r"SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|TOKEN(?![A-Z])|(?<=[A-Z_])PWD$|(?:^|_)PASS$|(?:^|_)PAT$"
@@ -65,47 +61,10 @@ def secret_values(variables: Mapping[str, str], names: Iterable[str] = ()) -> It
     for name, value in variables.items():
         upper = name.upper()
         listed = any(fnmatchcase(upper, pattern) for pattern in patterns)
-        if (listed or _says_secret(upper)) and len(value.strip()) >= LEAST_CHARACTERS:
+        if (listed or says_secret(upper)) and len(value.strip()) >= LEAST_CHARACTERS:
             yield value
 
 
-def literals(secrets: Iterable[str]) -> list[bytes]:
-    """All that output may hold of secrets: each form of each, and where one has several lines, these too.
-
-    The longest come first, as they may hold others.
-    """
-    found: set[bytes] = set()
-    for secret in secrets:
-        for form in _forms(secret):
-            lines = form.split(b"\n")
-            found.update(part.strip() for part in (form, *lines) if len(part.strip()) >= LEAST_CHARACTERS)
-    return sorted(found, key=lambda literal: (-len(literal), literal))
-
-
-def _says_secret(name: str) -> bool:
+def says_secret(name: str) -> bool:
+    """Whether a name, in capitals, says that what it names is secret."""
     return _SAYS_SECRET.search(name) is not None and _SAYS_PLACE.search(name) is None
-
-
-def _forms(secret: str) -> Iterator[bytes]:
-    plain = secret.encode("utf-8", "surrogateescape")
-    yield plain
-    # As JSON has it, too: programs that write logs as JSON escape quotation marks and line ends.
-    yield json.dumps(secret, ensure_ascii=False)[1:-1].encode("utf-8", "surrogateescape")
-    for safe in ("", "/", "!'()*~"):
-        yield from _both_cases(quote(plain, safe=safe))
-    yield from _both_cases(quote_plus(plain))
-    # `echo` adds a line end before `base64` sees the value; padding is matched where it is there.
-    for value in (plain, plain + b"\n"):
-        for encode in (b64encode, urlsafe_b64encode):
-            encoded = encode(value).rstrip(b"=")
-            yield encoded
-            if len(encoded) > _WRAPPED_AT:
-                lines = (
-                    encoded[start : start + _WRAPPED_AT] for start in range(0, len(encoded), _WRAPPED_AT)
-                )
-                yield b"\n".join(lines)
-
-
-def _both_cases(encoded: str) -> Iterator[bytes]:
-    yield encoded.encode()
-    yield re.sub("%[0-9A-F]{2}", lambda match: match[0].lower(), encoded).encode()

@@ -8,16 +8,18 @@ where a value or a key of several lines has begun; never longer than `HOLD_SECON
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from typing import NamedTuple
 
-from .finding import BLOCK_BYTES, LINE_BYTES, Finder, Hit, merged, reason_of
+from .finding import BLOCK_BYTES, LINE_BYTES, Finder, Hit, begun_key, merged, reason_of
 from .policy import Action, Mode
-from .views import colours, views
+from .views import LINES_BYTES, View, colours, squeezed, views
 from .words import REDACTED
 
 HOLD_SECONDS = 0.1
-# How much of a line that had to go stays known, so that the second half of a secret is still one.
-_CONTEXT_BYTES = 256
+# How much of a line, or of what may become a key, stays known when it had to go: so that the second half of a
+# secret is still one.
+_CONTEXT_BYTES = 2_048
 # The longest mark of a key's end.
 _MARK_BYTES = 96
 
@@ -50,7 +52,7 @@ class StreamGuard:
 
     @property
     def due(self) -> float | None:
-        """When `flush` must be called, by the clock that `feed` is told; None where nothing is held."""
+        """When `expire` must be called, by the clock that `feed` is told; None where nothing is held."""
         if self._shadow or not self._held or not self._arrivals:
             return None
         return self._arrivals[0][1] + HOLD_SECONDS
@@ -64,36 +66,56 @@ class StreamGuard:
         """Take what was read; the answer is what may go on."""
         self._total += len(data)
         self._arrivals.append((self._total, now))
-        passed = self._advance(self._held + data, whole=False)
+        passed = self._advance(self._held + data)
         if self._shadow:
             return data
-        while self._arrivals and self._arrivals[0][0] <= self._total - len(self._held):
-            self._arrivals.popleft()
+        self._forget_arrivals()
         return passed
 
+    def expire(self, now: float) -> bytes:
+        """What has been held for as long as it may be; what came later stays for its own time."""
+        first = self._total - len(self._held)
+        free = max((end - first for end, time in self._arrivals if time + HOLD_SECONDS <= now), default=0)
+        passed = self._advance(self._held, free=free, goes_on=True)
+        self._forget_arrivals()
+        return b"" if self._shadow else passed
+
     def flush(self) -> bytes:
-        """What is held: it has been for long enough, or the stream is at its end."""
-        passed = self._advance(self._held, whole=True)
+        """What is held: the stream is at its end."""
+        passed = self.whole(self._held)
         self._arrivals.clear()
         return b"" if self._shadow else passed
 
     def whole(self, data: bytes) -> bytes:
         """All of a stream at once."""
-        return self._advance(data, whole=True)
+        return self._advance(data, free=len(data))
 
     def take_decisions(self) -> list[Decision]:
         """What was found since this was last asked."""
         taken, self._decisions = self._decisions, []
         return taken
 
-    def _advance(self, data: bytes, *, whole: bool) -> bytes:
+    def _forget_arrivals(self) -> None:
+        while self._arrivals and self._arrivals[0][0] <= self._total - len(self._held):
+            self._arrivals.popleft()
+
+    def _advance(self, data: bytes, *, free: int = 0, goes_on: bool = False) -> bytes:
+        """What may go on of the data.
+
+        Args:
+            data: What was held and what came.
+            free: How many bytes of it must not be held any longer.
+            goes_on: Whether that is so although more may come.
+        """
         passed = []
         if self._within is not None:
+            free -= len(data)
             kept, data = self._leave_out(self._within, data)
+            free += len(data)
             passed.append(kept)
         self._held = b""
         if data:
-            passed.append(self._filtered(data, whole=whole))
+            passed.append(self._filtered(data, free, goes_on=goes_on))
         return b"".join(passed)
 
     def _leave_out(self, within: Hit, data: bytes) -> tuple[bytes, bytes]:
@@ -112,12 +134,12 @@ class StreamGuard:
         self._within = None
         return colours(data[:end]), data[end:]
 
-    def _filtered(self, data: bytes, *, whole: bool) -> bytes:
+    def _filtered(self, data: bytes, free: int, *, goes_on: bool) -> bytes:
         """What may go on of the data; the rest is held."""
         raw = self._context + data if self._context else data
         start = len(self._context)
-        hits, held = self._search(raw)
-        cut = len(raw) if whole else max(start, self._cut(raw, held))
+        hits, held = self._search(raw, goes_on=goes_on)
+        cut = max(start + max(0, free), self._cut(raw, held))
         last = hits[-1] if hits else None
         if last is not None and last.until is not None and (last.start < cut or last.is_key):
             self._within = last
@@ -136,29 +158,42 @@ class StreamGuard:
             place = hit.end
             self._decisions.append(Decision(hit.rule, hit.action, reason_of(hit.rule)))
         self._held = raw[cut:]
-        line = raw.rfind(b"\n", 0, cut) + 1
-        self._context = b"" if self._within else raw[max(line, cut - _CONTEXT_BYTES) : cut]
+        known = min(held, raw.rfind(b"\n", 0, cut) + 1)
+        self._context = b"" if self._within else raw[max(known, cut - _CONTEXT_BYTES) : cut]
         return b"".join([*parts, raw[place:cut]]) if parts else raw[start:cut]
 
-    def _search(self, raw: bytes) -> tuple[list[Hit], int]:
-        """The secrets in the bytes, and from where on they hold what may become one of several lines."""
+    def _search(self, raw: bytes, *, goes_on: bool) -> tuple[list[Hit], int]:
+        """The secrets in the bytes, and from where on they hold what may become one of several lines.
+
+        Where they go on, but cannot wait for it, the first bytes of a key are taken for one.
+        """
         hits: list[Hit] = []
         held = len(raw)
         for view in views(raw):
             found = self._finder.find(view.text)
             if found.held < len(view.text):
                 held = min(held, view.raw_start(found.held))
-            hits += (
-                hit._replace(start=view.raw_start(hit.start), end=view.raw_end(hit.end)) for hit in found.hits
-            )
-        return (merged(hits) if b"\x1b" in raw else hits), held
+            hits += _placed(found.hits, view)
+            if goes_on:
+                hits += _placed(begun_key(view.text, found.held), view)
+        dense = squeezed(raw) if self._finder.looks_for_values else None
+        if dense is not None:
+            hits += _placed(self._finder.values(dense.text), dense)
+        return (merged(hits) if goes_on or dense is not None or b"\x1b" in raw else hits), held
 
     def _cut(self, raw: bytes, held: int) -> int:
         """Up to where nothing can become a secret, or must not be held all the same."""
         line = raw.rfind(b"\n") + 1
         if held < line:
-            return max(held, len(raw) - self._finder.several_lines_bytes)
+            return max(held, len(raw) - LINES_BYTES)
         return max(line, len(raw) - LINE_BYTES)
+
+
+def _placed(hits: Iterable[Hit], view: View) -> Iterable[Hit]:
+    """Hits in a view by their places in what it is of."""
+    if view.is_whole:
+        return hits
+    return [hit._replace(start=view.raw_start(hit.start), end=view.raw_end(hit.end)) for hit in hits]
 
 
 def _end_of(within: Hit, data: bytes) -> int | None:

@@ -1,90 +1,81 @@
-"""Many values looked for at once: as fast for a hundred as for a few.
-
-Of each value four bytes that follow each other are looked for, by their classes: first, second, third and
-fourth ones. Classes are codes in a translated text, in which one fixed string stands for all values. A value
-whose bytes others have put into other classes is looked for by itself.
-"""
+"""Values of secrets in output (docs/reference/privacy.md, "Values of variables")."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from itertools import chain
 
-_WINDOW = 4
-# So many are first looked at one by one: mostly the text lacks one of the rarest bytes of each.
-_FEW = 8
-_RAREST = 3
-# Looking for so many by themselves takes as long as looking for all together.
-_MOST_SINGLE = 2
-# What is most frequent in ordinary output comes first; what is missing here is rare.
-_BY_FREQUENCY = b" etaoinsrldcpumhfgby./_-0123456789:vkwx,()'\"=TSEACRPINODLMFBjzqGUHVWKYXJZQ"
+from .forms import DIGITS, Form, Run, Span, forms_of
+from .parts import parts_of
+from .search import Search, Within
+from .spellings import encoded
+
+# Words are shorter, so that base64 and hexadecimal of this length need not be looked for in most of a text.
+_LONG = 24
+# By so much of the end of its first line, a value of several lines is known again.
+_END_OF_LINE = 8
 
 
 class Values:
-    """Values to look for."""
+    """Values to look for; what that needs is made when it is first needed, as most commands print little."""
 
-    def __init__(self, values: Sequence[bytes]) -> None:
-        self._rarest = {
-            value: [byte.to_bytes() for byte in sorted(set(value), key=_frequency)[:_RAREST]]
-            for value in values
-        }
-        # Those that no window fits.
-        self._single: list[bytes] = []
-        self._by_window: dict[bytes, list[tuple[int, bytes]]] = {}
-        classes: dict[int, int] = {}
-        for value in values:
-            offset = _best_window(value, classes)
-            if offset is None:
-                self._single.append(value)
+    def __init__(self, secrets: Iterable[str]) -> None:
+        self._secrets = tuple(secrets)
+
+    def __bool__(self) -> bool:
+        return bool(self._secrets)
+
+    def places(self, text: bytes) -> Iterator[Span]:
+        """Where values are, in whichever form."""
+        reached: dict[int, int] = {}
+        for place, run in chain.from_iterable(search.places(text) for search in self._searches):
+            # What is within a place that is known already adds nothing, and could come very often.
+            if reached.get(id(run), 0) >= place + len(run.text):
                 continue
-            window = value[offset : offset + _WINDOW]
-            classes.update({byte: place for place, byte in enumerate(window, start=1)})
-            self._by_window.setdefault(window, []).append((offset, value))
-        self._codes = bytes(classes.get(byte, 0) for byte in range(256))
-        self._window = bytes(range(1, _WINDOW + 1))
+            found = run.form.around(text, place, run)
+            if found is not None:
+                reached[id(run)] = found[1]
+                yield found
 
-    def places(self, text: bytes) -> Iterator[tuple[int, bytes]]:
-        """Where values are, and which."""
-        few = list(self._rarest) if len(self._rarest) <= _FEW else self._single
-        likely = [value for value in few if self._may_hold(text, value)]
-        together = few is self._single or len(likely) > _MOST_SINGLE
-        for value in self._single if together else likely:
-            yield from ((place, value) for place in _occurrences(text, value))
-        if together and self._by_window:
-            yield from self._places_together(text)
+    def begun(self, text: bytes) -> int:
+        """Where a value of several lines begins that goes on after the end of the text, or its length."""
+        begin = len(text)
+        lines, longest, ends = self._several_lines
+        line_end = text.rfind(b"\n")
+        while line_end >= len(text) - longest and line_end >= 0:
+            for size in ends:
+                for first, whole in lines.get(text[max(0, line_end - size) : line_end], ()):
+                    start = line_end - len(first)
+                    if start >= 0 and whole.startswith(text[start:]):
+                        begin = min(begin, start)
+            line_end = text.rfind(b"\n", 0, line_end)
+        return begin
 
-    def _places_together(self, text: bytes) -> Iterator[tuple[int, bytes]]:
-        for place in _occurrences(text.translate(self._codes), self._window):
-            for offset, value in self._by_window.get(text[place : place + _WINDOW], ()):
-                if place >= offset and text.startswith(value, place - offset):
-                    yield place - offset, value
+    @cached_property
+    def _parts(self) -> list[str]:
+        return list(dict.fromkeys(part for secret in self._secrets for part in parts_of(secret)))
 
-    def _may_hold(self, text: bytes, value: bytes) -> bool:
-        # One byte is searched for at the speed of memory, several are not.
-        return all(byte in text for byte in self._rarest[value])
+    @cached_property
+    def _searches(self) -> tuple[Search | Within, ...]:
+        forms = [form for part in self._parts for form in forms_of(part)]
+        long = [form for form in forms if form.is_digits and form.length >= _LONG]
+        others = [form for form in forms if not (form.is_digits and form.length >= _LONG)]
+        return Search(_runs(others)), Within(_runs(long), DIGITS, _LONG)
 
-
-def _occurrences(text: bytes, part: bytes) -> Iterator[int]:
-    place = text.find(part)
-    while place >= 0:
-        yield place
-        place = text.find(part, place + 1)
-
-
-def _best_window(value: bytes, classes: dict[int, int]) -> int | None:
-    """Where the four bytes are that fit the classes, and are the least like ordinary output."""
-    best: tuple[int, int] | None = None
-    for offset in range(len(value) - _WINDOW + 1):
-        window = value[offset : offset + _WINDOW]
-        fits = len(set(window)) == _WINDOW and all(
-            classes.get(byte, place) == place for place, byte in enumerate(window, start=1)
-        )
-        cost = sum(_frequency(byte) for byte in window if byte not in classes)
-        if fits and (best is None or cost < best[0]):
-            best = cost, offset
-    return best[1] if best is not None else None
+    @cached_property
+    def _several_lines(self) -> tuple[dict[bytes, list[tuple[bytes, bytes]]], int, set[int]]:
+        """Lines and wholes by how the first line ends; the longest whole; how long such ends are."""
+        lines: dict[bytes, list[tuple[bytes, bytes]]] = {}
+        longest = 0
+        for part in self._parts:
+            if "\n" in part:
+                whole = encoded(part)
+                first = whole[: whole.index(b"\n")]
+                lines.setdefault(first[-_END_OF_LINE:], []).append((first, whole))
+                longest = max(longest, len(whole))
+        return lines, longest, {len(end) for end in lines}
 
 
-def _frequency(byte: int) -> int:
-    """How often a byte comes up in ordinary output: the more, the larger."""
-    place = _BY_FREQUENCY.find(byte)
-    return len(_BY_FREQUENCY) - place if place >= 0 else 0
+def _runs(forms: list[Form]) -> list[Run]:
+    return [run for form in forms for run in form.runs()]
