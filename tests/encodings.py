@@ -113,3 +113,15 @@ ENCODINGS: dict[str, Encode] = {
     "hexadecimal in capitals": _hex(upper=True),
     "hexadecimal of 60 columns": _hex(60),
 }  # fmt: skip
+
+
+def revealed(value: str, encode: Encode, passed: bytes) -> list[bytes]:
+    """The runs of the value, and of it as it was encoded, that are to be seen; not of what is around it."""
+    around = encode("#" * len(value.encode()))
+    runs = {
+        text[at : at + size]
+        for text, size in ((value.encode(), 8), (encode(value), 14))
+        for at in range(len(text) - size + 1)
+    }
+    seen = passed.replace(b"[REDACTED]", b"*")
+    return sorted(run for run in runs if run in seen and run not in around)

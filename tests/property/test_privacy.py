@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from codex_orchestrator.run.privacy.finding import Finder
+from codex_orchestrator.run.privacy.parts import parts_of
 from codex_orchestrator.run.privacy.policy import PrivacyPolicy, secret_values
 from codex_orchestrator.run.privacy.stream import StreamGuard
+from tests.encodings import ENCODINGS, revealed
 from tests.secrets_corpus import CASES, ENVIRONMENT, HARMLESS_LINES
 
 FINDER = Finder(PrivacyPolicy("enforce", (), tuple(secret_values(ENVIRONMENT))))
@@ -50,3 +52,49 @@ def test_whatever_the_pauses_nothing_but_secrets_is_lost(stream, data):
     passed += guard.flush()
     if b"".join(pieces) in HARMLESS_LINES:
         assert passed == b"".join(pieces)
+
+
+# Values as people have them: no space at an end, nothing but spaces, no everyday word.
+VALUES = (
+    st.text(
+        st.one_of(
+            st.sampled_from("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."),
+            st.sampled_from(" !\"#$%&'()*+,/:;<=>?@[\\]^`{|}~\n"),
+            st.characters(min_codepoint=0xA1, exclude_categories=("C", "Z")),
+        ),
+        min_size=10,
+        max_size=300,
+    )
+    .map(str.strip)
+    .filter(lambda value: len(set(value)) > 5 and len(value) >= 10)
+)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
+@given(value=VALUES, encoding=st.sampled_from(sorted(ENCODINGS)), data=st.data())
+def test_no_value_is_seen_in_any_encoding_cut_anywhere(value, encoding, data):
+    encoded = ENCODINGS[encoding](value)
+    text = b"before it\nx " + encoded + b" y\nand after it\n"
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), min_size=1, max_size=2)))
+    guard = StreamGuard(Finder(PrivacyPolicy("enforce", (), (value,))), "enforce")
+    pieces = [text[start:end] for start, end in itertools.pairwise([0, *cuts, len(text)])]
+    passed = b"".join([*(guard.feed(piece, 0.0) for piece in pieces), guard.flush()])
+    assert revealed(value, ENCODINGS[encoding], passed) == []
+    assert passed.startswith(b"before it\nx ")
+    assert passed.endswith(b" y\nand after it\n")
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    values=st.lists(VALUES, max_size=40),
+    text=st.binary(max_size=600) | st.text(max_size=300).map(str.encode),
+    data=st.data(),
+)
+def test_what_holds_no_value_comes_through_byte_by_byte(values, text, data):
+    # Signs that end words, so that the other rules find nothing.
+    text = text.replace(b"=", b" ").replace(b":", b" ").replace(b"-----", b" ")
+    assume(not any(part.encode() in text for value in values for part in parts_of(value)))
+    guard = StreamGuard(Finder(PrivacyPolicy("enforce", (), tuple(values))), "enforce")
+    cut = data.draw(st.integers(0, len(text)))
+    passed = guard.feed(text[:cut], 0.0) + guard.feed(text[cut:], 0.0) + guard.flush()
+    assert passed == text

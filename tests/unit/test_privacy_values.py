@@ -12,7 +12,7 @@ import pytest
 
 from codex_orchestrator.run.privacy.parts import is_random, parts_of
 from codex_orchestrator.run.privacy.values import Values
-from tests.encodings import ENCODINGS, Encode
+from tests.encodings import ENCODINGS, revealed
 from tests.unit.test_privacy_stream import guard_of, whole
 
 VALUES = {
@@ -32,17 +32,6 @@ VALUES = {
     ),
     "a long one with all": "".join(random.Random(8).choices("abcABC012+/&\"'\\ ü\n", k=700)).strip(),
 }
-
-
-def revealed(value: str, encode: Encode, passed: bytes) -> list[bytes]:
-    """The runs of the value, and of it as it was encoded, that are to be seen; not of what is around it."""
-    around = encode("#" * len(value.encode()))
-    runs = {
-        text[at : at + size]
-        for text, size in ((value.encode(), 8), (encode(value), 14))
-        for at in range(len(text) - size + 1)
-    }
-    return sorted(run for run in runs if run in passed and run not in around)
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)

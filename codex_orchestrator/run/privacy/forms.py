@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from typing import NamedTuple
 
 from .spellings import PLAIN, Spellings, digit_spellings, encoded, spellings, wholes
 
-LEAST_RUN = 4
-_RUNS = re.compile(rf"{PLAIN}{{{LEAST_RUN},}}")
+_RUNS = re.compile(rf"{PLAIN}{{3,}}")
 _TOKENS = re.compile(rf"({PLAIN}+)")
 _BASE64_RUNS = re.compile(rb"[A-Za-z0-9]{4,}")
 _BASE64_TOKENS = re.compile(r"([A-Za-z0-9]+)")
+# Shorter numbers are in much output.
+_DECIMALS = 8
 _DECIMAL_RUNS = re.compile(rb"[0-9]{4,}")
 # What base64 and hexadecimal are made of, also where their signs are written as in addresses and JSON.
 DIGITS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_=%\\&#;"
@@ -45,21 +46,10 @@ class Run(NamedTuple):
 
 
 class Form:
-    """A value as bytes.
-
-    Attributes:
-        is_digits: Whether it is a row of `DIGITS`, in all its spellings.
-    """
-
-    is_digits = False
+    """A value as bytes."""
 
     def __init__(self, canonical: bytes) -> None:
         self._canonical = canonical
-
-    @property
-    def length(self) -> int:
-        """How many bytes it has, at least."""
-        return len(self._canonical)
 
     def runs(self) -> Iterator[Run]:
         """What to look for; any of it leads to the form."""
@@ -71,6 +61,10 @@ class Form:
         if start >= 0 and text.startswith(self._canonical, start):
             return start, start + len(self._canonical)
         return self._spelled(text, place, run)
+
+    def pattern(self, run: Run) -> re.Pattern[bytes]:
+        """What finds a run, as far as one can tell by the bytes beside it."""
+        return re.compile(re.escape(run.text))
 
     def _spelled(self, text: bytes, place: int, run: Run) -> Span | None:  # noqa: ARG002
         """Where it is, but not byte for byte."""
@@ -85,6 +79,17 @@ class _Stretched(Form):
         begin = _begin_of(before, text, place)
         end = _end_of(after, text, place + len(run.text)) if begin is not None else None
         return (begin, end) if begin is not None and end is not None else None
+
+    def pattern(self, run: Run) -> re.Pattern[bytes]:
+        """What finds a run, as far as one can tell by the bytes beside it."""
+        before, after = self._sides
+        previous = before[-1] if before else None
+        following = after[0] if after else None
+        return re.compile(
+            (b"(?<=%b)" % _any_of(previous.by_last) if isinstance(previous, Spellings) else b"")
+            + re.escape(run.text)
+            + (b"(?=%b)" % _any_of(following.by_first) if isinstance(following, Spellings) else b"")
+        )
 
     @cached_property
     def _sides(self) -> Sides:
@@ -117,8 +122,6 @@ class Spelled(_Stretched):
 
 class Base64(_Stretched):
     """What base64 has of a value after 0, 1 or 2 other bytes, whatever these are and whatever follows."""
-
-    is_digits = True
 
     def __init__(self, raw: bytes, offset: int) -> None:
         digits = b64encode(bytes(offset) + raw)
@@ -161,15 +164,13 @@ class Base64(_Stretched):
 class Hexadecimal(Form):
     """A value as pairs of hexadecimal digits, in either case."""
 
-    is_digits = True
-
     def __init__(self, raw: bytes) -> None:
         super().__init__(raw.hex().encode())
 
     def runs(self) -> Iterator[Run]:
         """The longest without letters; without one, in each case."""
         match = max(_DECIMAL_RUNS.finditer(self._canonical), key=_length, default=None)
-        if match is not None and len(match[0]) >= 2 * LEAST_RUN:
+        if match is not None and len(match[0]) >= _DECIMALS:
             yield Run(self, match.start(), match[0])
         else:
             yield Run(self, 0, self._canonical)
@@ -181,18 +182,48 @@ class Hexadecimal(Form):
         return (start, end) if start >= 0 and text[start:end].lower() == self._canonical else None
 
 
-def forms_of(value: str) -> Iterator[Form]:
-    """All forms of a value."""
-    raw = encoded(value)
+def written_forms(value: str) -> Iterator[Form]:
+    """A value as it is, and with characters written in other ways."""
     spelled = Spelled(value)
-    if next(spelled.runs(), None) is None:
+    if next(spelled.runs(), None) is not None:
+        yield spelled
+    else:
         # Nothing of it stays as it is.
         yield from (Form(whole) for whole in dict.fromkeys(wholes(value)))
-    else:
-        yield spelled
+
+
+def digit_forms(value: str) -> Iterator[Form]:
+    """A value in base64 and in hexadecimal."""
+    raw = encoded(value)
     for offset in range(3):
         yield Base64(raw, offset)
     yield Hexadecimal(raw)
+
+
+def least_digits(value: str) -> int:
+    """How many `DIGITS` each of the `digit_forms` has together, at least."""
+    return 8 * len(encoded(value)) // 6 - 1
+
+
+class Ending:
+    """What a text ends with, however it is spelled.
+
+    Attributes:
+        last: The bytes that it may end with.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._tokens = _tokens(text, _TOKENS, spellings)
+        last = self._tokens[-1] if self._tokens else b""
+        self.last = set(last[-1:]) if isinstance(last, bytes) else set(last.by_last)
+
+    def is_at(self, text: bytes, end: int) -> bool:
+        """Whether a text has it up to a place."""
+        return _begin_of(self._tokens, text, end) is not None
+
+
+def _any_of(values: Iterable[int]) -> bytes:
+    return b"[%b]" % b"".join(re.escape(bytes([value])) for value in values)
 
 
 def _length(match: re.Match[bytes]) -> int:
@@ -203,10 +234,10 @@ def _tokens(text: str, runs: re.Pattern[str], of: Callable[[str], Spellings]) ->
     """A text as runs that stay as they are, and characters."""
     tokens: list[Token] = []
     for place, token in enumerate(runs.split(text)):
-        if place % 2:
-            tokens.append(token.encode())
-        else:
+        if not place % 2:
             tokens += map(of, token)
+        elif token:
+            tokens.append(token.encode())
     return tokens
 
 

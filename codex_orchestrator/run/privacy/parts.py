@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 from .policy import LEAST_CHARACTERS, says_secret
 
@@ -80,19 +80,19 @@ def _within(value: str) -> Iterator[str]:
         if _counts(match[1]):
             yield match[1]
             yield _percent_decoded(match[1])
-    structured = False
+    seen: set[str] = set()
     for match in _FIELD.finditer(value):
-        structured = True
         quoted = match["double"]
         field = _without_escapes(quoted) if quoted else match["single"] or match["bare"] or ""
+        seen.add(field.strip())
         if "\n" in field:
             yield from _lines(field)
         else:
             yield from _field(match["key"], field.strip())
     if _SEVERAL.search(value) is None:
         return
-    if structured:
-        yield from _random_words(value)
+    if seen:
+        yield from _random_words(value, seen)
     else:
         yield from _lines(value)
 
@@ -113,10 +113,10 @@ def _lines(value: str) -> Iterator[str]:
                 yield from _random_words(stripped)
 
 
-def _random_words(text: str) -> Iterator[str]:
+def _random_words(text: str, seen: Container[str] = ()) -> Iterator[str]:
     for word in text.split():
-        bare = word.strip("\"',;()[]{}<>")
-        if len(bare) >= _LEAST_LINE and is_random(bare):
+        bare = word.strip("\"',;()[]{}<>") if len(word) >= _LEAST_LINE else ""
+        if bare and bare not in seen and is_random(bare):
             yield from _pieces(bare)
 
 

@@ -9,12 +9,13 @@ why of each run all four windows are known that may be there.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from itertools import islice
 
-from .forms import LEAST_RUN, Run
+from .forms import Run
 
-_WINDOW = LEAST_RUN
+_WINDOW = 4
 # A run of so many bytes holds a whole number, wherever it begins.
 _NUMBER_RUN = 2 * _WINDOW - 1
 # From so many runs on, looking up numbers is faster.
@@ -42,14 +43,18 @@ class Search:
         self._numbers = _Numbers(many) if many else None
         self._tables: list[_Table] = []
         # Those whose bytes are too much alike for a window.
-        self._single = [run for run in left if len(set(run.text)) < _WINDOW]
+        single = [run for run in left if len(set(run.text)) < _WINDOW]
         left = [run for run in left if len(set(run.text)) >= _WINDOW]
         while left:
             table = _Table()
             rest = [run for run in left if not table.take(run)]
-            self._single += rest if len(rest) == len(left) else []
-            left = [] if len(rest) == len(left) else rest
+            if len(rest) == len(left):
+                # No four bytes that follow each other differ.
+                single += rest
+                break
             self._tables.append(table)
+            left = rest
+        self._single = [(run, run.form.pattern(run)) for run in single]
         for table in self._tables:
             table.close()
 
@@ -59,22 +64,25 @@ class Search:
             yield from table.places(text)
         if self._numbers is not None:
             yield from self._numbers.places(text)
-        for run in self._single:
-            yield from ((place, run) for place in _occurrences(text, run.text))
+        for run, pattern in self._single:
+            match = pattern.search(text)
+            while match is not None:
+                yield match.start(), run
+                match = pattern.search(text, match.start() + 1)
 
 
 class Within:
     """Runs that are in long rows of certain bytes only, such as digits: all else need not be searched."""
 
-    def __init__(self, runs: Sequence[Run], row: bytes, least: int) -> None:
+    def __init__(self, runs: Callable[[], Sequence[Run]], row: bytes, least: int) -> None:
         """Make it ready.
 
         Args:
-            runs: What to look for.
+            runs: What to look for; asked when there is such a row.
             row: The bytes that rows are made of.
             least: How many of them there are around each run, at least.
         """
-        self._search = Search(runs)
+        self._runs = runs
         self._alike = bytes(1 if byte in row else 0 for byte in range(256))
         self._row = bytes([1]) * least
         self._least = least
@@ -88,6 +96,10 @@ class Within:
         for start, end in rows:
             for place, run in self._search.places(text[start:end]):
                 yield start + place, run
+
+    @cached_property
+    def _search(self) -> Search:
+        return Search(self._runs())
 
     def _rows(self, text: bytes) -> Iterator[tuple[int, int]]:
         alike = text.translate(self._alike)
@@ -172,7 +184,7 @@ def _rarest(text: bytes) -> int:
     """Where in a run the bytes are that are the least like ordinary output."""
     last = len(text) - _NUMBER_RUN
     ranks = text.translate(_FREQUENCY)
-    offsets = range(0, last + 1, max(1, last // 8))
+    offsets = range(0, last + 1, max(1, last // 2))
     return min(offsets, key=lambda offset: sum(ranks[offset : offset + _NUMBER_RUN]))
 
 

@@ -177,7 +177,17 @@ def _json(text: str, *, ascii_only: bool) -> str:
 
 def _addresses(text: str) -> Iterator[str]:
     raw = encoded(text)
-    for safe in ("", "/", "!'()*", "!'()*~", "!$&'()*+,;=", "!$&'()*+,;=:", "!$&'()*+,;=:@/?", "~"):
+    for safe in (
+        "",
+        "/",
+        "!'()*",
+        "!'()*~",
+        "!$&'()*+,;=",
+        "!$&'()*+,;=:",
+        "!$&'()*+,;=:@/?",
+        "!$&'()*+,;=:@/?#",
+        "~",
+    ):
         yield quote(raw, safe=safe)
     yield quote_plus(raw)
     yield quote_plus(raw, safe="*")

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from itertools import chain
 
-from .forms import DIGITS, Form, Run, Span, forms_of
+from .forms import DIGITS, Ending, Form, Run, Span, digit_forms, least_digits, written_forms
 from .parts import parts_of
 from .search import Search, Within
-from .spellings import encoded
+from .views import LINES_BYTES
 
-# Words are shorter, so that base64 and hexadecimal of this length need not be looked for in most of a text.
+# Words are shorter: base64 and hexadecimal that are longer need not be looked for in most of a text.
 _LONG = 24
-# By so much of the end of its first line, a value of several lines is known again.
-_END_OF_LINE = 8
+# By so many characters at the end of its first line, a value of several lines is known again.
+_END_OF_LINE = 16
 
 
 class Values:
@@ -39,17 +39,21 @@ class Values:
                 yield found
 
     def begun(self, text: bytes) -> int:
-        """Where a value of several lines begins that goes on after the end of the text, or its length."""
+        """Where a value of several lines may begin that goes on after the end of the text, or its length.
+
+        Only what its first line ends with is held against the text, as the rest may be spelled in many ways.
+        """
         begin = len(text)
-        lines, longest, ends = self._several_lines
+        by_last, most = self._first_lines
         line_end = text.rfind(b"\n")
-        while line_end >= len(text) - longest and line_end >= 0:
-            for size in ends:
-                for first, whole in lines.get(text[max(0, line_end - size) : line_end], ()):
-                    start = line_end - len(first)
-                    if start >= 0 and whole.startswith(text[start:]):
-                        begin = min(begin, start)
+        lines = 1
+        while lines <= most and line_end > 0 and len(text) - line_end < LINES_BYTES:
+            end = line_end - 1 if text[line_end - 1 : line_end] == b"\r" else line_end
+            known = by_last.get(text[end - 1], ()) if end else ()
+            if any(lines <= count and ending.is_at(text, end) for ending, count in known):
+                begin = text.rfind(b"\n", 0, line_end) + 1
             line_end = text.rfind(b"\n", 0, line_end)
+            lines += 1
         return begin
 
     @cached_property
@@ -58,24 +62,28 @@ class Values:
 
     @cached_property
     def _searches(self) -> tuple[Search | Within, ...]:
-        forms = [form for part in self._parts for form in forms_of(part)]
-        long = [form for form in forms if form.is_digits and form.length >= _LONG]
-        others = [form for form in forms if not (form.is_digits and form.length >= _LONG)]
-        return Search(_runs(others)), Within(_runs(long), DIGITS, _LONG)
+        long = [part for part in self._parts if least_digits(part) >= _LONG]
+        short = [part for part in self._parts if least_digits(part) < _LONG]
+        least = min(map(least_digits, long), default=_LONG)
+        return (
+            Search([*_runs(written_forms, self._parts), *_runs(digit_forms, short)]),
+            Within(lambda: _runs(digit_forms, long), DIGITS, least),
+        )
 
     @cached_property
-    def _several_lines(self) -> tuple[dict[bytes, list[tuple[bytes, bytes]]], int, set[int]]:
-        """Lines and wholes by how the first line ends; the longest whole; how long such ends are."""
-        lines: dict[bytes, list[tuple[bytes, bytes]]] = {}
-        longest = 0
+    def _first_lines(self) -> tuple[dict[int, list[tuple[Ending, int]]], int]:
+        """By the last byte, what first lines end with and how many line ends they have; the most of these."""
+        by_last: dict[int, list[tuple[Ending, int]]] = {}
+        most = 0
         for part in self._parts:
-            if "\n" in part:
-                whole = encoded(part)
-                first = whole[: whole.index(b"\n")]
-                lines.setdefault(first[-_END_OF_LINE:], []).append((first, whole))
-                longest = max(longest, len(whole))
-        return lines, longest, {len(end) for end in lines}
+            count = part.count("\n")
+            if count:
+                ending = Ending(part[: part.index("\n")][-_END_OF_LINE:])
+                for last in ending.last:
+                    by_last.setdefault(last, []).append((ending, count))
+                most = max(most, count)
+        return by_last, most
 
 
-def _runs(forms: list[Form]) -> list[Run]:
-    return [run for form in forms for run in form.runs()]
+def _runs(forms_of: Callable[[str], Iterable[Form]], parts: Iterable[str]) -> list[Run]:
+    return [run for part in parts for form in forms_of(part) for run in form.runs()]
