@@ -314,8 +314,10 @@ def signal_name(number: int) -> str:
 
 def pipe_bytes(descriptor: int) -> int:
     """How many bytes a pipe holds at most."""
-    ask = getattr(fcntl, "F_GETPIPE_SZ", None)
-    return _PIPE_BYTES if ask is None else fcntl.fcntl(descriptor, ask)
+    try:
+        return fcntl.fcntl(descriptor, fcntl.F_GETPIPE_SZ)
+    except AttributeError:
+        return _PIPE_BYTES  # Only Linux tells.
 
 
 def _open_pidfd(pid: int) -> int | None:

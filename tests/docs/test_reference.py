@@ -309,6 +309,8 @@ def test_every_documented_file_has_its_place_in_the_layout():
             "out_dir",
             "control_plane_dir",
             "pending_dirs",
+            "pending_places",
+            "base",
             "folder",
             "children",
             "mcp_folder",

@@ -20,6 +20,7 @@ from codex_orchestrator.run.exec_events import ExecChunk
 from codex_orchestrator.run.layout import TaskLayout
 from codex_orchestrator.run.reviewer import metrics_line
 from codex_orchestrator.store.metrics import MetricsRecorder
+from codex_orchestrator.text import cut_sequence, one_line
 from tests.builders import NOW, layout_of, opened_run, pipeline_of
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
@@ -54,7 +55,7 @@ def test_a_log_that_is_cut_anywhere_is_read_up_to_its_last_whole_line(data, line
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "runner.ndjson"
         path.write_bytes(text[:cut])
-        reader = LogReader(path)
+        reader = LogReader(path, below=path.parent)
         read = list(reader.lines())
         assert [line + b"\n" for line in read] == lines[:whole]
         # A line that lacks but its end is told: it is whole and its writer died before the newline.
@@ -64,8 +65,9 @@ def test_a_log_that_is_cut_anywhere_is_read_up_to_its_last_whole_line(data, line
         path.write_bytes(text)
         assert [line + b"\n" for line in reader.lines()] == lines[whole:]
     output = OutputText(StageNames({1: "a"}), prefixed=False)
-    said = "".join(json.loads(line).get("data", "") for line in lines[:whole])
-    assert "".join(output.feed(line) for line in [*read, text[:cut].rpartition(b"\n")[2]]).startswith(said)
+    said, _ = cut_sequence("".join(json.loads(line).get("data", "") for line in lines[:whole]))
+    shown = "\n".join(one_line(each) for each in said.split("\n"))
+    assert "".join(output.feed(line) for line in [*read, text[:cut].rpartition(b"\n")[2]]).startswith(shown)
 
 
 @given(data=st.data(), before=st.integers(0, 3), dying=st.integers(1, 3), after=st.integers(0, 2))

@@ -68,7 +68,7 @@ def test_other_stages_are_looked_through_too():
     [
         ("by from-stage\nand on", "by [REDACTED] and on"),
         ("from-\x1b[31mstage", "[REDACTED]"),
-        ("from-\u202estage", "from- stage"),
+        ("from-\u202estage", "[REDACTED]"),
     ],
     ids=ascii,
 )
