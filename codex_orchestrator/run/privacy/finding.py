@@ -7,38 +7,28 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from codex_orchestrator.dataclass import dataclass
+from codex_orchestrator.pipelines.patterns import VALUE_GROUP, compile_pattern
 
+from .keys import BLOCK_BYTES, BLOCK_END, PUTTY_END, UNDECIDED_BYTES, Block, Keys
+from .places import BEFORE_LONG_WORDS, PLACES, Places
 from .policy import Action, PrivacyPolicy, literals
+from .tokens import Tokens
 from .values import Values
-from .words import find_clues, find_value
+from .vendors import VENDORS
+from .words import Reader, find_clues, find_pending
+
+__all__ = ["BLOCK_BYTES", "LINE_BYTES", "Finder", "Found", "Hit", "merged", "reason_of"]
 
 # The longest line that is looked at as a whole, and so the most that is ever held back of one.
 LINE_BYTES = 4_096
-# The longest private key that is looked for an end of; one of 16384 bits is a fifth of it.
-BLOCK_BYTES = 65_536
 _LARGEST_HOLD_BYTES = 32_768
-_UNDECIDED_BLOCK_BYTES = 2_048
 
-_KEY_END = rb"PRIVATE KEY(?: BLOCK)?-----"
-_BLOCK_BEGIN = re.compile(rb"-----BEGIN [A-Z0-9 ]{0,40}" + _KEY_END, re.IGNORECASE)
-_BLOCK_END = re.compile(rb"-----END [A-Z0-9 ]{0,40}" + _KEY_END, re.IGNORECASE)
-# What follows the first line of a key and not a mention of it: a header line, or much base64.
-# The last form is for what puts the time or a name before each line.
-_BLOCK_BODY = re.compile(
-    rb"(?:\\+[nrt]|[^A-Za-z0-9+/\\]){0,64}"
-    rb"(?:[A-Za-z0-9+/]{16}|(?:Proc-Type|DEK-Info|Version|Comment|Charset|Hash):)"
-    rb"|[\s\S]{0,160}?[A-Za-z0-9+/]{40}",
-    re.IGNORECASE,
-)
 _WORD_END = re.compile(rb"\s")
-
-_KEY_ID = re.compile(rb"A[KS]IA(?<![A-Z0-9]....)[A-Z0-9]{16,112}")
 _BASE64_PADDING = re.compile(rb"(?:={1,2}|%3[Dd](?:%3[Dd])?)?")
-
+_KEY_ENDS = (BLOCK_END, PUTTY_END)
 
 _REASONS = {
     "private-key": "private key",
-    "aws-key-id": "AWS key id",
     "sensitive-token": "value after a word that says secret",
     "environment-value": "value of a secret environment variable",
 }
@@ -46,7 +36,10 @@ _REASONS = {
 
 def reason_of(rule: str) -> str:
     """Why a rule takes what it matches, in words."""
-    return _REASONS.get(rule, "rule of this project")
+    known = _REASONS.get(rule)
+    if known is None and any(each.name == rule for each in (*VENDORS, *PLACES)):
+        return rule.replace("-", " ").replace("aws", "AWS")
+    return known or "rule of this project"
 
 
 class Hit(NamedTuple):
@@ -63,8 +56,8 @@ class Hit(NamedTuple):
 
     @property
     def is_key(self) -> bool:
-        """Whether it is a private key of which the end is still to come."""
-        return self.until is _BLOCK_END
+        """Whether it is a private key of which the end, which belongs to it, is still to come."""
+        return self.until in _KEY_ENDS
 
 
 @dataclass(frozen=True)
@@ -85,6 +78,9 @@ class Finder:
 
     Attributes:
         several_lines_bytes: How much may have to be held back for a secret of several lines.
+
+    Raises:
+        UsageError: The policy has rules of the configuration, and what they run on is not installed.
     """
 
     def __init__(self, policy: PrivacyPolicy) -> None:
@@ -93,24 +89,45 @@ class Finder:
         self._all_values = Values(values)
         self._several_lines = [value for value in values if b"\n" in value]
         longest = max(map(len, self._several_lines), default=0)
-        self.several_lines_bytes = min(max(_UNDECIDED_BLOCK_BYTES, longest), _LARGEST_HOLD_BYTES)
-        self._rules = [(rule.name, re.compile(rule.pattern.encode()), rule.action) for rule in policy.rules]
+        self.several_lines_bytes = min(max(UNDECIDED_BYTES, longest), _LARGEST_HOLD_BYTES)
+        self._tokens = Tokens((*VENDORS, *BEFORE_LONG_WORDS))
+        self._places = Places(PLACES)
+        self._rules = [(rule.name, compile_pattern(rule.pattern), rule.action) for rule in policy.rules]
 
     def find(self, text: bytes) -> Found:
         """The secrets in ``text``, which holds no escape sequences."""
-        clues = find_clues(text)
-        hits, held = _blocks(text) if clues.marks else ([], len(text))
-        if clues.ends:
-            hits += _named(text, clues.ends)
-        if clues.key_ids:
-            hits += _key_ids(text)
+        keys = Keys(text)
+        hits = list(self._built_in(text, keys))
         if self._looks_for_values:
             hits += self._values(text)
         if self._rules:
             hits += self._custom(text)
+        held = min(keys.held, find_pending(text))
         if self._several_lines:
             held = min(held, self._begun(text))
         return Found(merged(hits) if hits else hits, held)
+
+    def _built_in(self, text: bytes, keys: Keys) -> Iterator[Hit]:
+        clues, marks = find_clues(text)
+        blocks: list[Block] = []
+        if marks:
+            blocks += keys.putty(marks)
+            blocks += keys.blocks(marks)
+        for value in Reader(text).values(clues) if clues else ():
+            yield Hit(value.start, value.end, "sensitive-token", "redact", _until(text, value.reaches))
+
+        def look_at(start: int, end: int) -> None:
+            block = keys.encoded(start, end) or keys.of_jwk(start, end)
+            if block is not None:
+                blocks.append(block)
+
+        for start, end, rule in self._tokens.find(text, look_at):
+            yield Hit(start, end, rule.name, rule.action, _until(text, end))
+        for start, end, rule in self._places.find(text):
+            yield Hit(start, end, rule.name, rule.action, _until(text, end))
+        keys.hold_body()
+        for block in blocks:
+            yield Hit(block.start, block.end, "private-key", "block", block.until)
 
     def _values(self, text: bytes) -> Iterator[Hit]:
         for start, value in self._all_values.places(text):
@@ -131,48 +148,11 @@ class Finder:
     def _custom(self, text: bytes) -> Iterator[Hit]:
         for start, line in _lines(text):
             for name, pattern, action in self._rules:
+                group = pattern.groupindex.get(VALUE_GROUP, 0)
                 for match in pattern.finditer(line):
-                    if match.end() > match.start():
-                        yield Hit(
-                            start + match.start(),
-                            start + match.end(),
-                            name,
-                            action,
-                            _until(text, start + match.end()),
-                        )
-
-
-def _blocks(text: bytes) -> tuple[list[Hit], int]:
-    """Private keys, and from where on the text may hold one that cannot be told yet."""
-    hits = []
-    begin = _BLOCK_BEGIN.search(text)
-    while begin is not None:
-        end = _BLOCK_END.search(text, begin.end(), begin.end() + BLOCK_BYTES)
-        if end is not None:
-            hits.append(Hit(begin.start(), end.end(), "private-key", "block"))
-        elif _BLOCK_BODY.match(text, begin.end()):
-            hits.append(Hit(begin.start(), len(text), "private-key", "block", _BLOCK_END))
-            break
-        elif len(text) - begin.start() < _UNDECIDED_BLOCK_BYTES:
-            return hits, begin.start()
-        begin = _BLOCK_BEGIN.search(text, end.end() if end else begin.end())
-    return hits, len(text)
-
-
-def _key_ids(text: bytes) -> Iterator[Hit]:
-    for match in _KEY_ID.finditer(text):
-        yield Hit(*match.span(), "aws-key-id", "redact", _until(text, match.end()))
-
-
-def _named(text: bytes, ends: list[int]) -> Iterator[Hit]:
-    """What follows ``secret:``, ``password=`` and the like."""
-    reached = 0
-    for end in ends:
-        # What stands within a value is a part of it, and looking at it again could take for ever.
-        value = find_value(text, end) if end >= reached else None
-        if value is not None:
-            reached = value.reaches
-            yield Hit(value.start, value.end, "sensitive-token", "redact", _until(text, value.reaches))
+                    first, last = match.span(group)
+                    if last > first:
+                        yield Hit(start + first, start + last, name, action, _until(text, start + last))
 
 
 def _until(text: bytes, end: int) -> re.Pattern[bytes] | None:

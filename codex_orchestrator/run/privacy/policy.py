@@ -15,19 +15,14 @@ from urllib.parse import quote, quote_plus
 
 from codex_orchestrator.dataclass import dataclass
 
+from .looks import LEAST_CHARACTERS
+from .names import says_secret, with_password
+
 Mode = Literal["shadow", "enforce"]
 Action = Literal["redact", "block"]
 
-LEAST_CHARACTERS = 6
 SHADOW_REASON = "shadow-mode"
 _WRAPPED_AT = 76
-
-_SAYS_SECRET = re.compile(
-    r"SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|TOKEN(?![A-Z])|(?<=[A-Z_])PWD$|(?:^|_)PASS$|(?:^|_)PAT$"
-    r"|(?:API|ACCESS|PRIVATE|SIGNING|ENCRYPTION|DEPLOY|SSH|ACCOUNT|STORAGE|MASTER|SERVICE|LICENSE)_?KEY"
-)
-# Where the shell is and was, and names that say where a secret lies rather than what it is.
-_SAYS_PLACE = re.compile(r"^(?:OLD)?PWD$|_(?:FILE|PATH|DIR|SOCK)$")
 
 
 @dataclass(frozen=True)
@@ -65,8 +60,8 @@ def secret_values(variables: Mapping[str, str], names: Iterable[str] = ()) -> It
     for name, value in variables.items():
         upper = name.upper()
         listed = any(fnmatchcase(upper, pattern) for pattern in patterns)
-        if (listed or _says_secret(upper)) and len(value.strip()) >= LEAST_CHARACTERS:
-            yield value
+        if (listed or says_secret(name, value)) and len(value.strip()) >= LEAST_CHARACTERS:
+            yield from with_password(value)
 
 
 def literals(secrets: Iterable[str]) -> list[bytes]:
@@ -80,10 +75,6 @@ def literals(secrets: Iterable[str]) -> list[bytes]:
             lines = form.split(b"\n")
             found.update(part.strip() for part in (form, *lines) if len(part.strip()) >= LEAST_CHARACTERS)
     return sorted(found, key=lambda literal: (-len(literal), literal))
-
-
-def _says_secret(name: str) -> bool:
-    return _SAYS_SECRET.search(name) is not None and _SAYS_PLACE.search(name) is None
 
 
 def _forms(secret: str) -> Iterator[bytes]:
