@@ -1,9 +1,8 @@
 """Secrets as they stand in real files and outputs, by kind: each shape as somebody would meet it.
 
-What stands between « and » is the secret. It is made up anew from its form, so that this file holds none:
-``<w36>`` is 36 letters and digits, ``<l8>`` lower-case letters and digits, ``<u16>`` capital letters and digits,
-``<h40>`` hexadecimal digits, ``<d10>`` digits, ``<b20>`` and ``<s44>`` base64 in the alphabet for addresses and in
-the standard one, ``<z50>`` base58, ``<k20>`` lines of base64 as in keys, ``<p>`` a password that a person chose.
+What stands between « and » is the secret. It is made up anew from its form, so that this file holds none.
+Forms are those of ``codex_orchestrator/run/privacy/rules.py``; also ``<k20>``, 20 lines of base64 as in keys, and
+``<p>``, a password that a person chose.
 """
 
 from __future__ import annotations
@@ -281,7 +280,6 @@ access token «is» <- none; access_token=«<w32>»
 accessToken: "«<w40>»",
 refresh_token=«<b40>»
 id_token: «<b60>»
-token «» token=«<w20>»
 token: «<h40>»
 bot_token = "«<w35>»"
 token_value: «<w32>»
@@ -372,7 +370,8 @@ def _keys() -> Iterator[tuple[str, str, tuple[str, ...]]]:
     yield "the end of it", "\n".join(pem.split("\n")[5:]), body[4:]
     yield "the beginning of it", "\n".join(pem.split("\n")[:12]) + "\n", body[:11]
     putty = filled(
-        "PuTTY-User-Key-File-2: ssh-rsa\nEncryption: none\nComment: kim\nPublic-Lines: 1\n<s60>\nPrivate-Lines: 3\n<k3>\nPrivate-MAC: <h40>\n",
+        "PuTTY-User-Key-File-2: ssh-rsa\nEncryption: none\nComment: kim\nPublic-Lines: 1\n<s60>\n"
+        "Private-Lines: 3\n<k3>\nPrivate-MAC: <h40>\n",
         "putty",
     )
     yield "PuTTY", putty, tuple(putty.split("\n")[6:9])

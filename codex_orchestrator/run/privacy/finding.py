@@ -11,11 +11,13 @@ from codex_orchestrator.pipelines.patterns import VALUE_GROUP, compile_pattern
 
 from .keys import BLOCK_BYTES, BLOCK_END, PUTTY_END, UNDECIDED_BYTES, Block, Keys
 from .places import BEFORE_LONG_WORDS, PLACES, Places
+from .platforms import PLATFORMS
 from .policy import Action, PrivacyPolicy, literals
+from .reading import Reader
+from .services import SERVICES
 from .tokens import Tokens
 from .values import Values
-from .vendors import VENDORS
-from .words import Reader, find_clues, find_pending
+from .words import find_clues, find_pending
 
 __all__ = ["BLOCK_BYTES", "LINE_BYTES", "Finder", "Found", "Hit", "merged", "reason_of"]
 
@@ -27,6 +29,9 @@ _WORD_END = re.compile(rb"\s")
 _BASE64_PADDING = re.compile(rb"(?:={1,2}|%3[Dd](?:%3[Dd])?)?")
 _KEY_ENDS = (BLOCK_END, PUTTY_END)
 
+# All rules but those that need more than a pattern.
+LONG_WORDS = (*PLATFORMS, *SERVICES, *BEFORE_LONG_WORDS)
+
 _REASONS = {
     "private-key": "private key",
     "sensitive-token": "value after a word that says secret",
@@ -37,7 +42,7 @@ _REASONS = {
 def reason_of(rule: str) -> str:
     """Why a rule takes what it matches, in words."""
     known = _REASONS.get(rule)
-    if known is None and any(each.name == rule for each in (*VENDORS, *PLACES)):
+    if known is None and any(each.name == rule for each in (*LONG_WORDS, *PLACES)):
         return rule.replace("-", " ").replace("aws", "AWS")
     return known or "rule of this project"
 
@@ -90,7 +95,7 @@ class Finder:
         self._several_lines = [value for value in values if b"\n" in value]
         longest = max(map(len, self._several_lines), default=0)
         self.several_lines_bytes = min(max(UNDECIDED_BYTES, longest), _LARGEST_HOLD_BYTES)
-        self._tokens = Tokens((*VENDORS, *BEFORE_LONG_WORDS))
+        self._tokens = Tokens(LONG_WORDS)
         self._places = Places(PLACES)
         self._rules = [(rule.name, compile_pattern(rule.pattern), rule.action) for rule in policy.rules]
 

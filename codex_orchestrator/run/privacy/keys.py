@@ -22,8 +22,8 @@ _BEFORE_KEY = re.compile(
 _AFTER_KEY = re.compile(rb"KEY(?:%bBLOCK)?(?:-----| ----|(?:%%2[dD]){5})" % _GAP, re.IGNORECASE)
 _MARK_BYTES = 96
 BLOCK_END = re.compile(
-    rb"(?:-{4,5}|(?:%%2[dD]){4,5}) ?END%b[A-Z0-9 +%%]{0,48}PRIVATE%bKEY(?:%bBLOCK)?(?:-----| ----|(?:%%2[dD]){5})"
-    % (_GAP, _GAP, _GAP),
+    rb"(?:-{4,5}|(?:%%2[dD]){4,5}) ?END%b[A-Z0-9 +%%]{0,48}PRIVATE%bKEY(?:%bBLOCK)?"
+    rb"(?:-----| ----|(?:%%2[dD]){5})" % (_GAP, _GAP, _GAP),
     re.IGNORECASE,
 )
 # What follows the first line of a key and not a mention of it: a header line, or base64.

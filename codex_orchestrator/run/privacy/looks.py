@@ -1,4 +1,4 @@
-"""Whether what stands after a word that says secret looks like a secret, or like code, prose or a placeholder.
+"""Whether what stands after a word that says secret looks like one, or like code, prose or a placeholder.
 
 Everything here looks at the beginning of a value only, so that none costs more for being long
 (docs/reference/privacy.md, "What is found").
@@ -17,7 +17,8 @@ _LOOKED_AT = 256
 _PLACEHOLDER = re.compile(
     rb"(?:<[^<>]*>?|\$\{.*|\$\(.*|\$\$?[A-Za-z_].*|\{\{.*|%\(.*|%[sdr]$|%[A-Z_]+%?$|\{[A-Za-z_.]*\}?$"
     rb"|([x*.#_?-])\1{2,}.*|[*\xe2\x80\xa2\xa6.-]{3,}$|\[REDACTED|\[?\(?<?(?:redacted|masked|hidden|filtered|omitted)"
-    rb"|(?:your|my|change|insert|enter|put|replace|add|some|the|any)[_ -]?(?:own|me|this|it|in|with|api|auth|access|secret|key|token|password|pass|here)"
+    rb"|(?:your|my|change|insert|enter|put|replace|add|some|the|any)[_ -]?"
+    rb"(?:own|me|this|it|in|with|api|auth|access|secret|key|token|password|pass|here)"
     rb"|(?:null|none|nil|true|false|undefined|nan|yes|no|empty|unset|optional|required|default|example|sample|placeholder|dummy|fake|todo|tiger)"
     rb"(?![A-Za-z0-9]))",
     re.IGNORECASE | re.DOTALL,
@@ -48,7 +49,8 @@ _KNOWN_WORDS = re.compile(
     rb"|include|inherit|same-origin|anonymous|session|cookie|header|cookies|parser|lexer|reader|writer|length|status)$"
 )
 _PROSE = re.compile(
-    rb"(?i)(?:^|[ .])(?:a|an|the|is|are|was|be|must|at|least|your|you|to|of|for|in|on|and|or|not|no|with|by|it|this|that|if|can|cannot|enter|type|has|have|from|please)(?:[ .,!?]|$)"
+    rb"(?i)(?:^|[ .])(?:a|an|the|is|are|was|be|must|at|least|your|you|to|of|for|in|on|and|or|not|no|with|by"
+    rb"|it|this|that|if|can|cannot|enter|type|has|have|from|please)(?:[ .,!?]|$)"
 )
 # What programs are made of, and generated passwords only now and then.
 _OPERATORS = re.compile(
@@ -66,7 +68,7 @@ def _is_nothing(value: bytes) -> bool:
 
 
 def is_random(value: bytes) -> bool:
-    """Whether nobody has thought it up: long, of letters and digits, and not the same ones again and again."""
+    """Whether nobody has thought it up: long, of letters and digits, and not the same few again and again."""
     value = value[:_LOOKED_AT]
     if len(value) < 16 or b" " in value or _is_nothing(value) or _NUMBER.match(value) or _PATH.match(value):
         return False

@@ -15,7 +15,10 @@ KEY_KINDS = (
     "|shared|sign|signing|ssh|ssl|storage|stripe|subscription|tls|webhook|write"
 )
 # The kinds that no word of another meaning ends in, so that nothing need stand between.
-_TIGHT_KINDS = "access|account|api|auth|deploy|encrypt|encryption|hmac|license|master|priv|private|secret|service|sign|signing|ssh|storage"
+_TIGHT_KINDS = (
+    "access|account|api|auth|deploy|encrypt|encryption|hmac|license|master|priv|private|secret|service|sign"
+    "|signing|ssh|storage"
+)
 
 _PART = r"(?:^|_)"
 _END = r"(?=S?(?:_?[0-9]+)?(?:_(?!ID(?:_|$))[A-Z0-9]+)*$)"
@@ -31,7 +34,7 @@ _SAYS_SECRET = re.compile(
     rf"|{_PART}(?:DATABASE|DB|POSTGRES(?:QL)?|PG|MYSQL|MARIADB|MONGO(?:DB)?|REDIS|AMQP|RABBITMQ|CELERY_BROKER|BROKER|CACHE|SQLALCHEMY"
     rf"|ELASTICSEARCH|CLICKHOUSE|JDBC|SMTP|MAILER|LDAP|KAFKA|NATS)_(?:URL|URI)(?:_[A-Z0-9]+)?$|{_PART}DATABASE_URL"
 )
-# Where the shell is and was, and names that say where a secret lies, or what it is like, rather than what it is.
+# Where the shell is and was, and names that say where a secret lies, or what it is like.
 _SAYS_ELSE = re.compile(
     r"^(?:OLD)?PWD$|_(?:PATH|DIR|DIRECTORY|SOCK|SOCKET|NAME|ID|TYPE|LENGTH|LEN|TTL|EXPIRY|EXPIRES(?:_IN|_AT)?|TIMEOUT|ENABLED|REQUIRED|POLICY"
     r"|PROVIDER|HELPER|BACKEND|STORE|ISSUER|ENDPOINT|HEADER|FIELD|PREFIX|ALGORITHM|ALG|METHOD|MODE|COUNT|LIMIT|VERSION|INFO)$"

@@ -43,7 +43,8 @@ PLACES = (
     Rule(
         "header",
         ("uthorization",),
-        rf"uthorization{_QUOTE}\]?[ \t]{{0,8}}(?:=>|[:=,])[ \t]{{0,8}}\[?[bfru]?{_QUOTE}(?:(?:[A-Za-z][A-Za-z0-9-]{{2,23}})(?: |%20|\+))?"
+        rf"uthorization{_QUOTE}\]?[ \t]{{0,8}}(?:=>|[:=,])[ \t]{{0,8}}\[?[bfru]?{_QUOTE}"
+        r"(?:(?:[A-Za-z][A-Za-z0-9-]{2,23})(?: |%20|\+))?"
         r"(?:[a-z]{1,12}=)?\"?(?P<value>[^\s\"'\\,;<>{}$()]{6,16384})",
         "RFC 9110, 11.6.2: Authorization, Proxy-Authorization",
         (
@@ -65,7 +66,7 @@ PLACES = (
         (" -u",),
         r" -u(?:[ =]|(?=\"))[\"']?[^\s:\"'/]{1,64}:(?P<value>[^\s\"']{6,256})",
         "curl: --user",
-        ("curl -u kim:«hunter2x9» https://example.test"),
+        ("curl -u kim:«hunter2x9» https://example.test",),
         ("docker run -u 1000:1000 image", "chown -u root:wheel file"),
         "anywhere",
         least="mixed",
@@ -125,7 +126,8 @@ BEFORE_LONG_WORDS = (
         ("cookies: they-are-eaten-here-by-everybody", "Set-Cookie: theme=dark; Path=/"),
         "precedes",
         least="random",
-        before=r"ookies?[\"']?[ \t]{0,4}[:=][ \t]{0,4}[\"']?(?:[^=;\s\"']{1,40}=[^;\s\"']{0,60};[ ]?){0,4}[^=;\s\"']{1,40}=",
+        before=r"ookies?[\"']?[ \t]{0,4}[:=][ \t]{0,4}[\"']?"
+        r"(?:[^=;\s\"']{1,40}=[^;\s\"']{0,60};[ ]?){0,4}[^=;\s\"']{1,40}=",
     ),
     Rule(
         "query",

@@ -1,8 +1,9 @@
 """What a rule is: how secrets of one kind look, as data (docs/reference/privacy.md, "What is found").
 
-Examples stand for secrets without being any: ``<w36>`` is 36 letters and digits, ``<l8>`` lower-case letters and
-digits, ``<u16>`` upper-case letters and digits, ``<h40>`` hexadecimal digits, ``<d10>`` digits, ``<b20>`` and
-``<s44>`` base64, in the alphabet for addresses and in the standard one.
+Examples stand for secrets without being any: ``<w36>`` is 36 letters and digits, ``<l8>`` small letters and
+digits, ``<u16>`` capital letters and digits, ``<h40>`` hexadecimal digits, ``<d10>`` digits, ``<b20>`` and
+``<s44>`` base64, in the alphabet for addresses and in the standard one, ``<z50>`` base58. What stands between
+« and » is the secret where it is not all of it.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ class Rule(NamedTuple):
     Attributes:
         name: What decisions call it.
         literals: What makes a place worth a look.
-        pattern: What is there if it is one; a group ``value`` is the secret, else all is. Over bytes. It takes a
-            time that what it can match has a limit to.
+        pattern: What is there if it is one; a group ``value`` is the secret, else all is. Over bytes, and
+            with a limit to all that it repeats.
         source: Who says that it looks so.
         finds: Examples, and what stands around them.
         leaves: What only looks like it.

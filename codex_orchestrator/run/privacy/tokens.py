@@ -81,7 +81,7 @@ class Tokens:
                 marks, and of very long ones.
         """
         runs = text.translate(_CODES)
-        # This is the loop that ordinary output with long words pays for: look-ups first, calls only where they find.
+        # The loop that output with long words pays for: look-ups first, calls where these have found.
         find, beginning, single, preceded, whole = (
             runs.find,
             self._beginning,
@@ -101,8 +101,8 @@ class Tokens:
                 found = _first(beginning[text[start : start + _PREFIX_BYTES]], text, start)
             elif before in preceded:
                 found = _following(preceded[before], text, place)
-            if found is None and end - place in whole:
-                found = _whole(whole[end - place], text, place, end)
+            if found is None and end - start in whole:
+                found = _whole(whole[end - start], text, start, end)
             if found is None and text[start : start + 1] in single:
                 found = _first(single[text[start : start + 1]], text, start)
             if found is not None:
