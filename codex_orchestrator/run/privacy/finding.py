@@ -26,6 +26,7 @@ LINE_BYTES = 4_096
 _LARGEST_HOLD_BYTES = 32_768
 
 _WORD_END = re.compile(rb"\s")
+_LINE_END = re.compile(rb"[\r\n]")
 _BASE64_PADDING = re.compile(rb"(?:={1,2}|%3[Dd](?:%3[Dd])?)?")
 _KEY_ENDS = (BLOCK_END, PUTTY_END)
 
@@ -113,12 +114,17 @@ class Finder:
         return Found(merged(hits) if hits else hits, held)
 
     def _built_in(self, text: bytes, keys: Keys) -> Iterator[Hit]:
-        clues, marks = find_clues(text)
+        clues = find_clues(text)
         blocks: list[Block] = []
-        if marks:
-            blocks += keys.putty(marks)
-            blocks += keys.blocks(marks)
-        for value in Reader(text).values(clues) if clues else ():
+        if clues.marks:
+            blocks += keys.putty(clues.marks)
+            blocks += keys.blocks(clues.marks)
+        for start, end in clues.floods:
+            # What follows the last word belongs to it.
+            after = _LINE_END.search(text, end)
+            last = after.start() if after else len(text)
+            yield Hit(start, last, "sensitive-token", "redact", _until(text, last))
+        for value in Reader(text).values(clues.words) if clues.words else ():
             yield Hit(value.start, value.end, "sensitive-token", "redact", _until(text, value.reaches))
 
         def look_at(start: int, end: int) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-
-from codex_orchestrator.dataclass import dataclass
+from typing import NamedTuple
 
 # The longest private key that is looked for an end of; one of 16384 bits is a fifth of it.
 BLOCK_BYTES = 65_536
@@ -21,6 +20,7 @@ _BEFORE_KEY = re.compile(
 )
 _AFTER_KEY = re.compile(rb"KEY(?:%bBLOCK)?(?:-----| ----|(?:%%2[dD]){5})" % _GAP, re.IGNORECASE)
 _MARK_BYTES = 96
+_DASHES_BYTES = 16
 BLOCK_END = re.compile(
     rb"(?:-{4,5}|(?:%%2[dD]){4,5}) ?END%b[A-Z0-9 +%%]{0,48}PRIVATE%bKEY(?:%bBLOCK)?"
     rb"(?:-----| ----|(?:%%2[dD]){5})" % (_GAP, _GAP, _GAP),
@@ -53,8 +53,7 @@ _JWK = re.compile(rb"\\{0,4}\"(?:d|p|q|dp|dq|qi|(?P<symmetric>k))\\{0,4}\"[ \t]{
 _LEAST_JWK = 42
 
 
-@dataclass(frozen=True)
-class Block:
+class Block(NamedTuple):
     """A private key, or the part of one that is known.
 
     Attributes:
@@ -68,8 +67,7 @@ class Block:
     until: re.Pattern[bytes] | None = None
 
 
-@dataclass(frozen=True)
-class _Mark:
+class _Mark(NamedTuple):
     start: int
     end: int
     begins: bool
@@ -179,7 +177,11 @@ class Keys:
             self.held = min(self.held, held)
 
     def _mark(self, place: int) -> _Mark | None:
-        before = _BEFORE_KEY.search(self._text, max(0, place - _MARK_BYTES), place)
+        window = self._text[max(0, place - _MARK_BYTES) : place].upper()
+        what = max(window.rfind(b"BEGIN"), window.rfind(b"END"))
+        if what < 0:
+            return None
+        before = _BEFORE_KEY.search(self._text, max(0, place - len(window) + what - _DASHES_BYTES), place)
         after = _AFTER_KEY.match(self._text, place)
         if before is None or after is None:
             return None

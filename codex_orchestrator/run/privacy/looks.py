@@ -169,7 +169,8 @@ def is_plain_secret(value: bytes, *, chosen: bool, tight: bool, ends: bool, assi
 
 def is_code(value: bytes) -> bool:
     """Whether it is a part of a program rather than a value."""
-    return _CODE.match(value[:_LOOKED_AT]) is not None
+    value = value[:_LOOKED_AT]
+    return _CODE.match(value) is not None or _OPERATORS.search(value) is not None
 
 
 def is_phrase(line: bytes) -> bool:

@@ -47,7 +47,6 @@ _SEPARATOR = re.compile(
 _COMPARED = (b"==", b"!=", b"===", b"!==")
 _OPENS = re.compile(rb"(?:[bBrRfFuU]{1,2}(?=[\"']))?(?P<quote>\\{0,8}[\"'`])(?=[^\s,;)\]}&|+])")
 _SPACE = re.compile(rb"\s")
-_LINE_END = re.compile(rb"[\r\n]")
 # Where a value without quotation marks ends although no space does.
 _CUT = re.compile(
     rb"[&;,](?:amp;)?[A-Za-z_][\w.-]{0,40}(?: [A-Za-z]{1,20})?=|\\{0,8}[\"'](?=[,;)\]}>:]|$)|\\{1,8}[\"']"
@@ -108,6 +107,8 @@ class Reader:
         self._text = text
         self._closes: dict[bytes, tuple[int, int, bool]] = {}
         self._spaces = (0, -1)
+        self._lines = (0, -1)
+        self._cuts: dict[re.Pattern[bytes], tuple[int, int]] = {}
         # How a value is found where no sign is before it.
         self._readers: dict[str | None, Callable[[_Place], Value | None]] = {
             "comma": self._after_comma,
@@ -168,9 +169,8 @@ class Reader:
         reaches = self._space(start)
         if reaches - start < looks.LEAST_CHARACTERS:
             return self._phrase(place)
-        ends_at = _LITERAL_END if place.separator["close"] else _CUT
-        cut = ends_at.search(text, start, min(reaches, start + _CUT_WITHIN))
-        end = cut.start() if cut else reaches
+        end = self._cut(_LITERAL_END if place.separator["close"] else _CUT, start, reaches)
+        is_cut = end < reaches
         value = text[start : min(end, start + _LOOKED_AT)]
         if end - start <= _LOOKED_AT:
             stripped = value.rstrip(_CLOSING)
@@ -183,7 +183,7 @@ class Reader:
         if sign in _COMPARED or not place.direct:
             found = looks.is_random(value) and not looks.is_code(value)
         else:
-            found = self._is_secret(place, value, end, cut is not None)
+            found = self._is_secret(place, value, end, is_cut)
         return Value(start, end, reaches) if found else self._phrase(place)
 
     def _is_secret(self, place: _Place, value: bytes, end: int, cut: bool) -> bool:
@@ -321,7 +321,21 @@ class Reader:
             self._spaces = (start, end)
         return end
 
+    def _cut(self, ends_at: re.Pattern[bytes], start: int, reaches: int) -> int:
+        """Where a word ends for this purpose, at most where it ends at all."""
+        since, end = self._cuts.get(ends_at, (0, -1))
+        if not since <= start <= end:
+            limit = min(reaches, start + _CUT_WITHIN)
+            match = ends_at.search(self._text, start, limit)
+            end = match.start() if match else limit
+            self._cuts[ends_at] = (start, end)
+        return reaches if end == start + _CUT_WITHIN else min(end, reaches)
+
     def _line_end(self, start: int) -> int:
-        limit = min(len(self._text), start + _QUOTED_BYTES)
-        match = _LINE_END.search(self._text, start, limit)
-        return match.start() if match else limit
+        since, end = self._lines
+        if not since <= start <= end:
+            limit = min(len(self._text), start + _QUOTED_BYTES)
+            place = self._text.find(b"\n", start, limit)
+            end = place if place >= 0 else limit
+            self._lines = (start, end)
+        return end

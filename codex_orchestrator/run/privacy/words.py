@@ -8,7 +8,7 @@ after the word is a part of that search, so that a mere mention costs next to no
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from .names import KEY_KINDS
@@ -59,6 +59,12 @@ _PENDING_LINE_BYTES = 256
 _PENDING_LINES = 3
 
 
+# More of such words in one piece of output are not looked at one by one where they stand close together.
+_MOST_CLUES = 2_500
+_CLOSE_BYTES = 64
+_FLOOD_WORD = re.compile(rb"pass|secret|token|pwd|cred|(?:api|access|auth)[_-]?key", re.IGNORECASE)
+
+
 class Clue(NamedTuple):
     """Where a word is that says secret, and whether people choose what it names, as they do passwords."""
 
@@ -67,14 +73,32 @@ class Clue(NamedTuple):
     chosen: bool
 
 
-def find_clues(text: bytes) -> tuple[list[Clue], list[int]]:
-    """Where words are that say secret, and where marks of keys may be."""
-    clues: list[Clue] = []
+class Clues(NamedTuple):
+    """What in a text says that it may hold secrets.
+
+    Attributes:
+        words: Words that say secret.
+        marks: Where marks of private keys may be.
+        floods: Where there is nothing but such words and what follows them.
+    """
+
+    words: list[Clue]
+    marks: list[int]
+    floods: list[tuple[int, int]]
+
+
+def find_clues(text: bytes) -> Clues:
+    """Where to look closer."""
+    places = [match.span() for match in _CANDIDATE.finditer(text.translate(_CODES))]
+    floods = _floods(text, places) if len(places) > _MOST_CLUES else []
+    words: list[Clue] = []
     marks: list[int] = []
-    for match in _CANDIDATE.finditer(text.translate(_CODES)):
+    for begin, end in places:
+        if floods and any(first <= begin < last for first, last in floods):
+            continue
         found = None
         # The letters of a word may follow those of none, and the last word of a name is what it is.
-        for word in _WORD.finditer(text, max(0, match.start() - _LONGEST_START), match.end()):
+        for word in _WORD.finditer(text, max(0, begin - _LONGEST_START), end):
             if word["key"]:
                 if _KEY_MARK.match(text, word.end()):
                     marks.append(word.start())
@@ -86,8 +110,22 @@ def find_clues(text: bytes) -> tuple[list[Clue], list[int]]:
                 continue
             found = word
         if found is not None:
-            clues.append(Clue(*found.span(), bool(found["chosen"] or found["short"])))
-    return clues, marks
+            words.append(Clue(*found.span(), bool(found["chosen"] or found["short"])))
+    return Clues(words, marks, floods)
+
+
+def _floods(text: bytes, places: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    joined: list[tuple[int, int]] = []
+    for begin, end in places:
+        if joined and begin - joined[-1][1] <= _CLOSE_BYTES:
+            joined[-1] = (joined[-1][0], end)
+        else:
+            joined.append((max(0, begin - _LONGEST_START), end))
+    return [
+        (begin, end)
+        for begin, end in joined
+        if end - begin > _MOST_CLUES and len(_FLOOD_WORD.findall(text, begin, end)) > _MOST_CLUES
+    ]
 
 
 def find_pending(text: bytes) -> int:
