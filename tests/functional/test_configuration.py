@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from dataclasses import dataclass
 
 import jsonschema
@@ -758,3 +759,23 @@ def test_a_problem_of_a_set_is_said_once_however_many_pipelines_use_it(project):
 def test_a_file_that_is_gone_is_no_error(project):
     (project.root / NAME).symlink_to(os.devnull + "-absent")
     assert load_definitions(discover(project.root, {})).sources == dict.fromkeys(PACKAGED, "default")
+
+
+def test_patterns_without_their_engine_are_refused(project, monkeypatch, capsys):
+    project.write({**FULL, "plugins": []})
+    monkeypatch.chdir(project.root)
+    monkeypatch.setitem(sys.modules, "re2", None)
+    assert main(["plan"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "privacy.rules[0].pattern: the pattern needs google-re2, which is not installed" in captured.err
+    assert 'pip install "codex-orchestrator[privacy]"' in captured.err
+
+
+def test_a_pattern_that_the_engine_does_not_take_is_refused_with_its_place_and_reason(project):
+    project.write({**FULL, "privacy": {"rules": [{"name": "n", "pattern": "(?<=a)b"}]}})
+    message = str(refused(project.root))
+    assert message.startswith(f"{NAME}:")
+    assert message.endswith(
+        "privacy.rules[0].pattern: the pattern is no regular expression of RE2: invalid perl operator: (?<="
+    )

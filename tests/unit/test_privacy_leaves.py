@@ -71,7 +71,7 @@ password=%s
 curl -H "Authorization: Bearer $TOKEN" https://example.test
 docker run -u 1000:1000 image
 postgres://user:password@localhost/db
-"integrity": "sha512-z4PhNX7vuL3xVChQ1m2AB9Yg5AULVxXcg/SpIdNs6c5H0NE8XYXysP+DGNKHfuwvY7kxvUdBeoGlODJ6+SfaPg==",
+integrity sha512-z4PhNX7vuL3xVChQ1m2AB9Yg5AULVxXcg/SpIdNs6c5H0NE8XYXysP+DGNKHfuwvY7kxvUdBeoGlODJ6+Sg==
 github.com/x/y v1.2.3 h1:h1UOjlMmNbVkuvk7oLxn7XpFg4OZHDqQ8pQ6WkJvQxY=
 the passphrase: enter it when you are asked for it
 Password: at least 8 characters with 1 digit

@@ -9,7 +9,8 @@ from typing import NamedTuple
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.pipelines.patterns import VALUE_GROUP, compile_pattern
 
-from .keys import BLOCK_BYTES, BLOCK_END, PUTTY_END, UNDECIDED_BYTES, Block, Keys
+from . import keys as private_keys
+from .keys import BLOCK_END, PUTTY_END, UNDECIDED_BYTES, Block, Keys
 from .places import BEFORE_LONG_WORDS, PLACES, Places
 from .platforms import PLATFORMS
 from .policy import Action, PrivacyPolicy, literals
@@ -19,8 +20,7 @@ from .tokens import Tokens
 from .values import Values
 from .words import find_clues, find_pending
 
-__all__ = ["BLOCK_BYTES", "LINE_BYTES", "Finder", "Found", "Hit", "merged", "reason_of"]
-
+BLOCK_BYTES = private_keys.BLOCK_BYTES
 # The longest line that is looked at as a whole, and so the most that is ever held back of one.
 LINE_BYTES = 4_096
 _LARGEST_HOLD_BYTES = 32_768

@@ -28,7 +28,8 @@ BLOCK_END = re.compile(
 )
 # What follows the first line of a key and not a mention of it: a header line, or base64.
 _BODY = re.compile(
-    rb"(?:%0[aAdD]|\\+[nrt]|[^A-Za-z0-9+/\\]){0,64}"
+    # A program that speaks of the line has it in quotation marks.
+    rb"(?![\"'`][\s:,;)\]])(?:%0[aAdD]|\\+[nrt]|[^A-Za-z0-9+/\\]){0,64}"
     rb"(?:[A-Za-z0-9+/]{16}|(?:Proc-Type|DEK-Info|Version|Comment|Charset|Hash):)",
     re.IGNORECASE,
 )
