@@ -777,5 +777,5 @@ def test_a_pattern_that_the_engine_does_not_take_is_refused_with_its_place_and_r
     message = str(refused(project.root))
     assert message.startswith(f"{NAME}:")
     assert message.endswith(
-        "privacy.rules[0].pattern: the pattern is no regular expression of RE2: invalid perl operator: (?<="
+        "privacy.rules[0].pattern: the pattern is no regular expression of RE2: invalid perl operator: (?<=."
     )

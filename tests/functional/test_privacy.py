@@ -34,8 +34,8 @@ def shown(done) -> bytes:
 
 
 def printing(text: str) -> str:
-    """A command that prints a text without being it; once in base64, the guard would know a key."""
-    return f"printf %s {b64encode(b64encode(text.encode())).decode()} | base64 -d | base64 -d"
+    """A command that prints a text without being it: backwards, as the guard knows a key in base64."""
+    return f"printf %s {b64encode(text.encode()).decode()[::-1]} | rev | base64 -d"
 
 
 def in_env(value: str, command: str, **keys) -> dict:
