@@ -50,7 +50,7 @@ _KEY_MARK = re.compile(rb"(?: block)?(?:-----| ----|%2d%2d)|-File-", re.IGNORECA
 
 # The end of a line after which the next may hold a value.
 _PENDING = re.compile(
-    rb"(?:pass(?:word|wd|phrase|code)?|pwd|secret|token|credential|cred|key)[\w.-]{0,40}\\{0,8}[\"']?"
+    rb"(?:pass(?:word|wd|phrase|code)?|pwd|secret|token|credential|cred|key)(?:[\w.]|-(?=\w)){0,40}\\{0,8}[\"']?"
     rb"(?:[ \t]{0,16}:[ \t]{0,16}(?:[|>][+-]?[0-9]?)?|,?)[ \t\r]{0,16}$"
     rb"|value\\{0,8}[\"']?[ \t]{0,16}[:=][^\n]{0,200}$",
     re.IGNORECASE,
