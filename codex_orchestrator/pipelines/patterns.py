@@ -1,114 +1,55 @@
-"""Regular expressions of the configuration, held to what takes time in proportion to a line.
+"""Regular expressions of the configuration, on an engine that takes time in proportion to what it reads.
 
-The guard looks through all output with them, and Python's engine goes back on its steps: an expression that
-can divide the same text in many ways could take for ever (docs/reference/privacy.md, "Your own rules").
+Python's own goes back on its steps, and the guard looks through all output (docs/reference/privacy.md,
+"Your own rules").
 """
 
 from __future__ import annotations
 
-import re
-from dataclasses import field
+from collections.abc import Iterator, Mapping
+from typing import Protocol, cast
 
-from codex_orchestrator.dataclass import dataclass
+from codex_orchestrator.errors import UsageError
 
-_TOKEN = re.compile(
-    r"""
-    (?P<comment>\(\?\#[^)]*\)|\(\?[aiLmsux]+\))
-  | (?P<open>\((?:\?(?::|>|P<\w+>|<?[=!]|[aiLmsux-]+:))?)
-  | (?P<close>\))
-  | (?P<bar>\|)
-  | (?P<atom>\\x[0-9A-Fa-f]{2} | \\[0-7]{3} | \\. | \[\^?\]?(?:\\.|[^\]\\])*\] | .)
-    """,
-    re.VERBOSE | re.DOTALL,
-)
-_QUANTIFIER = re.compile(r"(?:(?P<sign>[*+?])|\{(?P<least>\d*)(?P<comma>,?)(?P<most>\d*)\})(?P<how>[?+]?)")
-_BACK_REFERENCE = re.compile(r"\\[1-9]|\(\?P=|\(\?\(")
-_MOST_TIMES = 1_024
+# The group that is replaced where a pattern has it, so that what stands around it stays.
+VALUE_GROUP = b"value"
 _EMPTY_AT = (b"", b"a", b" ", b"\n", b"a b")
+MISSING = "needs google-re2, which is not installed"
+INSTALL = 'Install it with: pip install "codex-orchestrator[privacy]"'
+
+
+class Match(Protocol):
+    """Where a pattern matches, as in `re`."""
+
+    def span(self, group: int | str = 0, /) -> tuple[int, int]:
+        """Where a group is; -1 twice where it took no part."""
+
+
+class Pattern(Protocol):
+    """A compiled pattern, as in `re`."""
+
+    @property
+    def groupindex(self) -> Mapping[bytes, int]:
+        """The numbers of named groups."""
+
+    def finditer(self, text: bytes, /) -> Iterator[Match]:
+        """All places that match, in their order."""
 
 
 class _Refused(Exception):
     """Why an expression is not taken."""
 
 
-@dataclass
-class _Group:
-    """A group that is being read.
+def compile_pattern(pattern: str) -> Pattern:
+    """A pattern ready to be used on bytes.
 
-    Attributes:
-        before: What the open-ended repeat before it, or before its present branch, can match.
-        after: What open-ended repeats at the ends of its branches can match.
-        bytes: All that is in it.
-        varies: Whether it holds a repeat or a choice.
+    Raises:
+        UsageError: google-re2 is not installed: doing without the rule would show what it is to hide.
     """
-
-    before: frozenset[int] = frozenset()
-    after: frozenset[int] = frozenset()
-    bytes: frozenset[int] = frozenset()
-    varies: bool = False
-
-
-@dataclass
-class _Reader:
-    pattern: str
-    flags: int = 0
-    groups: list[_Group] = field(default_factory=lambda: [_Group()])
-    # What the last open-ended repeat can match, until something required has ended it.
-    open: frozenset[int] = frozenset()
-
-    def read(self) -> None:
-        place = 0
-        while place < len(self.pattern):
-            token = _TOKEN.match(self.pattern, place)
-            if token is None:
-                raise _Refused("cannot be read")
-            place = token.end()
-            if token["comment"]:
-                continue
-            if token["open"]:
-                self.groups.append(_Group(before=self.open))
-            elif token["bar"]:
-                group = self.groups[-1]
-                group.varies = True
-                group.after |= self.open
-                self.open = group.before
-            else:
-                quantifier = _QUANTIFIER.match(self.pattern, place)
-                place = quantifier.end() if quantifier else place
-                self._take(token, *_times(quantifier))
-
-    def _take(self, token: re.Match[str], least: int, most: int) -> None:
-        if token["close"]:
-            group = self.groups.pop()
-            self.open |= group.after
-            if most > 1 and group.varies:
-                raise _Refused("repeats a group that holds a repeat, an option or a choice itself")
-            matched = group.bytes
-            if least == 0:
-                self.open |= group.before
-            self.groups[-1].varies |= group.varies or least == 0
-            if most == 1:
-                self.groups[-1].bytes |= matched
-                return
-        else:
-            matched = self._bytes_of(token["atom"])
-        self.groups[-1].bytes |= matched
-        self._follow(matched, least, most)
-
-    def _follow(self, matched: frozenset[int], least: int, most: int) -> None:
-        if most != least:
-            self.groups[-1].varies = True
-            if matched & self.open:
-                raise _Refused(
-                    "has two repeats that can match the same, with nothing between them that ends the first"
-                )
-            self.open = matched if least else self.open | matched
-        elif least and matched and not matched & self.open:
-            self.open = frozenset()
-
-    def _bytes_of(self, atom: str) -> frozenset[int]:
-        compiled = re.compile(atom.encode(), self.flags)
-        return frozenset(byte for byte in range(256) if compiled.fullmatch(bytes((byte,))))
+    try:
+        return _compiled(pattern)
+    except ImportError:
+        raise UsageError(f"A pattern of `privacy.rules` {MISSING}.", hint=INSTALL) from None
 
 
 def pattern_problem(pattern: str) -> str | None:
@@ -116,27 +57,29 @@ def pattern_problem(pattern: str) -> str | None:
     if not pattern.isascii():
         return "holds characters beyond ASCII, and output is bytes: write these as \\xNN"
     try:
-        compiled = re.compile(pattern.encode())
-    except (re.error, OverflowError) as error:
-        return f"is no regular expression: {error}"
-    if any(match.end() == match.start() for text in _EMPTY_AT for match in compiled.finditer(text)):
-        return "matches the empty text"
-    if _BACK_REFERENCE.search(pattern):
-        return "refers back to a group, which the guard does not take"
-    try:
-        _Reader(pattern, compiled.flags & (re.IGNORECASE | re.DOTALL)).read()
+        compiled = _compiled(pattern)
+    except ImportError:
+        return f"{MISSING}. {INSTALL}"
     except _Refused as refused:
-        return f"could take for ever: it {refused}"
+        return f"is no regular expression of RE2: {refused}"
+    if any(
+        start == end for text in _EMPTY_AT for start, end in (each.span() for each in compiled.finditer(text))
+    ):
+        return "matches the empty text"
     return None
 
 
-def _times(quantifier: re.Match[str] | None) -> tuple[int, int]:
-    """How often at least, and at most."""
-    if quantifier is None:
-        return 1, 1
-    if quantifier["sign"]:
-        return {"*": (0, _MOST_TIMES), "+": (1, _MOST_TIMES), "?": (0, 1)}[quantifier["sign"]]
-    least = int(quantifier["least"] or 0)
-    if not quantifier["comma"]:
-        return least, least
-    return least, int(quantifier["most"]) if quantifier["most"] else max(_MOST_TIMES, least + 1)
+def _compiled(pattern: str) -> Pattern:
+    import re2  # Few projects have rules of their own.
+
+    options = re2.Options()
+    # It would write to stderr what it raises as well.
+    options.log_errors = False
+    options.encoding = re2.Options.Encoding.LATIN1
+    try:
+        return cast("Pattern", re2.compile(pattern.encode(), options))
+    except re2.error as error:
+        reason = error.args[0] if error.args else "it cannot be read"
+        raise _Refused(
+            reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
+        ) from None

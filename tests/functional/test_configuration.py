@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import tracemalloc
 from dataclasses import dataclass
 
@@ -914,3 +915,23 @@ def test_a_long_text_in_the_wrong_place_is_not_searched_step_by_step(project):
         assert tracemalloc.get_traced_memory()[1] < 200_000_000
     finally:
         tracemalloc.stop()
+
+
+def test_patterns_without_their_engine_are_refused(project, monkeypatch, capsys):
+    project.write({**FULL, "plugins": []})
+    monkeypatch.chdir(project.root)
+    monkeypatch.setitem(sys.modules, "re2", None)
+    assert main(["plan"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "privacy.rules[0].pattern: the pattern needs google-re2, which is not installed" in captured.err
+    assert 'pip install "codex-orchestrator[privacy]"' in captured.err
+
+
+def test_a_pattern_that_the_engine_does_not_take_is_refused_with_its_place_and_reason(project):
+    project.write({**FULL, "privacy": {"rules": [{"name": "n", "pattern": "(?<=a)b"}]}})
+    message = str(refused(project.root))
+    assert message.startswith(f"{NAME}:")
+    assert message.endswith(
+        "privacy.rules[0].pattern: the pattern is no regular expression of RE2: invalid perl operator: (?<=."
+    )

@@ -34,8 +34,8 @@ def shown(done) -> bytes:
 
 
 def printing(text: str) -> str:
-    """A command that prints a text without being it."""
-    return f"printf %s {b64encode(text.encode()).decode()} | base64 -d"
+    """A command that prints a text without being it: backwards, as the guard knows a key in base64."""
+    return f"printf %s {b64encode(text.encode()).decode()[::-1]} | rev | base64 -d"
 
 
 def in_env(value: str, command: str, **keys) -> dict:
@@ -195,6 +195,7 @@ def test_in_shadow_mode_output_stays_and_what_was_found_is_told(project):
     assert {each["reason"] for each in privacy["decisions"]} == {"shadow-mode"}
     assert {each["rule"] for each in privacy["decisions"]} == {
         "sensitive-token",
+        "url-password",
         "aws-key-id",
         "private-key",
         "environment-value",

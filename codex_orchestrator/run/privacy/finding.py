@@ -7,38 +7,33 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from codex_orchestrator.dataclass import dataclass
+from codex_orchestrator.pipelines.patterns import VALUE_GROUP, compile_pattern
 
+from . import keys as private_keys
+from .keys import BLOCK_END, PUTTY_END, Block, Keys
+from .places import BEFORE_LONG_WORDS, PLACES, Places
+from .platforms import PLATFORMS
 from .policy import Action, PrivacyPolicy
+from .reading import Reader
+from .services import SERVICES
+from .tokens import Tokens
 from .values import Values
-from .views import LINES_BYTES, wrapped_from
-from .words import find_clues, find_value
+from .views import wrapped_from
+from .words import find_clues, find_pending
 
+BLOCK_BYTES = private_keys.BLOCK_BYTES
 # The longest line that is looked at as a whole, and so the most that is ever held back of one.
 LINE_BYTES = 4_096
-# The longest private key that is looked for an end of; one of 16384 bits is a fifth of it.
-BLOCK_BYTES = 65_536
 
-_KEY_END = rb"PRIVATE KEY(?: BLOCK)?-----"
-_BLOCK_BEGIN = re.compile(rb"-----BEGIN [A-Z0-9 ]{0,40}" + _KEY_END, re.IGNORECASE)
-_BLOCK_END = re.compile(rb"-----END [A-Z0-9 ]{0,40}" + _KEY_END, re.IGNORECASE)
-# What follows the first line of a key and not a mention of it: a header line, or much base64.
-# The last form is for what puts the time or a name before each line.
-_BLOCK_BODY = re.compile(
-    rb"(?:\\+[nrt]|[^A-Za-z0-9+/\\]){0,64}"
-    rb"(?:[A-Za-z0-9+/]{16}|(?:Proc-Type|DEK-Info|Version|Comment|Charset|Hash):)"
-    rb"|[\s\S]{0,160}?[A-Za-z0-9+/]{40}",
-    re.IGNORECASE,
-)
-# A body that has only just begun.
-_BODY_BEGUN = re.compile(rb"(?:\\+[nrt]|\s){0,64}([A-Za-z0-9+/]{1,15})(?:\\+[nr]|[\r\n]){0,8}\Z")
 _WORD_END = re.compile(rb"\s")
+_LINE_END = re.compile(rb"[\r\n]")
+_KEY_ENDS = (BLOCK_END, PUTTY_END)
 
-_KEY_ID = re.compile(rb"A[KS]IA(?<![A-Z0-9]....)[A-Z0-9]{16,112}")
-
+# All rules but those that need more than a pattern.
+LONG_WORDS = (*PLATFORMS, *SERVICES, *BEFORE_LONG_WORDS)
 
 _REASONS = {
     "private-key": "private key",
-    "aws-key-id": "AWS key id",
     "sensitive-token": "value after a word that says secret",
     "environment-value": "value of a secret environment variable",
 }
@@ -46,7 +41,10 @@ _REASONS = {
 
 def reason_of(rule: str) -> str:
     """Why a rule takes what it matches, in words."""
-    return _REASONS.get(rule, "rule of this project")
+    known = _REASONS.get(rule)
+    if known is None and any(each.name == rule for each in (*LONG_WORDS, *PLACES)):
+        return rule.replace("-", " ").replace("aws", "AWS")
+    return known or "rule of this project"
 
 
 class Hit(NamedTuple):
@@ -63,8 +61,8 @@ class Hit(NamedTuple):
 
     @property
     def is_key(self) -> bool:
-        """Whether it is a private key of which the end is still to come."""
-        return self.until is _BLOCK_END
+        """Whether it is a private key of which the end, which belongs to it, is still to come."""
+        return self.until in _KEY_ENDS
 
 
 @dataclass(frozen=True)
@@ -81,26 +79,56 @@ class Found:
 
 
 class Finder:
-    """The rules of a policy, ready to be used."""
+    """The rules of a policy, ready to be used.
+
+    Raises:
+        UsageError: The policy has rules of the configuration, and what they run on is not installed.
+    """
 
     def __init__(self, policy: PrivacyPolicy) -> None:
         self._values = Values(policy.secrets)
-        self._rules = [(rule.name, re.compile(rule.pattern.encode()), rule.action) for rule in policy.rules]
+        self._tokens = Tokens(LONG_WORDS)
+        self._places = Places(PLACES)
+        self._rules = [(rule.name, compile_pattern(rule.pattern), rule.action) for rule in policy.rules]
 
     def find(self, text: bytes) -> Found:
         """The secrets in ``text``, which holds no escape sequences."""
-        clues = find_clues(text)
-        hits, held = _blocks(text) if clues.marks else ([], len(text))
-        if clues.ends:
-            hits += _named(text, clues.ends)
-        if clues.key_ids:
-            hits += _key_ids(text)
+        keys = Keys(text)
+        hits = list(self._built_in(text, keys))
+        held = min(keys.held, find_pending(text))
         if self._values:
             hits += self.values(text)
             held = min(held, self._values.begun(text), wrapped_from(text))
         if self._rules:
             hits += self._custom(text)
         return Found(merged(hits) if hits else hits, held)
+
+    def _built_in(self, text: bytes, keys: Keys) -> Iterator[Hit]:
+        clues = find_clues(text)
+        blocks: list[Block] = []
+        if clues.marks:
+            blocks += keys.putty(clues.marks)
+            blocks += keys.blocks(clues.marks)
+        for start, end in clues.floods:
+            # What follows the last word belongs to it.
+            after = _LINE_END.search(text, end)
+            last = after.start() if after else len(text)
+            yield Hit(start, last, "sensitive-token", "redact", _until(text, last))
+        for value in Reader(text).values(clues.words) if clues.words else ():
+            yield Hit(value.start, value.end, "sensitive-token", "redact", _until(text, value.reaches))
+
+        def look_at(start: int, end: int) -> None:
+            block = keys.encoded(start, end) or keys.of_jwk(start, end)
+            if block is not None:
+                blocks.append(block)
+
+        for start, end, rule in self._tokens.find(text, look_at):
+            yield Hit(start, end, rule.name, rule.action, _until(text, end))
+        for start, end, rule in self._places.find(text):
+            yield Hit(start, end, rule.name, rule.action, _until(text, end))
+        keys.hold_body()
+        for block in blocks:
+            yield Hit(block.start, block.end, "private-key", "block", block.until)
 
     @property
     def looks_for_values(self) -> bool:
@@ -115,56 +143,17 @@ class Finder:
     def _custom(self, text: bytes) -> Iterator[Hit]:
         for start, line in _lines(text):
             for name, pattern, action in self._rules:
+                group = pattern.groupindex.get(VALUE_GROUP, 0)
                 for match in pattern.finditer(line):
-                    if match.end() > match.start():
-                        yield Hit(
-                            start + match.start(),
-                            start + match.end(),
-                            name,
-                            action,
-                            _until(text, start + match.end()),
-                        )
-
-
-def _blocks(text: bytes) -> tuple[list[Hit], int]:
-    """Private keys, and from where on the text may hold one that cannot be told yet."""
-    hits = []
-    begin = _BLOCK_BEGIN.search(text)
-    while begin is not None:
-        end = _BLOCK_END.search(text, begin.end(), begin.end() + BLOCK_BYTES)
-        if end is not None:
-            hits.append(Hit(begin.start(), end.end(), "private-key", "block"))
-        elif _BLOCK_BODY.match(text, begin.end()):
-            hits.append(Hit(begin.start(), len(text), "private-key", "block", _BLOCK_END))
-            break
-        elif len(text) - begin.start() < LINES_BYTES:
-            return hits, begin.start()
-        begin = _BLOCK_BEGIN.search(text, end.end() if end else begin.end())
-    return hits, len(text)
+                    first, last = match.span(group)
+                    if last > first:
+                        yield Hit(start + first, start + last, name, action, _until(text, start + last))
 
 
 def begun_key(text: bytes, held: int) -> Iterator[Hit]:
     """The first bytes of a private key at the end of a text, too few to tell that they are that."""
-    for begin in _BLOCK_BEGIN.finditer(text, held):
-        body = _BODY_BEGUN.match(text, begin.end())
-        if body is not None:
-            yield Hit(*body.span(1), "private-key", "block")
-
-
-def _key_ids(text: bytes) -> Iterator[Hit]:
-    for match in _KEY_ID.finditer(text):
-        yield Hit(*match.span(), "aws-key-id", "redact", _until(text, match.end()))
-
-
-def _named(text: bytes, ends: list[int]) -> Iterator[Hit]:
-    """What follows ``secret:``, ``password=`` and the like."""
-    reached = 0
-    for end in ends:
-        # What stands within a value is a part of it, and looking at it again could take for ever.
-        value = find_value(text, end) if end >= reached else None
-        if value is not None:
-            reached = value.reaches
-            yield Hit(value.start, value.end, "sensitive-token", "redact", _until(text, value.reaches))
+    for start, end in Keys(text).begun(find_clues(text).marks, held):
+        yield Hit(start, end, "private-key", "block")
 
 
 def _until(text: bytes, end: int) -> re.Pattern[bytes] | None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Container, Iterator
 
-from .policy import LEAST_CHARACTERS, says_secret
+from .looks import LEAST_CHARACTERS
+from .names import says_secret
 
 # Of a value, so much is looked for.
 MOST_CHARACTERS = 262_144
@@ -99,8 +100,13 @@ def _within(value: str) -> Iterator[str]:
 
 def _field(key: str, value: str) -> Iterator[str]:
     """A field's value, where it is no everyday one."""
-    if is_random(value) or (says_secret(key.upper()) and _mixed(value)):
+    if is_random(value) or (_names_secret(key, value) and _mixed(value)):
         yield from _pieces(value)
+
+
+def _names_secret(key: str, value: str) -> bool:
+    # Of a variable, it is where the shell is.
+    return says_secret(key, value) or key.upper() == "PWD"
 
 
 def _lines(value: str) -> Iterator[str]:

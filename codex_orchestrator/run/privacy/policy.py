@@ -5,25 +5,19 @@ Which names say secret, and in which forms a value is recognised: docs/reference
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Literal
 
 from codex_orchestrator.dataclass import dataclass
 
+from .looks import LEAST_CHARACTERS
+from .names import says_secret
+
 Mode = Literal["shadow", "enforce"]
 Action = Literal["redact", "block"]
 
-LEAST_CHARACTERS = 6
 SHADOW_REASON = "shadow-mode"
-
-_SAYS_SECRET = re.compile(
-    r"SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|TOKEN(?![A-Z])|(?<=[A-Z_])PWD$|(?:^|_)PASS$|(?:^|_)PAT$"
-    r"|(?:API|ACCESS|PRIVATE|SIGNING|ENCRYPTION|DEPLOY|SSH|ACCOUNT|STORAGE|MASTER|SERVICE|LICENSE)_?KEY"
-)
-# Where the shell is and was, and names that say where a secret lies rather than what it is.
-_SAYS_PLACE = re.compile(r"^(?:OLD)?PWD$|_(?:FILE|PATH|DIR|SOCK)$")
 
 
 @dataclass(frozen=True)
@@ -61,10 +55,5 @@ def secret_values(variables: Mapping[str, str], names: Iterable[str] = ()) -> It
     for name, value in variables.items():
         upper = name.upper()
         listed = any(fnmatchcase(upper, pattern) for pattern in patterns)
-        if (listed or says_secret(upper)) and len(value.strip()) >= LEAST_CHARACTERS:
+        if (listed or says_secret(name, value)) and len(value.strip()) >= LEAST_CHARACTERS:
             yield value
-
-
-def says_secret(name: str) -> bool:
-    """Whether a name, in capitals, says that what it names is secret."""
-    return _SAYS_SECRET.search(name) is not None and _SAYS_PLACE.search(name) is None

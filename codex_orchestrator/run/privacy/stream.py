@@ -19,7 +19,7 @@ from .words import REDACTED
 HOLD_SECONDS = 0.1
 # How much of a line, or of what may become a key, stays known when it had to go: so that the second half of a
 # secret is still one.
-_CONTEXT_BYTES = 2_048
+_CONTEXT_BYTES = LINES_BYTES
 # The longest mark of a key's end.
 _MARK_BYTES = 96
 

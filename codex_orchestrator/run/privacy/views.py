@@ -39,7 +39,7 @@ _WRAPPED_LINE = re.compile(_WRAPPED + rb"\r?\Z")
 _DIGITS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _DIGITS_ALIKE = bytes(0 if byte in _DIGITS else byte or 1 for byte in range(256))
 # The most that is held back of several lines.
-LINES_BYTES = 2_048
+LINES_BYTES = 4_096
 
 
 class View:

@@ -1,20 +1,19 @@
-"""Words that say what follows them, and where its value is: ``password: hunter2`` and the like.
+"""Words that say that what follows them is secret: ``password: hunter2`` and the like.
 
 All output is looked through here, so it is done in one search, in which classes of characters stand for
-characters: three letters of each word, and of what key ids begin with, are of the same three classes, of
-which the first is rare.
+characters: three letters of each word are of the same three classes, of which the first is rare. What stands
+after the word is a part of that search, so that a mere mention costs next to nothing.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from .policy import LEAST_CHARACTERS
+from .names import KEY_KINDS
 
 REDACTED = b"[REDACTED]"
-_QUOTED_BYTES = 1_024
 
 
 def _coded(classes: Mapping[int, str]) -> bytes:
@@ -26,98 +25,129 @@ def _coded(classes: Mapping[int, str]) -> bytes:
     return bytes(codes)
 
 
-# SECret, passWORd, toKEN and KEY, in either case; aKIA and aSIA in upper case only.
-_CODES = _coded({1: "kwsKWS", 2: "eoEOI", 3: "rcnyRCNYA", 4: "\"'`\\]-", 5: ":=", 6: " \t"})
-# What may follow a word: a separator, perhaps after spaces; or the mark of a key, whose second word is BLOCK.
-_FOLLOWED = rb"(?:[\x04\x05]|\x06+(?:\x05|[Bb][Ll]))"
-# ken, key; word; secret; or the rest of an id.
+# secRET, PASsword, toKEN, KEY, cRED and PWD, in either case.
+_CODES = _coded({1: "kprKPR", 2: "aewAEW", 3: "dnstyDNSTY", 4: "\"'`\\]-,|>", 5: ":=", 6: " \t"})
 _CANDIDATE = re.compile(
-    rb"\x01\x02\x03(?:%b|[Dd]%b|\x03\x02[Tt]%b|[\x01-\x03A-Z0-9]{16})" % (_FOLLOWED, _FOLLOWED, _FOLLOWED)
+    rb"\x01\x02\x03[A-Za-z0-9_\x01-\x03]{0,40}+"
+    # Right after it a sign or a quotation mark, as it is or encoded;
+    rb"(?:[\x04\x05]|%3|\?\x05"
+    # or, further on, a sign, a mark of a key, or what has a number in it;
+    rb"|\x06{1,16}+(?:\x05|\?\x05|\x04\x04|[Bb][Ll]|[^\x06\r\n0-9!@#$%^*\x04]{0,40}+[0-9!@#$%^*\x04])"
+    # or a value on the next line.
+    rb"|\r?\n[\x06\x04]{0,64}+[Vv]\x02[Ll][Uu]\x02)"
 )
-_LENGTHS = {ord("k"): 3, ord("w"): 4, ord("s"): 6}
-_WORDS = (
-    b"secret",
-    b"password",
-    b"token",
-    *(
-        first + space + b"key"
-        for first in (b"api", b"access", b"secret")
-        for space in (b"", b" ", b"_", b"-")
-    ),
+# Before the three letters in "secret".
+_LONGEST_START = 3
+
+_WORD = re.compile(
+    rb"(?P<chosen>pass(?:word|wd|phrase|code)s?)|(?P<short>creds?|pwd|pass)(?!ential)|(?P<key>keys?)"
+    rb"|secrets?|tokens?|credentials?",
+    re.IGNORECASE,
 )
-_LONGEST_WORD = max(map(len, _WORDS))
-_KEY_MARK = re.compile(rb"(?: block)?-----", re.IGNORECASE)
-_NEEDED = (b":", b"=", b"-", b"I")
-_KEY_IDS = (b"AKIA", b"ASIA")
+_KEY_KIND = re.compile(rb"(?:%b)s?[ _.-]?$" % KEY_KINDS.encode(), re.IGNORECASE)
+_KEY_KIND_BYTES = 20
+_KEY_MARK = re.compile(rb"(?: block)?(?:-----| ----|%2d%2d)|-File-", re.IGNORECASE)
 
-# Two colons lead on to a name, as in `token::parse`.
-_SEPARATOR = re.compile(rb"(\\*[\"'`])?\]?[ \t]{0,16}(?:=>|:=|==|=|:(?!:))[ \t]{0,64}")
-_QUOTED = re.compile(
-    rb"(?P<quote>\\*[\"'`])(?=[^\s,;)\]}&|+])(?P<value>(?:\\.|(?!(?P=quote))[^\n]){1,%d}?)(?P=quote)"
-    % _QUOTED_BYTES
+# The end of a line after which the next may hold a value.
+_PENDING = re.compile(
+    rb"(?:pass(?:word|wd|phrase|code)?|pwd|secret|token|credential|cred|key)(?:[\w.]|-(?=\w)){0,40}\\{0,8}[\"']?"
+    rb"(?:[ \t]{0,16}:[ \t]{0,16}(?:[|>][+-]?[0-9]?)?|,?)[ \t\r]{0,16}$"
+    rb"|value\\{0,8}[\"']?[ \t]{0,16}[:=][^\n]{0,200}$",
+    re.IGNORECASE,
 )
-_UNQUOTED = re.compile(rb"\\*[\"'`]?(?P<value>\S+)")
-_JSON_LITERAL = re.compile(rb"(?P<value>\[REDACTED\]|[^\s,}\]\"']{6,})")
-_QUOTES = (b'"', b"'", b"`", b"\\")
-_CLOSING = b"\"'`,;)]}>\\"
+_PENDING_LINE_BYTES = 256
+_PENDING_LINES = 3
 
 
-class Clues(NamedTuple):
-    """Where words end that say secret, and whether marks of keys and key ids may be there."""
-
-    ends: list[int]
-    marks: bool
-    key_ids: bool
+# More of such words in one piece of output are not looked at one by one where they stand close together.
+_MOST_CLUES = 2_500
+_CLOSE_BYTES = 64
+_FLOOD_WORD = re.compile(rb"pass|secret|token|pwd|cred|(?:api|access|auth)[_-]?key", re.IGNORECASE)
 
 
-class Value(NamedTuple):
-    """Where a value is; ``reaches`` is where what it was taken from ends."""
+class Clue(NamedTuple):
+    """Where a word is that says secret, and whether people choose what it names, as they do passwords."""
 
     start: int
     end: int
-    reaches: int
+    chosen: bool
+
+
+class Clues(NamedTuple):
+    """What in a text says that it may hold secrets.
+
+    Attributes:
+        words: Words that say secret.
+        marks: Where marks of private keys may be.
+        floods: Where there is nothing but such words and what follows them.
+    """
+
+    words: list[Clue]
+    marks: list[int]
+    floods: list[tuple[int, int]]
 
 
 def find_clues(text: bytes) -> Clues:
-    """What in a text makes it worth a closer look."""
-    ends: list[int] = []
-    marks = key_ids = False
-    # One byte is searched for at the speed of memory.
-    if not any(byte in text for byte in _NEEDED):
-        return Clues(ends, marks, key_ids)
-    for match in _CANDIDATE.finditer(text.translate(_CODES)):
-        start = match.start()
-        end = start + _LENGTHS[text[start] | 0x20]
-        if text[max(0, end - _LONGEST_WORD) : end].lower().endswith(_WORDS):
-            ends.append(end)
-        elif _KEY_MARK.match(text, end):
-            marks = True
-        elif text.startswith(_KEY_IDS, start - 1):
-            key_ids = True
-    return Clues(ends, marks, key_ids)
+    """Where to look closer."""
+    places = [match.span() for match in _CANDIDATE.finditer(text.translate(_CODES))]
+    floods = _floods(text, places) if len(places) > _MOST_CLUES else []
+    words: list[Clue] = []
+    marks: list[int] = []
+    for begin, end in places:
+        if floods and any(first <= begin < last for first, last in floods):
+            continue
+        found = None
+        # The letters of a word may follow those of none, and the last word of a name is what it is.
+        for word in _WORD.finditer(text, max(0, begin - _LONGEST_START), end):
+            if word["key"]:
+                if _KEY_MARK.match(text, word.end()):
+                    marks.append(word.start())
+                    found = None
+                    break
+                if not _is_secret_key(text, word.start()):
+                    continue
+            elif word["short"] and word["short"].lower() != b"pwd" and _is_within_word(text, word.start()):
+                continue
+            found = word
+        if found is not None:
+            words.append(Clue(*found.span(), bool(found["chosen"] or found["short"])))
+    return Clues(words, marks, floods)
 
 
-def find_value(text: bytes, end: int) -> Value | None:
-    """The value after a word that ends at ``end``, or None where there is none long enough."""
-    separator = _SEPARATOR.match(text, end)
-    if separator is None:
-        return None
-    start = separator.end()
-    match = _QUOTED.match(text, start)
-    if match is not None:
-        long_enough = len(b"".join(match["value"].split())) >= LEAST_CHARACTERS
-        return Value(*match.span("value"), -1) if long_enough and match["value"] != REDACTED else None
-    if separator[1] and text[start : start + 1] not in _QUOTES:
-        match = _JSON_LITERAL.match(text, start)
-    else:
-        match = _UNQUOTED.match(text, start)
-    if match is None or match.end() - start < LEAST_CHARACTERS or _is_redacted(match["value"]):
-        return None
-    value = match["value"].rstrip(_CLOSING)
-    length = len(value) if len(value) >= LEAST_CHARACTERS else len(match["value"])
-    return Value(match.start("value"), match.start("value") + length, match.end())
+def _floods(text: bytes, places: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    joined: list[tuple[int, int]] = []
+    for begin, end in places:
+        if joined and begin - joined[-1][1] <= _CLOSE_BYTES:
+            joined[-1] = (joined[-1][0], end)
+        else:
+            joined.append((max(0, begin - _LONGEST_START), end))
+    return [
+        (begin, end)
+        for begin, end in joined
+        if end - begin > _MOST_CLUES and len(_FLOOD_WORD.findall(text, begin, end)) > _MOST_CLUES
+    ]
 
 
-def _is_redacted(value: bytes) -> bool:
-    """Whether another guard was here."""
-    return value.startswith(REDACTED) and not value.removeprefix(REDACTED).strip(_CLOSING)
+def find_pending(text: bytes) -> int:
+    """From where on the end of a text may be a word whose value follows on the next line; else its length."""
+    end = text.rfind(b"\n")
+    held = len(text)
+    # A name and its value may stand on two lines each, in either order.
+    for _ in range(_PENDING_LINES):
+        start = text.rfind(b"\n", max(0, end - _PENDING_LINE_BYTES), max(end, 0)) + 1
+        if end < 0 or end - start > _PENDING_LINE_BYTES or not _PENDING.search(text, start, end):
+            break
+        held = start
+        end = start - 1
+    return held
+
+
+def _is_secret_key(text: bytes, place: int) -> bool:
+    before = text[place - 1 : place]
+    return before in (b"?", b"&") or bool(_KEY_KIND.search(text, max(0, place - _KEY_KIND_BYTES), place))
+
+
+def _is_within_word(text: bytes, place: int) -> bool:
+    """Whether a short word is a part of another, as in `bypass`, and not of a name, as in `dbPass`."""
+    before = text[place - 1 : place] if place else b""
+    return before.isalpha() and (text[place : place + 1].islower() or before.isupper())
