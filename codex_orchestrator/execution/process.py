@@ -11,6 +11,7 @@ import fcntl
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -296,8 +297,9 @@ def signal_name(number: int) -> str:
 
 def pipe_bytes(descriptor: int) -> int:
     """How many bytes a pipe holds at most."""
-    ask = getattr(fcntl, "F_GETPIPE_SZ", None)
-    return _PIPE_BYTES if ask is None else fcntl.fcntl(descriptor, ask)
+    if sys.platform == "linux":
+        return fcntl.fcntl(descriptor, fcntl.F_GETPIPE_SZ)
+    return _PIPE_BYTES
 
 
 def _open_pidfd(pid: int) -> int | None:
