@@ -297,9 +297,7 @@ def signal_name(number: int) -> str:
 
 def pipe_bytes(descriptor: int) -> int:
     """How many bytes a pipe holds at most."""
-    if sys.platform == "linux":
-        return fcntl.fcntl(descriptor, fcntl.F_GETPIPE_SZ)
-    return _PIPE_BYTES
+    return fcntl.fcntl(descriptor, fcntl.F_GETPIPE_SZ) if sys.platform == "linux" else _PIPE_BYTES
 
 
 def _open_pidfd(pid: int) -> int | None:

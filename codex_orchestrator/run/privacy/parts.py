@@ -66,12 +66,12 @@ def _counts(value: str) -> bool:
 
 
 def _pieces(value: str) -> Iterator[str]:
-    start = 0
-    while len(value) - start > PIECE_CHARACTERS:
-        yield value[start : start + PIECE_CHARACTERS].strip()
-        start += PIECE_CHARACTERS - _OVERLAP
+    last = max(0, len(value) - PIECE_CHARACTERS)
     # The last one is as long as the others, so that it is as hard to come upon by chance.
-    yield value[max(0, min(start, len(value) - PIECE_CHARACTERS)) :].strip()
+    for start in (*range(0, last, PIECE_CHARACTERS - _OVERLAP), last):
+        piece = value[start : start + PIECE_CHARACTERS].strip()
+        if len(set(piece)) > 1:
+            yield piece
 
 
 def _within(value: str) -> Iterator[str]:
