@@ -19,6 +19,7 @@ from typing import Any
 
 from codex_orchestrator import cli, errors
 from codex_orchestrator.artefacts import ARTEFACTS
+from codex_orchestrator.run.privacy.parts import COMMON_WORDS
 from codex_orchestrator.schemas import schema_text
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -348,12 +349,18 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
+def everyday_words() -> str:
+    """Values that the privacy guard does not look for."""
+    return ", ".join(f"`{word}`" for word in sorted(COMMON_WORDS)) + "."
+
+
 RENDERERS: dict[str, Callable[..., str]] = {
     "command": command,
     "commands": commands,
     "error-codes": error_codes,
     "event-keys": event_keys,
     "event-types": event_types,
+    "everyday-words": everyday_words,
     "exit-codes": exit_codes,
     "fields": fields,
     "hooks": hooks,

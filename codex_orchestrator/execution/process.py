@@ -12,6 +12,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -314,10 +315,7 @@ def signal_name(number: int) -> str:
 
 def pipe_bytes(descriptor: int) -> int:
     """How many bytes a pipe holds at most."""
-    try:
-        return fcntl.fcntl(descriptor, fcntl.F_GETPIPE_SZ)
-    except AttributeError:
-        return _PIPE_BYTES  # Only Linux tells.
+    return fcntl.fcntl(descriptor, fcntl.F_GETPIPE_SZ) if sys.platform == "linux" else _PIPE_BYTES
 
 
 def _open_pidfd(pid: int) -> int | None:

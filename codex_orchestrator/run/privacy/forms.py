@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
+from itertools import chain
 from typing import NamedTuple
 
 from .spellings import PLAIN, Spellings, digit_spellings, encoded, spellings, wholes
@@ -23,6 +25,11 @@ _DECIMALS = 8
 _DECIMAL_RUNS = re.compile(rb"[0-9]{4,}")
 # What base64 and hexadecimal are made of, also where their signs are written as in addresses and JSON.
 DIGITS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_=%\\&#;"
+# Many runs can be looked for at once where they are as long as this; of shorter ones so many are looked for.
+LONG_RUN = 7
+_MOST_SHORT = 100
+# A run may be that of so many values.
+_SHARED = 8
 # Where a value may be spelled in several ways, so many are followed at once.
 _MOST_PLACES = 16
 
@@ -103,20 +110,24 @@ class _Stretched(Form):
 class Spelled(_Stretched):
     """A value as it is, or with some of its characters written in other ways."""
 
-    def __init__(self, value: str) -> None:
+    def __init__(self, value: str, run: str) -> None:
+        """Know it.
+
+        Args:
+            value: The value.
+            run: A part of it that is always written like this.
+        """
         self._value = value
+        self._run = run
         super().__init__(encoded(value))
 
     def runs(self) -> Iterator[Run]:
-        """The longest run."""
-        longest = max(_RUNS.findall(self._value), key=len, default="")
-        if longest:
-            before = self._value[: self._value.index(longest)]
-            yield Run(self, len(encoded(before)), longest.encode())
+        """The one that was given."""
+        before = self._value[: self._value.index(self._run)]
+        yield Run(self, len(encoded(before)), self._run.encode())
 
     def _split(self) -> Sides:
-        (run,) = self.runs()
-        before, _, after = self._value.partition(run.text.decode())
+        before, _, after = self._value.partition(self._run)
         return _tokens(before, _TOKENS, spellings), _tokens(after, _TOKENS, spellings)
 
 
@@ -182,22 +193,30 @@ class Hexadecimal(Form):
         return (start, end) if start >= 0 and text[start:end].lower() == self._canonical else None
 
 
-def written_forms(value: str) -> Iterator[Form]:
-    """A value as it is, and with characters written in other ways."""
-    spelled = Spelled(value)
-    if next(spelled.runs(), None) is not None:
-        yield spelled
-    else:
-        # Nothing of it stays as it is.
-        yield from (Form(whole) for whole in dict.fromkeys(wholes(value)))
+def written_forms(values: Iterable[str]) -> Iterator[Form]:
+    """Values as they are, and with characters written in other ways."""
+    runs = {value: set(_RUNS.findall(value)) for value in values}
+    shared = Counter(chain.from_iterable(runs.values()))
+    short = 0
+    for value, own in runs.items():
+        # The longest; but where one is in many values, it would lead to each of them.
+        run = min(own, key=lambda run: (max(_SHARED, shared[run]), -len(run), run), default="")
+        short += 0 < len(run) < LONG_RUN
+        if not run:
+            # Nothing of it stays as it is.
+            yield from (Form(whole) for whole in dict.fromkeys(wholes(value)))
+        elif shared[run] > _SHARED or (len(run) < LONG_RUN and short > _MOST_SHORT):
+            yield Form(encoded(value))
+        else:
+            yield Spelled(value, run)
 
 
-def digit_forms(value: str) -> Iterator[Form]:
-    """A value in base64 and in hexadecimal."""
-    raw = encoded(value)
-    for offset in range(3):
-        yield Base64(raw, offset)
-    yield Hexadecimal(raw)
+def digit_forms(values: Iterable[str]) -> Iterator[Form]:
+    """Values in base64 and in hexadecimal."""
+    for raw in map(encoded, values):
+        for offset in range(3):
+            yield Base64(raw, offset)
+        yield Hexadecimal(raw)
 
 
 def least_digits(value: str) -> int:

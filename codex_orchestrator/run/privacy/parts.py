@@ -10,6 +10,8 @@ from .names import says_secret
 
 # Of a value, so much is looked for.
 MOST_CHARACTERS = 262_144
+# Of a value without fields, so many lines are looked for by themselves.
+MOST_LINES = 1_000
 # Long values are looked for in pieces, of which each holds the end of the one before: what is found of
 # neighbours is one place.
 PIECE_CHARACTERS = 256
@@ -32,17 +34,15 @@ _WORDLIKE = re.compile(r"[A-Z]?[a-z]{4,}|[A-Z]{5,}")
 _NAME_PARTS = re.compile(r"[:.@,_-]")
 _SEVERAL = re.compile(r"[\n{]")
 
-# Passwords that are also words of everyday output: looking for them would hide much and protect nothing.
+# Passwords that are also words of everyday output: looking for them would hide much and protect little.
 _COMMON_WORDS = """
-    abc123 access account admin123 administrator anonymous apikey changeit changeme client cluster
-    cockroach context database debian default deploy develop developer development disabled docker
-    elastic elasticsearch enabled example foobar github gitlab google grafana guest1 jenkins kubernetes
-    letmein localhost manager mariadb master memcached minioadmin mongodb mysecret mysql1 netdata nobody
-    nopassword notset oracle passw0rd password password1 password123 passwort placeholder please portainer
-    postgres postgresql private production project public qwerty rabbitmq readonly redacted registry
-    replace required runner samples secret secret123 secrets server service session something sonarqube
-    staging string system tester testing testpassword testtest token123 tomcat travis ubuntu undefined
-    unknown username vagrant version welcome windows wordpress workspace
+access account administrator anonymous changeit changeme client cluster context database debian
+default deploy develop developer development disabled docker elastic elasticsearch enabled example
+github gitlab google grafana jenkins kubernetes localhost manager mariadb master memcached
+minioadmin mongodb nobody oracle password placeholder postgres postgresql private production project
+public rabbitmq readonly redacted registry replace required runner secret secrets server service
+session something sonarqube staging string system tester testing tomcat ubuntu undefined unknown
+username vagrant version welcome windows wordpress workspace
 """
 COMMON_WORDS = frozenset(_COMMON_WORDS.split())
 
@@ -67,12 +67,12 @@ def _counts(value: str) -> bool:
 
 
 def _pieces(value: str) -> Iterator[str]:
-    start = 0
-    while len(value) - start > PIECE_CHARACTERS:
-        yield value[start : start + PIECE_CHARACTERS].strip()
-        start += PIECE_CHARACTERS - _OVERLAP
+    last = max(0, len(value) - PIECE_CHARACTERS)
     # The last one is as long as the others, so that it is as hard to come upon by chance.
-    yield value[max(0, min(start, len(value) - PIECE_CHARACTERS)) :].strip()
+    for start in (*range(0, last, PIECE_CHARACTERS - _OVERLAP), last):
+        piece = value[start : start + PIECE_CHARACTERS].strip()
+        if len(set(piece)) > 1:
+            yield piece
 
 
 def _within(value: str) -> Iterator[str]:
@@ -111,7 +111,7 @@ def _names_secret(key: str, value: str) -> bool:
 
 def _lines(value: str) -> Iterator[str]:
     """Lines of a value without fields: a private key's, say."""
-    for line in value.split("\n"):
+    for line in value.split("\n")[:MOST_LINES]:
         stripped = line.strip()
         if len(stripped) >= _LEAST_LINE and _counts(stripped):
             yield from _pieces(stripped)

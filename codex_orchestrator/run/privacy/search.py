@@ -13,13 +13,15 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from itertools import islice
 
-from .forms import Run
+from .forms import LONG_RUN, Run
 
 _WINDOW = 4
 # A run of so many bytes holds a whole number, wherever it begins.
-_NUMBER_RUN = 2 * _WINDOW - 1
+_NUMBER_RUN = LONG_RUN
 # From so many runs on, looking up numbers is faster.
 _MANY = 100
+# So many runs may have a window of bytes in common before another one is looked for.
+_SHARED = 8
 # So many places of a run are tried for a window, and no more.
 _TRIED = 24
 # What is most frequent in ordinary output comes first; what is missing here is rare.
@@ -162,11 +164,23 @@ class _Numbers:
         self._by_number: dict[int, list[tuple[int, Run]]] = {}
         for run in runs:
             text = run.text
-            offset = _rarest(text)
+            offset = self._free(text)
             for place in range(offset, offset + _WINDOW):
-                number = int.from_bytes(text[place : place + _WINDOW], "little")
-                self._by_number.setdefault(number, []).append((place, run))
+                self._by_number.setdefault(_number(text, place), []).append((place, run))
         self._known = frozenset(self._by_number)
+
+    def _free(self, text: bytes) -> int:
+        """Where in a run the bytes are that few others have been looked for by, and that are rare."""
+        offset = _rarest(text)
+        if self._crowd(text, offset) < _SHARED:
+            return offset
+        offsets = range(0, len(text) - _NUMBER_RUN + 1, max(1, len(text) // _TRIED))
+        return min(offsets, key=lambda each: self._crowd(text, each))
+
+    def _crowd(self, text: bytes, offset: int) -> int:
+        """How many runs are looked for by the windows from a place on, at most by one of them."""
+        numbers = (_number(text, place) for place in range(offset, offset + _WINDOW))
+        return max(len(self._by_number.get(number, ())) for number in numbers)
 
     def places(self, text: bytes) -> Iterator[Found]:
         numbers = struct.unpack_from(f"<{len(text) // _WINDOW}I", text)
@@ -178,6 +192,10 @@ class _Numbers:
             for offset, run in by_number[numbers[index]]:
                 if place >= offset and text.startswith(run.text, place - offset):
                     yield place - offset, run
+
+
+def _number(text: bytes, place: int) -> int:
+    return int.from_bytes(text[place : place + _WINDOW], "little")
 
 
 def _rarest(text: bytes) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from itertools import chain
 
@@ -66,8 +66,8 @@ class Values:
         short = [part for part in self._parts if least_digits(part) < _LONG]
         least = min(map(least_digits, long), default=_LONG)
         return (
-            Search([*_runs(written_forms, self._parts), *_runs(digit_forms, short)]),
-            Within(lambda: _runs(digit_forms, long), DIGITS, least),
+            Search([*_runs(written_forms(self._parts)), *_runs(digit_forms(short))]),
+            Within(lambda: _runs(digit_forms(long)), DIGITS, least),
         )
 
     @cached_property
@@ -85,5 +85,5 @@ class Values:
         return by_last, most
 
 
-def _runs(forms_of: Callable[[str], Iterable[Form]], parts: Iterable[str]) -> list[Run]:
-    return [run for part in parts for form in forms_of(part) for run in form.runs()]
+def _runs(forms: Iterable[Form]) -> list[Run]:
+    return [run for form in forms for run in form.runs()]
