@@ -16,11 +16,11 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from .errors import Misplaced
+from .errors import Misplaced, StorageError
 from .text import printable
 
 Kind = Literal["file", "folder", "link", "special"]
@@ -119,17 +119,11 @@ def listed(path: Path, *, below: Path) -> list[tuple[str, Kind]]:
     """What is in a folder, by name; nothing where there is no such folder.
 
     Raises:
-        Misplaced: A component below is a link, or no folder.
-        OSError: It cannot be listed.
+        StorageError: It cannot be listed; or `Misplaced`: a component below is a link, or no folder.
     """
-    try:
-        with folder(path, below=below) as descriptor:
-            return listed_in(descriptor)
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        error.filename = str(path)  # Not the number of a descriptor.
-        raise
+    with _looking_at(path), suppress(FileNotFoundError), folder(path, below=below) as descriptor:
+        return listed_in(descriptor)
+    return []
 
 
 def listed_in(descriptor: int) -> list[tuple[str, Kind]]:
@@ -165,7 +159,12 @@ def walked(path: Path, *, below: Path, skipped: frozenset[str] = frozenset()) ->
     waiting = [path]
     while waiting:
         place = waiting.pop()
-        found = [(place / name, kind) for name, kind in listed(place, below=below)]
+        try:
+            with folder(place, below=below) as descriptor:
+                found = [(place / name, kind) for name, kind in listed_in(descriptor)]
+        except OSError as error:
+            error.filename = str(place)  # Not the number of a descriptor.
+            raise
         yield from found
         waiting += [
             inner for inner, kind in reversed(found) if kind == "folder" and inner.name not in skipped
@@ -176,24 +175,21 @@ def status(path: Path, *, below: Path) -> os.stat_result | None:
     """What the file system knows of whatever lies there, a link itself included; None where nothing does.
 
     Raises:
-        Misplaced: A component above it is a link, or no folder.
-        OSError: It cannot be looked at.
+        StorageError: It cannot be looked at; or `Misplaced`: a component above it is a link, or no folder.
     """
     if path == below:
         return status_of_chosen(path)
-    try:
-        with folder(path.parent, below=below) as descriptor:
-            return os.stat(path.name, dir_fd=descriptor, follow_symlinks=False)
-    except FileNotFoundError:
-        return None
+    with _looking_at(path), suppress(FileNotFoundError), folder(path.parent, below=below) as descriptor:
+        return os.stat(path.name, dir_fd=descriptor, follow_symlinks=False)
+    return None
 
 
 def has_file(path: Path, *, below: Path) -> bool:
     """Whether a file is there.
 
     Raises:
-        Misplaced: There is something else in its place, or a component is a link.
-        OSError: It cannot be looked at.
+        StorageError: It cannot be looked at; or `Misplaced`: there is something else in its place, or a
+            component is a link.
     """
     return _has(path, "file", below)
 
@@ -202,8 +198,8 @@ def has_folder(path: Path, *, below: Path) -> bool:
     """Whether a folder is there.
 
     Raises:
-        Misplaced: There is something else in its place, or a component is a link.
-        OSError: It cannot be looked at.
+        StorageError: It cannot be looked at; or `Misplaced`: there is something else in its place, or a
+            component is a link.
     """
     return _has(path, "folder", below)
 
@@ -228,6 +224,15 @@ def misplaced(path: Path, kind: Kind, wanted: Kind) -> Misplaced:
 
 
 # ------------------------------------------------------------------ the walk
+
+
+@contextmanager
+def _looking_at(path: Path) -> Iterator[None]:
+    """Make what is refused an error that says so, as nobody expects a question to fail."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"Cannot look at {printable(str(path))}: {error.strerror or error}.") from error
 
 
 def _walk(path: Path, below: Path) -> int:

@@ -54,8 +54,7 @@ def kind(path: Path, *, root: Path) -> places.Kind | None:
     """What a path of the repository leads to; None where it leads nowhere.
 
     Raises:
-        Misplaced: It leads out of the repository.
-        OSError: It cannot be looked at.
+        StorageError: It cannot be looked at; or `Misplaced`: it leads out of the repository.
     """
     try:
         found = places.status(_present(path, root), below=_home(root))
@@ -68,8 +67,7 @@ def listed(path: Path, *, root: Path) -> list[tuple[str, places.Kind]]:
     """What is in a folder of the repository, by name; nothing where there is no such folder.
 
     Raises:
-        Misplaced: It leads out of the repository.
-        OSError: It cannot be listed.
+        StorageError: It cannot be listed; or `Misplaced`: it leads out of the repository.
     """
     if kind(path, root=root) != "folder":
         return []

@@ -201,8 +201,7 @@ def _delete(path: Path, below: Path) -> None:
 
 def _in_trash(task: TaskLayout) -> list[str]:
     trash = trash_dir(task)
-    with files.reported("read", trash):
-        return [name for name, _ in places.listed(trash, below=task.environment.runs_dir)]
+    return [name for name, _ in places.listed(trash, below=task.environment.runs_dir)]
 
 
 def _queue(task: TaskLayout, suffix: str) -> set[Path]:

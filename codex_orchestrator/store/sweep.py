@@ -59,8 +59,7 @@ def sweep(task: TaskLayout, *, dry_run: bool = False) -> Swept:
     here, base = this_process(), task.environment.runs_dir
     swept = Swept()
     try:
-        with files.reported("sweep", task.live_dir):
-            found = places.listed(task.live_dir, below=base)
+        found = places.listed(task.live_dir, below=base)
     except StorageError as error:
         return Swept(warnings=(error.in_a_line,))
     for name in files.temporaries(found, is_dead=lambda pid: not exists(pid)):
