@@ -99,6 +99,27 @@ def open_stream(path: Path, *, below: Path) -> BinaryIO:
         return os.fdopen(open_in(descriptor, path, os.O_RDONLY), "rb")
 
 
+def lines(path: Path, *, below: Path) -> Iterator[bytes]:
+    """The lines of a regular file of any size, with their ends, read as they are asked for.
+
+    Raises:
+        Misplaced: There is something else in its place, a component is a link, or a line is too long.
+        OSError: It cannot be read, or is not there.
+    """
+    with open_stream(path, below=below) as stream:
+        while line := stream.readline(DOCUMENT_BYTES + 1):
+            if len(line) > DOCUMENT_BYTES:
+                raise overlong(path)
+            yield line
+
+
+def overlong(path: Path) -> Misplaced:
+    """What is said of a file with a line that nobody of ours has written."""
+    return Misplaced(
+        f"{printable(str(path))} has a line of more than {DOCUMENT_BYTES} bytes.", hint="Remove the file."
+    )
+
+
 def read(path: Path, *, below: Path, at_most: int = DOCUMENT_BYTES) -> bytes:
     """The content of a regular file.
 

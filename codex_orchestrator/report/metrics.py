@@ -11,8 +11,8 @@ from codex_orchestrator.clock import timestamp
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.errors import UsageError
 from codex_orchestrator.run.layout import TaskLayout
-from codex_orchestrator.store.journal import pending_in
 from codex_orchestrator.store.metrics import LARGEST, read_line
+from codex_orchestrator.store.pending import pending_in
 
 LATEST_RUNS = 10
 _RUN_KEYS = (
@@ -79,8 +79,7 @@ def read_metrics(task: TaskLayout) -> TaskMetrics:
 
 def _written(task: TaskLayout) -> Iterator[bytes]:
     try:
-        with places.open_stream(task.metrics, below=task.environment.runs_dir) as lines:
-            yield from lines
+        yield from places.lines(task.metrics, below=task.environment.runs_dir)
     except FileNotFoundError:
         return
     except OSError as error:

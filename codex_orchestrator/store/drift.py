@@ -11,7 +11,8 @@ from codex_orchestrator.run.drift import DriftReport, DriftSample, counted, samp
 from codex_orchestrator.run.layout import TaskLayout
 
 from . import files
-from .journal import Journal, read_aggregate, record_name
+from .journal import Journal, read_aggregate
+from .pending import record_name
 
 
 class DriftReporter(Journal):

@@ -15,8 +15,9 @@ from codex_orchestrator.run.shapes import MetricsLine
 
 from .coordinator import mark_recorded
 from .drift import DriftReporter
-from .journal import Journal, record_name
+from .journal import Journal
 from .metrics import MetricsRecorder
+from .pending import record_name
 from .state import TaskStateStore
 
 # A manifest is not kept waiting for the drift report any longer.

@@ -21,8 +21,8 @@ from codex_orchestrator.text import printable
 
 from . import files
 from .finished import merge_queued
-from .journal import pending_in
 from .locks import SOFT_SUFFIX, held_lock
+from .pending import pending_in
 
 Removal = Literal["removed", "busy", "gone"]
 _ATTEMPTS = 100
@@ -38,7 +38,7 @@ def is_queued(layout: RunLayout) -> bool:
     """Whether a record of this run waits to be merged, or its merger is not done with its manifest."""
     return any(
         name.startswith(f"{layout.run_id}.")
-        for pending, base in layout.task.pending_places
+        for pending, base in layout.task.pending_places()
         for name, _ in places.listed(pending, below=base)
     )
 
@@ -207,7 +207,7 @@ def _in_trash(task: TaskLayout) -> list[str]:
 def _queue(task: TaskLayout, suffix: str) -> set[Path]:
     return {
         pending.path
-        for folder, base in task.pending_places
+        for folder, base in task.pending_places()
         for pending in pending_in(folder, suffix, below=base)[0]
     }
 
@@ -215,7 +215,7 @@ def _queue(task: TaskLayout, suffix: str) -> set[Path]:
 def _odd_records(task: TaskLayout) -> tuple[str, ...]:
     return tuple(
         notice
-        for folder, base in task.pending_places
+        for folder, base in task.pending_places()
         for suffix in (".json", ".merged")
         for notice in pending_in(folder, suffix, below=base)[1]
     )

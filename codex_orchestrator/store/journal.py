@@ -27,13 +27,14 @@ from typing import Any
 from codex_orchestrator import places
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.errors import Misplaced, StorageError
-from codex_orchestrator.identifiers import id_problem, is_run_id
+from codex_orchestrator.identifiers import is_run_id
 from codex_orchestrator.records import Mismatch, T, dumps_line, from_json, loads
 from codex_orchestrator.text import printable
 
 from . import files
 from .lines import append, mend_last_line
 from .locks import backoff, held_lock, pause
+from .pending import Pending, pending_in
 
 PATIENCE_SECONDS = 10.0
 _LOOKS = 3
@@ -41,7 +42,6 @@ _QUEUED = ".json"
 _MERGED = ".merged"
 # How much of the journal's end is looked through to see that a run is newer than those that are counted.
 _END_BYTES = 65_536
-_MOST_DIGITS = 10
 
 Settle = Callable[[str], bool]
 
@@ -59,43 +59,11 @@ def read_aggregate(path: Path, shape: type[T], *, below: Path) -> T | None:
 
 
 @dataclass(frozen=True)
-class Pending:
-    """A file in the folder of records to come, by what its name tells."""
-
-    path: Path
-    run_id: str
-    attempt: int
-
-
-@dataclass(frozen=True)
 class _Waiting:
     """A record that waits, and its line."""
 
     pending: Pending
     line: bytes
-
-
-def pending_in(folder: Path, suffix: str, *, below: Path) -> tuple[list[Pending], list[str]]:
-    """The records in a folder of those to come, in the order of their runs; and what cannot be one.
-
-    Args:
-        folder: The folder; one that is not there holds none.
-        suffix: Of their names.
-        below: The folder above it that the user has chosen.
-
-    Raises:
-        Misplaced: The folder is none of ours.
-    """
-    found, odd = [], []
-    for name, kind in places.listed(folder, below=below):
-        if not name.endswith(suffix) or name.startswith("."):
-            continue
-        run_id, attempt = _run_and_attempt(name.removesuffix(suffix))
-        if kind == "file" and id_problem(run_id) is None:
-            found.append(Pending(folder / name, run_id, attempt))
-        else:
-            odd.append(f"{printable(str(folder / name))} is no record of a run, and is left alone.")
-    return sorted(found, key=lambda each: (each.run_id, each.attempt)), odd
 
 
 class Journal(ABC):
@@ -326,11 +294,6 @@ class Journal(ABC):
         return self._pending / f"{name}{_MERGED}"
 
 
-def record_name(run_id: str, attempts: int) -> str:
-    """What a run's record is called: by the run, and from its second start on by the start as well."""
-    return run_id if attempts == 1 else f"{run_id}.{attempts}"
-
-
 def _is_ours(path: Path, below: Path) -> bool:
     try:
         return places.has_file(path, below=below)
@@ -341,12 +304,6 @@ def _is_ours(path: Path, below: Path) -> bool:
 def _stands(one: _Waiting, known: bytes | None) -> bool:
     """Whether a record is counted already: that very line is, or a line of the run's only start."""
     return known is not None and (one.line == known or one.pending.attempt == 1)
-
-
-def _run_and_attempt(stem: str) -> tuple[str, int]:
-    run_id, dot, attempt = stem.rpartition(".")
-    is_number = dot and attempt.isascii() and attempt.isdecimal() and len(attempt) < _MOST_DIGITS
-    return (run_id, int(attempt)) if is_number else (stem, 1)
 
 
 def _find_line(text: mmap, beginning: bytes, end: int) -> int:

@@ -11,7 +11,8 @@ from codex_orchestrator.run.layout import TaskLayout
 from codex_orchestrator.run.shapes import MetricsLine, MetricsSummary
 
 from . import files
-from .journal import Journal, read_aggregate, record_name
+from .journal import Journal, read_aggregate
+from .pending import record_name
 
 _KEPT_PARSE_ERRORS = 20
 LARGEST = 1e15

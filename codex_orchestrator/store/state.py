@@ -13,7 +13,8 @@ from codex_orchestrator.run.reviewer import RunSummary
 from codex_orchestrator.run.shapes import StateIndex
 
 from . import files
-from .journal import Journal, read_aggregate, record_name
+from .journal import Journal, read_aggregate
+from .pending import record_name
 
 LATEST_RUNS = 20
 _STATE_KEYS = {"taskId", "lastRunAt", "totalRuns", "runs"}
