@@ -8,7 +8,7 @@ next housekeeping finishes it (docs/reference/files.md, "Housekeeping").
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -34,12 +34,21 @@ def trash_dir(task: TaskLayout) -> Path:
     return task.runs_dir / "trash"
 
 
-def is_queued(layout: RunLayout) -> bool:
-    """Whether a record of this run waits to be merged, or its merger is not done with its manifest."""
-    return any(
-        name.startswith(f"{layout.run_id}.")
-        for pending, base in layout.task.pending_places()
-        for name, _ in places.listed(pending, below=base)
+def is_queued(layout: RunLayout, names: Sequence[str] | None = None) -> bool:
+    """Whether a record of this run waits to be merged, or its merger is not done with its manifest.
+
+    Args:
+        layout: The run.
+        names: `queued_names` of its task, where the caller asks for many runs.
+    """
+    names = queued_names(layout.task) if names is None else names
+    return any(name.startswith(f"{layout.run_id}.") for name in names)
+
+
+def queued_names(task: TaskLayout) -> tuple[str, ...]:
+    """The names of all that waits in the folders of records to come."""
+    return tuple(
+        name for pending, base in task.pending_places() for name, _ in places.listed(pending, below=base)
     )
 
 
