@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from . import places
+from .errors import StorageError
 
 
 def kind(path: Path) -> places.Kind | None:
@@ -49,7 +50,7 @@ def names(path: Path) -> list[str]:
     """What is in a folder that the user has named, links followed; nothing where it cannot be listed."""
     try:
         return [name for name, _ in places.listed(path, below=path)]
-    except OSError:
+    except StorageError:
         return []
 
 

@@ -16,11 +16,11 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from .errors import Misplaced
+from .errors import Misplaced, StorageError
 from .text import printable
 
 Kind = Literal["file", "folder", "link", "special"]
@@ -29,6 +29,7 @@ DOCUMENT_BYTES = 16 * 1024 * 1024
 """The most bytes of a file that is read as a whole; logs and journals are read in streams."""
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_INNER_FOLDER = _FOLDER | os.O_NOFOLLOW
 # Without blocking, as to open a pipe waits for whoever is at its other end.
 _FILE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _READ_BYTES = 1024 * 1024
@@ -99,6 +100,27 @@ def open_stream(path: Path, *, below: Path) -> BinaryIO:
         return os.fdopen(open_in(descriptor, path, os.O_RDONLY), "rb")
 
 
+def lines(path: Path, *, below: Path) -> Iterator[bytes]:
+    """The lines of a regular file of any size, with their ends, read as they are asked for.
+
+    Raises:
+        Misplaced: There is something else in its place, a component is a link, or a line is too long.
+        OSError: It cannot be read, or is not there.
+    """
+    with open_stream(path, below=below) as stream:
+        while line := stream.readline(DOCUMENT_BYTES + 1):
+            if len(line) > DOCUMENT_BYTES:
+                raise overlong(path)
+            yield line
+
+
+def overlong(path: Path) -> Misplaced:
+    """What is said of a file with a line that nobody of ours has written."""
+    return Misplaced(
+        f"{printable(str(path))} has a line of more than {DOCUMENT_BYTES} bytes.", hint="Remove the file."
+    )
+
+
 def read(path: Path, *, below: Path, at_most: int = DOCUMENT_BYTES) -> bytes:
     """The content of a regular file.
 
@@ -119,17 +141,11 @@ def listed(path: Path, *, below: Path) -> list[tuple[str, Kind]]:
     """What is in a folder, by name; nothing where there is no such folder.
 
     Raises:
-        Misplaced: A component below is a link, or no folder.
-        OSError: It cannot be listed.
+        StorageError: It cannot be listed; or `Misplaced`: a component below is a link, or no folder.
     """
-    try:
-        with folder(path, below=below) as descriptor:
-            return listed_in(descriptor)
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        error.filename = str(path)  # Not the number of a descriptor.
-        raise
+    with _looking_at(path), suppress(FileNotFoundError), folder(path, below=below) as descriptor:
+        return listed_in(descriptor)
+    return []
 
 
 def listed_in(descriptor: int) -> list[tuple[str, Kind]]:
@@ -165,7 +181,12 @@ def walked(path: Path, *, below: Path, skipped: frozenset[str] = frozenset()) ->
     waiting = [path]
     while waiting:
         place = waiting.pop()
-        found = [(place / name, kind) for name, kind in listed(place, below=below)]
+        try:
+            with folder(place, below=below) as descriptor:
+                found = [(place / name, kind) for name, kind in listed_in(descriptor)]
+        except OSError as error:
+            error.filename = str(place)  # Not the number of a descriptor.
+            raise
         yield from found
         waiting += [
             inner for inner, kind in reversed(found) if kind == "folder" and inner.name not in skipped
@@ -176,24 +197,21 @@ def status(path: Path, *, below: Path) -> os.stat_result | None:
     """What the file system knows of whatever lies there, a link itself included; None where nothing does.
 
     Raises:
-        Misplaced: A component above it is a link, or no folder.
-        OSError: It cannot be looked at.
+        StorageError: It cannot be looked at; or `Misplaced`: a component above it is a link, or no folder.
     """
     if path == below:
         return status_of_chosen(path)
-    try:
-        with folder(path.parent, below=below) as descriptor:
-            return os.stat(path.name, dir_fd=descriptor, follow_symlinks=False)
-    except FileNotFoundError:
-        return None
+    with _looking_at(path), suppress(FileNotFoundError), folder(path.parent, below=below) as descriptor:
+        return os.stat(path.name, dir_fd=descriptor, follow_symlinks=False)
+    return None
 
 
 def has_file(path: Path, *, below: Path) -> bool:
     """Whether a file is there.
 
     Raises:
-        Misplaced: There is something else in its place, or a component is a link.
-        OSError: It cannot be looked at.
+        StorageError: It cannot be looked at; or `Misplaced`: there is something else in its place, or a
+            component is a link.
     """
     return _has(path, "file", below)
 
@@ -202,8 +220,8 @@ def has_folder(path: Path, *, below: Path) -> bool:
     """Whether a folder is there.
 
     Raises:
-        Misplaced: There is something else in its place, or a component is a link.
-        OSError: It cannot be looked at.
+        StorageError: It cannot be looked at; or `Misplaced`: there is something else in its place, or a
+            component is a link.
     """
     return _has(path, "folder", below)
 
@@ -230,22 +248,31 @@ def misplaced(path: Path, kind: Kind, wanted: Kind) -> Misplaced:
 # ------------------------------------------------------------------ the walk
 
 
+@contextmanager
+def _looking_at(path: Path) -> Iterator[None]:
+    """Make what is refused an error that says so, as nobody expects a question to fail."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"Cannot look at {printable(str(path))}: {error.strerror or error}.") from error
+
+
 def _walk(path: Path, below: Path) -> int:
     """The descriptor of a folder, opened component by component."""
-    names = path.relative_to(below).parts
-    if ".." in names:
+    # By their texts: this is done for every file, and paths are slow.
+    text, start = os.fspath(path), os.fspath(below)
+    names = [] if text == start else text.removeprefix(f"{start}/").split("/")
+    if (names and not text.startswith(f"{start}/")) or ".." in names:
         raise ValueError(f"{path} does not stay below {below}")
-    place = below
     try:
         descriptor = os.open(below, _FOLDER)
     except NotADirectoryError:
         raise misplaced(below, kind_of(os.stat(below)), "folder") from None
-    for name in names:
-        place /= name
+    for depth, name in enumerate(names, start=1):
         try:
-            inner = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=descriptor)
+            inner = os.open(name, _INNER_FOLDER, dir_fd=descriptor)
         except OSError as error:
-            raise _told(error, descriptor, place, "folder") from error
+            raise _told(error, descriptor, below.joinpath(*names[:depth]), "folder") from error
         finally:
             os.close(descriptor)
         descriptor = inner

@@ -100,8 +100,6 @@ MOST_LEVELS = 100
 """How deep arrays and objects may be nested in a JSON text."""
 
 _TOO_DEEP = f"nested more than {MOST_LEVELS} levels deep"
-# What half of a character is written as; pairs of them are whole again once they are read.
-_HALF = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
@@ -192,7 +190,9 @@ def loads(
         raise ValueError("it does not fit into memory") from error
     if text.count("[") + text.count("{") > MOST_LEVELS and _is_deep(value):
         raise ValueError(_TOO_DEEP)
-    return _whole(value) if not keep_halves and _HALF.search(text) else value
+    # Only an escape can be half a character: UTF-8 has none.
+    is_suspect = "\\ud" in text or "\\uD" in text
+    return _whole(value) if is_suspect and not keep_halves else value
 
 
 def dumps(value: Any) -> str:

@@ -21,13 +21,7 @@ def within(path: Path, root: Path) -> Path:
     Raises:
         Misplaced: It leads out of the repository.
     """
-    real, home = os.path.realpath(path), os.path.realpath(root)
-    if not Path(real).is_relative_to(home):
-        raise Misplaced(
-            f"{printable(str(path))} is a link that leads out of {printable(str(root))}.",
-            hint="Remove it, or put what it leads to in its place.",
-        )
-    return Path(real)
+    return _resolved(path, root)[0]
 
 
 def open_stream(path: Path, *, root: Path) -> BinaryIO:
@@ -37,7 +31,8 @@ def open_stream(path: Path, *, root: Path) -> BinaryIO:
         Misplaced: It leads out of the repository, or is no regular file.
         OSError: It cannot be opened, or is not there.
     """
-    return places.open_stream(_present(path, root), below=_home(root))
+    real, home = _present(path, root)
+    return places.open_stream(real, below=home)
 
 
 def read(path: Path, *, root: Path, at_most: int = places.DOCUMENT_BYTES) -> bytes:
@@ -47,20 +42,21 @@ def read(path: Path, *, root: Path, at_most: int = places.DOCUMENT_BYTES) -> byt
         Misplaced: It leads out of the repository, is no regular file, or is too large.
         OSError: It cannot be read, or is not there.
     """
-    return places.read(_present(path, root), below=_home(root), at_most=at_most)
+    real, home = _present(path, root)
+    return places.read(real, below=home, at_most=at_most)
 
 
 def kind(path: Path, *, root: Path) -> places.Kind | None:
     """What a path of the repository leads to; None where it leads nowhere.
 
     Raises:
-        Misplaced: It leads out of the repository.
-        OSError: It cannot be looked at.
+        StorageError: It cannot be looked at; or `Misplaced`: it leads out of the repository.
     """
     try:
-        found = places.status(_present(path, root), below=_home(root))
+        real, home = _present(path, root)
     except FileNotFoundError:
         return None
+    found = places.status(real, below=home)
     return None if found is None else places.kind_of(found)
 
 
@@ -68,21 +64,28 @@ def listed(path: Path, *, root: Path) -> list[tuple[str, places.Kind]]:
     """What is in a folder of the repository, by name; nothing where there is no such folder.
 
     Raises:
-        Misplaced: It leads out of the repository.
-        OSError: It cannot be listed.
+        StorageError: It cannot be listed; or `Misplaced`: it leads out of the repository.
     """
     if kind(path, root=root) != "folder":
         return []
-    return places.listed(within(path, root), below=_home(root))
+    real, home = _resolved(path, root)
+    return places.listed(real, below=home)
 
 
-def _home(root: Path) -> Path:
-    return Path(os.path.realpath(root))
-
-
-def _present(path: Path, root: Path) -> Path:
-    """`within`, for what is to be there: where a folder on the way is none, there is no such file."""
-    real = within(path, root)
-    if not real.parent.is_dir():
+def _present(path: Path, root: Path) -> tuple[Path, Path]:
+    """`_resolved`, for what is to be there: where a folder on the way is none, there is no such file."""
+    real, home = _resolved(path, root)
+    if not os.path.isdir(real.parent):
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
-    return real
+    return real, home
+
+
+def _resolved(path: Path, root: Path) -> tuple[Path, Path]:
+    """Where a path and the root lead, links followed."""
+    real, home = os.path.realpath(path), os.path.realpath(root)
+    if real != home and not real.startswith(home.rstrip("/") + "/"):
+        raise Misplaced(
+            f"{printable(str(path))} is a link that leads out of {printable(str(root))}.",
+            hint="Remove it, or put what it leads to in its place.",
+        )
+    return Path(real), Path(home)

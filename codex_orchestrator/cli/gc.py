@@ -96,14 +96,19 @@ class _Cleaning:
         self._cleanup.notices.extend(odd_entries(self._task))
         runs = inventory(self._task, now=now)
         if self._cleanup.dry_run:
-            # What is queued now would have been merged.
-            runs = [replace(run, queued=False) for run in runs]
+            # What is queued now would have been merged, and what never became a run swept.
+            swept = set(self._cleanup.swept.folders)
+            runs = [replace(run, queued=False) for run in runs if self._folder_of(run) not in swept]
         others = foreign_parents(self._task.environment, runs, now=now)
         for decision in decide(runs, self._policy, now=now, others=others):
             if decision.kept is not None:
                 self._cleanup.kept[decision.kept] += 1
             else:
                 self._remove(decision.run)
+
+    def _folder_of(self, run: RunFacts) -> str:
+        layout = self._task.run(run.run_id)
+        return layout.relative(layout.folder)
 
     def _merge(self) -> None:
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from codex_orchestrator import places
@@ -12,7 +12,7 @@ from codex_orchestrator.errors import UnknownRun
 from codex_orchestrator.identifiers import id_problem
 from codex_orchestrator.run.layout import RunLayout, TaskLayout
 from codex_orchestrator.run.retention import Hold, RunFacts
-from codex_orchestrator.store.housekeeping import is_queued
+from codex_orchestrator.store.housekeeping import is_queued, queued_names
 from codex_orchestrator.store.liveness import Liveness
 
 from .lookup import FoundRun, read_manifest, run_layouts, task_ids
@@ -24,11 +24,12 @@ _SIGNS_OF_LIFE = ("completed_at", "updated_at", "started_at")
 
 def inventory(task: TaskLayout, *, now: float) -> list[RunFacts]:
     """All runs of a task, and whatever else lies where runs do."""
-    return [run_facts(layout, now=now) for layout in run_layouts(task)]
+    names = queued_names(task)
+    return [run_facts(layout, now=now, names=names) for layout in run_layouts(task)]
 
 
-def run_facts(layout: RunLayout, *, now: float) -> RunFacts:
-    """One run as it is now."""
+def run_facts(layout: RunLayout, *, now: float, names: Sequence[str] | None = None) -> RunFacts:
+    """One run as it is now; ``names`` are those of what is queued, where they are known already."""
     try:
         run = FoundRun(layout, read_manifest(layout))
     except UnknownRun:
@@ -40,7 +41,7 @@ def run_facts(layout: RunLayout, *, now: float) -> RunFacts:
         status=_text(manifest.get("status")),
         last_activity=_last_activity(manifest),
         parent_run_id=_text(manifest.get("parent_run_id")),
-        queued=is_queued(layout),
+        queued=is_queued(layout, names),
     )
 
 

@@ -34,6 +34,8 @@ class LogReader:
             rest = b""
             while block := log.read(_READ_BYTES):
                 *whole, rest = (rest + block).split(b"\n")
+                if len(rest) > places.DOCUMENT_BYTES:
+                    raise places.overlong(self._path)
                 for line in whole:
                     self._offset += len(line) + 1
                     yield line

@@ -140,8 +140,6 @@ def odd_entries(task: TaskLayout) -> list[str]:
         found = places.listed(task.cli_dir, below=task.environment.runs_dir)
     except StorageError as error:
         return [error.in_a_line]
-    except OSError as error:
-        return [f"Cannot list {task.cli_dir}: {error.strerror or error}."]
     return [
         places.misplaced(task.cli_dir / name, kind, "folder").in_a_line
         for name, kind in found
@@ -182,7 +180,7 @@ def _passed_over(layout: RunLayout, error: UnknownRun) -> list[str]:
         is_begun = places.status(layout.manifest, below=layout.base) is not None
         is_ours = is_run_id(layout.run_id)
         is_live = places.status(layout.live_marker, below=layout.base) is not None
-    except (OSError, StorageError):
+    except StorageError:
         is_begun, is_ours, is_live = True, True, False
     if not is_begun and (is_live or not is_ours):
         return []
@@ -192,7 +190,9 @@ def _passed_over(layout: RunLayout, error: UnknownRun) -> list[str]:
 def _folders(path: Path, environment: Environment) -> list[str]:
     try:
         found = places.listed(path, below=environment.runs_dir)
-    except OSError:
+    except Misplaced:
+        raise
+    except StorageError:
         return []
     return [name for name, kind in found if kind == "folder"]
 

@@ -79,8 +79,7 @@ def read_metrics(task: TaskLayout) -> TaskMetrics:
 
 def _written(task: TaskLayout) -> Iterator[bytes]:
     try:
-        with places.open_stream(task.metrics, below=task.environment.runs_dir) as lines:
-            yield from lines
+        yield from places.lines(task.metrics, below=task.environment.runs_dir)
     except FileNotFoundError:
         return
     except OSError as error:

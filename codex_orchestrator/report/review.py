@@ -14,7 +14,7 @@ from codex_orchestrator import places
 from codex_orchestrator.clock import parse_timestamp, timestamp
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.environment import Environment
-from codex_orchestrator.errors import Misplaced, UnknownRun
+from codex_orchestrator.errors import StorageError, UnknownRun
 from codex_orchestrator.governance.guards.difference import Difference, FileChange, read_difference
 from codex_orchestrator.governance.guards.evidence import judge_run
 from codex_orchestrator.governance.review import ReviewedChange, ReviewedRun, change_line, hand_off
@@ -142,7 +142,7 @@ def _newer(root: Path, files: Sequence[FileChange], ended: float | None) -> tupl
 def _written(path: Path, root: Path) -> float:
     try:
         found = places.status(path, below=root)
-    except (OSError, Misplaced):
+    except StorageError:
         found = None
     return found.st_mtime if found is not None else 0.0  # It was removed, and nobody knows when.
 

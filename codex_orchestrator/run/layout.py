@@ -104,9 +104,8 @@ class TaskLayout:
     @property
     def pending_dirs(self) -> tuple[Path, ...]:
         """The folders of records that are not merged yet."""
-        return tuple(folder for folder, _ in self.pending_places)
+        return tuple(folder for folder, _ in self.pending_places())
 
-    @property
     def pending_places(self) -> tuple[tuple[Path, Path], ...]:
         """The same, each with the folder above it that the user has chosen."""
         runs, out = self.environment.runs_dir, self.environment.out_dir

@@ -23,4 +23,4 @@ def schema_text(name: str) -> str:
 
 def schema_names() -> list[str]:
     """The artefacts that have a schema."""
-    return [path.stem for path in resources.files_in(FOLDER, "*.json")]
+    return sorted(path.stem for path in resources.files_in(FOLDER, "*.json"))

@@ -15,7 +15,7 @@ from typing import Any
 from codex_orchestrator import places, sources
 from codex_orchestrator.clock import Clock, timestamp
 from codex_orchestrator.environment import PREFIX, Environment
-from codex_orchestrator.errors import Misplaced
+from codex_orchestrator.errors import Misplaced, StorageError
 from codex_orchestrator.identifiers import id_problem
 from codex_orchestrator.records import dumps, loads, to_json
 from codex_orchestrator.run.layout import RunLayout
@@ -82,7 +82,11 @@ def read_children(layout: RunLayout) -> list[ChildRun]:
     counts only if it had ended.
     """
     children = []
-    for name, kind in places.listed(layout.children, below=layout.base):
+    try:
+        found = places.listed(layout.children, below=layout.base)
+    except StorageError:
+        return []  # `settle_children` tells of it.
+    for name, kind in found:
         child = as_child(_read(layout.children / name, layout.base)) if kind == "file" else None
         if child is None or id_problem(child.run_id) or layout.child_record(child.run_id).name != name:
             continue
@@ -176,7 +180,7 @@ def _places(environment: Environment, run_id: str) -> Iterator[RunLayout]:
         return
     try:
         tasks = places.listed(environment.runs_dir, below=environment.runs_dir)
-    except OSError:
+    except StorageError:
         return
     for name, kind in tasks:
         if kind == "folder" and id_problem(name) is None:

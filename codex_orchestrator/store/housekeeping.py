@@ -8,7 +8,7 @@ next housekeeping finishes it (docs/reference/files.md, "Housekeeping").
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -34,12 +34,21 @@ def trash_dir(task: TaskLayout) -> Path:
     return task.runs_dir / "trash"
 
 
-def is_queued(layout: RunLayout) -> bool:
-    """Whether a record of this run waits to be merged, or its merger is not done with its manifest."""
-    return any(
-        name.startswith(f"{layout.run_id}.")
-        for pending, base in layout.task.pending_places
-        for name, _ in places.listed(pending, below=base)
+def is_queued(layout: RunLayout, names: Sequence[str] | None = None) -> bool:
+    """Whether a record of this run waits to be merged, or its merger is not done with its manifest.
+
+    Args:
+        layout: The run.
+        names: `queued_names` of its task, where the caller asks for many runs.
+    """
+    names = queued_names(layout.task) if names is None else names
+    return any(name.startswith(f"{layout.run_id}.") for name in names)
+
+
+def queued_names(task: TaskLayout) -> tuple[str, ...]:
+    """The names of all that waits in the folders of records to come."""
+    return tuple(
+        name for pending, base in task.pending_places() for name, _ in places.listed(pending, below=base)
     )
 
 
@@ -201,14 +210,13 @@ def _delete(path: Path, below: Path) -> None:
 
 def _in_trash(task: TaskLayout) -> list[str]:
     trash = trash_dir(task)
-    with files.reported("read", trash):
-        return [name for name, _ in places.listed(trash, below=task.environment.runs_dir)]
+    return [name for name, _ in places.listed(trash, below=task.environment.runs_dir)]
 
 
 def _queue(task: TaskLayout, suffix: str) -> set[Path]:
     return {
         pending.path
-        for folder, base in task.pending_places
+        for folder, base in task.pending_places()
         for pending in pending_in(folder, suffix, below=base)[0]
     }
 
@@ -216,7 +224,7 @@ def _queue(task: TaskLayout, suffix: str) -> set[Path]:
 def _odd_records(task: TaskLayout) -> tuple[str, ...]:
     return tuple(
         notice
-        for folder, base in task.pending_places
+        for folder, base in task.pending_places()
         for suffix in (".json", ".merged")
         for notice in pending_in(folder, suffix, below=base)[1]
     )

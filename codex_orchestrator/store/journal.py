@@ -29,7 +29,7 @@ from typing import Any
 from codex_orchestrator import places
 from codex_orchestrator.clock import parse_timestamp
 from codex_orchestrator.dataclass import dataclass
-from codex_orchestrator.errors import Misplaced
+from codex_orchestrator.errors import Misplaced, StorageError
 from codex_orchestrator.identifiers import born
 from codex_orchestrator.records import Mismatch, T, dumps_line, from_json, loads
 from codex_orchestrator.text import printable
@@ -136,7 +136,7 @@ class Journal(ABC):
 
     def is_queued(self, name: str) -> bool:
         """Whether a run's record still waits."""
-        return places.has_file(self._pending_file(name), below=self._below)
+        return _is_ours(self._pending_file(name), self._below)
 
     def merge(self, name: str, settle: Settle, *, patience_seconds: float = PATIENCE_SECONDS) -> bool:
         """Merge all pending records, or see that another process has merged this run's.
@@ -181,7 +181,7 @@ class Journal(ABC):
 
     def is_merged(self, name: str) -> bool:
         """Whether a run's record was merged by another, and the run has not said yet that it knows."""
-        return places.has_file(self._merged_file(name), below=self._below)
+        return _is_ours(self._merged_file(name), self._below)
 
     def forget(self, name: str) -> None:
         """The run knows that its record was merged.
@@ -300,6 +300,13 @@ class Journal(ABC):
 
     def _merged_file(self, name: str) -> Path:
         return self._pending / f"{name}{_MERGED}"
+
+
+def _is_ours(path: Path, below: Path) -> bool:
+    try:
+        return places.has_file(path, below=below)
+    except StorageError:
+        return False  # No record of ours is in a place that is not.
 
 
 def _stands(one: _Waiting, known: bytes | None) -> bool:

@@ -12,7 +12,6 @@ from contextlib import suppress
 from pathlib import Path
 
 from codex_orchestrator import places
-from codex_orchestrator.errors import Misplaced
 from codex_orchestrator.records import loads
 
 from .files import PUBLIC, reported, write_all
@@ -157,20 +156,19 @@ def _opened(path: Path, flags: int, below: Path) -> int:
 
 def _torn_line(descriptor: int, path: Path) -> tuple[int, bytes]:
     """Where the last whole line ends, and what follows it."""
-    start = os.fstat(descriptor).st_size
-    torn = b""
+    end = start = os.fstat(descriptor).st_size
+    blocks: list[bytes] = []
     while start > 0:
         size = min(start, _BLOCK_BYTES)
         start -= size
-        torn = os.pread(descriptor, size, start) + torn
-        newline = torn.rfind(b"\n")
+        block = os.pread(descriptor, size, start)
+        newline = block.rfind(b"\n")
+        blocks.append(block[newline + 1 :])
         if newline >= 0:
-            return start + newline + 1, torn[newline + 1 :]
-        if len(torn) > places.DOCUMENT_BYTES:
-            raise Misplaced(
-                f"{path} has a last line that is longer than any of ours.", hint="Remove the file."
-            )
-    return 0, torn
+            return start + newline + 1, b"".join(reversed(blocks))
+        if end - start > places.DOCUMENT_BYTES:
+            raise places.overlong(path)
+    return 0, b"".join(reversed(blocks))
 
 
 def _is_json(text: bytes) -> bool:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from codex_orchestrator import places
 from codex_orchestrator.clock import parse_timestamp
 from codex_orchestrator.dataclass import dataclass
+from codex_orchestrator.errors import Misplaced, StorageError
 from codex_orchestrator.records import loads
 from codex_orchestrator.run.layout import RunLayout
 from codex_orchestrator.run.shapes import STALE_SECONDS, TERMINAL
@@ -105,6 +106,8 @@ def read_activity(layout: RunLayout, manifest: dict[str, Any]) -> Activity:
 def _modified(layout: RunLayout) -> float | None:
     try:
         found = places.status(layout.runner_log, below=layout.base)
-    except OSError:
+    except Misplaced:
+        raise
+    except StorageError:
         return None
     return None if found is None else found.st_mtime

@@ -1,7 +1,4 @@
-"""Records of runs that wait to be merged: a file for each, and what its name tells.
-
-docs/reference/files.md, "Metrics and state", has the rules.
-"""
+"""Records not merged yet: a file each, named after its run (docs/reference/files.md, "Metrics and state")."""
 
 from __future__ import annotations
 
@@ -13,6 +10,11 @@ from codex_orchestrator.identifiers import id_problem
 from codex_orchestrator.text import printable
 
 _MOST_DIGITS = 10
+
+
+def record_name(run_id: str, attempts: int) -> str:
+    """What a run's record is called: by the run, and from its second start on by the start as well."""
+    return run_id if attempts == 1 else f"{run_id}.{attempts}"
 
 
 @dataclass(frozen=True)
@@ -45,11 +47,6 @@ def pending_in(folder: Path, suffix: str, *, below: Path) -> tuple[list[Pending]
         else:
             odd.append(f"{printable(str(folder / name))} is no record of a run, and is left alone.")
     return sorted(found, key=lambda each: (each.run_id, each.attempt)), odd
-
-
-def record_name(run_id: str, attempts: int) -> str:
-    """What a run's record is called: by the run, and from its second start on by the start as well."""
-    return run_id if attempts == 1 else f"{run_id}.{attempts}"
 
 
 def _run_and_attempt(stem: str) -> tuple[str, int]:

@@ -39,8 +39,7 @@ def read_whole_manifest(layout: RunLayout) -> Manifest:
 def read_log(layout: RunLayout) -> Replay:
     """What the run's log says, as far as it goes."""
     try:
-        with places.open_stream(layout.runner_log, below=layout.base) as log:
-            return read_back(log)
+        return read_back(places.lines(layout.runner_log, below=layout.base))
     except FileNotFoundError:
         return read_back(())
 

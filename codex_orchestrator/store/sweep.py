@@ -59,8 +59,7 @@ def sweep(task: TaskLayout, *, dry_run: bool = False) -> Swept:
     here, base = this_process(), task.environment.runs_dir
     swept = Swept()
     try:
-        with files.reported("sweep", task.live_dir):
-            found = places.listed(task.live_dir, below=base)
+        found = places.listed(task.live_dir, below=base)
     except StorageError as error:
         return Swept(warnings=(error.in_a_line,))
     for name in files.temporaries(found, is_dead=lambda pid: not exists(pid)):
@@ -90,8 +89,11 @@ def _sweep_run(layout: RunLayout, *, dry_run: bool) -> Swept:
     swept = Swept()
     try:
         if places.has_folder(layout.folder, below=layout.base):
-            if dry_run:
-                return _leftovers(layout, dry_run=True)
+            # Before the lock, which makes a file: in a folder that is not ours there is nothing to do.
+            swept = _leftovers(layout, dry_run=True)
+            if dry_run or swept.warnings:
+                return swept
+            swept = Swept()
             with held_lock(layout.lock, below=layout.base) as held:
                 if not held:
                     return swept  # Somebody has taken it up again.
@@ -148,7 +150,7 @@ def remove_temporaries(layout: RunLayout, *, dry_run: bool = False) -> Swept:
     for folder in (layout.folder, *own, layout.mcp_folder, layout.compat_folder):
         for name in files.temporaries(places.listed(folder, below=layout.base)):
             swept += _without(folder / name, task, dry_run=dry_run)
-    for pending, base in task.pending_places:
+    for pending, base in task.pending_places():
         for name in files.temporaries(places.listed(pending, below=base), of=f"{layout.run_id}."):
             swept += _without(pending / name, task, dry_run=dry_run)
     return swept

@@ -160,7 +160,8 @@ def calls_in(log: str, root: Path) -> Iterator[Call]:
     for line in log.splitlines():
         if call := _CALL.match(line):
             seen[call[1]] += 1
-            if touches.search(call[2]):
+            # A folder that is opened on the way to a file is no moment of its own.
+            if touches.search(call[2]) and "O_DIRECTORY" not in call[2]:
                 touching[call[1]] += 1
                 yield Call(call[1], touching[call[1]], seen[call[1]], line)
 

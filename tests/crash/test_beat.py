@@ -91,7 +91,7 @@ def calls(pool, projects) -> list[Call]:
         run.let_go()
         assert run.exit_code() == 0
     calls = list(calls_in(run.log.read_text(encoding="utf-8"), root))
-    assert {call.name for call in calls} >= {"openat", "write", "fsync", "rename"}
+    assert {call.name for call in calls} >= {"openat", "write", "fsync", "renameat"}
     return calls
 
 
@@ -127,4 +127,4 @@ def test_a_disk_that_refuses_a_beat(calls, projects, points):
             problems.append(f"the summary says nothing of it: {found.manifest['summary']}")
         return problems
 
-    points.tried([call for call in calls if call.name in ("openat", "write", "fsync", "rename")], refused)
+    points.tried([call for call in calls if call.name in ("openat", "write", "fsync", "renameat")], refused)

@@ -30,6 +30,7 @@ CALLS = ("open", "write", "fsync", "rename", "unlink", "mkdir", "ftruncate")
 # What a full disk refuses; it still renames, removes and truncates.
 NEED_ROOM = ("open", "write", "fsync", "mkdir")
 STAGES = {"passes": 0, "fails": 3}
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 MOST_CALLS = 400
 
@@ -45,6 +46,7 @@ class Disk:
         self._folder = str(folder)
         self._fault = fault
         self._descriptors: set[int] = set()
+        self._folders: set[int] = set()
         self.calls: list[str] = []
 
     def install(self) -> None:
@@ -57,16 +59,25 @@ class Disk:
 
     def _call(self, name: str, real: Callable, *arguments, **keywords):
         target = arguments[0]
-        below = (
-            target in self._descriptors if isinstance(target, int) else str(target).startswith(self._folder)
-        )
-        if not below:
-            return real(*arguments, **keywords)
+        within = keywords.get("dir_fd", keywords.get("src_dir_fd"))
+        if within is not None:
+            below = within in self._folders
+        elif isinstance(target, int):
+            below = target in self._descriptors | self._folders
+        else:
+            below = str(target).startswith(self._folder)
+        if not below or (name == "open" and not arguments[1] & WRITING):
+            # Whoever only reads, or opens a folder on the way, is not refused for want of room.
+            answer = real(*arguments, **keywords)
+            if name == "open" and below:
+                self._folders.add(answer)
+            return answer
         self.calls.append(name)
         answer = self._fault(self, real, arguments)
         if answer is None:
             answer = real(*arguments, **keywords)
         if name == "open":
+            self._folders.discard(answer)
             self._descriptors.add(answer)
         return answer
 

@@ -56,7 +56,7 @@ def first(_pool, _projects) -> None:
 def later(pool, projects) -> Path:
     """A project with runs that ended, one killed among its stages and one killed while it was recorded."""
     root = projects.make("past")
-    for name, files in (("rename", "/manifest.json"), ("unlink", "/metrics.pending/")):
+    for name, files in (("renameat", '"manifest.json"'), ("unlinkat", "/metrics.pending>")):
         assert pool.start(root).exit_code == 0
         calls = pool.calls(projects.make(f"past-{name}", like=root))
         call = next(call for call in reversed(calls) if call.name == name and files in call.text)

@@ -14,8 +14,8 @@ SAMPLE = 40
 ERRORS = ("ENOSPC", "EIO", "EDQUOT", "EROFS")
 # A disk that refuses every write from then on refuses those to stdout and stderr too: `test_full_disk.py`
 # has a real one.
-ONCE = ("write", "fsync", "rename")
-FROM_THEN_ON = ("fsync", "rename")
+ONCE = ("write", "fsync", "renameat")
+FROM_THEN_ON = ("fsync", "renameat")
 
 
 @dataclass(frozen=True)

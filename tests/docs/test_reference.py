@@ -313,6 +313,7 @@ def test_every_documented_file_has_its_place_in_the_layout():
             "base",
             "folder",
             "children",
+            "base",
             "mcp_folder",
             "compat_folder",
         )

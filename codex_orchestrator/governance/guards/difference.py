@@ -11,7 +11,7 @@ from pathlib import Path
 
 from codex_orchestrator import places
 from codex_orchestrator.dataclass import dataclass
-from codex_orchestrator.errors import UsageError
+from codex_orchestrator.errors import StorageError, UsageError
 from codex_orchestrator.text import printable
 
 from .git import Changes, WorkTree, below, locate, read_changes
@@ -142,6 +142,8 @@ def _lines_of(path: Path, root: Path) -> int | None:
             return None
         with places.open_stream(path, below=root) as stream:
             return count_lines(iter(lambda: stream.read(_READ_BYTES), b""))
+    except StorageError as error:
+        raise UsageError(error.message, hint=error.hint) from error
     except FileNotFoundError:
         return 0  # Removed since git listed it.
     except OSError as error:

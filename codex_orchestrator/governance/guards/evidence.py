@@ -14,7 +14,7 @@ from typing import Any
 from codex_orchestrator import named, places, sources
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.environment import Environment
-from codex_orchestrator.errors import Misplaced, UnknownRun
+from codex_orchestrator.errors import StorageError, UnknownRun
 from codex_orchestrator.manifests import read_document, validate_manifest
 from codex_orchestrator.run.summary import says_partial
 from codex_orchestrator.text import printable
@@ -162,9 +162,7 @@ class _Bench:
             beside = place.with_name("run-summary.json")
             has_summary = places.has_file(beside, below=below)
             return judge_run(document, read_document(beside, below=below) if has_summary else None)
-        except OSError:
-            return "evidence-invalid", "is no file"
-        except (UnknownRun, Misplaced) as error:
+        except (UnknownRun, StorageError) as error:
             return "evidence-invalid", f"cannot be used: {printable(error.message.rstrip('.'))}"
 
     def _place(self, file: Path) -> tuple[Path, Path | None]:
