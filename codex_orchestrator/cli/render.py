@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
-from codex_orchestrator.errors import OrchestratorError
+from codex_orchestrator.errors import InternalError, OrchestratorError
 from codex_orchestrator.records import dumps, dumps_line
 
 _WIDE = 1_000
@@ -65,6 +65,8 @@ def emit_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 def refuse(error: OrchestratorError, *, as_json: bool) -> None:
     """Say why a command was refused: on stderr, and as JSON on stdout where JSON was asked for."""
+    if isinstance(error, InternalError):
+        print(f"{error.report}\n", file=sys.stderr)
     print(f"error: {error}", file=sys.stderr)
     if as_json:
         emit_json({"error": {"code": error.code, "message": error.message, "hint": error.hint}})
