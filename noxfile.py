@@ -1,5 +1,5 @@
-"""The built wheel under every Python that is installed here, bare, among other people's plugins, with every
-pytest that is supported, and without pytest-xdist.
+"""The built wheel under every Python that is installed here, bare, among other people's plugins, beside each
+of sixty of them, with every pytest that is supported, and without pytest-xdist.
 
 ``nox`` runs all sessions, ``nox -s tests-3.12`` one of them. What follows ``--`` goes to pytest; the sessions
 ``versions`` and ``without_xdist`` run the functional tests where it names none:
@@ -80,6 +80,15 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS[:1])
 def plugins(session: nox.Session) -> None:
+    """Small pipelines beside each of some sixty plugins, in three modes: a table, after half an hour."""
+    script = ROOT / "tests" / "among" / "try_plugins.py"
+    names = session.run("python", str(script), "--names", silent=True) or ""
+    session.install(str(built_wheel(session)), *names.split())
+    session.run("python", str(script), *session.posargs, env=OUTSIDE)
+
+
+@nox.session(python=PYTHONS[:1])
+def among(session: nox.Session) -> None:
     """The functional tests in an environment full of other plugins, all of them loaded by themselves."""
     session.install(str(built_wheel(session)), *TEST_TOOLS, *OTHER_PLUGINS)
     session.chdir(checkout_without_packages(session))

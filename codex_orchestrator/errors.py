@@ -6,8 +6,9 @@
     │   └── UnknownRun           exit 2   no such run, or nothing readable in its place
     ├── ToolMissing              exit 2   a program that we need is not installed
     ├── Busy                     exit 75  a live process holds the run or the lock
-    └── StorageError             exit 1   evidence could not be written
-        └── Misplaced            exit 2   what lies in the place of a file or folder of ours is not opened
+    ├── StorageError             exit 1   evidence could not be written
+    │   └── Misplaced            exit 2   what lies in the place of a file or folder of ours is not opened
+    └── InternalError            exit 70  somebody's code raised what nobody expected
 
 Exit codes: docs/reference/command-line.md, "Exit codes".
 """
@@ -20,7 +21,9 @@ EXIT_OK = 0
 EXIT_RUN_FAILED = 1
 EXIT_USAGE = 2
 EXIT_WAITING = 3
+EXIT_INTERNAL = 70
 EXIT_BUSY = 75
+EXIT_INTERRUPTED = 130
 
 
 class OrchestratorError(Exception):
@@ -108,3 +111,18 @@ class Misplaced(StorageError):
 
     code = "misplaced"
     exit_code = EXIT_USAGE
+
+
+class InternalError(OrchestratorError):
+    """A plugin, pytest or this program raised what nobody expected.
+
+    Attributes:
+        report: Traceback, versions and command, to be pasted where it is reported.
+    """
+
+    code = "internal"
+    exit_code = EXIT_INTERNAL
+
+    def __init__(self, message: str, *, hint: str | None = None, report: str) -> None:
+        super().__init__(message, hint=hint)
+        self.report = report

@@ -24,7 +24,7 @@ from .run.exec_events import CommandStart
 from .run.lineage import news_of
 from .run.privacy.guard import PrivacyGuard
 from .run.shapes import CommandEntry, Manifest
-from .run.stage import StageOutcome, StageRequest, interruption
+from .run.stage import END_OF_SESSION, StageOutcome, StageRequest, interruption
 from .run.verdict import Verdict, execution_error, judge
 from .stage_requests import StageRequests
 from .store.children import live_owners, read_children
@@ -254,7 +254,7 @@ class TaskManager:
         for entry in self.manifest.commands:
             if entry.status == "running":
                 outcome = StageOutcome(
-                    status="cancelled", exit_code=None, cancelled_by=cancelled_by or "an interrupt"
+                    status="cancelled", exit_code=None, cancelled_by=cancelled_by or END_OF_SESSION
                 )
                 verdict = Verdict("failed", interruption(outcome) or "", "command-cancelled")
                 self.end_stage(entry.id, verdict, outcome)

@@ -19,14 +19,12 @@ from codex_orchestrator.run.exec_events import ExecChunk
 from codex_orchestrator.run.privacy.guard import PrivacyGuard
 from codex_orchestrator.run.shapes import Manifest
 
-from .halt import Halt
+from .halt import LEAVING, Halt
 from .telling import tell
 
 _CHUNKS = "CODEX_ORCHESTRATOR_EXEC_EVENT_MAX_CHUNKS"
 # Each may be of 64 KiB, and they are kept for every stage that runs.
 _MOST_CHUNKS = 9_999_999
-# What a plugin ends the session with; whatever else it raises is a mistake of its own.
-_LEAVING = (KeyboardInterrupt, pytest.exit.Exception)
 
 
 def chunks_kept(environment: Environment) -> int:
@@ -105,7 +103,7 @@ class EventBus:
             self._halt.telling = True
             try:
                 self._answers(plugin, hook, call, values)
-            except _LEAVING as error:
+            except LEAVING as error:
                 # Not from here: whoever tells is in the middle of writing things down.
                 self._halt.leave(error)
             finally:
@@ -117,7 +115,7 @@ class EventBus:
         """What a plugin answers; one that raises is a warning, not a lost run."""
         try:
             return call(config=self._config, **values)
-        except _LEAVING:
+        except LEAVING:
             raise
         except BaseException as error:  # noqa: BLE001 - other people's code; it is told of
             self._warn(plugin, hook, f"raised {type(error).__name__}: {error}")

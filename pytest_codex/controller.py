@@ -63,6 +63,13 @@ class Controller(PathlessCollection):
         roots = getattr(self, "runs", None)
         return [root.manager.manifest for root in roots.roots if root.manager] if roots else []
 
+    def scrub(self, text: str) -> str:
+        """A text without what the privacy guards of the runs find in it."""
+        for run in getattr(self, "runs", ()):
+            if run.manager is not None:
+                text = run.manager.guard.scrub(text)
+        return text
+
     def plan(self, config: pytest.Config) -> None:
         """Let plugins change what will run, now that they are all there, and get ready to tell them.
 
@@ -166,9 +173,16 @@ class Controller(PathlessCollection):
             if names := undone.get(run.nodeid):
                 run.warnings.append(f"Not run, as {why}: {', '.join(names)}.")
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """A run that did not succeed must not look green, also where no test failed."""
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
+        """A run that did not succeed must not look green: not where no test failed, nor to other plugins."""
+        self._tell_failure(session)
+        try:
+            return (yield)
+        finally:
+            self._tell_failure(session)
+
+    def _tell_failure(self, session: pytest.Session) -> None:
         failed = any(manifest.status != "succeeded" for manifest in self.manifests)
         if failed and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -178,7 +192,7 @@ class Controller(PathlessCollection):
         """Run a stage once, whatever plugins that repeat tests would make of it."""
         if not isinstance(item, StageItem):
             return None
-        self.stages.report(item, nextitem)
+        self.stages.run_protocol(item, nextitem)
         return True
 
     @pytest.hookimpl(optionalhook=True, tryfirst=True)

@@ -16,11 +16,12 @@ from codex_orchestrator.clock import Clock, timestamp
 from codex_orchestrator.pipelines.schedule import ReadyQueue
 from codex_orchestrator.run.events import Event
 from codex_orchestrator.run.instances import Cause, Checkpoint
-from codex_orchestrator.run.stage import StageOutcome, StageRequest
+from codex_orchestrator.run.stage import END_OF_SESSION, StageOutcome, StageRequest
 
 from .assignments import Assignments
 from .halt import Halt
 from .jobs import Job, Place
+from .nodes import StageItem
 from .runs import PipelineRun
 from .stages import Executed, Stages
 
@@ -74,7 +75,7 @@ class Dispatcher:
         self._halt = halt
         self._queue = queue
         self._clock = clock
-        self._items = {item.nodeid: item for item in session.items}
+        self._items = {item.nodeid: item for item in session.items if isinstance(item, StageItem)}
         self._jobs: dict[str, Job] = {}
         self._has_command: dict[str, bool] = {}
         self._assignments = Assignments(self._record, clock)
@@ -82,6 +83,7 @@ class Dispatcher:
         self._again: deque[str] = deque()
         self._stopping = False
         self._seen_enough: bool | str = False
+        self._breakdown: BaseException | None = None
 
     @property
     def running(self) -> list[str]:
@@ -107,10 +109,11 @@ class Dispatcher:
             nodeid = self._queue.take(self._has_room)
             if nodeid is None:
                 break
-            if self._needs_engine(nodeid):
+            item = self._items[nodeid]
+            if self._needs_engine(nodeid) and item.set_up_early():
                 self._start(nodeid)
             else:
-                self._stages.report(self._items[nodeid])
+                self._stages.report(item)
                 self._queue.end(nodeid)
             self._heed_the_session()
 
@@ -169,7 +172,7 @@ class Dispatcher:
         """
         job = self._jobs[nodeid]
         job.run.guardian.forget_empty()
-        cancelled_by = (self._halt.by or "an interrupt") if self._halt.requested else None
+        cancelled_by = (self._halt.by or END_OF_SESSION) if self._halt.requested else None
         told = job.told_outcome(cancelled_by)
         if told is not None:
             self._assignments.released(job, "completed")
@@ -196,6 +199,12 @@ class Dispatcher:
         while self._again:
             job = self._jobs[self._again.popleft()]
             self._finish(job, job.lost_outcome(cause, self._halt.by, self._duration_ms(job)))
+
+    def abandon(self, error: BaseException) -> None:
+        """Something broke the session: end what runs; how that ends is written down, and no item goes on."""
+        self._breakdown, self._stopping = error, True
+        self._engine.cancel(signal.SIGTERM, END_OF_SESSION)
+        self.give_up("The session ended before it could be tried again")
 
     def warn(self, text: str) -> None:
         """Have the summaries of the session's runs say something."""
@@ -255,8 +264,12 @@ class Dispatcher:
         self._halt.running = bool(self._jobs)
         job.run.guardian.forget_empty()
         outcome = replace(outcome, retried=outcome.retried or job.tried_before)
-        executed = Executed(outcome, job.started, self._duration_ms(job) / 1000, job.place.node)
-        self._stages.take_up(self._items[job.nodeid], executed)
+        item = self._items[job.nodeid]
+        if self._breakdown is None:
+            executed = Executed(outcome, job.started, self._duration_ms(job) / 1000, job.place.node)
+            self._stages.take_up(item, executed)
+        else:
+            self._stages.write_down(item, outcome, self._breakdown)
         self._queue.end(job.nodeid)
 
     def _duration_ms(self, job: Job) -> int:

@@ -13,6 +13,8 @@ from codex_orchestrator.execution.cancellation import Cancellation
 
 # pytest's own code for what the user has to put right.
 _USAGE = 4
+# What a plugin ends the session with; whatever else it raises is a mistake.
+LEAVING = (KeyboardInterrupt, pytest.exit.Exception)
 
 
 class Halt:

@@ -11,7 +11,7 @@ from codex_orchestrator.manager import TaskManager
 from codex_orchestrator.run.events import Event
 from codex_orchestrator.run.exec_events import CommandEnd, ExecBegin, ExecEnd, ExecRetry, PrivacyDecided
 from codex_orchestrator.run.instances import POLICY
-from codex_orchestrator.run.stage import StageOutcome, StageRequest
+from codex_orchestrator.run.stage import END_OF_SESSION, StageOutcome, StageRequest
 
 from .runs import PipelineRun
 
@@ -92,7 +92,7 @@ class Job:
             exit_code=end.exit_code,
             signal=end.signal,
             duration_ms=end.duration_ms,
-            cancelled_by=cancelled_by or "an interrupt" if end.status == "cancelled" else None,
+            cancelled_by=cancelled_by or END_OF_SESSION if end.status == "cancelled" else None,
             timeout_seconds=self.request.timeout_seconds if end.status == "timeout" else None,
             correlation_id=end.correlation_id,
             frames=self.frames,

@@ -103,6 +103,11 @@ class ThreadEngine:
                 with suppress(Empty):
                     said = self._said.get(timeout=_POLL_SECONDS)
                     said(dispatcher)
+        except BaseException as error:
+            dispatcher.abandon(error)
+            while self._threads:
+                self._said.get()(dispatcher)
+            raise
         finally:
             self._end_all()
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
 from codex_orchestrator.text import one_line, printable
+
+from .for_tests import setup_hooks
+from .halt import LEAVING
 
 if TYPE_CHECKING:
     from codex_orchestrator.preparation import Planned
@@ -26,8 +29,10 @@ class StageRunner(Protocol):
         ...
 
 
-class StageFailed(Exception):
+class StageFailed(AssertionError):
     """A stage failed, or waits for somebody; what a person needs to know is in here.
+
+    Reporters tell what failed from what broke by the type.
 
     Attributes:
         headline: One line: which stage, and how it ended.
@@ -109,17 +114,47 @@ class PipelineNode(pytest.Collector):
 class StageItem(pytest.Item):
     """A stage; it holds nothing of the run, which the controller owns."""
 
+    # pytest-run-parallel has nothing to repeat in it.
+    _parallel_custom_item = True
+
     def __init__(self, *, runner: StageRunner, **keywords: Any) -> None:
         super().__init__(**keywords)
         self._runner = runner
+        self._early: pytest.CallInfo[object] | None = None
+        self._call: pytest.CallInfo[None] | None = None
+        self._rest: Callable[..., object]
+
+    @property
+    def ihook(self) -> Any:
+        """Pytest's hooks, without those of the setup that were called before."""
+        hooks = super().ihook
+        return hooks if self._early is None else _Hooks(hooks, pytest_runtest_setup=self._rest)
+
+    def set_up_early(self) -> bool:
+        """Call the setup hooks of plugins before the command runs, where its protocol follows it.
+
+        Returns:
+            Whether they let it run; if not, the protocol says why.
+        """
+        deciding, self._rest = setup_hooks(self)
+        early = pytest.CallInfo.from_call(lambda: deciding(item=self), when="setup", reraise=LEAVING)
+        self._early = early
+        return early.excinfo is None
 
     def setup(self) -> None:
-        """Skip what a failure blocks."""
+        """Skip what a plugin has skipped, or a failure blocks."""
+        if self._early is not None and self._early.excinfo is not None:
+            raise self._early.excinfo.value
         self._runner.prepare_stage(self)
 
     def runtest(self) -> None:
-        """Run the stage."""
-        self._runner.run_stage(self)
+        """Run the stage, once: a plugin that repeats tests gets the same answer again."""
+        if self._call is None:
+            self._call = pytest.CallInfo.from_call(
+                lambda: self._runner.run_stage(self), when="call", reraise=LEAVING
+            )
+        if self._call.excinfo is not None:
+            raise self._call.excinfo.value
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """A failed stage says what a person needs; anything else is pytest's to show."""
@@ -128,9 +163,20 @@ class StageItem(pytest.Item):
             return FailureReport(self.nodeid, excinfo.value, one_line=one_line)
         return super().repr_failure(excinfo, style)
 
-    def reportinfo(self) -> tuple[Path, None, str]:
+    def reportinfo(self) -> tuple[Path, int, str]:
         """The pipeline stands for the file; the last part is the headline of a failure."""
-        return self.config.rootpath / self.nodeid.partition("::")[0], None, f"stage {self.name}"
+        return self.config.rootpath / self.nodeid.partition("::")[0], 0, f"stage {self.name}"
+
+
+class _Hooks:
+    """pytest's hooks, with others in the place of some."""
+
+    def __init__(self, hooks: Any, **instead: Callable[..., object]) -> None:
+        self._hooks = hooks
+        vars(self).update(instead)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._hooks, name)
 
 
 class Slot(pytest.Item):
@@ -139,6 +185,6 @@ class Slot(pytest.Item):
     def runtest(self) -> None:
         """Nothing: its protocol is not pytest's."""
 
-    def reportinfo(self) -> tuple[Path, None, str]:
+    def reportinfo(self) -> tuple[Path, int, str]:
         """As a stage's."""
-        return self.config.rootpath / self.nodeid.partition("::")[0], None, f"stage {self.name}"
+        return self.config.rootpath / self.nodeid.partition("::")[0], 0, f"stage {self.name}"

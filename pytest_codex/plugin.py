@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Generator
 
 import pytest
 
 _GROUP = "codex-orchestrator"
-# The first, for workers, makes a folder, and removes those of earlier sessions; the others look for garbage.
-_FOR_TESTS = ("tmpdir", "unraisableexception", "threadexception")
+# As in `worker`, which is not imported for that.
+_INPUT = "codex_orchestrator"
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
@@ -42,40 +42,43 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_cmdline_main(config: pytest.Config) -> None:
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_load_initial_conftests(
+    early_config: pytest.Config, parser: pytest.Parser, args: list[str]
+) -> Generator[None]:
+    """A pipeline run loads no conftest, and leaves out what serves tests only: they are not what runs."""
+    known = early_config.known_args_namespace
+    if getattr(known, "codex_pipeline", None) or getattr(known, "codex_resume", None):
+        from .for_tests import keep_away
+
+        keep_away(early_config, parser, args)
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> Generator[None, object, object]:
     """Have xdist take ``--tx`` alone for a wish to distribute, and not replace dying workers for ever."""
     option = config.option
-    if _is_wanted(config) and getattr(option, "tx", None) and not _is_worker(config):
-        if option.dist == "no":
-            option.dist = "load"
-        if option.maxworkerrestart is None:
-            option.maxworkerrestart = 4 * len(option.tx)
+    if _is_wanted(config):
+        from .for_tests import heed_command_line
 
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
-    """A pipeline run loads no conftest, and leaves out what serves tests only: they are not what runs."""
-    known, manager = early_config.known_args_namespace, early_config.pluginmanager
-    if getattr(known, "codex_pipeline", None) or getattr(known, "codex_resume", None):
-        known.noconftest = True
-        for name in _FOR_TESTS:
-            manager.set_blocked(name)
-        # For assertions it would compile each of our modules, anew where it cannot keep the result.
-        rewriter: object = manager.rewrite_hook
-        sys.meta_path[:] = [finder for finder in sys.meta_path if finder is not rewriter]
+        heed_command_line(config, option)
+        if getattr(option, "tx", None):
+            if option.dist == "no":
+                option.dist = "load"
+            if option.maxworkerrestart is None:
+                option.maxworkerrestart = 4 * len(option.tx)
+    return (yield)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Take the session over where a pipeline is asked for; last, when the terminal reporter is there."""
-    if not _is_wanted(config) or config.getoption("help", False):
-        return
-    if _is_worker(config):
+    if _is_worker_for_stages(config):
         from .worker import Worker
 
         config.pluginmanager.register(Worker(config), "codex-worker")
-    else:
+    elif _is_wanted(config) and not config.getoption("help", False):
         from .takeover import register
 
         register(config)
@@ -85,6 +88,6 @@ def _is_wanted(config: pytest.Config) -> bool:
     return bool(config.getoption("codex_pipeline") or config.getoption("codex_resume"))
 
 
-def _is_worker(config: pytest.Config) -> bool:
-    """Whether this is a worker of xdist's."""
-    return hasattr(config, "workerinput")
+def _is_worker_for_stages(config: pytest.Config) -> bool:
+    """Whether this is a worker of xdist's that a controller of ours has started."""
+    return _INPUT in getattr(config, "workerinput", ())

@@ -11,7 +11,7 @@ import shlex
 import sys
 import threading
 from _thread import interrupt_main
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ import pytest
 from codex_orchestrator.run.instances import POLICY
 from codex_orchestrator.text import printable
 
+from .bare import VARIABLES, WORKER
 from .workers import WorkerEngine
 
 if TYPE_CHECKING:
@@ -30,14 +31,12 @@ _TICK_SECONDS = 0.1
 # As long as a command may take to end that has runs of its own to end.
 _PATIENCE_SECONDS = 20.0
 _NO_ITEM = -1
-
-
-def _joined(arguments: Iterable[str]) -> Iterator[str]:
-    """Our options in one word each: xdist would take a pipeline that is called as a folder is for a path."""
-    words = iter(map(str, arguments))
-    for word in words:
-        value = next(words, None) if word.startswith("--codex-") and "=" not in word else None
-        yield word if value is None else f"{word}={value}"
+# For the worker's process.
+_WITHOUT_VARIABLES = """\
+import os
+for name in channel.receive():
+    os.environ.pop(name, None)
+"""
 
 
 def _failures_to_start() -> tuple[type[Exception], ...]:
@@ -76,18 +75,32 @@ class StageScheduling:
                 spec.python = f"{shlex.quote(sys.executable)} -P"
 
     @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_newgateway(self, gateway: Any) -> None:
+        """A worker's process is there, which has the environment of this one."""
+        channel = gateway.remote_exec(_WITHOUT_VARIABLES)
+        channel.send(VARIABLES)
+        channel.waitclose()
+
+    @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
         """A worker is there, and xdist is about to start pytest in it."""
         self._replacing = False
         self._engine.expect(node)
 
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_testnodedown(self, node: Any, error: object) -> None:
+    @pytest.hookimpl(optionalhook=True, wrapper=True)
+    def pytest_testnodedown(self, node: Any, error: object) -> Generator[None, object, object]:
         """A worker has ended, or died."""
         self._replacing = error is not None
         if error is None:
             # Its process can end while records are written, instead of after that.
             node.gateway.exit()
+        # Other plugins are not in workers, and find nothing of theirs: as where a worker has died.
+        brought = vars(node).pop("workeroutput", None)
+        try:
+            return (yield)
+        finally:
+            if brought is not None:
+                node.workeroutput = brought
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionstart(self, session: pytest.Session) -> Generator[None]:
@@ -97,8 +110,8 @@ class StageScheduling:
             pytest.UsageError: One cannot be started.
         """
         config = session.config
-        joined = tuple(_joined(config.invocation_params.args))
-        config.invocation_params = replace(config.invocation_params, args=joined)
+        # What xdist starts workers with.
+        config.invocation_params = replace(config.invocation_params, args=WORKER)
         limit = POLICY.missing_heartbeat_timeout_seconds
         too_long = threading.Timer(limit, interrupt_main)
         too_long.daemon = True
@@ -129,10 +142,13 @@ class StageScheduling:
         try:
             dispatcher.advance()
             result = yield
-        except _failures_to_start() as error:
-            if not self._replacing:
+        except BaseException as error:
+            if not (self._replacing and isinstance(error, _failures_to_start())):
+                dispatcher.abandon(error)
+                self._end_running(dispatcher)
                 raise
             session.shouldfail = _why("replaced", error)
+            dispatcher.advance()
             self._end_running(dispatcher)
             self._controller.name_undone(dispatcher.left, "a worker could not be replaced")
             raise session.Failed(session.shouldfail) from error
@@ -145,9 +161,8 @@ class StageScheduling:
         return result
 
     def _end_running(self, dispatcher: Dispatcher) -> None:
-        """End what runs on the workers that are left, where xdist's loop is over before its time."""
+        """Hear how what runs on the workers that are left ends: xdist's loop is over before its time."""
         clock, pause = self._controller.clock, threading.Event()
-        dispatcher.advance()
         deadline = clock.monotonic() + _PATIENCE_SECONDS
         while dispatcher.running and clock.monotonic() < deadline:
             pause.wait(_TICK_SECONDS)

@@ -3,49 +3,40 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
 from typing import TextIO
 
 import pytest
 
 from codex_orchestrator.dataclass import dataclass
-from codex_orchestrator.errors import OrchestratorError
+from codex_orchestrator.errors import (
+    EXIT_INTERNAL,
+    EXIT_INTERRUPTED,
+    EXIT_USAGE,
+    OrchestratorError,
+    UsageError,
+)
 from codex_orchestrator.preparation import Prepared
 from codex_orchestrator.run.approvals import Ask
 from codex_orchestrator.run.shapes import Manifest
 
 from . import newhooks
+from .bare import BARE, VARIABLES
 from .controller import Controller
 from .engines import engine_plugin, jobs_of, require_room
 from .others import load_plugins
 from .terminal.session import SessionProgress
 
-# Builtin plugins that serve tests; leaving them out saves a tenth of the start.
-_NOT_NEEDED = (
-    "assertion",
-    "cacheprovider",
-    "debugging",
-    "doctest",
-    "faulthandler",
-    "junitxml",
-    "logging",
-    "monkeypatch",
-    "nose",
-    "pastebin",
-    "recwarn",
-    "setuponly",
-    "setupplan",
-    "skipping",
-    "stepwise",
-    "terminal",
-    "threadexception",
-    "tmpdir",
-    "unittest",
-    "unraisableexception",
-    "warnings",
-)
-_VARIABLES_FOR_TESTS = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS")
+_ROOT = "CODEX_ORCHESTRATOR_ROOT"
+# What pytest's own codes are here, where they are not about the run.
+_CODES: dict[int, int] = {
+    pytest.ExitCode.INTERRUPTED: EXIT_INTERRUPTED,
+    pytest.ExitCode.INTERNAL_ERROR: EXIT_INTERNAL,
+    pytest.ExitCode.USAGE_ERROR: EXIT_USAGE,
+    pytest.ExitCode.NO_TESTS_COLLECTED: 0,
+}
 
 
 @dataclass(frozen=True)
@@ -55,12 +46,18 @@ class SessionResult:
     Attributes:
         manifest: The finished run, or None where none could be opened.
         cancelled_by: The number of the signal that cancelled it, or None.
-        error: Why the evidence could not be written, or None.
+        error: Why the evidence could not be written, or why no run was opened, or None.
+        code: The exit code that something else than the run's outcome asks for, or 0.
+        broken: What somebody's code raised that nobody expected, or None.
+        scrub: Takes out of a text what the run's privacy guard finds in it.
     """
 
     manifest: Manifest | None
     cancelled_by: int | None
     error: OrchestratorError | None
+    code: int
+    broken: BaseException | None
+    scrub: Callable[[str], str]
 
 
 def run_session(
@@ -97,20 +94,69 @@ def run_session(
     plugins: list[object] = [_Plugins(prepared, controller), controller, *shown.plugins.values()]
     if (engine := engine_plugin(controller, jobs=size)) is not None:
         plugins.append(engine)
-    arguments = [
-        f"--rootdir={prepared.environment.root}",
-        f"--config-file={os.devnull}",
-        "--disable-plugin-autoload",
-        "--noconftest",
-        "--capture=no",
-    ]
-    for name in _NOT_NEEDED:
-        arguments += ["-p", f"no:{name}"]
     # Whatever plugins print, stdout belongs to the command's answer.
-    with _without_test_variables(), redirect_stdout(progress):
-        pytest.main(arguments, plugins=plugins)
+    with _own_variables(prepared.environment.root), redirect_stdout(progress):
+        code, errors = _run(plugins)
     manifest = next(iter(controller.manifests), None)
-    return SessionResult(manifest, controller.halt.cancelled_by, controller.halt.error)
+    error = controller.halt.error
+    if manifest is None and error is None:
+        error = _why_no_run(code, errors.refusal)
+    return SessionResult(
+        manifest,
+        controller.halt.cancelled_by,
+        error,
+        _CODES.get(code, code),
+        errors.first,
+        controller.scrub,
+    )
+
+
+def _run(plugins: list[object]) -> tuple[int, _Errors]:
+    """Pytest's exit code, and what was raised in it."""
+    arguments = [f"--rootdir=${_ROOT}", "--capture=no", *BARE]
+    errors = _Errors()
+    try:
+        code = pytest.main(arguments, plugins=[*plugins, errors])
+    except (OrchestratorError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # noqa: BLE001 - other people's code; it is told of
+        # A hook of the session's end; those of its course are caught by pytest.
+        errors.first = errors.first or error
+        return int(pytest.ExitCode.INTERNAL_ERROR), errors
+    return int(code), errors
+
+
+def _why_no_run(code: int, refusal: str | None) -> OrchestratorError:
+    if code == pytest.ExitCode.USAGE_ERROR:
+        return UsageError(f"No run was opened: {refusal or 'pytest has refused the session'}.")
+    return OrchestratorError("No run was opened: a plugin ended the session before it began.")
+
+
+class _Errors:
+    """Keeps what pytest, or a plugin, has raised.
+
+    Attributes:
+        first: The first of what pytest would print as INTERNALERROR; others may only follow from it.
+        refusal: What somebody has refused the session for, or None.
+    """
+
+    def __init__(self) -> None:
+        self.first: BaseException | None = None
+        self.refusal: str | None = None
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_cmdline_main(self) -> Generator[None, object, object]:
+        """Hear of refusals, which pytest prints."""
+        try:
+            return (yield)
+        except pytest.UsageError as error:
+            self.refusal = " ".join(" ".join(map(str, error.args)).split()).rstrip(".")
+            raise
+
+    def pytest_internalerror(self, excinfo: pytest.ExceptionInfo[BaseException]) -> bool:
+        """It is told of when the session is over."""
+        self.first = self.first or excinfo.value
+        return True
 
 
 class _Plugins:
@@ -135,10 +181,15 @@ class _Plugins:
 
 
 @contextmanager
-def _without_test_variables() -> Iterator[None]:
-    """Keep variables that steer test runs from steering this one; stages got theirs from a copy."""
-    kept = {name: os.environ.pop(name) for name in _VARIABLES_FOR_TESTS if name in os.environ}
+def _own_variables(root: Path) -> Iterator[None]:
+    """Keep variables that steer test runs from steering this one; stages got theirs from a copy.
+
+    The root is handed to pytest by one: in what stands on its command line, pytest expands variables.
+    """
+    kept = {name: os.environ.pop(name) for name in (*VARIABLES, _ROOT) if name in os.environ}
+    os.environ[_ROOT] = str(root)
     try:
         yield
     finally:
+        del os.environ[_ROOT]
         os.environ.update(kept)

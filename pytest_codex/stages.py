@@ -18,11 +18,12 @@ from codex_orchestrator.run.approvals import Answer, Ask
 from codex_orchestrator.run.events import Event
 from codex_orchestrator.run.shapes import CommandEntry, Manifest
 from codex_orchestrator.run.stage import StageOutcome
+from codex_orchestrator.run.verdict import execution_error
 from codex_orchestrator.text import flattened, one_line
 
-from .halt import Halt
+from .for_tests import run_by_pytest_alone
+from .halt import LEAVING, Halt
 from .nodes import FailureReport, StageFailed, StageItem
-from .others import run_by_pytest_alone
 from .runs import PipelineRun, SessionRuns
 
 
@@ -63,18 +64,17 @@ class Stages:
         self._ask = ask
         self._executed: dict[str, Executed] = {}
         self._unopened: dict[str, OrchestratorError] = {}
+        self._refused: set[str] = set()
 
     # What items ask.
 
     def prepare_stage(self, item: StageItem) -> None:
-        """Skip a stage that another holds up."""
+        """Skip a stage that another holds up; one that fails by a refusal does so in its call."""
         run = self.runs.of(item.nodeid)
         if item.nodeid in self._executed or self.runs.is_done(run, item.name):
             return
-        with self._halt.recording():
-            obstacle = self.runs.obstacle(run, item.name)
-        if obstacle is not None:
-            pytest.skip(f"blocked: {obstacle.stage_id} {obstacle.what}")
+        if self._untold_refusal(run) is None:
+            self._heed_obstacle(item, run)
 
     def run_stage(self, item: StageItem) -> None:
         """Run a stage, or take up how it ran, and record how it ended."""
@@ -88,10 +88,11 @@ class Stages:
             return
         if self._halt.requested:
             pytest.skip("the run is cancelled")
+        self._heed_obstacle(item, run)
         manager = self._manager_of(run, item)
         self._halt.go_if_asked()
         # Once more, now that its run is open: that may have been refused.
-        self.prepare_stage(item)
+        self._heed_obstacle(item, run)
         if self.runs.is_done(run, item.name):
             return
         stage = run.planned.shown.stage(item.name)
@@ -133,7 +134,24 @@ class Stages:
             with self._halt.recording():
                 manager.complete(item.name, executed.outcome)
 
-    def report(self, item: pytest.Item, nextitem: pytest.Item | None = None) -> None:
+    def write_down(self, item: StageItem, outcome: StageOutcome, broken_by: BaseException) -> None:
+        """Record how a command ended after something has broken the session: nobody's hooks are called."""
+        manager = self.runs.of(item.nodeid).manager
+        if manager is None:
+            raise RuntimeError(f"{item.nodeid}: its run is not open")
+        with self._halt.recording():
+            if outcome.status != "cancelled" or isinstance(broken_by, LEAVING):
+                manager.complete(item.name, outcome)
+                return
+            raised = f"{type(broken_by).__name__}: {broken_by}".splitlines()[0].rstrip(": ")
+            cause = f"Ended with the session, by {raised}"
+            manager.end_stage(item.name, execution_error(manager.guard.scrub(cause)), outcome)
+
+    def report(self, item: pytest.Item) -> None:
+        """Have an item go through its protocol as in pytest's own loop, wrappers of plugins around it."""
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
+
+    def run_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
         """Run an item once, by pytest's own protocol: plugins that repeat tests are left out."""
         run_by_pytest_alone(item, nextitem)
         with self._halt.recording():
@@ -142,9 +160,14 @@ class Stages:
     def keep_in_step(self, item: StageItem, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
         """Make report and entry say the same, whoever made the stage fail."""
         run, entry = self.runs.of(item.nodeid), self.entry(item)
+        executed = self._executed.get(item.nodeid)
         if report.failed and run.manager is not None and entry is not None and entry.status != "failed":
             with self._halt.recording():
-                if entry.status != "pending" or not _is_held_up(run, item.name):
+                if executed is not None and not executed.taken_up:
+                    # Somebody's hook has failed in the place of its call, but the command has run.
+                    executed.taken_up = True
+                    entry = run.manager.complete(item.name, executed.outcome)
+                if entry.status not in ("pending", "failed") or not _is_held_up(run, item.name):
                     run.manager.fail(item.name, _one_line(report, call))
         guard = run.prepared.options.guard
         if report.failed and guard.enforces and not isinstance(report.longrepr, FailureReport):
@@ -153,7 +176,6 @@ class Stages:
             report.sections = [(name, guard.scrub(text)) for name, text in report.sections]
         if report.skipped and isinstance(report.longrepr, tuple):
             report.longrepr = (item.nodeid, None, report.longrepr[2])  # type: ignore[assignment]
-        executed = self._executed.get(item.nodeid)
         if executed is not None and executed.node is not None:
             # In all phases: by it and the node id, JUnit tells test cases apart.
             report.node = executed.node  # type: ignore[attr-defined]
@@ -236,6 +258,29 @@ class Stages:
             root = self.runs.of(item.nodeid).lineage[0].manager or manager
             details = decision_help(stage, manager.layout.run_id, resumed=root.layout.run_id)
             raise StageFailed(entry.title, "waits for approval", details, waits=True)
+
+    def _heed_obstacle(self, item: StageItem, run: PipelineRun) -> None:
+        """Skip a stage that cannot run; of a run that was refused, the first one fails instead."""
+        if self.runs.is_done(run, item.name):
+            return
+        with self._halt.recording():
+            obstacle = self.runs.obstacle(run, item.name)
+        if obstacle is None:
+            return
+        refusal = self._untold_refusal(run)
+        if refusal is not None:
+            nodeid, why = refusal
+            self._refused.add(nodeid)
+            raise StageFailed(item.name, f"{nodeid} was refused by the control plane", (why,))
+        pytest.skip(f"blocked: {obstacle.stage_id} {obstacle.what}")
+
+    def _untold_refusal(self, run: PipelineRun) -> tuple[str, str] | None:
+        """Which run the control plane has refused, and why, where a stage has yet to fail by that."""
+        for refused in run.lineage if not run.is_optional else ():
+            request = refused.manager.manifest.control_plane if refused.manager is not None else None
+            if request is not None and request.refuses and refused.nodeid not in self._refused:
+                return refused.nodeid, request.summary
+        return None
 
     def _manager_of(self, run: PipelineRun, item: StageItem) -> TaskManager:
         """The manager of a run, which is opened where it was not yet."""

@@ -15,9 +15,10 @@ from codex_orchestrator.report.lookup import named_run, task_of
 from codex_orchestrator.report.resuming import asked_to_resume
 from codex_orchestrator.run.privacy.guard import PrivacyGuard
 
+from . import for_tests
 from .controller import Controller
 from .engines import engine_plugin, is_distributed, jobs_of, require_room
-from .others import KeysOfTests, load_plugins
+from .others import load_plugins
 from .telling import tell
 from .terminal.reporting import PytestProgress
 
@@ -58,13 +59,28 @@ def register(config: pytest.Config) -> None:
     engine = engine_plugin(controller, jobs=jobs, distributed=is_distributed(config))
     if engine is not None:
         config.pluginmanager.register(engine, "codex-engine")
-    config.pluginmanager.register(KeysOfTests(config), "codex-keys-of-tests")
+    for_tests.make_names_known(config)
+    for_tests.keep_cache_apart(config)
     # A stage is no file: its id is the same from whichever folder pytest is called.
     config.cwd_relative_nodeid = lambda nodeid: nodeid  # type: ignore[method-assign]
-    reporter = config.pluginmanager.get_plugin("terminalreporter")
-    if reporter is not None:
-        for name, plugin in PytestProgress(config, reporter, controller).plugins.items():
-            config.pluginmanager.register(plugin, name)
+    config.pluginmanager.register(_Progress(controller), "codex-progress-at-start")
+
+
+class _Progress:
+    """Brings progress in once the terminal reporter is there that stays: plugins may replace pytest's."""
+
+    def __init__(self, controller: Controller) -> None:
+        self._controller = controller
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        """Nothing has been printed yet, and nothing is captured."""
+        manager = session.config.pluginmanager
+        reporter = manager.get_plugin("terminalreporter")
+        if reporter is not None:
+            progress = PytestProgress(session.config, reporter, self._controller)
+            for name, plugin in progress.plugins.items():
+                manager.register(plugin, name)
 
 
 def _wants_installed(config: pytest.Config) -> bool:
@@ -78,9 +94,9 @@ def _refuse_what_does_not_fit(config: pytest.Config) -> None:
     if pipelines and config.getoption("codex_resume"):
         raise pytest.UsageError("--codex-resume takes the run's own pipeline: leave out --codex-pipeline.")
     _refuse_ambiguity(config, pipelines)
-    if config.args_source is pytest.Config.ArgsSource.ARGS:
+    if paths := for_tests.paths_asked_for(config):
         raise pytest.UsageError(
-            f"--codex-pipeline runs stages and takes no paths: {' '.join(config.args)}. "
+            f"--codex-pipeline runs stages and takes no paths: {' '.join(paths)}. "
             "Select with -k or --deselect."
         )
     _refuse_dry_runs(config)

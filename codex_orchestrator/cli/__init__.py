@@ -16,7 +16,13 @@ from itertools import pairwise
 from typing import NoReturn
 
 from codex_orchestrator import __version__
-from codex_orchestrator.errors import EXIT_OK, EXIT_RUN_FAILED, OrchestratorError, UsageError
+from codex_orchestrator.errors import (
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    EXIT_RUN_FAILED,
+    OrchestratorError,
+    UsageError,
+)
 
 from .reader import is_gone
 
@@ -46,9 +52,9 @@ EXIT_CODES = """exit codes:
   1            the run failed, or a check found something
   2            usage or configuration error, or unknown run
   3            waiting for an approval
+  70           an internal error, of a plugin or of this program
   75           the run or a lock is held by a live process
   129/130/143  cancelled by SIGHUP/SIGINT/SIGTERM"""
-_INTERRUPTED = 130
 
 
 class Parser(argparse.ArgumentParser):
@@ -90,8 +96,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             # Also after --help, which argparse ends the process with.
             sys.stdout.flush()
     except OSError as error:
-        if error.filename is not None:
-            raise
         # What is still buffered has nowhere to go.
         sys.stdout = None
         if is_gone(error):
@@ -109,14 +113,24 @@ def _answer(words: list[str]) -> int:
         arguments = build_parser(command).parse_args(words)
         code: int = arguments.handler(arguments)
     except OrchestratorError as error:
-        from .render import refuse
-
-        with suppress(BrokenPipeError):
-            refuse(error, as_json=_wants_json(words))
-        return error.exit_code
+        return _refuse(error, words)
     except KeyboardInterrupt:
-        return _INTERRUPTED
+        return EXIT_INTERRUPTED
+    except Exception as error:
+        if isinstance(error, OSError) and error.filename is None:
+            raise  # Nobody takes the answer.
+        from .internal import internal_error
+
+        return _refuse(internal_error(error), words)
     return code
+
+
+def _refuse(error: OrchestratorError, words: Sequence[str]) -> int:
+    from .render import refuse
+
+    with suppress(BrokenPipeError):
+        refuse(error, as_json=_wants_json(words))
+    return error.exit_code
 
 
 def _prepare_output() -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
 from codex_orchestrator.environment import PRIVACY_GUARD, enforces
-from codex_orchestrator.errors import OrchestratorError
+from codex_orchestrator.errors import InternalError, OrchestratorError
 from codex_orchestrator.records import dumps, dumps_line
 from codex_orchestrator.text import harmless, printable, visible_json
 
@@ -123,6 +123,8 @@ def emit_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 def refuse(error: OrchestratorError, *, as_json: bool) -> None:
     """Say why a command was refused: on stderr, and as JSON on stdout where JSON was asked for."""
+    if isinstance(error, InternalError):
+        tell([*error.report.splitlines(), ""])
     tell([f"error: {error.lines[0]}", *error.lines[1:]])
     if as_json:
         scrub = _scrub()

@@ -7,13 +7,20 @@ import os
 import sys
 from typing import Any
 
-from codex_orchestrator.errors import EXIT_OK, EXIT_RUN_FAILED, EXIT_WAITING, OrchestratorError
+from codex_orchestrator.errors import (
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    EXIT_RUN_FAILED,
+    EXIT_WAITING,
+    OrchestratorError,
+)
 from codex_orchestrator.preparation import Prepared, require_runnable
 from codex_orchestrator.run.approvals import Ask
 from codex_orchestrator.run.shapes import Manifest
 
 from . import render
 from .common import notify
+from .internal import internal_error
 from .reader import is_gone
 
 _SIGNALLED = 128
@@ -47,13 +54,17 @@ def add_running(parser: argparse.ArgumentParser) -> None:
 def run_and_tell(
     prepared: Prepared, arguments: argparse.Namespace, *, verb: str, ask: Ask | None = None
 ) -> int:
-    """Run what is prepared; 0, 1, 3, or 128 plus the number of the signal that cancelled it.
+    """Run what is prepared, and answer; the exit code is the run's, or what else the session ended with.
 
     Args:
         prepared: What to run.
         arguments: The command's flags.
         verb: What was done to the run, in the answer for people.
         ask: Asks a person to decide on a manual stage; None where nobody is to be asked.
+
+    Raises:
+        InternalError: Somebody's code raised in the session what nobody expected.
+        OrchestratorError: No run was opened, or its evidence cannot be written.
     """
     require_runnable(prepared)
     notify(prepared.notices)
@@ -71,9 +82,12 @@ def run_and_tell(
         quiet=arguments.quiet,
         stream=arguments.stream,
     )
+    manifest = result.manifest
+    if result.broken is not None:
+        run = f"Run {manifest.run_id}: {manifest.status}, {manifest.artifact_root}." if manifest else None
+        raise internal_error(result.broken, outcome=run, scrub=result.scrub)
     if result.error is not None:
         raise result.error
-    manifest = result.manifest
     if manifest is None:
         raise OrchestratorError("No run was opened: a plugin ended the session before it began.")
     _tell(manifest, verb, as_json=as_json)
@@ -81,7 +95,9 @@ def run_and_tell(
         return _SIGNALLED + result.cancelled_by
     if manifest.status == "in_progress":
         return EXIT_WAITING
-    return EXIT_OK if manifest.status == "succeeded" else EXIT_RUN_FAILED
+    if manifest.status != "succeeded" and result.code in (EXIT_OK, EXIT_INTERRUPTED):
+        return EXIT_RUN_FAILED
+    return result.code
 
 
 def _tell(manifest: Manifest, verb: str, *, as_json: bool) -> None:

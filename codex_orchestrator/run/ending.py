@@ -37,12 +37,11 @@ def finish(
 ) -> tuple[Manifest, RunCompleted]:
     """The manifest of the ended run, and the event that says so."""
     guardrails = guardrail_status(manifest, computed_at=now)
-    # Still there where a resumed run had nothing left to do but to end.
-    detail = None if manifest.status_detail == recorder.RESUMING else manifest.status_detail
+    status = final_status(manifest, ending)
     completed = RunCompleted(
         run_id=manifest.run_id,
-        status=final_status(manifest, ending),
-        status_detail=f"cancelled:{ending.cancelled_by}" if ending.cancelled_by else detail,
+        status=status,
+        status_detail=_detail(manifest, ending, status),
         summary=compose_summary(
             manifest, guardrails, first_lines=_first_lines(manifest, ending), warnings=ending.warnings
         ),
@@ -54,6 +53,18 @@ def finish(
         run_summary_path=run_summary_path,
     )
     return finished, completed
+
+
+def _detail(manifest: Manifest, ending: Ending, status: RunStatus) -> str | None:
+    if ending.cancelled_by:
+        return f"cancelled:{ending.cancelled_by}"
+    # Still there where a resumed run had nothing left to do but to end.
+    detail = None if manifest.status_detail == recorder.RESUMING else manifest.status_detail
+    ended = next((entry for entry in manifest.commands if entry.status == "failed"), None)
+    if detail is None and ended is not None and status == "failed":
+        # None has failed by itself, and no signal has ended them.
+        return f"stage:{ended.id}:error"
+    return detail
 
 
 def final_status(manifest: Manifest, ending: Ending) -> RunStatus:

@@ -108,6 +108,10 @@ class StageOutcome:
     retried: bool = False
 
 
+# What cancels a command where no signal does.
+END_OF_SESSION = "the end of the session"
+
+
 def interruption(outcome: StageOutcome) -> str | None:
     """``Timed out after 2 s``, ``Cancelled by SIGINT``, or None where the command ended by itself."""
     if outcome.status == "timeout":

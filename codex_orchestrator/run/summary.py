@@ -64,6 +64,8 @@ def failure_line(
     failed = (by_themselves or all_failed)[0]
     if failed.index in lines:
         return lines[failed.index]
+    if failed.exit_code is None:
+        return f"Execution error: Stage '{failed.title}': {failed.summary}"
     return f"Stage '{failed.title}' failed with exit code {failed.exit_code}."
 
 

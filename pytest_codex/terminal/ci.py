@@ -57,8 +57,10 @@ class GithubJob:
 
     def annotate(self, stages: Sequence[Stage]) -> None:
         """Say what failed, for all to see."""
-        self.end()
-        for line in notes(stages):
+        told = notes(stages)
+        if told:
+            self.end()
+        for line in told:
             self._say(line)
 
     def summarise(self, stages: Sequence[Stage], manifests: Sequence[Manifest], *, stopped: bool) -> None:

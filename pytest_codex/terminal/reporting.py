@@ -11,6 +11,7 @@ import pytest
 
 from codex_orchestrator.text import harmless, printable
 
+from ..for_tests import is_of_pytest
 from . import lines
 from .beside import Beside
 from .board import Stage
@@ -28,7 +29,7 @@ class PytestProgress(Progress):
     """Progress beside pytest's terminal reporter."""
 
     def __init__(self, config: pytest.Config, reporter: Any, controller: Controller) -> None:
-        """Nothing is shown yet; while pytest is configured, as its output is not captured then."""
+        """Nothing is shown yet; before the session has begun, as its output is not captured then."""
         self._config = config
         self._reporter = reporter
         self._verbosity = config.get_verbosity(pytest.Config.VERBOSITY_TEST_CASES)
@@ -36,7 +37,8 @@ class PytestProgress(Progress):
         paper = Paper(sys.stdout, own=True)
         manner = choose(
             os.environ,
-            terminal=paper.is_terminal,
+            # Another plugin's reporter has ways of its own to go back over lines.
+            terminal=paper.is_terminal and is_of_pytest(reporter),
             verbosity=self._verbosity,
             stream=config.getoption("capture") == "no",
         )
@@ -63,7 +65,9 @@ class PytestProgress(Progress):
         if not self._counting or not isinstance(report, pytest.TestReport):
             return None
         if report.when == "call" or not report.passed:
-            category = "error" if report.failed and report.when != "call" else report.outcome
+            category: str = "error" if report.failed and report.when != "call" else report.outcome
+            if hasattr(report, "wasxfail") and not report.failed:
+                category = "xfailed" if report.skipped else "xpassed"
             return category, "", ""
         return None
 

@@ -23,6 +23,7 @@ exit codes:
   1            the run failed, or a check found something
   2            usage or configuration error, or unknown run
   3            waiting for an approval
+  70           an internal error, of a plugin or of this program
   75           the run or a lock is held by a live process
   129/130/143  cancelled by SIGHUP/SIGINT/SIGTERM
 """

@@ -151,9 +151,14 @@ def test_under_pytest_too_and_with_stages_at_once(project, words):
     project.pipeline(
         {"command": "echo a >> ran", "needs": []}, {"command": "echo b >> ran", "needs": [], **POOR}
     )
-    done = project.pytest("--codex-pipeline=work", *words, environment=ENFORCE)
+    done = project.pytest("--codex-pipeline=work", "--junitxml=j.xml", *words, environment=ENFORCE)
     assert done.returncode == 1, done.stdout
-    assert "2 skipped" in done.stdout
+    assert ("1 failed in" if words == ["-x"] else "1 failed, 1 skipped in") in done.stdout
+    why = f"Control plane validation failed: $.pipeline.stages[1].title {BLANK}"
+    assert why in done.stdout
+    junit = (project.root / "j.xml").read_text()
+    assert 'failures="1"' in junit
+    assert why in junit
     assert (project.manifest()["status_detail"], ran(project)) == (REFUSED, [])
     assert broken(project.root) == []
 

@@ -525,7 +525,10 @@ def test_a_hook_that_ends_the_session_leaves_a_finished_run(project, plug, go, w
         assert [entry["status"] for entry in manifest["commands"]] == statuses, hook
         succeeded = hook == "run_completed"
         assert manifest["status"] == ("succeeded" if succeeded else "failed")
-        expected = (0 if succeeded else 1) if way.startswith("start") else code
+        if way.startswith("start") and how == "KeyboardInterrupt":
+            expected = 130 if succeeded else 1
+        else:
+            expected = code
         assert done.returncode == expected, hook
         assert (project.root / "ran-1").exists() == (statuses[0] == "succeeded"), hook
         check_run(project.runs()[-1], calls(project))
