@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from codex_orchestrator import named
+
 # Plugins. The first, for workers, makes a folder, and removes those of earlier sessions; the next two look
 # for garbage; then one that ends the process after `faulthandler_timeout`. Of the last three, two repeat
 # functions, and break on any other item; one leaves out what it has seen to import nothing that was changed.
@@ -109,8 +111,10 @@ def make_names_known(config: pytest.Config) -> None:
 
 
 def _keys(path: Path) -> Iterator[str]:
-    """The keys of pytest's section in a file that pytest has read."""
-    text = path.read_text(encoding="utf-8")
+    """The keys of pytest's section in a file that pytest has read; the null device has none."""
+    if named.kind(path) != "file":
+        return
+    text = named.read(path).decode("utf-8")
     if path.suffix == ".toml":
         import tomllib
 
