@@ -232,6 +232,16 @@ def test_no_page_names_a_variable_that_is_none(path):
     assert set(named) <= variables_in_code()
 
 
+def test_each_promise_of_safety_names_tests_that_there_are():
+    text = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (?!Promise|---)(.+) \| (.+) \|$", text, re.MULTILINE)
+    assert rows
+    for promise, held_by in rows:
+        named = re.findall(r"`(tests/[\w/.]+)`", held_by)
+        assert named, promise
+        assert all((ROOT / name).exists() for name in named), promise
+
+
 def test_exit_codes_are_the_same_everywhere():
     told = set(re.findall(r"^  ([\d/]+)", cli.EXIT_CODES, re.MULTILINE))
     single = {int(code) for codes in told for code in codes.split("/")}
