@@ -45,7 +45,7 @@ READS: dict[str, Act] = {
 WRITES: dict[str, Act] = {
     "append": lambda path, base: lines.append(path, b"ours\n", below=base),
     "mend": lambda path, base: lines.mend_last_line(path, below=base),
-    "log": lambda path, base: lines.LogFile(path, below=base),
+    "log": lambda path, base: lines.LogFile(path, below=base).close(durable=False),
     "overwrite": lambda path, base: files.overwrite(path, b"ours\n", below=base),
 }
 # What goes by the name of a file in a folder: a link there is replaced or removed itself, one above is met.
