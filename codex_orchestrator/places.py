@@ -261,8 +261,9 @@ def _walk(path: Path, below: Path) -> int:
     """The descriptor of a folder, opened component by component."""
     # By their texts: this is done for every file, and paths are slow.
     text, start = os.fspath(path), os.fspath(below)
-    names = [] if text == start else text.removeprefix(f"{start}/").split("/")
-    if (names and not text.startswith(f"{start}/")) or ".." in names:
+    prefix = "" if start == "." else f"{start.rstrip('/')}/"
+    names = [] if text == start else text.removeprefix(prefix).split("/")
+    if (names and not text.startswith(prefix)) or ".." in names:
         raise ValueError(f"{path} does not stay below {below}")
     try:
         descriptor = os.open(below, _FOLDER)

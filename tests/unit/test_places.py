@@ -287,3 +287,15 @@ def test_what_the_user_names_may_be_a_link_but_no_pipe(base, tmp_path):
     os.mkfifo(base / "pipe")
     with pytest.raises(Misplaced):
         named.read(base / "pipe")
+
+
+def test_the_current_folder_and_the_first_of_all_are_folders_too(base, monkeypatch):
+    monkeypatch.chdir(base)
+    (base / "a" / "x").write_text("x")
+    assert places.read(Path("a/x"), below=Path()) == b"x"
+    assert [path for path, _ in places.walked(Path(), below=Path())] == [
+        *(Path("a"), Path("a/b"), Path("a/x")),
+    ]
+    assert places.read(base / "a" / "x", below=Path("/")) == b"x"
+    with pytest.raises(ValueError, match="does not stay below"):
+        places.read(base / "a" / "x", below=Path())
