@@ -152,6 +152,21 @@ def remove_tree(path: Path, *, below: Path) -> None:
         os.rmdir(path.name, dir_fd=above)
 
 
+def remove_if_empty(path: Path, *, below: Path) -> None:
+    """Remove a folder in which nothing is; one that is gone already is fine.
+
+    Raises:
+        StorageError: The disk refused, or `Misplaced`.
+    """
+    gone = suppress(FileNotFoundError)
+    with reported("remove", path), gone, places.folder(path.parent, below=below) as above:
+        try:
+            os.rmdir(path.name, dir_fd=above)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                raise
+
+
 def move(path: Path, to: Path, *, below: Path) -> None:
     """Give a file or folder another name below the same folder.
 

@@ -138,6 +138,9 @@ def discard(layout: RunLayout) -> None:
             for folder in (layout.mcp_folder, layout.compat_folder):
                 _delete(folder, layout.base)
             files.remove(layout.live_marker, below=layout.base)
+            if layout.node_summary is not None:
+                files.remove(layout.node_summary, below=layout.base)
+                files.remove_if_empty(layout.node_summary.parent, below=layout.base)
         _delete(remains, layout.base)
 
 
