@@ -17,8 +17,7 @@ from typing import NoReturn
 
 from codex_orchestrator import __version__
 from codex_orchestrator.errors import EXIT_OK, EXIT_RUN_FAILED, OrchestratorError, UsageError
-
-from .reader import is_gone
+from codex_orchestrator.store.output import patient
 
 COMMANDS = {
     "init": "set up a repository",
@@ -94,8 +93,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         # What is still buffered has nowhere to go.
         sys.stdout = None
-        if is_gone(error):
-            return code  # Whoever read our output has seen enough.
         # An answer that was not given must not be taken for one.
         with suppress(OSError):
             sys.stderr.write(f"error: Cannot write to standard output: {error.strerror}.\n")
@@ -111,8 +108,7 @@ def _answer(words: list[str]) -> int:
     except OrchestratorError as error:
         from .render import refuse
 
-        with suppress(BrokenPipeError):
-            refuse(error, as_json=_wants_json(words))
+        refuse(error, as_json=_wants_json(words))
         return error.exit_code
     except KeyboardInterrupt:
         return _INTERRUPTED
@@ -120,12 +116,9 @@ def _answer(words: list[str]) -> int:
 
 
 def _prepare_output() -> None:
-    """Have standard output and error take any text in any locale, and none at all where they are closed."""
-    sys.stdout = sys.stdout or io.StringIO()
-    sys.stderr = sys.stderr or io.StringIO()
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    """Have standard output and error take any text in any locale, whoever reads it, or nobody."""
+    sys.stdout = patient(sys.stdout or io.StringIO())
+    sys.stderr = patient(sys.stderr or io.StringIO())
 
 
 def _wants_json(words: Sequence[str]) -> bool:

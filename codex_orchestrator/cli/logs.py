@@ -65,7 +65,10 @@ class _Printer:
             over = not follow or self._is_over()
             for line in self._reader.lines():
                 self._print_line(line)
+                if not render.is_read():
+                    return
             if over:
+                self._output.emit(self._text.flush())
                 self._output.flush()
             sys.stdout.flush()
             if over:

@@ -14,7 +14,6 @@ from codex_orchestrator.run.shapes import Manifest
 
 from . import render
 from .common import notify
-from .reader import is_gone
 
 _SIGNALLED = 128
 
@@ -85,37 +84,31 @@ def run_and_tell(
 
 
 def _tell(manifest: Manifest, verb: str, *, as_json: bool) -> None:
-    path = f"{manifest.artifact_root}/manifest.json"
-    try:
-        if as_json:
-            render.emit_json(answer(manifest, path))
-        else:
-            render.emit_lines(_lines(manifest, path, verb))
-    except OSError as error:
-        # Where nobody reads any more, the exit code still speaks for the run.
-        if not is_gone(error):
-            raise
+    if as_json:
+        render.emit_json(answer(manifest))
+    else:
+        render.emit_lines(_lines(manifest, verb))
 
 
-def answer(manifest: Manifest, path: str) -> dict[str, Any]:
+def answer(manifest: Manifest) -> dict[str, Any]:
     """The JSON answer."""
     return {
         "run_id": manifest.run_id,
         "status": manifest.status,
         "artifact_root": manifest.artifact_root,
-        "manifest": path,
+        "manifest": manifest.path,
         "log_path": manifest.log_path,
         "summary": manifest.summary,
     }
 
 
-def _lines(manifest: Manifest, path: str, verb: str) -> list[str]:
+def _lines(manifest: Manifest, verb: str) -> list[str]:
     waits = f" ({manifest.status_detail})" if manifest.status == "in_progress" else ""
     return [
         *(["", *manifest.summary.split("\n")] if manifest.summary else []),
         "",
         f"Run {verb}: {manifest.run_id}",
         f"Status: {manifest.status}{waits}",
-        f"Manifest: {path}",
+        f"Manifest: {manifest.path}",
         f"Log: {manifest.log_path}",
     ]

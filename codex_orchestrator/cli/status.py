@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     waiting = threading.Event()
     while True:
         liveness = _show_poll(found, as_json=arguments.format == "json")
-        if liveness in _OVER:
+        if liveness in _OVER or not render.is_read():
             return EXIT_OK
         waiting.wait(arguments.interval)
         found = FoundRun(found.layout, read_manifest(found.layout))

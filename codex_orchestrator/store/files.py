@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import select
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -152,21 +153,6 @@ def remove_tree(path: Path, *, below: Path) -> None:
         os.rmdir(path.name, dir_fd=above)
 
 
-def remove_if_empty(path: Path, *, below: Path) -> None:
-    """Remove a folder in which nothing is; one that is gone already is fine.
-
-    Raises:
-        StorageError: The disk refused, or `Misplaced`.
-    """
-    gone = suppress(FileNotFoundError)
-    with reported("remove", path), gone, places.folder(path.parent, below=below) as above:
-        try:
-            os.rmdir(path.name, dir_fd=above)
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
-                raise
-
-
 def move(path: Path, to: Path, *, below: Path) -> None:
     """Give a file or folder another name below the same folder.
 
@@ -267,10 +253,27 @@ def temporaries(
 
 
 def write_all(descriptor: int, data: bytes) -> None:
-    """Write all of it: the kernel may take less than it is given."""
+    """Write all of it: the kernel may take less than it is given, or nothing as yet."""
     view = memoryview(data)
     while view:
-        view = view[os.write(descriptor, view) :]
+        try:
+            view = view[os.write(descriptor, view) :]
+        except BlockingIOError:
+            wait_until_writable(descriptor)
+
+
+def wait_until_writable(descriptor: int) -> None:
+    """Wait for a slow reader, where whoever has given us the descriptor does not want writers to wait."""
+    waiting = select.poll()
+    waiting.register(descriptor, select.POLLOUT)
+    waiting.poll()
+
+
+def lead_nowhere(descriptor: int) -> None:
+    """Have what is written to a descriptor be forgotten."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, descriptor)
+    os.close(nothing)
 
 
 def _make_chosen(path: Path) -> bool:
