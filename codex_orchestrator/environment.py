@@ -15,6 +15,7 @@ from codex_orchestrator.dataclass import dataclass
 from . import named, sources
 from .errors import Misplaced, UsageError
 from .identifiers import check_id, id_problem, slug
+from .text import printable
 
 CONFIG_NAME = "codex.orchestrator.json"
 TASK_VARIABLE = "MCP_RUNNER_TASK_ID"
@@ -84,13 +85,19 @@ def discover(cwd: Path, variables: Mapping[str, str], root_option: str | None = 
 
     Raises:
         UsageError: ``--root`` or ``CODEX_ORCHESTRATOR_ROOT`` names no folder, or one of the two folders is
-            a link that leads out of the root without having been named.
+            a link that leads out of the root without having been named; or the root may not be
+            entered.
     """
     variables = {name: value for name, value in variables.items() if name not in _PYTEST_OWN}
     cwd = cwd.absolute()
     inherited = _applies(cwd, variables, root_option)
-    named = _named_root(cwd, variables if inherited else {}, root_option)
-    root = named or _found_root(cwd)
+    named_root = _named_root(cwd, variables if inherited else {}, root_option)
+    root = named_root or _found_root(cwd)
+    if not named.is_executable(root):
+        raise UsageError(
+            f"The folder {printable(str(root))} may not be entered by this user.",
+            hint="Change to another one, or name another with --root.",
+        )
     # A runs folder that a stage inherited belongs to the root it was inherited with.
     folders = variables if inherited else {}
     return Environment(
@@ -99,7 +106,7 @@ def discover(cwd: Path, variables: Mapping[str, str], root_option: str | None = 
         out_dir=_folder(root, "OUT_DIR", folders.get(f"{PREFIX}OUT_DIR"), "out"),
         cwd=cwd,
         variables=variables,
-        root_named=named is not None,
+        root_named=named_root is not None,
     )
 
 

@@ -10,7 +10,7 @@ from codex_orchestrator.artefacts import ARTEFACTS, Finding, check_file, check_f
 from codex_orchestrator.errors import EXIT_OK, EXIT_RUN_FAILED, UsageError
 
 from . import render
-from .common import add_format
+from .common import add_format, current_folder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Check them; 1 where one is wrong."""
     artefact = ARTEFACTS[arguments.schema] if arguments.schema else None
+    current_folder()
     findings: list[Finding] = []
     for path in map(Path, arguments.files):
         is_folder = named.kind(path) == "folder"

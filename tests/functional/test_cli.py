@@ -296,6 +296,7 @@ def test_a_reader_that_goes_away_changes_nothing_but_what_is_shown(project, word
     os.close(ours)
     done = subprocess.run(
         [sys.executable, *words],
+        check=False,
         cwd=project.root,
         env={**project.environment, "PYTHONUNBUFFERED": "" if buffered else "1"},
         stdout=theirs,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -110,6 +111,15 @@ def test_a_root_that_is_no_folder_is_refused_by_name(repo, variables, option, na
     with pytest.raises(UsageError, match="is not a folder") as refused:
         discover(repo / "packages/web", variables, option)
     assert refused.value.message.startswith(f'{name} "')
+
+
+@pytest.mark.parametrize("option", [None, "../repo"])
+def test_a_root_that_may_not_be_entered_is_refused(repo, monkeypatch, option):
+    # root enters everything; so the question is answered for it.
+    monkeypatch.setattr(os, "access", lambda path, _mode: path != repo)
+    with pytest.raises(UsageError, match="repo may not be entered by this user"):
+        discover(repo, {}, option)
+    assert discover(repo.parent / "other", {}).root == repo.parent / "other"
 
 
 @pytest.mark.parametrize(
