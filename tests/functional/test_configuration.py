@@ -151,7 +151,7 @@ BAD = (
     in_document("tasks' type", '"tasks": {"a": 1}', "tasks.a: must be a string"),
     in_document("sets' type", '"stageSets": []', "stageSets: must be an object"),
     in_document("a set's type", '"stageSets": {"s": {}}', "stageSets.s: must be a list"),
-    in_document("a set's kind", '"stageSets": {"s": [{"kind": "x"}]}', f"stageSets.s[0]: {KINDS}"),
+    in_document("a set's kind", '"stageSets": {"s": [{"kind": "x"}]}', f'stageSets.s[0]: {KINDS}, not "x"'),
     in_document(
         "a set's stage", f'"stageSets": {{"s": [{command(cmd="x")}]}}', f"stageSets.s[0].cmd: {UNKNOWN}"
     ),
@@ -186,8 +186,8 @@ BAD = (
     # A stage.
     in_stage("stage's type", '"npm test"', f": {KINDS}"),
     in_stage("no kind", '{"id": "a", "title": "A", "command": "true"}', f": {KINDS}"),
-    in_stage("unknown kind", '{"kind": "script", "id": "a", "title": "A"}', f": {KINDS}"),
-    in_stage("kind's type", '{"kind": ["command"], "id": "a", "title": "A"}', f": {KINDS}"),
+    in_stage("unknown kind", '{"kind": "script", "id": "a", "title": "A"}', f': {KINDS}, not "script"'),
+    in_stage("kind's type", '{"kind": ["command"], "id": "a", "title": "A"}', f': {KINDS}, not ["command"]'),
     in_stage("stage's key", command(comand="x"), f".comand: {UNKNOWN}"),
     in_stage("a bare stage", '{"kind": "command"}', ".id: missing", ".title: missing", ".command: missing"),
     in_stage("empty command", command(command=""), ".command: must not be empty"),
@@ -914,3 +914,8 @@ def test_a_long_text_in_the_wrong_place_is_not_searched_step_by_step(project):
         assert tracemalloc.get_traced_memory()[1] < 200_000_000
     finally:
         tracemalloc.stop()
+
+
+def test_a_byte_order_mark_is_taken(project):
+    project.config.write_bytes(b"\xef\xbb\xbf" + json.dumps({"taskId": "marked", "pipelines": []}).encode())
+    assert load_definitions(discover(project.root, {})).configuration.task_id == "marked"

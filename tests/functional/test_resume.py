@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from codex_orchestrator.errors import StorageError
 from tests.conftest import Run, is_alive, until
 from tests.invariants import broken, manifests
 
@@ -531,3 +532,31 @@ def test_a_wrong_token_is_refused_and_noted_and_the_right_one_is_taken(project):
     assert json.loads(lines[-1])["attempts"] == 2
     assert token not in json.dumps(list(manifests(project.root).values()))
     assert broken(project.root) == []
+
+
+def test_a_manifest_never_names_an_error_file_that_is_gone(project, said, monkeypatch):
+    """Whenever a resume dies while it makes ready: here, the disk refuses to rename."""
+    project.pipeline(UNTIL_OK)
+    run = project.start("work")
+    error = run.manifest["commands"][0]["error_file"]
+
+    def refuse(*_arguments, **_keywords):
+        raise StorageError("no")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("codex_orchestrator.store.resuming.files.move", refuse)
+        code, _, _ = said("resume", "--run", "latest")
+    assert code == 1
+    assert run.manifest["commands"][0]["error_file"] is None
+    assert (project.root / error).exists()
+    (project.root / "ok").touch()
+    assert said("resume", "--run", "latest")[0] == 0
+    assert [path.name for path in (run.folder / "errors").iterdir()] == ["01-s1.attempt-1.json"]
+
+
+def test_a_summary_that_could_not_be_written_is_not_named(project):
+    project.pipeline("mkdir -p $CODEX_ORCHESTRATOR_RUN_DIR/run-summary.json/x")
+    run = project.start("work")
+    assert run.exit_code == 0
+    assert run.manifest["run_summary_path"] is None
+    assert "No run summary: " in run.manifest["summary"]
