@@ -21,6 +21,11 @@ def add_root(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """``--run``."""
+    parser.add_argument("--run", metavar="RUN", default=lookup.LATEST, help="run id, or latest (the default)")
+
+
 def add_format(parser: argparse.ArgumentParser) -> None:
     """``--format``."""
     parser.add_argument(

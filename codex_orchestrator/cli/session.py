@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from typing import Any
 
@@ -111,4 +112,23 @@ def _lines(manifest: Manifest, verb: str) -> list[str]:
         f"Status: {manifest.status}{waits}",
         f"Manifest: {manifest.path}",
         f"Log: {manifest.log_path}",
+        *_next_command(manifest),
     ]
+
+
+def _next_command(manifest: Manifest) -> list[str]:
+    """What to type next, where something is left to be done."""
+    if manifest.status == "succeeded":
+        return []
+    run = f"--run {shlex.quote(manifest.run_id)}"
+    command = f"resume {run}"
+    if manifest.status == "in_progress":
+        waiting = [
+            each
+            for each in manifest.commands
+            if manifest.status_detail == f"stage:{each.id}:awaiting-approval"
+        ]
+        decided_here = waiting and waiting[0].kind == "manual"
+        # A decision below is asked for by a run of its own, which status names.
+        command = f"approve {run} --stage {shlex.quote(waiting[0].id)}" if decided_here else f"status {run}"
+    return [f"Go on with: codex-orchestrator {command}"]

@@ -61,7 +61,7 @@ def ended(stage: Stage) -> str:
     if end is None:
         return place
     if end.state == "passed":
-        return f"{place}: passed in {end.seconds:.2f} s"
+        return f"{place}: {end.why or f'passed in {end.seconds:.2f} s'}"
     # What a stage has said last may be part of why, and of many lines.
     why = flattened(end.why)
     if end.state == "skipped":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -159,8 +160,15 @@ class Progress:
         """A stage has ended, or a part of its item's protocol."""
         ended = lines.end_of(report)
         if ended is not None:
+            if ended.state == "passed" and ended.log_path is None and self._is_command(report.nodeid):
+                ended = replace(ended, why="kept, passed before")
             self.paper.flush()
             self._tell_end(self.board.end(report.nodeid, ended))
+
+    def _is_command(self, nodeid: str) -> bool:
+        """Whether a stage has a log, if it was run."""
+        pipeline = self.controller.runs.of(nodeid).planned.pipeline
+        return pipeline.stage(nodeid.rpartition("::")[2]).kind == "command"
 
     def printed(self, nodeid: str, chunk: ExecChunk) -> None:
         """A piece of output has come."""

@@ -560,3 +560,23 @@ def test_a_summary_that_could_not_be_written_is_not_named(project):
     assert run.exit_code == 0
     assert run.manifest["run_summary_path"] is None
     assert "No run summary: " in run.manifest["summary"]
+
+
+@pytest.mark.parametrize("words", [("resume",), ("resume", "--jobs=2")])
+def test_what_to_type_next_is_said_last_and_what_was_kept_is_called_that(project, words):
+    project.pipeline("true", UNTIL_OK, {"kind": "manual", "title": "M", "instructions": "look"})
+    first = project.cli("start", "work").stdout
+    run_id = project.runs()[0].name
+    assert first.splitlines()[-1] == f"Go on with: codex-orchestrator resume --run {run_id}"
+    (project.root / "ok").touch()
+    second = project.cli(*words)
+    assert second.returncode == 3
+    assert "[1/3] s1: kept, passed before\n" in second.stdout
+    assert "[2/3] s2: passed in " in second.stdout
+    last = second.stdout.splitlines()[-1]
+    assert last == f"Go on with: codex-orchestrator approve --run {run_id} --stage s3"
+    assert project.cli("approve", "--stage", "s3").returncode == 0
+    third = project.cli(*words).stdout
+    assert "Go on with" not in third
+    assert "s3: passed in " in third
+    assert f"Run {run_id} is not alive" in project.cli("cancel").stderr
