@@ -5,13 +5,14 @@ The JSON Schemas under ``schemas/`` are generated from these shapes (docs/refere
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from codex_orchestrator.dataclass import dataclass
 
-from . import named, places
+from . import named, node_cli, places
 from .clock import parse_timestamp
 from .environment import CONFIG_NAME
 from .errors import Misplaced
@@ -106,11 +107,19 @@ _EMPTY = (".gitignore", ".metrics.lock", ".runs.lock", ".samples.lock", ".tasks.
 
 @dataclass(frozen=True)
 class Finding:
-    """What `check_file` says of a file; ``schema`` is None where its name tells no kind."""
+    """What `check_file` says of a file.
+
+    Attributes:
+        path: The file.
+        schema: The kind of file, or None where its name tells none.
+        problems: What is wrong with it.
+        checked: False for a file of the Node CLI, which has no schema here.
+    """
 
     path: str
     schema: str | None
     problems: tuple[str, ...]
+    checked: bool = True
 
 
 def artefact_of(path: Path) -> Artefact | None:
@@ -121,7 +130,7 @@ def artefact_of(path: Path) -> Artefact | None:
 
 
 def check_file(path: Path, artefact: Artefact | None = None) -> Finding:
-    """Check a file against its schema, strictly: unknown keys are problems.
+    """Check a file against its schema, strictly: unknown keys are problems, but in files of the Node CLI.
 
     Args:
         path: The file; what lies in its place and is none is a problem too.
@@ -131,7 +140,10 @@ def check_file(path: Path, artefact: Artefact | None = None) -> Finding:
         OSError: It cannot be read.
     """
     try:
-        return _checked(path, artefact)
+        found = _checked(path, artefact)
+        if found.problems and artefact is None and _is_of_node_cli(path):
+            return replace(found, problems=(), checked=False)
+        return found
     except Misplaced as error:
         return Finding(str(path), None, (error.message,))
 
@@ -149,6 +161,8 @@ def check_folder(folder: Path, artefact: Artefact | None = None) -> Iterator[Fin
     for path, kind in sorted(places.walked(folder, below=folder)):
         if kind == "file":
             yield check_file(path, artefact)
+        elif kind == "link" and node_cli.is_link(path):
+            yield Finding(str(path), "pointer", (), checked=False)
         elif kind != "folder" or (path.name in _BY_NAME and path.parent.name not in _FOLDERS_OF_IDS):
             yield Finding(str(path), None, (places.misplaced(path, kind, "file").message,))
         elif path.parent.name == "cli" and not named.is_there(path / "manifest.json"):
@@ -171,12 +185,38 @@ def _checked(path: Path, artefact: Artefact | None) -> Finding:
     return Finding(str(path), known.name, tuple(_check_text(text, known.shape)))
 
 
-def _check_lines(stream: BinaryIO, shape: Any) -> Iterator[str]:
+def _is_of_node_cli(path: Path) -> bool:
+    """Whether what is no file of ours is one of the Node CLI, by its place, its run or what is in it."""
+    place = path.absolute()
+    folder = node_cli.run_folder(place)
+    if folder is not None:
+        return node_cli.is_manifest(_document(folder / "manifest.json"))
+    known = artefact_of(place)
+    if node_cli.is_place(place):
+        return _document(place) is not None
+    if known is None or not known.lines:
+        return node_cli.is_record(_document(place))
+    with named.open_stream(place) as stream:
+        return not any(_check_lines(stream, known.shape, but=node_cli.is_record))
+
+
+def _document(path: Path) -> Any:
+    """What a file says, or None where it says nothing that can be read."""
+    try:
+        return loads(named.read(path))
+    except (OSError, ValueError, Misplaced):
+        return None
+
+
+def _check_lines(
+    stream: BinaryIO, shape: Any, *, but: Callable[[Any], bool] = lambda _: False
+) -> Iterator[str]:
+    """What is wrong, line by line; nothing is wrong with documents for which ``but`` says yes."""
     number = 0
     while line := stream.readline(places.DOCUMENT_BYTES):
         number += 1
         if line.endswith(b"\n"):
-            yield from (f"line {number}: {problem}" for problem in _check_text(line, shape))
+            yield from (f"line {number}: {problem}" for problem in _check_text(line, shape, but))
         elif len(line) == places.DOCUMENT_BYTES:
             yield f"line {number}: longer than {places.DOCUMENT_BYTES} bytes"
             return
@@ -192,11 +232,13 @@ def _is_json(text: bytes) -> bool:
     return True
 
 
-def _check_text(text: bytes, shape: Any) -> list[str]:
+def _check_text(text: bytes, shape: Any, but: Callable[[Any], bool] = lambda _: False) -> list[str]:
     try:
         document = loads(text)
     except ValueError as error:
         return [f"not JSON: {error}"]
+    if but(document):
+        return []
     try:
         from_json(shape, document)
     except Mismatch:

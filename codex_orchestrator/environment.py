@@ -5,6 +5,7 @@ Rules: docs/reference/configuration.md, "Environment".
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +14,8 @@ from codex_orchestrator.dataclass import dataclass
 
 from . import named, sources
 from .errors import Misplaced, UsageError
-from .identifiers import check_id, slug
+from .identifiers import check_id, id_problem, slug
+from .text import printable
 
 CONFIG_NAME = "codex.orchestrator.json"
 TASK_VARIABLE = "MCP_RUNNER_TASK_ID"
@@ -83,13 +85,19 @@ def discover(cwd: Path, variables: Mapping[str, str], root_option: str | None = 
 
     Raises:
         UsageError: ``--root`` or ``CODEX_ORCHESTRATOR_ROOT`` names no folder, or one of the two folders is
-            a link that leads out of the root without having been named.
+            a link that leads out of the root without having been named; or the root may not be
+            entered.
     """
     variables = {name: value for name, value in variables.items() if name not in _PYTEST_OWN}
     cwd = cwd.absolute()
-    inherited = _applies(cwd, variables)
-    named = _named_root(cwd, variables if inherited else {}, root_option)
-    root = named or _found_root(cwd)
+    inherited = _applies(cwd, variables, root_option)
+    named_root = _named_root(cwd, variables if inherited else {}, root_option)
+    root = named_root or _found_root(cwd)
+    if not named.is_executable(root):
+        raise UsageError(
+            f"The folder {printable(str(root))} may not be entered by this user.",
+            hint="Change to another one, or name another with --root.",
+        )
     # A runs folder that a stage inherited belongs to the root it was inherited with.
     folders = variables if inherited else {}
     return Environment(
@@ -98,7 +106,7 @@ def discover(cwd: Path, variables: Mapping[str, str], root_option: str | None = 
         out_dir=_folder(root, "OUT_DIR", folders.get(f"{PREFIX}OUT_DIR"), "out"),
         cwd=cwd,
         variables=variables,
-        root_named=named is not None,
+        root_named=named_root is not None,
     )
 
 
@@ -143,17 +151,54 @@ def stage_variables(
         "RUNS_DIR": str(environment.runs_dir),
         "OUT_DIR": str(environment.out_dir),
         "ROOT": str(environment.root),
+        "LINEAGE": lineage_within(environment, run_dir),
     }
     run = {f"{PREFIX}{name}": value for name, value in names.items()}
     return {**environment.variables, TASK_VARIABLE: task_id, **run, **own}
 
 
-def _applies(cwd: Path, variables: Mapping[str, str]) -> bool:
-    """Whether our variables count here: always, but from within a stage only in that stage's root."""
+def run_around(environment: Environment) -> str | None:
+    """The id of the run that this process was started from within, or None."""
+    run_id = environment.setting(f"{PREFIX}RUN_ID")
+    return run_id if run_id is not None and id_problem(run_id) is None else None
+
+
+def lineage_around(environment: Environment) -> list[tuple[Path, Path]]:
+    """The runs that this process was started from within, outermost first: of each its root and its folder.
+
+    What is no such list is none: a stage may set the variable too.
+    """
+    if run_around(environment) is None:
+        return []
+    try:
+        entries = json.loads(environment.setting(f"{PREFIX}LINEAGE") or "[]")
+        found = [(Path(root), Path(folder)) for root, folder in entries]
+    except (ValueError, TypeError, RecursionError):
+        found = []
+    root, folder = (environment.setting(f"{PREFIX}{name}") for name in ("ROOT", "RUN_DIR"))
+    own = (Path(root), Path(folder)) if root and folder else None
+    return found if own is None or own in found else [*found, own]
+
+
+def lineage_within(environment: Environment, run_dir: Path) -> str:
+    """The same for a stage of a run in ``run_dir``, as its variable holds it."""
+    lineage = [*lineage_around(environment), (environment.root, run_dir)]
+    return json.dumps([[str(root), str(folder)] for root, folder in lineage])
+
+
+def _applies(cwd: Path, variables: Mapping[str, str], option: str | None) -> bool:
+    """Whether our variables count here: always, but from within a stage only in that stage's own project."""
     root = variables.get(f"{PREFIX}ROOT")
     if not variables.get(f"{PREFIX}RUN_ID") or not root:
         return True
-    return cwd.resolve().is_relative_to(Path(root).resolve())
+    here, home = (cwd / (option or "")).resolve(), Path(root).resolve()
+    if option:
+        return here == home
+    if not here.is_relative_to(home):
+        return False
+    inside = here.relative_to(home).parts
+    between = (home.joinpath(*inside[:depth]) for depth in range(1, len(inside) + 1))
+    return not any(named.kind(folder / CONFIG_NAME) for folder in between)
 
 
 def _named_root(cwd: Path, variables: Mapping[str, str], option: str | None) -> Path | None:

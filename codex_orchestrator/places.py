@@ -263,7 +263,7 @@ def _walk(path: Path, below: Path) -> int:
     text, start = os.fspath(path), os.fspath(below)
     prefix = "" if start == "." else f"{start.rstrip('/')}/"
     names = [] if text == start else text.removeprefix(prefix).split("/")
-    if (names and not text.startswith(prefix)) or ".." in names:
+    if (names and not text.startswith(prefix)) or {"", ".."} & set(names):
         raise ValueError(f"{path} does not stay below {below}")
     try:
         descriptor = os.open(below, _FOLDER)

@@ -10,7 +10,7 @@ from dataclasses import field, replace
 
 from codex_orchestrator.dataclass import dataclass
 
-from .environment import Environment, choose_task
+from .environment import Environment, choose_task, run_around
 from .errors import UsageError
 from .governance.tasks.registry import look_up, require_place
 from .identifiers import check_id
@@ -23,7 +23,8 @@ from .pipelines.planner import CommandPlanner, Plan
 from .pipelines.schedule import Work
 from .resuming import Resume
 from .run.privacy.guard import PrivacyGuard
-from .store.children import find_parent, run_around
+from .store.ancestors import refuse_recursion
+from .store.children import find_parent
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,12 @@ class Planned:
         for stage in self.pipeline.stages:
             child = self.children.get(stage.id)
             yield from child.declared(f"{own}::{stage.id}") if child else [f"{own}::{stage.id}"]
+
+    def started(self) -> Iterator[str]:
+        """The ids of the pipelines that are started: its own, and those that its selected stages run."""
+        yield self.pipeline.id
+        for stage_id in self.selected & self.children.keys():
+            yield from self.children[stage_id].started()
 
     @property
     def runs(self) -> int:
@@ -246,8 +253,18 @@ def require_runnable(prepared: Prepared) -> None:
     """Refuse, before anything is written, what cannot be run here.
 
     Raises:
-        UsageError: A stage is for the cloud, or waits for an approval that ``never`` comes.
+        UsageError: A stage is for the cloud, or waits for an approval that ``never`` comes; or a pipeline
+            would be started from within itself.
     """
+    if prepared.resume is None:
+        around = (prepared.options.parent_run_id, run_around(prepared.environment))
+        refuse_recursion(
+            prepared.environment,
+            prepared.pipeline.id,
+            starting=prepared.planned.started(),
+            # A parent that is named does not hide the run that this process belongs to.
+            parents=[run_id for run_id in dict.fromkeys(around) if run_id is not None],
+        )
     _require_runnable(prepared.planned, prepared.options.approval_policy)
 
 

@@ -51,6 +51,7 @@ class OneOf:
     The key is a ``Literal`` field of every member.
     """
 
+    UNKNOWN = "unknown_kind"
     _TAG = "="
 
     def __init__(self, key: str) -> None:
@@ -82,7 +83,7 @@ class OneOf:
         return core_schema.tagged_union_schema(
             {f"{self._TAG}{kind}": handler(member) for kind, member in choices.items()},
             discriminator=tag,
-            custom_error_type="unknown_kind",
+            custom_error_type=self.UNKNOWN,
             custom_error_message=f"{self.key} must be one of: {', '.join(choices)}",
         )
 

@@ -10,7 +10,7 @@ from codex_orchestrator.dataclass import dataclass
 
 from . import places
 from .clock import Clock, timestamp
-from .errors import Busy, UnknownRun, UsageError
+from .errors import Busy, StorageError, UnknownRun, UsageError
 from .execution.leftovers import named
 from .identifiers import id_problem
 from .lifecycle import LiveRun, RunOptions, checked_request, end_processes
@@ -27,7 +27,7 @@ from .run.shapes import CommandEntry, Manifest, ResumeEvent
 from .store.evidence import write_plan
 from .store.liveness import is_owned_elsewhere, is_owned_here
 from .store.recording import Observe, RunRecording, unobserved
-from .store.resuming import make_ready, read_plan, read_receipts, read_whole_manifest
+from .store.resuming import make_ready, number_errors, read_plan, read_receipts, read_whole_manifest
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ def _resumed(
         return LiveRun(layout, recording, digest, done=True)
     _refuse_changes(layout, manifest, tree, request, recording.guard)
     left = end_processes(layout)
-    make_ready(layout, manifest, replay.attempts)
+    make_ready(layout)
     plan = read_plan(layout)
     if plan is None or plan.digest != digest:
         write_plan(layout, pipeline, recording.guard, clock)
@@ -175,6 +175,7 @@ def _resumed(
             timestamp=event.timestamp,
         ),
     )
+    _number_errors(recording, manifest, replay)
     told = named(left, recording.guard.line)
     warnings = (f"Ended what the interrupted run left running: {told}.",) if left else ()
     return LiveRun(
@@ -187,6 +188,15 @@ def _resumed(
         starts=1 + sum(event.outcome == "accepted" for event in going_on.resume_events),
         warnings=warnings,
     )
+
+
+def _number_errors(recording: RunRecording, before: Manifest, replay: Replay) -> None:
+    """Rename error files after the manifest: who is killed in between leaves none that names what is gone."""
+    try:
+        number_errors(recording.layout, before, replay.attempts)
+    except StorageError:
+        recording.close()
+        raise
 
 
 def _block(recording: RunRecording, manifest: Manifest, event: ResumeEvent, detail: str) -> None:

@@ -28,10 +28,11 @@ _SEQUENCES = re.compile(_SEQUENCE)
 # And single characters that are no text; tabs are. One class of characters is found several times faster.
 _ANY_CONTROL = re.compile(rf"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029{_UNSEEN}]")
 _CONTROLS = re.compile(rf"{_SEQUENCE}|(?!\t)[{_CONTROL}{_UNSEEN}]")
-# The beginning of one, at the end of a piece of output.
-_UNFINISHED = re.compile(r"\x1b(?:\[[0-?]{0,64}[ -/]{0,64}|[\]PX^_][^\x07\x1b\n]{0,1024}\x1b?|[ -/]{0,64})?$")
 _BLANKS = re.compile(r"\s+")
 _COMMAND = re.compile(r"^(\s*)::")
+_ERASE = "\x1b[K"
+# A line that never ends is shown in pieces rather than kept for ever.
+_LONGEST = 65_536
 _RESET = "\x1b[0m"
 
 
@@ -48,23 +49,76 @@ def printable(text: str) -> str:
 def one_line(text: str, *, colour: bool = False) -> str:
     """A line of output without what moves a cursor, rings, hides or ends it; tabs stay.
 
+    What was written over, as the steps of a progress bar are, is left out: see `settled`.
+
     Args:
         text: The line, without its end.
         colour: Whether colours stay too; they then end with the line.
     """
     if not _ANY_CONTROL.search(text):
         return text
+    text = settled(text)
     if not colour:
         return _CONTROLS.sub("", text)
     kept = _CONTROLS.sub(lambda match: match["colour"] or "", text)
     return kept if "\x1b" not in kept else f"{kept}{_RESET}"
 
 
-def cut_sequence(piece: str) -> tuple[str, str]:
-    """A piece of output up to a sequence that goes on in the next one, and the beginning of that sequence."""
-    match = _UNFINISHED.search(piece)
-    place = match.start() if match else len(piece)
-    return piece[:place], piece[place:]
+def settled(line: str) -> str:
+    """What a terminal shows of a line in the end: after a carriage return, words are written over others."""
+    if "\r" not in line:
+        return line
+    shown = ""
+    for piece in reversed(line.split("\r")):
+        if "\x1b" not in piece:
+            shown += piece[len(shown) :]
+        elif shown:
+            break  # Of the words below, nobody knows how many columns they take.
+        elif _SEQUENCES.sub("", piece) or _ERASE in piece:
+            return piece
+    return shown
+
+
+def gist(text: str) -> str:
+    """What a stage has printed, as one line: each of its lines as a terminal would show it in the end."""
+    return flattened("\n".join(map(settled, text.split("\n"))))
+
+
+Key = tuple[object, object]
+
+
+class WholeLines:
+    """Pieces of output to whole lines; each line is of one stream of one stage."""
+
+    def __init__(self) -> None:
+        """Nothing was printed yet."""
+        self._rest: dict[Key, str] = {}
+
+    def feed(self, key: Key, text: str) -> list[str]:
+        """The lines that a piece of output ends.
+
+        Args:
+            key: Whose output it is: stage and stream.
+            text: The piece.
+        """
+        *whole, rest = (self._rest.pop(key, "") + text).split("\n")
+        if len(rest) >= _LONGEST:
+            rest = settled(rest)
+        if len(rest) >= _LONGEST:
+            whole, rest = [*whole, rest], ""
+        if rest:
+            self._rest[key] = rest
+        return whole
+
+    def flush(self, key: Key) -> list[str]:
+        """The line that was begun and not ended, if there is one."""
+        return [self._rest.pop(key)] if key in self._rest else []
+
+    def flush_all(self) -> list[tuple[Key, str]]:
+        """All lines that were begun and not ended, each with whose it is."""
+        left = list(self._rest.items())
+        self._rest.clear()
+        return left
 
 
 def flattened(text: str) -> str:

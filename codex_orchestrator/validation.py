@@ -11,10 +11,11 @@ from typing import Any
 from codex_orchestrator.dataclass import dataclass
 
 from .records import OneOf
-from .text import printable
+from .text import cut, printable
 
 Path = tuple[str | int, ...]
 
+_WORD_LENGTH = 60
 _PLAIN = {
     "unexpected_keyword_argument": "unknown key",
     "missing": "missing",
@@ -85,4 +86,8 @@ def _untitled(schema: Any) -> Any:
 def _problem(error: Any) -> Problem:
     path = tuple(part for part in error["loc"] if not OneOf.is_tag(part))
     plain = _PLAIN.get(error["type"])
+    if error["type"] == OneOf.UNKNOWN and isinstance(error["input"], dict):
+        key, _, choices = str(error["msg"]).partition(" ")
+        found = error["input"].get(key)
+        plain = f"{key} {choices}{'' if found is None else f', not {cut(json.dumps(found), _WORD_LENGTH)}'}"
     return Problem(path, plain or str(error["msg"]).replace("Input should", "should"))

@@ -19,7 +19,7 @@ from codex_orchestrator.run.events import Event
 from codex_orchestrator.run.shapes import CommandEntry, Manifest
 from codex_orchestrator.run.stage import StageOutcome
 from codex_orchestrator.run.verdict import execution_error
-from codex_orchestrator.text import flattened, one_line
+from codex_orchestrator.text import gist, one_line
 
 from .for_tests import run_by_pytest_alone
 from .halt import LEAVING, Halt
@@ -227,12 +227,12 @@ class Stages:
             self._skip_if_optional(item, entry)
             raise StageFailed(entry.title, failure_cause(entry, outcome), failure_details(entry, outcome))
         if entry.status == "skipped":
-            pytest.skip(f"allowed failure: {flattened(entry.summary or '')}")
+            pytest.skip(f"allowed failure: {gist(entry.summary or '')}")
 
     def _skip_if_optional(self, item: StageItem, entry: CommandEntry) -> None:
         """A failure that the run of the pipeline does not fail by must not make the session fail."""
         if self.runs.of(item.nodeid).is_optional and not self._halt.requested:
-            pytest.skip(f"failed, in an optional sub-pipeline: {flattened(entry.summary or '')}")
+            pytest.skip(f"failed, in an optional sub-pipeline: {gist(entry.summary or '')}")
 
     def _decide(self, item: StageItem, manager: TaskManager, stage: ManualStage) -> None:
         halt, ask = self._halt, self._ask

@@ -23,8 +23,7 @@ from codex_orchestrator.errors import (
     OrchestratorError,
     UsageError,
 )
-
-from .reader import is_gone
+from codex_orchestrator.store.output import patient
 
 COMMANDS = {
     "init": "set up a repository",
@@ -98,8 +97,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         # What is still buffered has nowhere to go.
         sys.stdout = None
-        if is_gone(error):
-            return code  # Whoever read our output has seen enough.
         # An answer that was not given must not be taken for one.
         with suppress(OSError):
             sys.stderr.write(f"error: Cannot write to standard output: {error.strerror}.\n")
@@ -134,12 +131,9 @@ def _refuse(error: OrchestratorError, words: Sequence[str]) -> int:
 
 
 def _prepare_output() -> None:
-    """Have standard output and error take any text in any locale, and none at all where they are closed."""
-    sys.stdout = sys.stdout or io.StringIO()
-    sys.stderr = sys.stderr or io.StringIO()
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    """Have standard output and error take any text in any locale, whoever reads it, or nobody."""
+    sys.stdout = patient(sys.stdout or io.StringIO())
+    sys.stderr = patient(sys.stderr or io.StringIO())
 
 
 def _wants_json(words: Sequence[str]) -> bool:

@@ -17,7 +17,7 @@ from codex_orchestrator.store.locks import is_held, pause
 from codex_orchestrator.store.owner import is_of_this_host, objection, read_owner
 
 from . import render
-from .common import add_format, add_root, add_task, environment_of, found_run, notify, task_of
+from .common import add_format, add_root, add_run, add_task, environment_of, found_run, notify, task_of
 
 _LONGEST_WAIT = 86_400
 _POLL_SECONDS = 0.05
@@ -25,7 +25,7 @@ _POLL_SECONDS = 0.05
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of ``cancel``."""
-    parser.add_argument("--run", required=True, metavar="RUN", help="run id, or latest")
+    add_run(parser)
     add_task(parser)
     parser.add_argument(
         "--wait", type=float, default=30.0, metavar="SECONDS", help="for the run to end (default: 30)"

@@ -21,6 +21,11 @@ def add_root(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """``--run``."""
+    parser.add_argument("--run", metavar="RUN", default=lookup.LATEST, help="run id, or latest (the default)")
+
+
 def add_format(parser: argparse.ArgumentParser) -> None:
     """``--format``."""
     parser.add_argument(
@@ -38,11 +43,23 @@ def add_task(parser: argparse.ArgumentParser) -> None:
 
 def environment_of(arguments: argparse.Namespace) -> Environment:
     """Where things are, for this process."""
+    return discover(current_folder(), os.environ, arguments.root)
+
+
+def current_folder() -> Path:
+    """The folder that the command was called from.
+
+    Raises:
+        UsageError: It is gone, or this user may not know where it is.
+    """
     try:
-        cwd = Path.cwd()
+        return Path.cwd()
     except FileNotFoundError as error:
         raise UsageError("The current folder no longer exists.", hint="Change to another one.") from error
-    return discover(cwd, os.environ, arguments.root)
+    except PermissionError as error:
+        raise UsageError(
+            "The current folder may not be entered by this user.", hint="Change to another one."
+        ) from error
 
 
 def notify(notices: tuple[str, ...]) -> None:

@@ -22,13 +22,13 @@ from codex_orchestrator.text import flattened
 
 from . import render
 from .asking import current_actor
-from .common import add_format, add_root, add_task, environment_of, found_run, task_of
+from .common import add_format, add_root, add_run, add_task, environment_of, found_run, task_of
 from .session import add_running, run_and_tell
 
 
 def add_deciding(parser: argparse.ArgumentParser) -> None:
     """The flags of both."""
-    parser.add_argument("--run", required=True, metavar="RUN", help="run id, or latest")
+    add_run(parser)
     parser.add_argument("--stage", required=True, metavar="STAGE", help="the manual stage")
     parser.add_argument("--actor", metavar="NAME", help="who decides (default: the login name)")
     parser.add_argument("--reason", metavar="TEXT", help="why")

@@ -14,14 +14,14 @@ from codex_orchestrator.report.lookup import FoundRun, read_manifest
 from codex_orchestrator.report.status import liveness_of_run
 
 from . import render
-from .common import add_format, add_root, add_task, environment_of, found_run, notify, task_of
+from .common import add_format, add_root, add_run, add_task, environment_of, found_run, notify, task_of
 
 _POLL_SECONDS = 0.1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of ``logs``."""
-    parser.add_argument("--run", metavar="RUN", default="latest", help="run id, or latest (the default)")
+    add_run(parser)
     add_task(parser)
     parser.add_argument("--stage", metavar="STAGE", help="only this stage's output")
     parser.add_argument("-f", "--follow", action="store_true", help="go on until the run ends")
@@ -65,7 +65,10 @@ class _Printer:
             over = not follow or self._is_over()
             for line in self._reader.lines():
                 self._print_line(line)
+                if not render.is_read():
+                    return
             if over:
+                self._output.emit(self._text.flush())
                 self._output.flush()
             sys.stdout.flush()
             if over:

@@ -15,6 +15,7 @@ from typing import Any, TextIO
 from codex_orchestrator.environment import PRIVACY_GUARD, enforces
 from codex_orchestrator.errors import InternalError, OrchestratorError
 from codex_orchestrator.records import dumps, dumps_line
+from codex_orchestrator.store import output
 from codex_orchestrator.text import harmless, printable, visible_json
 
 _WIDE = 1_000
@@ -55,6 +56,11 @@ def emit(text: str) -> None:
 def emit_lines(lines: Iterable[str]) -> None:
     """Print lines, each of which stays one whatever is in it."""
     sys.stdout.write("".join(f"{shown(line)}\n" for line in lines))
+
+
+def is_read() -> bool:
+    """Whether somebody may still read what is printed, for who goes on printing."""
+    return output.is_read(sys.stdout)
 
 
 class Output:

@@ -13,7 +13,7 @@ from codex_orchestrator.preparation import prepare
 from codex_orchestrator.report.resuming import asked_to_resume
 
 from .asking import asker
-from .common import add_format, add_root, add_task, environment_of, task_of
+from .common import add_format, add_root, add_run, add_task, environment_of, task_of
 from .session import add_interactive, add_running, run_and_tell
 
 # More than any token, or the file that a run keeps its own in.
@@ -22,7 +22,7 @@ _LONGEST_TOKEN_FILE = 4096
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of ``resume``."""
-    parser.add_argument("--run", required=True, metavar="RUN", help="run id, or latest")
+    add_run(parser)
     add_task(parser)
     token = parser.add_mutually_exclusive_group()
     token.add_argument(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from typing import Any
 
@@ -21,7 +22,6 @@ from codex_orchestrator.run.shapes import Manifest
 from . import render
 from .common import notify
 from .internal import internal_error
-from .reader import is_gone
 
 _SIGNALLED = 128
 
@@ -101,37 +101,50 @@ def run_and_tell(
 
 
 def _tell(manifest: Manifest, verb: str, *, as_json: bool) -> None:
-    path = f"{manifest.artifact_root}/manifest.json"
-    try:
-        if as_json:
-            render.emit_json(answer(manifest, path))
-        else:
-            render.emit_lines(_lines(manifest, path, verb))
-    except OSError as error:
-        # Where nobody reads any more, the exit code still speaks for the run.
-        if not is_gone(error):
-            raise
+    if as_json:
+        render.emit_json(answer(manifest))
+    else:
+        render.emit_lines(_lines(manifest, verb))
 
 
-def answer(manifest: Manifest, path: str) -> dict[str, Any]:
+def answer(manifest: Manifest) -> dict[str, Any]:
     """The JSON answer."""
     return {
         "run_id": manifest.run_id,
         "status": manifest.status,
         "artifact_root": manifest.artifact_root,
-        "manifest": path,
+        "manifest": manifest.path,
         "log_path": manifest.log_path,
         "summary": manifest.summary,
     }
 
 
-def _lines(manifest: Manifest, path: str, verb: str) -> list[str]:
+def _lines(manifest: Manifest, verb: str) -> list[str]:
     waits = f" ({manifest.status_detail})" if manifest.status == "in_progress" else ""
     return [
         *(["", *manifest.summary.split("\n")] if manifest.summary else []),
         "",
         f"Run {verb}: {manifest.run_id}",
         f"Status: {manifest.status}{waits}",
-        f"Manifest: {path}",
+        f"Manifest: {manifest.path}",
         f"Log: {manifest.log_path}",
+        *_next_command(manifest),
     ]
+
+
+def _next_command(manifest: Manifest) -> list[str]:
+    """What to type next, where something is left to be done."""
+    if manifest.status == "succeeded":
+        return []
+    run = f"--run {shlex.quote(manifest.run_id)}"
+    command = f"resume {run}"
+    if manifest.status == "in_progress":
+        waiting = [
+            each
+            for each in manifest.commands
+            if manifest.status_detail == f"stage:{each.id}:awaiting-approval"
+        ]
+        decided_here = waiting and waiting[0].kind == "manual"
+        # A decision below is asked for by a run of its own, which status names.
+        command = f"approve {run} --stage {shlex.quote(waiting[0].id)}" if decided_here else f"status {run}"
+    return [f"Go on with: codex-orchestrator {command}"]

@@ -16,7 +16,7 @@ from codex_orchestrator.report.status import status_document, status_lines
 from codex_orchestrator.report.waiting import waiting_lines
 
 from . import render
-from .common import add_format, add_root, add_task, environment_of, found_run, task_of
+from .common import add_format, add_root, add_run, add_task, environment_of, found_run, task_of
 
 _LONGEST_INTERVAL = 86_400
 _OVER = ("finished", "dead", "waiting")
@@ -24,7 +24,7 @@ _OVER = ("finished", "dead", "waiting")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of ``status``."""
-    parser.add_argument("--run", metavar="RUN", default="latest", help="run id, or latest (the default)")
+    add_run(parser)
     add_task(parser)
     parser.add_argument(
         "--watch", action="store_true", help="go on until the run ends or its process is dead"
@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     waiting = threading.Event()
     while True:
         liveness = _show_poll(found, as_json=arguments.format == "json")
-        if liveness in _OVER:
+        if liveness in _OVER or not render.is_read():
             return EXIT_OK
         waiting.wait(arguments.interval)
         found = FoundRun(found.layout, read_manifest(found.layout))

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from codex_orchestrator.dataclass import dataclass
-from codex_orchestrator.text import flattened
+from codex_orchestrator.text import gist
 
 from .guards.difference import Difference
 from .guards.report import counted, encodable
@@ -163,7 +163,7 @@ def _about_run(run: ReviewedRun) -> Iterator[str]:
 
 def _about_stage(run: ReviewedRun, entry: Mapping[str, Any]) -> Iterator[str]:
     status, name = entry.get("status"), f'Stage "{entry.get("id")}"'
-    said = flattened(str(entry.get("summary") or ""))
+    said = gist(str(entry.get("summary") or ""))
     if status == "failed":
         where = entry.get("error_file") or entry.get("log_path")
         yield f"{name} failed{f': {said}' if said else ''}{f' (see {where})' if where else ''}."

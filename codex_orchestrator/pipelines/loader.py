@@ -163,7 +163,7 @@ def _shaped(text: str) -> tuple[Configuration, list[str]]:
 
 def _decoded(content: bytes) -> str:
     try:
-        return content.decode("utf-8")
+        return content.decode("utf-8-sig")  # Editors of Windows begin files with a mark.
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise ConfigurationError(f"{CONFIG_NAME}:{line}: not valid UTF-8: {error.reason}.") from error

@@ -17,6 +17,8 @@ from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.environment import CONFIG_NAME, PREFIX, Environment
 from codex_orchestrator.errors import ConfigurationError, OrchestratorError, StorageError, ToolMissing
 from codex_orchestrator.execution.process import run_tool
+from codex_orchestrator.governance.guards.git import why_unread
+from codex_orchestrator.governance.guards.gitcommand import git_environment
 from codex_orchestrator.pipelines.loader import Definitions, load_definitions
 from codex_orchestrator.pipelines.model import CommandStage
 from codex_orchestrator.store.probe import locks_in, scratch_folder, seconds_to_disk
@@ -160,6 +162,10 @@ def _tool_check(environment: Environment, tool: _Tool, *, required: bool) -> Che
         said = _first_line(answer.stderr) or "nothing"
         detail = f"{tool.name} --version ended with exit code {answer.exit_code} and said: {said}"
         return Check(tool.name, required, bad, detail, tool.hint)
+    environ = git_environment(environment.variables)
+    refused = why_unread(environment.root, environ) if tool.name == "git" and required else None
+    if refused is not None:
+        return Check(tool.name, required, bad, refused.message, refused.hint)
     return Check(tool.name, required, "ok", _first_line(answer.stdout) or "it says no version")
 
 

@@ -21,8 +21,9 @@ def failure_details(entry: CommandEntry, outcome: StageOutcome) -> tuple[str, ..
         ("stdout", outcome.stdout, outcome.stdout_truncated),
         ("stderr", outcome.stderr, outcome.stderr_truncated),
     ):
-        tail = text.splitlines()
-        if not tail:
+        # Not at every mark that Python takes for an end: a carriage return begins the line anew.
+        tail = text.removesuffix("\n").split("\n")
+        if not text:
             continue
         shown = [one_line(line)[:_LINE_LENGTH] for line in tail[-TAIL_LINES:]]
         lines.append(f"  {name}, last {len(shown)} lines:" if cut or len(tail) > TAIL_LINES else f"  {name}:")

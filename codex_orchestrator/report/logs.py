@@ -8,7 +8,7 @@ from typing import Any
 
 from codex_orchestrator import places
 from codex_orchestrator.records import loads
-from codex_orchestrator.text import cut_sequence, one_line, printable
+from codex_orchestrator.text import WholeLines, one_line, printable
 
 _READ_BYTES = 1 << 20
 _RUN = b'{"type":"run:'
@@ -63,51 +63,46 @@ class StageNames:
 
 
 class OutputText:
-    """Events to the text that stages printed, each line prefixed with its stage where there are several.
+    """Events to the text that stages printed, line by line, each with its stage where there are several.
 
-    What moves a cursor is left out, colours too unless they are wanted.
+    What moves a cursor is left out, and what was written over; colours too unless they are wanted.
     """
 
     def __init__(self, names: StageNames, *, prefixed: bool, colour: bool = False) -> None:
         self._names = names
         self._prefixed = prefixed
         self._colour = colour
-        self._fresh: dict[int, bool] = {}
-        self._open: int | None = None
-        self._held: dict[object, str] = {}
+        self._lines = WholeLines()
+        self._began = self._is_open = False
 
     def feed(self, line: bytes) -> str:
-        """The text of one event line; empty for events that carry no output, and for broken lines."""
+        """The lines that an event ends: none for most, and for broken ones."""
         event = parse_event(line)
-        if event is None or event.get("type") != "exec:chunk":
+        if event is None:
             return ""
-        index, data = event.get("index"), str(event.get("data", ""))
-        if not isinstance(index, int):
-            return "\n".join(self._pieces(None, data))
-        pieces = self._pieces(index, data)
-        if not self._prefixed:
-            return "\n".join(pieces)
-        prefix = f"[{printable(self._names[index])}] "
-        text = ""
-        if self._open is not None and self._open != index and not self._fresh.get(self._open, True):
-            text = "\n"
-            self._fresh[self._open] = True
-        *whole, rest = pieces
-        for piece in whole:
-            text += f"{prefix if self._fresh.get(index, True) else ''}{piece}\n"
-            self._fresh[index] = True
-        if rest:
-            text += (prefix if self._fresh.get(index, True) else "") + rest
-            self._fresh[index] = False
-        self._open = index
-        return text
+        index, kind = event.get("index"), event.get("type")
+        if kind == "exec:chunk":
+            lines = self._lines.feed((index, event.get("stream")), str(event.get("data", "")))
+            return self._text(index, lines)
+        if kind == "exec:end":
+            rests = [rest for stream in ("stdout", "stderr") for rest in self._lines.flush((index, stream))]
+            return self._text(index, rests, is_open=True)
+        if kind == "run:resumed" and self._began:
+            return self._text(None, [f"--- resumed at {event.get('timestamp')}"])
+        return ""
 
-    def _pieces(self, index: object, data: str) -> list[str]:
-        """The lines of a piece; the last may go on, and a sequence that is cut waits for its rest."""
-        text, held = cut_sequence(self._held.pop(index, "") + data)
-        if held:
-            self._held[index] = held
-        return [one_line(piece, colour=self._colour) for piece in text.split("\n")]
+    def flush(self) -> str:
+        """What is printed of lines that have not ended."""
+        return "".join(self._text(key[0], [rest], is_open=True) for key, rest in self._lines.flush_all())
+
+    def _text(self, index: object, lines: list[str], *, is_open: bool = False) -> str:
+        """Lines of a stage; where the last was not ended, whatever follows it ends it."""
+        if not lines:
+            return ""
+        prefix = f"[{printable(self._names[index])}] " if self._prefixed and index is not None else ""
+        text = "\n".join(f"{prefix}{one_line(line, colour=self._colour)}" for line in lines)
+        before, self._is_open, self._began = "\n" if self._is_open else "", is_open, True
+        return f"{before}{text}{'' if is_open else chr(10)}"
 
 
 def left_out(line: bytes) -> str | None:

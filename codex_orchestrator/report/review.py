@@ -22,7 +22,7 @@ from codex_orchestrator.manifests import read_document
 from codex_orchestrator.records import Mismatch, from_json
 from codex_orchestrator.run.shapes import TERMINAL, Manifest
 from codex_orchestrator.run.summary import guardrail_status
-from codex_orchestrator.text import flattened, printable
+from codex_orchestrator.text import flattened, gist, printable
 
 from .lookup import FoundRun
 from .status import status_document
@@ -161,7 +161,7 @@ def _head(document: dict[str, Any]) -> list[str]:
 
 
 def _stage_line(stage: dict[str, Any]) -> str:
-    said = f": {_plain(stage['summary'])}" if stage["summary"] else ""
+    said = f": {_plain(gist(str(stage['summary'])))}" if stage["summary"] else ""
     files = ", ".join(f"`{_plain(path)}`" for path in (stage["error_file"], stage["log_path"]) if path)
     return (
         f"{stage['index']}. [{stage['status']}] {_plain(stage['title'])} ({_plain(stage['id'])}){said}"

@@ -8,7 +8,7 @@ from typing import Any
 from codex_orchestrator.clock import timestamp
 from codex_orchestrator.run.shapes import STALE_SECONDS
 from codex_orchestrator.store.liveness import Liveness, liveness_of, read_activity
-from codex_orchestrator.text import flattened
+from codex_orchestrator.text import gist
 
 from .lookup import FoundRun
 
@@ -118,4 +118,4 @@ def _moment(value: float | None) -> str | None:
 
 
 def _first_line(text: str) -> str:
-    return flattened(text.partition("\n")[0])
+    return gist(text.partition("\n")[0])

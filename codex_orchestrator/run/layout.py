@@ -6,7 +6,7 @@ from pathlib import Path
 
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.environment import Environment
-from codex_orchestrator.identifiers import stage_file_stem
+from codex_orchestrator.identifiers import is_run_id, stage_file_stem
 
 
 @dataclass(frozen=True)
@@ -208,6 +208,12 @@ class RunLayout:
     def mcp_pointer(self) -> Path:
         """The pointer in that folder."""
         return self.mcp_folder / "manifest.json"
+
+    @property
+    def node_summary(self) -> Path | None:
+        """The copy of a summary that the Node CLI leaves beside its own runs, where this id may be of one."""
+        own = is_run_id(self.run_id)
+        return self.task.runs_dir / self.run_id / "manifest.json" if own else None
 
     @property
     def compat_folder(self) -> Path:

@@ -119,13 +119,13 @@ class PrivacyTotalsSummary:
     allowed_frames: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PrivacySummary:
     """What the privacy guard did, as the summary has it."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = CAMEL
     mode: Literal["shadow", "enforce"]
-    decisions: tuple[PrivacyDecisionSummary, ...]
+    decisions: tuple[PrivacyDecisionSummary, ...] | None = field(default=None, metadata=_WHEN_KNOWN)
     totals: PrivacyTotalsSummary
     log_path: str | None
 

@@ -182,6 +182,11 @@ class Manifest:
     handles: tuple[Handle, ...] | None = field(default=None, metadata=_WHEN_KNOWN)
     privacy: Privacy | None = field(default=None, metadata=_WHEN_KNOWN)
 
+    @property
+    def path(self) -> str:
+        """Where it lies, as artefacts name it."""
+        return f"{self.artifact_root}/manifest.json"
+
     def entry(self, index: int) -> CommandEntry:
         """The entry of a stage by its 1-based index."""
         return self.commands[index - 1]

@@ -14,7 +14,7 @@ from typing import Any
 
 from codex_orchestrator import places, sources
 from codex_orchestrator.clock import Clock, timestamp
-from codex_orchestrator.environment import PREFIX, Environment
+from codex_orchestrator.environment import Environment, lineage_around
 from codex_orchestrator.errors import Misplaced, StorageError
 from codex_orchestrator.identifiers import id_problem
 from codex_orchestrator.records import dumps, loads, to_json
@@ -157,12 +157,6 @@ def live_owners(layout: RunLayout) -> set[int]:
     return found
 
 
-def run_around(environment: Environment) -> str | None:
-    """The id of the run that this process was started from within, or None."""
-    run_id = environment.setting(f"{PREFIX}RUN_ID")
-    return run_id if run_id is not None and id_problem(run_id) is None else None
-
-
 def find_parent(environment: Environment, run_id: str) -> RunLayout | None:
     """Where a run lies that may be the one around this process, in whichever repo, or one under this root."""
     for layout in _places(environment, run_id):
@@ -173,9 +167,9 @@ def find_parent(environment: Environment, run_id: str) -> RunLayout | None:
 
 
 def _places(environment: Environment, run_id: str) -> Iterator[RunLayout]:
-    folder, root = (environment.setting(f"{PREFIX}{name}") for name in ("RUN_DIR", "ROOT"))
-    if folder and root and run_around(environment) == run_id:
-        yield RunLayout.at(Path(folder), Path(root))
+    for root, folder in lineage_around(environment):
+        if folder.name == run_id:
+            yield RunLayout.at(folder, root)
     if id_problem(run_id) is not None:
         return
     try:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import select
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -252,10 +253,27 @@ def temporaries(
 
 
 def write_all(descriptor: int, data: bytes) -> None:
-    """Write all of it: the kernel may take less than it is given."""
+    """Write all of it: the kernel may take less than it is given, or nothing as yet."""
     view = memoryview(data)
     while view:
-        view = view[os.write(descriptor, view) :]
+        try:
+            view = view[os.write(descriptor, view) :]
+        except BlockingIOError:
+            wait_until_writable(descriptor)
+
+
+def wait_until_writable(descriptor: int) -> None:
+    """Wait for a slow reader, where whoever has given us the descriptor does not want writers to wait."""
+    waiting = select.poll()
+    waiting.register(descriptor, select.POLLOUT)
+    waiting.poll()
+
+
+def lead_nowhere(descriptor: int) -> None:
+    """Have what is written to a descriptor be forgotten."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, descriptor)
+    os.close(nothing)
 
 
 def _make_chosen(path: Path) -> bool:

@@ -147,6 +147,7 @@ def discard(layout: RunLayout) -> None:
             for folder in (layout.mcp_folder, layout.compat_folder):
                 _delete(folder, layout.base)
             files.remove(layout.live_marker, below=layout.base)
+            _forget_node_summary(layout)
         _delete(remains, layout.base)
 
 
@@ -185,6 +186,16 @@ def _forget_remnant(layout: RunLayout) -> None:
     found = places.listed(layout.folder, below=layout.base)
     if found and {name for name, _ in found} <= _LOCKS:
         files.remove_tree(layout.folder, below=layout.base)
+
+
+def _forget_node_summary(layout: RunLayout) -> None:
+    """Remove what the Node CLI leaves beside its runs, and its folder, where nothing else is in it."""
+    summary = layout.node_summary
+    if summary is None:
+        return
+    files.remove(summary, below=layout.base)
+    if not places.listed(summary.parent, below=layout.base):
+        files.remove_tree(summary.parent, below=layout.base)
 
 
 def _delete(path: Path, below: Path) -> None:

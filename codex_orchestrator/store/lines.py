@@ -41,6 +41,21 @@ def append(path: Path, data: bytes, *, below: Path) -> None:
             os.close(descriptor)
 
 
+def append_block(path: Path, data: bytes, *, below: Path) -> None:
+    """Append lines to a file that others write too, beginning on a line of their own.
+
+    Raises:
+        StorageError: As `append` does.
+    """
+    with reported("read", path):
+        size = found.st_size if (found := places.status(path, below=below)) is not None else 0
+        if size:
+            with places.open_stream(path, below=below) as stream:
+                if os.pread(stream.fileno(), 1, size - 1) != b"\n":
+                    data = b"\n" + data
+    append(path, data, below=below)
+
+
 def lines_backwards(path: Path, end: int, *, below: Path) -> Iterator[bytes]:
     """The lines of a file up to ``end``, where one ends, from the last back; read as they are asked for.
 

@@ -219,10 +219,8 @@ class RunRecording:
         """
         self._log.write(completed)
         self._log.close()
-        reviewer = CommandReviewer(
-            manifest, plan, manifest_path=self.layout.relative(self.layout.manifest), partial=partial
-        )
-        self._queue(manifest, reviewer.summarize(), starts)
+        reviewer = CommandReviewer(manifest, plan, manifest_path=manifest.path, partial=partial)
+        manifest = self._queue(manifest, reviewer.summarize(), starts)
         before, self.manifest = self.manifest, manifest
         self._coordinator.save(manifest)
         recording = self._finished.merge()
@@ -258,8 +256,8 @@ class RunRecording:
             self._tidy(self._finished.look_again)
         self._tidy(lambda: files.remove(self.layout.live_marker, below=self.layout.base))
 
-    def _queue(self, manifest: Manifest, summary: RunSummary, starts: int) -> None:
-        """Leave what later runs and readers find this run by."""
+    def _queue(self, manifest: Manifest, summary: RunSummary, starts: int) -> Manifest:
+        """Leave what later runs and readers find this run by, which then names what is there."""
         line = metrics_line(
             manifest,
             recorded_at=timestamp(self._clock.now()),
@@ -273,6 +271,8 @@ class RunRecording:
             files.replace(self.layout.run_summary, dumps(to_json(summary)).encode(), below=self.layout.base)
         except StorageError as error:
             self._warnings.append(f"No run summary: {error.message}")
+            return replace(manifest, run_summary_path=None)
+        return manifest
 
     def _most_privacy_events(self) -> int | None:
         """How many decisions of the guard a metrics line holds; what is no number counts as unset."""

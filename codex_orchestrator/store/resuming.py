@@ -81,11 +81,10 @@ def add_receipt(layout: RunLayout, receipt: Receipt) -> None:
     append(layout.approvals, dumps_line(to_json(receipt)).encode(), below=layout.base)
 
 
-def make_ready(layout: RunLayout, manifest: Manifest, attempts: Mapping[int, int]) -> None:
+def make_ready(layout: RunLayout) -> None:
     """Make a run's folder ready to be written to again, with its lock held.
 
-    What a dead owner left half written goes, the run is marked as live, and the error files of stages
-    that run again get the numbers of their attempts.
+    What a dead owner left half written goes, and the run is marked as live.
 
     Raises:
         StorageError: The disk refused.
@@ -96,6 +95,20 @@ def make_ready(layout: RunLayout, manifest: Manifest, attempts: Mapping[int, int
     files.create(layout.live_marker, render_owner(this_process()), below=below)
     remove_temporaries(layout)
     files.make_folder(layout.folder / "commands", below=below)
+
+
+def number_errors(layout: RunLayout, manifest: Manifest, attempts: Mapping[int, int]) -> None:
+    """Give the error files of stages that run again the numbers of their attempts.
+
+    Args:
+        layout: The run, whose manifest does not name these files any more.
+        manifest: The run as it was before it was taken up again.
+        attempts: By stage index, how often its command was tried.
+
+    Raises:
+        StorageError: The disk refused.
+    """
+    below = layout.base
     for entry in manifest.commands:
         error = layout.error_file(entry.index, entry.id)
         if entry.status != "succeeded" and places.has_file(error, below=below):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from codex_orchestrator import places
+from codex_orchestrator import node_cli, places
 from codex_orchestrator.records import Mismatch, dumps, dumps_line, from_json, loads, to_json
 from codex_orchestrator.run.layout import TaskLayout
 from codex_orchestrator.run.reviewer import RunSummary
@@ -18,7 +18,6 @@ from .pending import record_name
 
 LATEST_RUNS = 20
 _STATE_KEYS = {"taskId", "lastRunAt", "totalRuns", "runs"}
-_LEFT_OUT = ("handles", "privacy")
 
 
 class TaskStateStore(Journal):
@@ -108,7 +107,7 @@ class TaskStateStore(Journal):
             document = _read_object(path, self._below)
             runs = document.get("runs") if document else None
             if isinstance(runs, list) and runs:
-                lines = b"".join(_encoded(dumps_line(run)) for run in runs)
+                lines = b"".join(_encoded(dumps_line(_taken_over(run))) for run in runs)
                 files.replace(self._layout.history, lines, below=self._below)
                 return
 
@@ -129,8 +128,27 @@ def _parse(lines: Sequence[bytes]) -> list[dict[str, Any]]:
         except ValueError:
             continue  # A torn line of a writer that died; its run is still pending or queued again.
         if _is_run(run):
-            runs.append({key: value for key, value in run.items() if key not in _LEFT_OUT})
+            runs.append(_in_short(run))
     return runs
+
+
+def _in_short(run: dict[str, Any]) -> dict[str, Any]:
+    """A RunSummary without what grows with the output of its commands."""
+    short = {key: value for key, value in run.items() if key != "handles"}
+    privacy = short.get("privacy")
+    if isinstance(privacy, dict):
+        short["privacy"] = {key: value for key, value in privacy.items() if key != "decisions"}
+    return short
+
+
+def _taken_over(run: Any) -> Any:
+    """A run of the Node CLI's history as ours are: without the keys that it has besides."""
+    if not isinstance(run, dict):
+        return run
+    try:
+        return to_json(from_json(RunSummary, node_cli.fitted(run), strict=False))
+    except Mismatch:
+        return run  # What it says is not lost, even where it cannot be made fit.
 
 
 def _is_run(value: Any) -> bool:

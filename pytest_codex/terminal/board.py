@@ -22,7 +22,7 @@ class Ended:
     Attributes:
         state: Its outcome.
         seconds: How long it took.
-        why: In a few words; empty where it passed.
+        why: In a few words; empty where it ran and passed.
         headline: The first line of its failure; empty where it did not fail.
         details: The lines that follow.
         waits: Whether it did not fail, but waits for a decision.

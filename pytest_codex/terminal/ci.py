@@ -74,7 +74,7 @@ class GithubJob:
             taken = found.st_size if found is not None else 0
             text = step_summary(title, stages, stopped=stopped, room=SUMMARY_BYTES - taken)
             if text:
-                line_files.append(path, text.encode(errors="replace"), below=path.parent)
+                line_files.append_block(path, text.encode(errors="replace"), below=path.parent)
         except (OSError, StorageError) as error:
             reason = error.message if isinstance(error, StorageError) else str(error)
             tell(f"codex-orchestrator: the step has no summary of this run: {reason}")

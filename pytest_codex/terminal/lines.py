@@ -9,6 +9,7 @@ import pytest
 
 from codex_orchestrator.preparation import Prepared
 from codex_orchestrator.report.failure import is_cancellation
+from codex_orchestrator.run.shapes import Manifest
 from codex_orchestrator.text import flattened, last_line, one_line, printable
 
 from ..nodes import FailureReport
@@ -25,6 +26,11 @@ def header(prepared: Sequence[Prepared]) -> str:
     pipelines = ", ".join(each.pipeline.id for each in prepared)
     word = "pipeline" if len(prepared) == 1 else "pipelines"
     return printable(f"codex-orchestrator: {word} {pipelines}, task {prepared[0].options.task_id}")
+
+
+def opened(manifest: Manifest) -> list[str]:
+    """Which run it is, and where it says how it stands."""
+    return [printable(f"Run: {manifest.run_id}"), printable(f"Manifest: {manifest.path}")]
 
 
 def started(stage: Stage) -> str:
@@ -55,7 +61,7 @@ def ended(stage: Stage) -> str:
     if end is None:
         return place
     if end.state == "passed":
-        return f"{place}: passed in {end.seconds:.2f} s"
+        return f"{place}: {end.why or f'passed in {end.seconds:.2f} s'}"
     # What a stage has said last may be part of why, and of many lines.
     why = flattened(end.why)
     if end.state == "skipped":

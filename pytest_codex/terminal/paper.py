@@ -93,8 +93,6 @@ class Paper:
                     if not self._own:
                         self._stream.flush()
                     write_all(self._descriptor, text.encode(self._encoding, "backslashreplace"))
-            except BlockingIOError:
-                pass  # A terminal that somebody made impatient: these words are lost, the next may not be.
             except (OSError, ValueError):
                 # Nobody watches any more; the run goes on, and what it says is on disk.
                 self._gone = True

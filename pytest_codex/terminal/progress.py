@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,12 +13,14 @@ from codex_orchestrator.run.events import Event
 from codex_orchestrator.run.exec_events import ExecChunk, ExecEnd
 from codex_orchestrator.text import harmless
 
+from ..telling import tell
 from . import lines
 from .board import Board, Stage
 from .ci import GithubJob
 from .ending import consequences, root_failure
 from .heartbeat import Heartbeat
 from .manner import Manner
+from .outputs import StepOutputs
 from .paper import Paper
 from .plain import PlainScreen, Screen
 from .stream import Prefixer
@@ -77,6 +80,7 @@ class Progress:
         self._prefixer = Prefixer(colour=colour) if manner.stream else None
         self._heartbeat = Heartbeat(self.board, controller.clock, self._beat) if manner.heartbeats else None
         self._job = GithubJob(lambda line: paper.write(f"{line}\n"), os.environ) if manner.github else None
+        self._outputs = StepOutputs(os.environ)
         self._stopped = False
 
     @property
@@ -95,6 +99,7 @@ class Progress:
         declared = [nodeid for each in self.controller.prepared for nodeid in each.planned.declared()]
         self.board.declare(declared, {item.nodeid for item in session.items})
         self.paper.flush()
+        self._tell_runs()
         if self._job and not self.manner.guarded:
             self._job.begin()
         if self._heartbeat:
@@ -121,6 +126,7 @@ class Progress:
         if self._job:
             self._job.annotate(stages)
             self._job.summarise(stages, self.controller.manifests, stopped=self._stopped)
+            self._outputs.end(self.controller.manifests)
             # pytest shows what stages have printed too.
             self._job.begin()
         try:
@@ -137,14 +143,32 @@ class Progress:
             self._job.end()
         self.paper.close()
 
+    def _tell_runs(self) -> None:
+        """Say first of all which runs these are, so that programs and people can follow them."""
+        manifests = self.controller.manifests
+        if self._job:
+            self._outputs.begin(manifests)
+        for line in (line for manifest in manifests for line in lines.opened(manifest)):
+            if self.manner.lines or self.manner.stream or self.manner.heartbeats:
+                self.paper.write(f"{harmless(line) if self._job else line}\n")
+            else:
+                tell(line)
+
     # What stages do.
 
     def take(self, report: pytest.TestReport) -> None:
         """A stage has ended, or a part of its item's protocol."""
         ended = lines.end_of(report)
         if ended is not None:
+            if ended.state == "passed" and ended.log_path is None and self._is_command(report.nodeid):
+                ended = replace(ended, why="kept, passed before")
             self.paper.flush()
             self._tell_end(self.board.end(report.nodeid, ended))
+
+    def _is_command(self, nodeid: str) -> bool:
+        """Whether a stage has a log, if it was run."""
+        pipeline = self.controller.runs.of(nodeid).planned.pipeline
+        return pipeline.stage(nodeid.rpartition("::")[2]).kind == "command"
 
     def printed(self, nodeid: str, chunk: ExecChunk) -> None:
         """A piece of output has come."""

@@ -17,6 +17,7 @@ from .beside import Beside
 from .board import Stage
 from .manner import choose
 from .paper import Paper
+from .patience import Patience
 from .progress import Progress
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class PytestProgress(Progress):
             # Our lines name the stages; pytest's letters would stand between them.
             reporter.showfspath = False
         writer = config.get_terminal_writer()
+        self._patience = Patience(writer)
         if manner.live:
             from .above import Above
 
@@ -90,6 +92,12 @@ class PytestProgress(Progress):
         for manifest in self.controller.manifests:
             ended = f"Run {manifest.run_id}: {manifest.status}, {manifest.artifact_root}"
             self._reporter.write_line(printable(ended))
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_unconfigure(self) -> None:
+        """Nothing is printed any more, and nothing is left that a reader who is gone would be told."""
+        super().pytest_unconfigure()
+        self._patience.forget()
 
     def tell_failure(self, stage: Stage, *, briefly: bool = False) -> None:
         """As long as the user wants failures to be."""

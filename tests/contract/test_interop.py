@@ -134,9 +134,21 @@ def test_we_read_its_runs_and_go_on_with_its_history(project, node):
     assert [entry["runId"] for entry in state["runs"]] == [run_id, run.answer["run_id"]]
     assert state["totalRuns"] == 2
     assert [row["run_id"] for row in ours(project, "runs")] == [run.answer["run_id"], run_id]
+    # What is its own is named as that, what we took over is fit, and nothing else is wrong.
+    checked = ours(project, "validate", ".runs", "out")
+    assert checked["counts"]["invalid"] == 0
+    valid = {row["path"]: row["valid"] for row in checked["files"]}
+    assert valid[f".runs/task-1/cli/{run_id}/manifest.json"] is None
+    for name in ("state.json", "runs.ndjson"):
+        assert valid[f"out/task-1/{name}"] is True
+    assert json.loads(project.cli("metrics", "--format=json").stdout)["entries_total"] == 2
     # And it still reads both.
     for known in (run_id, run.answer["run_id"]):
         assert node("status", "--run", known)["run_id"] == known
+    # When its run goes, what it has put around the run goes too.
+    assert (project.root / ".runs/task-1" / run_id / "manifest.json").exists()
+    assert project.cli("gc", "--keep", "1").returncode == 0
+    assert list((project.root / ".runs").rglob(f"{run_id}*")) == []
 
 
 def test_its_own_configuration_can_be_planned(project, node_package):

@@ -259,9 +259,14 @@ def test_a_file_of_no_known_name_needs_its_schema_named(project, said, capsys):
     assert said("mine.json", "--schema", "config")[0] == 0
     assert said("mine.json", "--schema", "manifest")[0] == 1
     assert main(["validate", "mine.json", "--schema", "config"]) == 0
-    assert capsys.readouterr().out == "ok: mine.json (config)\n"
+    assert capsys.readouterr().out == "ok: mine.json (config)\n1 file: 1 valid\n"
     assert main(["validate", "mine.json"]) == 1
-    assert capsys.readouterr().out == "mine.json: no schema goes with this name; name one with --schema\n"
+    assert (
+        capsys.readouterr().out
+        == "mine.json: no schema goes with this name; name one with --schema\n1 file: 1 invalid\n"
+    )
+    assert main(["validate", "-q", "mine.json", "--schema", "config"]) == 0
+    assert capsys.readouterr().out == "1 file: 1 valid\n"
 
 
 def test_a_missing_file_is_a_usage_error(project, said, capsys):

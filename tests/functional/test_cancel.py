@@ -197,7 +197,7 @@ def test_what_has_no_process_here_is_refused(project, live, make, message, hint)
         (["--run", "nobody"], 'Unknown run "nobody"'),
         (["--run", "../.."], 'Invalid run ID "../..": '),
         (["--run", "latest"], 'Task "task-1" has no runs'),
-        ([], "The following arguments are required: --run"),
+        ([], 'Task "task-1" has no runs'),
         (["--run", "nobody", "--wait", "-1"], "--wait must be at least 0"),
         (["--run", "nobody", "--wait", "nan"], "--wait must be at least 0"),
     ],

@@ -254,18 +254,76 @@ def test_every_flag_of_start(project, glue):
     assert [entry["status"] for entry in manifest["commands"]] == ["pending", "succeeded", "pending"]
 
 
+@pytest.mark.parametrize(
+    ("words", "stream"),
+    [
+        (("start", "work"), "stdout"),
+        (("start", "work", "-q"), "stderr"),
+        (("start", "work", "--format", "json"), "stderr"),
+        (("start", "work", "--format", "json", "-q"), "stderr"),
+        (("start", "work", "--stream"), "stdout"),
+    ],
+)
+def test_which_run_it_is_is_said_first_of_all(project, words, stream):
+    # The stage sees what was said before it began.
+    project.pipeline("cat said")
+    with (project.root / "said").open("w") as said:
+        streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, stream: said}
+        command = [sys.executable, "-m", "codex_orchestrator", *words]
+        subprocess.run(command, cwd=project.root, env=project.environment, check=True, **streams)
+    (folder,) = project.runs()
+    seen = project.cli("logs").stdout
+    assert seen.startswith(f"Run: {folder.name}\nManifest: .runs/task-1/cli/{folder.name}/manifest.json\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["-m", "codex_orchestrator", "start", "work"], 1),
+        (["-m", "codex_orchestrator", "start", "work", "--stream"], 1),
+        (["-m", "codex_orchestrator", "start", "work", "--format", "json"], 1),
+        *((["-m", "pytest", "--codex-pipeline=work", *more], 1) for more in ([], ["-v"], ["-q"], ["-s"])),
+        (["-m", "pytest", "--codex-pipeline=work", "-n1"], 1),
+        (["-m", "codex_orchestrator", "validate", "manifest.json"], 1),
+        (["-m", "codex_orchestrator", "plan", "work"], 0),
+    ],
+    ids=lambda value: " ".join(value[1:]) if isinstance(value, list) else "",
+)
+@pytest.mark.parametrize("buffered", [True, False])
+def test_a_reader_that_goes_away_changes_nothing_but_what_is_shown(project, words, code, buffered):
+    project.pipeline("seq 3000", {"command": "exit 3", "needs": []}, {"command": "echo last", "needs": []})
+    (project.root / "manifest.json").write_text("{")
+    ours, theirs = os.pipe()
+    os.close(ours)
+    done = subprocess.run(
+        [sys.executable, *words],
+        check=False,
+        cwd=project.root,
+        env={**project.environment, "PYTHONUNBUFFERED": "" if buffered else "1"},
+        stdout=theirs,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.close(theirs)
+    assert (done.returncode, "roken pipe" in done.stderr) == (code, False), done.stderr
+    for run in project.runs():
+        manifest = json.loads((run / "manifest.json").read_text())
+        assert [entry["status"] for entry in manifest["commands"]] == ["succeeded", "failed", "succeeded"]
+
+
 def test_text_names_run_status_manifest_and_log(project):
     project.pipeline("echo one")
     done = project.cli("start", "work")
     assert (done.returncode, done.stderr) == (0, "")
     run_id = project.runs()[0].name
     lines = done.stdout.split("\n")
-    assert lines[0] == "[1/1] s1: started"
-    assert lines[1].startswith("[1/1] s1: passed in ")
+    manifest = f".runs/task-1/cli/{run_id}/manifest.json"
+    assert lines[:3] == [f"Run: {run_id}", f"Manifest: {manifest}", "[1/1] s1: started"]
+    assert lines[3].startswith("[1/1] s1: passed in ")
     assert lines[-5:] == [
         f"Run started: {run_id}",
         "Status: succeeded",
-        f"Manifest: .runs/task-1/cli/{run_id}/manifest.json",
+        f"Manifest: {manifest}",
         f"Log: .runs/task-1/cli/{run_id}/runner.ndjson",
         "",
     ]

@@ -152,7 +152,7 @@ BAD = (
     in_document("tasks' type", '"tasks": {"a": 1}', "tasks.a: must be a string"),
     in_document("sets' type", '"stageSets": []', "stageSets: must be an object"),
     in_document("a set's type", '"stageSets": {"s": {}}', "stageSets.s: must be a list"),
-    in_document("a set's kind", '"stageSets": {"s": [{"kind": "x"}]}', f"stageSets.s[0]: {KINDS}"),
+    in_document("a set's kind", '"stageSets": {"s": [{"kind": "x"}]}', f'stageSets.s[0]: {KINDS}, not "x"'),
     in_document(
         "a set's stage", f'"stageSets": {{"s": [{command(cmd="x")}]}}', f"stageSets.s[0].cmd: {UNKNOWN}"
     ),
@@ -187,8 +187,8 @@ BAD = (
     # A stage.
     in_stage("stage's type", '"npm test"', f": {KINDS}"),
     in_stage("no kind", '{"id": "a", "title": "A", "command": "true"}', f": {KINDS}"),
-    in_stage("unknown kind", '{"kind": "script", "id": "a", "title": "A"}', f": {KINDS}"),
-    in_stage("kind's type", '{"kind": ["command"], "id": "a", "title": "A"}', f": {KINDS}"),
+    in_stage("unknown kind", '{"kind": "script", "id": "a", "title": "A"}', f': {KINDS}, not "script"'),
+    in_stage("kind's type", '{"kind": ["command"], "id": "a", "title": "A"}', f': {KINDS}, not ["command"]'),
     in_stage("stage's key", command(comand="x"), f".comand: {UNKNOWN}"),
     in_stage("a bare stage", '{"kind": "command"}', ".id: missing", ".title: missing", ".command: missing"),
     in_stage("empty command", command(command=""), ".command: must not be empty"),
@@ -935,3 +935,8 @@ def test_a_pattern_that_the_engine_does_not_take_is_refused_with_its_place_and_r
     assert message.endswith(
         "privacy.rules[0].pattern: the pattern is no regular expression of RE2: invalid perl operator: (?<=."
     )
+
+
+def test_a_byte_order_mark_is_taken(project):
+    project.config.write_bytes(b"\xef\xbb\xbf" + json.dumps({"taskId": "marked", "pipelines": []}).encode())
+    assert load_definitions(discover(project.root, {})).configuration.task_id == "marked"

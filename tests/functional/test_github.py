@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from pytest_codex.terminal.outputs import output
 from tests.ways import WAYS, every_way
 
 HOSTILE = r"printf '::error::hacked\n  ::add-mask::a\nx ##[error]old\n::endgroup::\n::stop-commands::me\n'"
@@ -173,3 +174,57 @@ def test_elsewhere_nothing_is_said_of_github(project, tmp_path):
     done = project.cli("start", "work", environment={"CI": "true", "GITHUB_STEP_SUMMARY": str(summary)})
     assert commands(done.stdout) == ([], done.stdout.rstrip("\n"))
     assert not summary.exists()
+
+
+def outputs(text: str) -> dict[str, str]:
+    """What the runner makes of a file of outputs."""
+    found, lines = {}, iter(text.splitlines())
+    for line in lines:
+        name, _, mark = line.partition("<<")
+        found[name] = "\n".join(iter(lambda: next(lines), mark))
+    return found
+
+
+@pytest.mark.parametrize(
+    "words", [("codex_orchestrator", "start", "work"), ("pytest", "--codex-pipeline=work")]
+)
+def test_later_steps_get_run_manifest_and_status(project, job, tmp_path, words):
+    # What a stage starts is no step of its own, and what was written before it ran is there already.
+    inner = f"{sys.executable} -m codex_orchestrator start inner"
+    project.write(
+        {
+            "pipelines": [
+                {
+                    "id": name,
+                    "title": "T",
+                    "stages": [{"kind": "command", "id": "a", "title": "A", "command": to}],
+                }
+                for name, to in (("work", f"cat $GITHUB_OUTPUT; {inner}; exit 3"), ("inner", "true"))
+            ]
+        }
+    )
+    file = tmp_path / "outputs"
+    file.write_text("theirs=1")
+    job(*words, GITHUB_OUTPUT=str(file))
+    run = next(path for path in project.runs() if "work" in (path / "plan.json").read_text())
+    first, _, ours = file.read_text().partition("\n")
+    assert first == "theirs=1"
+    assert outputs(ours) == {
+        "run_id": run.name,
+        "manifest": f".runs/task-1/cli/{run.name}/manifest.json",
+        "status": "failed",
+    }
+    assert "run_id<<end-" in (run / "runner.ndjson").read_text()
+
+
+def test_an_output_cannot_be_ended_by_what_is_in_it():
+    assert outputs(output("manifest", ["a\nend-x", "b"])) == {"manifest": "a\\nend-x\nb"}
+
+
+def test_outputs_that_cannot_be_written_change_nothing_else(project, job, tmp_path):
+    project.pipeline("true")
+    code, _, _, err, _ = job(
+        "codex_orchestrator", "start", "work", GITHUB_OUTPUT=str(tmp_path / "no" / "file")
+    )
+    assert code == 0
+    assert "the step has no outputs of this run: " in err

@@ -7,6 +7,7 @@ repository is asked, git itself would answer by running it (docs/reference/guard
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import subprocess
 
@@ -344,3 +345,18 @@ def test_settings_are_read_as_git_writes_them():
         setting("global", "filter.a.clean", "x\ny"),
         setting("local", "filter.b.required", ""),
     ]
+
+
+def test_what_git_advises_for_a_repository_of_another_user_is_passed_on(repo, monkeypatch, capsys):
+    if os.getuid() != 0:
+        pytest.skip("only root can give a folder away")
+    os.chown(repo.root, 65_533, -1)
+    os.chown(repo.root / ".git", 65_533, -1)
+    monkeypatch.chdir(repo.root)
+    assert main(["guard", "diff-budget", "--root", "."]) == 2
+    advice = f"call: git config --global --add safe.directory {repo.root}"
+    assert advice in capsys.readouterr().err
+    assert main(["doctor", "--root", "."]) == 1
+    out = capsys.readouterr().out
+    assert advice in out
+    assert "Required, and not fine: git" in out

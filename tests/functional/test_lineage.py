@@ -399,3 +399,53 @@ def test_a_run_whose_stage_ignores_the_signal_closes_itself_all_the_same(project
     assert [run["status"] for run in outer.manifest["child_runs"]] == ["cancelled"]
     assert not is_alive(pid)
     assert_agree(project, outer.folder)
+
+
+def one_stage(name, command):
+    return {"pipelines": [{**LEAF, "id": name, "stages": [{**LEAF["stages"][0], "command": command}]}]}
+
+
+@pytest.mark.parametrize("way", ["start", "pytest"])
+def test_a_project_inside_a_project_runs_its_own_pipeline(project, way):
+    inner = project.root / "packages" / "foo"
+    inner.mkdir(parents=True)
+    (inner / "codex.orchestrator.json").write_text(json.dumps(one_stage("work", "echo foo > seen")))
+    command = f"{START} work" if way == "start" else f"{sys.executable} -m pytest --codex-pipeline work"
+    project.write(one_stage("work", f"cd packages/foo && {command}"))
+    run = project.start("work")
+    assert run.exit_code == 0, run.output
+    assert (inner / "seen").read_text() == "foo\n"
+    (child,) = run.manifest["child_runs"]
+    assert child["manifest"].startswith("packages/foo/.runs/")
+    assert_agree(project, run.folder)
+
+
+@pytest.mark.parametrize("way", ["start", "pytest", "sub-pipeline"])
+def test_a_pipeline_that_would_start_itself_is_refused(project, way):
+    again = {"pytest": f"{sys.executable} -m pytest --codex-pipeline outer"}.get(way, f"{START} outer")
+    sub = {"kind": "subpipeline", "id": "sub", "title": "Sub", "pipeline": "inner"}
+    definitions = one_stage("inner", f"{again} > said 2>&1; echo $? > code")
+    outer = {**LEAF, "id": "outer", "stages": [sub]}
+    if way != "sub-pipeline":
+        outer["stages"] = [{**LEAF["stages"][0], "command": f"{START} inner"}]
+    project.write({"pipelines": [*definitions["pipelines"], outer]})
+    run = project.start("outer")
+    assert run.exit_code == 0
+    assert (project.root / "code").read_text().strip() == ("4" if way == "pytest" else "2")
+    ids = {name: folder.name for name, folder in by_pipeline(project).items()}
+    lineage = f"outer ({ids['outer']}) > inner ({ids['inner']}) > outer"
+    assert f'Pipeline "outer" would start itself: {lineage}.' in (project.root / "said").read_text()
+    assert len(project.runs()) == 2
+
+
+def test_a_circle_through_several_projects_ends(project, tmp_path):
+    ring = [project.root, tmp_path / "b", tmp_path / "c"]
+    for here, there in zip(ring, [*ring[1:], ring[0]], strict=True):
+        here.mkdir(exist_ok=True)
+        definitions = one_stage("work", f"cd {there} && {START} work --task t")
+        (here / "codex.orchestrator.json").write_text(json.dumps(definitions))
+    done = project.cli("start", "work", "--task", "t", environment={"CODEX_ORCHESTRATOR_RUNS_DIR": "kept"})
+    assert done.returncode == 1
+    (last,) = (ring[2] / ".runs/t/cli").glob("*")
+    assert "would start itself" in (last / "runner.ndjson").read_text()
+    assert [len(list((root / ".runs/t/cli").glob("*"))) for root in ring[1:]] == [1, 1]

@@ -134,7 +134,18 @@ def test_stages_that_print_in_turns_keep_their_lines_apart(project, said):
         chunk("five\r\nsix"),
     )
     text = said()
-    assert text == "[build] one \n[test] two\n[build] three\n[test] four\n[build] five\n[build] six"
+    assert text == "[test] two\n[build] one three\n[build] five\n[test] four\n[build] six"
+
+
+def test_of_a_progress_bar_its_end_is_shown(project, said):
+    bar = r"for i in 1 2 3 4 5 6 7 8 9; do printf '\rstep %s of 9' $i; done; sleep 0.01"
+    project.pipeline({"id": "bar", "command": rf"{bar}; printf '\rerror: full\n'; exit 1"})
+    done = project.cli("start", "work", "--stream")
+    assert "bar | error: full\n" in done.stdout
+    assert "step 8" not in done.stdout
+    assert said() == "error: full\n"
+    status = project.cli("status").stdout
+    assert "\r" not in status
 
 
 def test_broken_and_torn_lines_are_passed_over(project, said):
@@ -223,6 +234,8 @@ def test_stages_that_were_moved_meanwhile_keep_their_names(project):
     project.pipeline(new, b, a, {"id": "s3", "command": "true"})
     assert project.cli("resume", "--run", "latest", "--accept-changes").returncode == 0
     done = project.cli("logs", "--run", "latest")
-    assert done.stdout.splitlines() == ["[a] from a", "[b] from b", "[new] from new"]
+    first, second, resumed, last = done.stdout.splitlines()
+    assert (first, second, last) == ("[a] from a", "[b] from b", "[new] from new")
+    assert resumed.startswith("--- resumed at 2")
     for name in ("a", "b", "new"):
         assert project.cli("logs", "--run", "latest", "--stage", name).stdout == f"from {name}\n"

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from codex_orchestrator.errors import StorageError
 from tests.conftest import Run, is_alive, until
 from tests.invariants import broken, manifests
 
@@ -531,3 +532,51 @@ def test_a_wrong_token_is_refused_and_noted_and_the_right_one_is_taken(project):
     assert json.loads(lines[-1])["attempts"] == 2
     assert token not in json.dumps(list(manifests(project.root).values()))
     assert broken(project.root) == []
+
+
+def test_a_manifest_never_names_an_error_file_that_is_gone(project, said, monkeypatch):
+    """Whenever a resume dies while it makes ready: here, the disk refuses to rename."""
+    project.pipeline(UNTIL_OK)
+    run = project.start("work")
+    error = run.manifest["commands"][0]["error_file"]
+
+    def refuse(*_arguments, **_keywords):
+        raise StorageError("no")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("codex_orchestrator.store.resuming.files.move", refuse)
+        code, _, _ = said("resume", "--run", "latest")
+    assert code == 1
+    assert run.manifest["commands"][0]["error_file"] is None
+    assert (project.root / error).exists()
+    (project.root / "ok").touch()
+    assert said("resume", "--run", "latest")[0] == 0
+    assert [path.name for path in (run.folder / "errors").iterdir()] == ["01-s1.attempt-1.json"]
+
+
+def test_a_summary_that_could_not_be_written_is_not_named(project):
+    project.pipeline("mkdir -p $CODEX_ORCHESTRATOR_RUN_DIR/run-summary.json/x")
+    run = project.start("work")
+    assert run.exit_code == 0
+    assert run.manifest["run_summary_path"] is None
+    assert "No run summary: " in run.manifest["summary"]
+
+
+@pytest.mark.parametrize("words", [("resume",), ("resume", "--jobs=2")])
+def test_what_to_type_next_is_said_last_and_what_was_kept_is_called_that(project, words):
+    project.pipeline("true", UNTIL_OK, {"kind": "manual", "title": "M", "instructions": "look"})
+    first = project.cli("start", "work").stdout
+    run_id = project.runs()[0].name
+    assert first.splitlines()[-1] == f"Go on with: codex-orchestrator resume --run {run_id}"
+    (project.root / "ok").touch()
+    second = project.cli(*words)
+    assert second.returncode == 3
+    assert "[1/3] s1: kept, passed before\n" in second.stdout
+    assert "[2/3] s2: passed in " in second.stdout
+    last = second.stdout.splitlines()[-1]
+    assert last == f"Go on with: codex-orchestrator approve --run {run_id} --stage s3"
+    assert project.cli("approve", "--stage", "s3").returncode == 0
+    third = project.cli(*words).stdout
+    assert "Go on with" not in third
+    assert "s3: passed in " in third
+    assert f"Run {run_id} is not alive" in project.cli("cancel").stderr

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from codex_orchestrator.artefacts import check_file
+from codex_orchestrator.artefacts import ARTEFACTS, check_file, check_folder
 
 DEEP = {"array": b"[" * 100_000, "object": b'{"a":' * 100_000, "whole": b"[" * 100_000 + b"]" * 100_000}
 
@@ -29,3 +31,59 @@ def test_a_deep_line_that_its_writer_died_in_is_passed_over(tmp_path):
     path = tmp_path / "runner.ndjson"
     path.write_bytes(DEEP["array"])
     assert check_file(path).problems == ()
+
+
+RUN = "2026-11-21T02-44-32-979Z-6f1e3102"
+NODE_MANIFEST = json.dumps({"run_id": RUN, "runtime_mode": "cli"})
+NODE_LINE = json.dumps({"run_id": RUN, "learning_alerts": 0}) + "\n"
+
+
+def lay_out(root, files):
+    for name, text in files.items():
+        path = root / name.replace("RUN", RUN)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"t/cli/RUN/manifest.json": NODE_MANIFEST},
+        {"t/cli/RUN/manifest.json": json.dumps({"resume_token": "0" * 64}), "t/cli/RUN/a/b.txt": ""},
+        {"t/RUN/manifest.json": "{}"},
+        {"t/metrics/baseline.json": "{}"},
+        {"t/metrics.json": NODE_LINE},
+        {"t/runs.json": "{}"},
+        {"t/state.json": '{"taskId": "t", "lastRunAt": null, "runs": []}'},
+        {"t/state.json": '{"updated_at": "x", "safety": {}}'},
+        {"t/drift.json": '{"entries": []}'},
+    ],
+)
+def test_files_of_the_node_cli_are_not_checked(tmp_path, files):
+    lay_out(tmp_path, files)
+    found = list(check_folder(tmp_path))
+    assert [(one.problems, one.checked) for one in found] == [((), False)] * len(files)
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"t/cli/RUN/manifest.json": '{"resume_token": "sha256:0"}'},
+        {"t/cli/RUN/manifest.json": "torn {"},
+        {"t/RUN/manifest.json": "torn {"},
+        {"t/mcp/RUN/manifest.json": "{}"},
+        {"t/metrics.json": NODE_LINE + "{}\n"},
+        {"t/state.json": '{"taskId": "t"}'},
+        {"t/note.txt": ""},
+    ],
+)
+def test_what_is_neither_ours_nor_of_the_node_cli_is_a_problem(tmp_path, files):
+    lay_out(tmp_path, files)
+    (found,) = check_folder(tmp_path)
+    assert found.problems
+    assert found.checked
+
+
+def test_what_a_file_is_said_to_be_is_checked_whoever_wrote_it(tmp_path):
+    lay_out(tmp_path, {"t/cli/RUN/manifest.json": NODE_MANIFEST})
+    assert check_file(tmp_path / "t/cli" / RUN / "manifest.json", ARTEFACTS["manifest"]).problems

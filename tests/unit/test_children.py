@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from codex_orchestrator.clock import SystemClock
-from codex_orchestrator.environment import Environment
+from codex_orchestrator.environment import Environment, run_around
 from codex_orchestrator.run.layout import RunLayout
 from codex_orchestrator.run.lineage import known_children, news_of, upserted, with_children
 from codex_orchestrator.run.shapes import ChildRun
@@ -18,7 +18,6 @@ from codex_orchestrator.store.children import (
     live_owners,
     place_of,
     read_children,
-    run_around,
     settle_children,
 )
 from codex_orchestrator.store.locks import RunLock, held_lock

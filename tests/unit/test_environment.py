@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from codex_orchestrator.environment import Environment, choose_task, discover, stage_variables
+from codex_orchestrator.environment import (
+    Environment,
+    choose_task,
+    discover,
+    lineage_around,
+    stage_variables,
+)
 from codex_orchestrator.errors import UsageError
 
 ROOT = "CODEX_ORCHESTRATOR_ROOT"
@@ -106,6 +113,15 @@ def test_a_root_that_is_no_folder_is_refused_by_name(repo, variables, option, na
     assert refused.value.message.startswith(f'{name} "')
 
 
+@pytest.mark.parametrize("option", [None, "../repo"])
+def test_a_root_that_may_not_be_entered_is_refused(repo, monkeypatch, option):
+    # root enters everything; so the question is answered for it.
+    monkeypatch.setattr(os, "access", lambda path, _mode: path != repo)
+    with pytest.raises(UsageError, match="repo may not be entered by this user"):
+        discover(repo, {}, option)
+    assert discover(repo.parent / "other", {}).root == repo.parent / "other"
+
+
 @pytest.mark.parametrize(
     ("variables", "runs", "out"),
     [
@@ -127,7 +143,7 @@ def inherited(tmp: Path, **more: str) -> dict[str, str]:
     return {ROOT: f"{tmp}/repo", RUNS: f"{tmp}/kept/runs", OUT: f"{tmp}/kept/out", RUN_ID: "r1", **more}
 
 
-@pytest.mark.parametrize("cwd", ["repo", "repo/lib", "repo/packages/web/src"])
+@pytest.mark.parametrize("cwd", ["repo", "repo/lib", "repo/packages"])
 def test_what_a_stage_inherits_counts_inside_that_root(repo, cwd):
     tmp = repo.parent
     found = discover(tmp / cwd, inherited(tmp))
@@ -140,6 +156,54 @@ def test_what_a_stage_inherits_does_not_count_elsewhere(repo):
     assert found.root == tmp / "other"
     assert (found.runs_dir, found.out_dir) == (tmp / "other/.runs", tmp / "other/out")
     assert found.variables[RUN_ID] == "r1", "lineage is kept all the same"
+
+
+@pytest.mark.parametrize("cwd", ["repo/packages/web", "repo/packages/web/src"])
+def test_a_nearer_definition_file_counts_more_than_what_a_stage_inherits(repo, cwd):
+    (repo / "codex.orchestrator.json").write_text("{}")
+    inner = repo / "packages/web"
+    found = discover(repo.parent / cwd, inherited(repo.parent))
+    assert (found.root, found.runs_dir, found.out_dir) == (inner, inner / ".runs", inner / "out")
+    assert (found.root_named, found.variables[RUN_ID]) == (False, "r1")
+
+
+@pytest.mark.parametrize(
+    ("option", "root", "runs"),
+    [("{tmp}/repo", "repo", "kept/runs"), ("packages/web", "repo/packages/web", "repo/packages/web/.runs")],
+)
+def test_folders_that_a_stage_inherits_count_for_no_other_root_that_is_named(repo, option, root, runs):
+    tmp = repo.parent
+    found = discover(repo, inherited(tmp), option.format(tmp=tmp))
+    assert (found.root, found.runs_dir) == (tmp / root, tmp / runs)
+
+
+@pytest.mark.parametrize(
+    ("variables", "lineage"),
+    [
+        ({}, []),
+        ({"LINEAGE": '[["/a", "/a/r0"]]'}, []),
+        ({"RUN_ID": "r1"}, []),
+        ({"RUN_ID": "r1", "ROOT": "/b", "RUN_DIR": "/b/r1"}, [("/b", "/b/r1")]),
+        (
+            {
+                "RUN_ID": "r1",
+                "ROOT": "/b",
+                "RUN_DIR": "/b/r1",
+                "LINEAGE": '[["/a", "/a/r0"], ["/b", "/b/r1"]]',
+            },
+            [("/a", "/a/r0"), ("/b", "/b/r1")],
+        ),
+        *(
+            ({"RUN_ID": "r1", "LINEAGE": forged}, [])
+            for forged in ("{", "1", "[1]", '[["/a"]]', "[[1, 2]]", "[" * 100_000, "null")
+        ),
+    ],
+)
+def test_the_runs_around_a_process_are_known_by_its_environment(variables, lineage):
+    environment = surroundings(
+        Path("/r"), **{f"CODEX_ORCHESTRATOR_{name}": value for name, value in variables.items()}
+    )
+    assert lineage_around(environment) == [(Path(root), Path(folder)) for root, folder in lineage]
 
 
 def test_the_same_variables_set_by_a_person_count_anywhere(repo):
@@ -224,6 +288,7 @@ def test_a_stage_gets_the_callers_environment_then_the_runs_then_its_own():
         RUNS: "/r/.runs",
         OUT: "/mine",
         ROOT: "/r",
+        "CODEX_ORCHESTRATOR_LINEAGE": '[["/r", "/r/.runs/t/cli/r1"]]',
     }
     assert environment.variables[RUN_ID] == "outer", "the caller's own environment is left alone"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from codex_orchestrator.report.failure import failure_cause
+from codex_orchestrator.report.failure import failure_cause, failure_details
 from codex_orchestrator.run.shapes import CommandEntry
 from codex_orchestrator.run.stage import StageOutcome
 
@@ -25,3 +25,11 @@ def test_how_a_stage_failed(outcome, said):
         1, "s", "S", "x", "command", "failed", None, None, outcome.exit_code, None, None, None, None
     )
     assert failure_cause(entry, outcome) == said
+
+
+def test_the_steps_of_a_progress_bar_are_no_lines_of_their_own():
+    bar = "".join(f"\rstep {number} of 500" for number in range(1, 501))
+    outcome = StageOutcome("failed", 1, stdout=f"before\n{bar}\nerror: disk full\n")
+    entry = CommandEntry(1, "s", "S", "x", "command", "failed", None, None, 1, None, None, None, None)
+    details = failure_details(entry, outcome)
+    assert details[1:5] == ("  stdout:", "    before", "    step 500 of 500", "    error: disk full")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from codex_orchestrator.errors import StorageError
-from codex_orchestrator.store.lines import LogFile, append, lines_backwards, mend_last_line
+from codex_orchestrator.store.lines import LogFile, append, append_block, lines_backwards, mend_last_line
 
 
 @pytest.mark.parametrize("most", [1, 3, 1_000])
@@ -133,3 +133,12 @@ def test_lines_are_read_from_the_end_back(tmp_path, size, count):
     whole = b"".join(line + b"\n" for line in lines)
     path.write_bytes(whole + b"what comes later\n")
     assert list(lines_backwards(path, len(whole), below=tmp_path)) == lines[::-1]
+
+
+@pytest.mark.parametrize("before", [None, b"", b"theirs\n", b"theirs"])
+def test_lines_in_a_file_that_others_write_begin_on_a_line_of_their_own(tmp_path, before):
+    path = tmp_path / "a"
+    if before is not None:
+        path.write_bytes(before)
+    append_block(path, b"ours\n", below=tmp_path)
+    assert path.read_bytes() == (b"theirs\nours\n" if before else b"ours\n")

@@ -14,6 +14,9 @@ from codex_orchestrator.run.reviewer import (
     BuildResult,
     Decision,
     HandleSummary,
+    PrivacyDecisionSummary,
+    PrivacySummary,
+    PrivacyTotalsSummary,
     ReviewResult,
     RunSummary,
     State,
@@ -40,6 +43,12 @@ def summary(run_id: str, place: int = 0) -> RunSummary:
         review=ReviewResult("fine", Decision(approved=True)),
         timestamp=moment(place),
         handles=(HandleSummary("h", "c", "a", "closed", 1, 1),),
+        privacy=PrivacySummary(
+            mode="shadow",
+            decisions=(PrivacyDecisionSummary("h", 1, "redact", "r", "x", moment(place), "a"),),
+            totals=PrivacyTotalsSummary(1, 1, 0, 0),
+            log_path="privacy-decisions.ndjson",
+        ),
     )
 
 
@@ -72,11 +81,13 @@ def kept(task: TaskLayout, **keywords: bool) -> list[str]:
     return [run["runId"] for run in state(task, **keywords)["runs"]]
 
 
-def test_a_run_goes_whole_into_the_history_and_without_handles_into_the_snapshot(task, store):
+def test_a_run_goes_whole_into_the_history_and_without_handles_and_decisions_into_the_snapshot(task, store):
     one = summary("r1")
     record(store, one)
     assert json.loads(task.history.read_bytes()) == to_json(one)
     expected = {key: value for key, value in to_json(one).items() if key != "handles"}
+    del expected["privacy"]["decisions"]
+    assert list(expected["privacy"]) == ["mode", "totals", "logPath"]
     assert state(task) == {"taskId": "t", "lastRunAt": moment(0), "totalRuns": 1, "runs": [expected]}
     assert store.is_queued("r1") is False
 
@@ -191,6 +202,20 @@ def test_histories_of_the_node_cli_are_carried_over(task, store, name):
     assert "handles" not in state(task, ours=False)["runs"][0]
     record(store, summary("r2", 10))
     assert history(task) == ["n0", "n1", "n2", "r1", "r2"]
+
+
+def test_runs_of_the_node_cli_are_made_fit_when_they_are_carried_over(task, store):
+    run = to_json(summary("n1", 1))
+    run["privacy"] = {"mode": "shadow", "totalFrames": 3, "redactedFrames": 0, "blockedFrames": 0} | {
+        "allowedFrames": 3
+    }
+    extra = {"cloudExecution": None, "build": {**run["build"], "failureStage": "b"}, "usageKpi": {}}
+    (task.out_dir / "runs.json").write_text(dumps({"taskId": "t", "runs": [{**run, **extra}]}))
+    record(store, summary("r1", 9))
+    carried = json.loads(task.history.read_bytes().splitlines()[0])
+    assert explain(RunSummary, carried) == []
+    assert (carried["runId"], carried["privacy"]["totals"]["allowedFrames"]) == ("n1", 3)
+    assert kept(task) == ["n1", "r1"]
 
 
 def test_the_newer_file_of_the_node_cli_counts_where_both_are_there(task, store):

@@ -26,6 +26,7 @@ def test_how_long_something_takes(seconds, words):
     ("end", "line"),
     [
         (Ended("passed", 0.314), "[1/2] a: passed in 0.31 s"),
+        (Ended("passed", 0.0, why="kept, passed before"), "[1/2] a: kept, passed before"),
         (Ended("skipped", 0.0, "blocked: work::b failed"), "[1/2] a: skipped, blocked: work::b failed"),
         (Ended("skipped", 0.0, "because\n::error::x\n"), "[1/2] a: skipped, because ::error::x"),
         (Ended("failed", 2, "exit code 3"), "[1/2] a: failed in 2.00 s, exit code 3"),

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
+import struct
+import sys
+import termios
+import threading
 from contextlib import suppress
 from types import SimpleNamespace
 
@@ -11,6 +16,7 @@ import pytest
 
 from pytest_codex.terminal.above import Above
 from pytest_codex.terminal.paper import Paper
+from pytest_codex.terminal.patience import Patience
 
 
 @pytest.fixture
@@ -81,18 +87,54 @@ def test_a_closed_stream_is_nobody():
     Paper(stream).write("lost\n")
 
 
-def test_a_terminal_that_takes_no_more_is_tried_again(pipe):
+def waiting_in(descriptor) -> int:
+    """How many bytes wait in a pipe."""
+    return struct.unpack("i", fcntl.ioctl(descriptor, termios.FIONREAD, b"\0" * 4))[0]
+
+
+def read_slowly(descriptor, into):
+    """Read what there is to its end, in another thread, once the pipe is full."""
+
+    def read():
+        while waiting_in(descriptor) < 60_000:
+            os.sched_yield()
+        while data := os.read(descriptor, 65_536):
+            into.append(data)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize("of_pytest", [False, True])
+def test_a_reader_who_is_slow_is_waited_for_where_writing_does_not_wait(pipe, monkeypatch, of_pytest):
     ours, stream = pipe
-    for end in (ours, stream.fileno()):
-        os.set_blocking(end, False)
-    paper = Paper(stream)
-    for _ in range(40):
-        paper.write("x" * 10_000)
-    with suppress(BlockingIOError):
-        while os.read(ours, 65_536):
-            pass
-    paper.write("again\n")
-    assert os.read(ours, 1_000_000).endswith(b"again\n")
+    os.set_blocking(stream.fileno(), False)
+    monkeypatch.setattr(sys, "stdout", stream)
+    writer = SimpleNamespace(write_raw=stream.write, flush=stream.flush)
+    write = Patience(writer).write if of_pytest else Paper(stream).write
+    seen: list[bytes] = []
+    reader = read_slowly(ours, seen)
+    for number in range(40):
+        write(f"{number:02} {'x' * 10_000}\n")
+    stream.close()
+    reader.join()
+    lines = b"".join(seen).split(b"\n")
+    assert [line[:2] for line in lines] == [*(b"%02d" % number for number in range(40)), b""]
+    assert {len(line) for line in lines[:-1]} == {10_003}
+
+
+def test_pytest_s_own_words_do_without_a_reader_who_is_gone(pipe, monkeypatch):
+    ours, stream = pipe
+    monkeypatch.setattr(sys, "stdout", stream)
+    writer = SimpleNamespace(write_raw=stream.write, flush=stream.flush)
+    patience = Patience(writer)
+    os.close(ours)
+    writer.write_raw("lost\n", flush=True)
+    writer.write_raw("nor this\n")
+    stream.write("by somebody else\n")
+    patience.forget()
+    stream.close()
 
 
 # What pytest prints while there is a view.

@@ -7,14 +7,16 @@ import json
 import pytest
 
 from codex_orchestrator.text import (
+    WholeLines,
     cut,
-    cut_sequence,
     flattened,
+    gist,
     harmless,
     is_hidden,
     last_line,
     one_line,
     printable,
+    settled,
     visible_json,
 )
 
@@ -102,23 +104,46 @@ def test_what_is_seen_is_not_hidden(text):
 
 
 @pytest.mark.parametrize(
-    ("piece", "whole", "rest"),
+    ("line", "shown"),
     [
-        ("abc", "abc", ""),
-        (f"{RED}abc", f"{RED}abc", ""),
-        ("abc\x1b", "abc", "\x1b"),
-        (f"{RED}abc\x1b[3", f"{RED}abc", "\x1b[3"),
-        ("abc\x1b]0;ti", "abc", "\x1b]0;ti"),
-        ("abc\x1b]0;ti\x1b", "abc", "\x1b]0;ti\x1b"),
-        ("abc\x1b]0;ti\x1b\\d", "abc\x1b]0;ti\x1b\\d", ""),
-        # What was never ended must not hold all that comes.
-        ("abc\x1b]0;ti\nd", "abc\x1b]0;ti\nd", ""),
-        ("\x1b]" + "x" * 5_000, "\x1b]" + "x" * 5_000, ""),
+        ("plain", "plain"),
+        ("10 %\r20 %\r100 %", "100 %"),
+        ("10 %\r20 %\r", "20 %"),
+        ("a longer one\rshort", "shortger one"),
+        ("text\r", "text"),
+        ("\r\r", ""),
+        (f"{RED}10 %{RESET}\r{RED}20 %{RESET}", f"{RED}20 %{RESET}"),
+        (f"20 %\r{RESET}", "20 %"),
+        ("20 %\r\x1b[K", "\x1b[K"),
+        (f"{RED}coloured and long\rshort", "short"),
     ],
     ids=ascii,
 )
-def test_a_sequence_that_is_cut_waits_for_its_rest(piece, whole, rest):
-    assert cut_sequence(piece) == (whole, rest)
+def test_a_line_is_what_a_terminal_shows_of_it_in_the_end(line, shown):
+    assert settled(line) == shown
+    assert one_line(line, colour=True).removesuffix(RESET) == one_line(shown, colour=True).removesuffix(RESET)
+
+
+def test_what_a_stage_has_said_is_told_as_a_terminal_shows_it():
+    bar = "".join(f"\rstep {number} of 500" for number in range(1, 501))
+    assert gist(f"{bar}\nerror: disk full\r\n") == "step 500 of 500 error: disk full"
+
+
+def test_what_was_written_over_costs_no_more_than_it_is_long():
+    assert settled("x\r" * 1_000_000 + "y" * 1_000_000) == "y" * 1_000_000
+
+
+def test_lines_are_put_together_from_pieces_and_none_is_kept_for_ever():
+    lines = WholeLines()
+    assert lines.feed((1, "stdout"), "part 1 ") == []
+    assert lines.feed((2, "stdout"), "other") == []
+    assert lines.feed((1, "stdout"), "part 2\nnext") == ["part 1 part 2"]
+    assert lines.flush((1, "stdout")) == ["next"]
+    assert lines.flush((1, "stdout")) == []
+    assert lines.flush_all() == [((2, "stdout"), "other")]
+    assert lines.feed((3, "stderr"), "10 %\r" * 20_000) == []
+    assert lines.flush((3, "stderr")) == ["10 %"]
+    assert lines.feed((3, "stderr"), "x" * 70_000) == ["x" * 70_000]
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.errors import StorageError, UnknownRun
 from codex_orchestrator.manifests import read_document, validate_manifest
+from codex_orchestrator.node_cli import RUNTIME_KEYS
 from codex_orchestrator.run.summary import says_partial
 from codex_orchestrator.text import printable
 
@@ -26,8 +27,6 @@ from .report import Fault, Finding, Report, counted, encodable
 # Where task lists are; the first takes in `tasks/tasks-<task>.md` and `tasks/<task>.md`.
 PAGES = ("tasks/*.md", "docs/TASKS.md", ".agent/task/*.md")
 
-# What the Node CLI writes about its own runtime into an otherwise valid manifest.
-_NODE_KEYS = "runtime_"
 _TEXT_SHOWN = 60
 _PROBLEMS_SHOWN = 3
 _RERUN = "Run the pipeline to its end, and cite the manifest of that run."
@@ -188,7 +187,7 @@ def _problems(manifest: Any) -> list[str]:
     if not isinstance(manifest, dict):
         return ["(document): must be an object"]
     return validate_manifest(
-        {key: value for key, value in manifest.items() if not key.startswith(_NODE_KEYS)}
+        {key: value for key, value in manifest.items() if not key.startswith(RUNTIME_KEYS)}
     )
 
 

@@ -154,17 +154,39 @@ def locate(root: Path, environ: Mapping[str, str]) -> WorkTree | str:
     asked = WorkTree(root, environ)
     result = asked.run("rev-parse", "--is-inside-work-tree", "--is-shallow-repository", "--show-prefix")
     if result.exit_code != 0:
-        complaint = git_complaint(result)
-        if complaint.startswith("not a git repository"):
-            return "this folder is not in a git repository"
-        hint = _NOT_BARE if complaint.startswith("cannot use bare repository") else None
-        raise UsageError(f"git cannot read the repository at {printable(str(root))}: {complaint}", hint=hint)
+        if (refusal := _refusal(root, result)) is not None:
+            raise refusal
+        return "this folder is not in a git repository"
     # The prefix comes last and may hold line breaks of its own.
     inside, shallow, prefix = result.stdout.split(b"\n", 2)
     if inside != b"true":
         return "this folder is not in a git work tree"
     own = overrides(_filter_settings(asked))
     return WorkTree(root, environ, os.fsdecode(prefix.removesuffix(b"\n")), shallow == b"true", own)
+
+
+def why_unread(root: Path, environ: Mapping[str, str]) -> UsageError | None:
+    """Why git refuses to read the repository around a folder; None where it reads it, or there is none.
+
+    Args:
+        root: The folder.
+        environ: What `git_environment` gave.
+
+    Raises:
+        ToolMissing: git is not installed.
+        UsageError: It does not end or start.
+    """
+    result = WorkTree(root, environ).run("rev-parse", "--is-inside-work-tree")
+    return _refusal(root, result) if result.exit_code != 0 else None
+
+
+def _refusal(root: Path, result: ToolResult) -> UsageError | None:
+    """What git's failing to look at a repository means; None where there is none."""
+    complaint = git_complaint(result)
+    if complaint.startswith("not a git repository"):
+        return None
+    hint = _NOT_BARE if complaint.startswith("cannot use bare repository") else _advice(result)
+    return UsageError(f"git cannot read the repository at {printable(str(root))}: {complaint}", hint=hint)
 
 
 def _filter_settings(tree: WorkTree) -> list[Setting]:
@@ -211,6 +233,13 @@ def git_complaint(result: ToolResult) -> str:
     lines = result.stderr.decode("utf-8", "replace").strip().splitlines()
     fatal = [line for line in lines if line.startswith("fatal:")] or lines
     return printable(fatal[0].removeprefix("fatal:").strip()) if fatal else f"exit code {result.exit_code}"
+
+
+def _advice(result: ToolResult) -> str | None:
+    """What git says to call where a repository is somebody else's."""
+    lines = map(str.strip, result.stderr.decode("utf-8", "replace").splitlines())
+    command = next((line for line in lines if line.startswith("git config ")), None)
+    return command and printable(f"If you trust whoever owns it, call: {command}")
 
 
 def _asked_for(source: str, ref: str) -> BaseCandidate:

@@ -1,0 +1,92 @@
+"""Standard output and error: patient with a reader that is slow, and indifferent to one that is gone.
+
+A reader that goes away changes nothing but what is shown (docs/reference/command-line.md, "What is shown").
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+from typing import Any, TextIO
+
+from .files import write_all
+
+_BUFFER_BYTES = 65_536
+
+
+def is_gone(error: OSError) -> bool:
+    """Whether printing failed because nobody reads any more: a closed pipe, or a terminal that hung up."""
+    return error.errno in (errno.EPIPE, errno.EIO)
+
+
+class PatientOutput(io.RawIOBase):
+    """Writes to a descriptor that is somebody else's.
+
+    Attributes:
+        is_read: Whether somebody reads, as far as is known; else what is written goes nowhere.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        """Take a descriptor, which is never closed."""
+        super().__init__()
+        self.is_read = True
+        self._descriptor = descriptor
+
+    def writable(self) -> bool:
+        """Yes."""
+        return True
+
+    def fileno(self) -> int:
+        """The descriptor."""
+        return self._descriptor
+
+    def isatty(self) -> bool:
+        """Whether it is a terminal."""
+        return os.isatty(self._descriptor)
+
+    def write(self, data: bytes) -> int:  # type: ignore[override]
+        """Write all of it, however long that takes.
+
+        Raises:
+            OSError: What is written to refuses, as a full disk does.
+        """
+        if self.is_read:
+            try:
+                write_all(self._descriptor, data)
+            except OSError as error:
+                if not is_gone(error):
+                    raise
+                self.is_read = False
+        return len(data)
+
+
+def patient(stream: TextIO) -> TextIO:
+    """The same stream, with patience; one that is none of the process's own as it is."""
+    if not isinstance(stream, io.TextIOWrapper) or isinstance(raw_of(stream), PatientOutput):
+        return stream
+    try:
+        raw: Any = PatientOutput(stream.fileno())
+    except OSError:
+        return stream  # It is no file.
+    stream.flush()
+    return io.TextIOWrapper(
+        # As Python itself makes them: without a buffer where PYTHONUNBUFFERED is set.
+        raw if isinstance(stream.buffer, io.RawIOBase) else io.BufferedWriter(raw, _BUFFER_BYTES),
+        encoding=stream.encoding,
+        errors="backslashreplace",
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
+    )
+
+
+def is_read(stream: TextIO | None) -> bool:
+    """Whether somebody may still read what is written to a stream."""
+    raw = raw_of(stream)
+    return not isinstance(raw, PatientOutput) or raw.is_read
+
+
+def raw_of(stream: TextIO | None) -> object:
+    """What a stream writes to in the end."""
+    buffer = getattr(stream, "buffer", None)
+    return getattr(buffer, "raw", buffer)
