@@ -13,6 +13,7 @@ from codex_orchestrator.dataclass import dataclass
 from .clock import Clock, timestamp
 from .endings import StageEndings
 from .environment import Environment
+from .execution.late import LateOutput
 from .execution.leftovers import named
 from .lifecycle import LiveRun, end_processes, mark_of
 from .pipelines.graph import dependencies, reached_failure
@@ -45,6 +46,7 @@ class TaskManager:
         layout: Where the run lives.
         pipeline: What it runs.
         live: How it came to life.
+        late: Reads what processes write that stages left running.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class TaskManager:
         self._index = {stage.id: index for index, stage in enumerate(pipeline.stages, start=1)}
         self._requests = StageRequests(environment, pipeline.id, live, limits=limits)
         self._endings = StageEndings(live.recording, self._index, limits=limits, clock=clock)
+        self.late = LateOutput(live.recording.record_late, clock)
         self._waiting: set[str] = set()
         self._warnings = list(live.warnings)
 
@@ -272,9 +275,11 @@ class TaskManager:
             self.record(changed)
 
     def _end_left_processes(self, groups: Collection[int]) -> None:
-        left = end_processes(self.layout, groups)
+        left = end_processes(self.layout, groups, clock=self._clock)
         if left:
             self._warnings.append(f"Ended what stages left running: {named(left, self.guard.line)}.")
+        self.late.finish()
+        self._warnings += self.late.warnings
 
     def _command_stage(self, stage_id: str) -> CommandStage:
         stage = self.pipeline.stage(stage_id)

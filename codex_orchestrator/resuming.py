@@ -146,7 +146,7 @@ def _resumed(
         recording.amend(with_resume_event(manifest, event))
         return LiveRun(layout, recording, digest, done=True)
     _refuse_changes(layout, manifest, tree, request, recording.guard)
-    left = end_processes(layout)
+    left = end_processes(layout, clock=clock)
     make_ready(layout, manifest, replay.attempts)
     plan = read_plan(layout)
     if plan is None or plan.digest != digest:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .environment import Environment, stage_variables
-from .lifecycle import LiveRun
+from .lifecycle import LiveRun, mark_of
 from .pipelines.model import CommandStage, Limits, Session
 from .run.events import Event
 from .run.exec_events import ExecBegin
@@ -52,6 +52,8 @@ class StageRequests:
             session_id=self._session_id(stage.session or Session()),
             persisted=bool(stage.session and stage.session.persist),
             privacy=self._live.recording.guard.policy,
+            mark=mark_of(layout, stage.id),
+            run_dir=str(layout.folder),
         )
 
     def note(self, event: Event) -> None:

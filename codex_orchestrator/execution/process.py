@@ -15,11 +15,14 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import IO, Literal
 
 from codex_orchestrator import named
 from codex_orchestrator.clock import Clock
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.errors import OrchestratorError, ToolMissing
+
+from .leftovers import end_left
 
 NOT_FOUND = 127
 NOT_EXECUTABLE = 126
@@ -143,19 +146,17 @@ def run_with_input(
                 if clock.monotonic() >= deadline:
                     raise OrchestratorError(f"{command} did not end within {timeout_seconds:g} s.") from error
     finally:
-        _end_group(popen)
+        _end_group(popen, clock)
     code = popen.returncode
     return code if code >= 0 else 128 - code
 
 
-def _end_group(popen: subprocess.Popen[bytes]) -> None:
-    """End a process that was not waited for to its end, with its whole group: TERM, a moment, KILL."""
+def _end_group(popen: subprocess.Popen[bytes], clock: Clock) -> None:
+    """End a process that was not waited for to its end, with its whole group."""
     if popen.returncode is not None:
         return
-    _signal_group(popen.pid, signal.SIGTERM)
     try:
-        with suppress(subprocess.TimeoutExpired):
-            popen.wait(_FAREWELL_SECONDS)
+        end_left("", {popen.pid}, clock=clock)
     finally:
         # The number is the group's as long as anything of it is left, also without its leader.
         _signal_group(popen.pid, signal.SIGKILL)
@@ -196,10 +197,10 @@ class StageProcess:
         self.pid = self._popen.pid
         self.pidfd = _open_pidfd(self.pid)
 
-    def streams(self) -> dict[str, int]:
-        """The read ends of its pipes by name."""
+    def take_pipes(self) -> dict[Literal["stdout", "stderr"], IO[bytes]]:
+        """The read ends of its pipes by name, which are the caller's to close."""
         pipes = {"stdout": self._popen.stdout, "stderr": self._popen.stderr}
-        return {name: pipe.fileno() for name, pipe in pipes.items() if pipe is not None}
+        return {name: pipe for name, pipe in pipes.items() if pipe is not None}  # type: ignore[misc]
 
     def exit_status(self) -> int | None:
         """Its exit code, minus the number of the signal that ended it, or None while it runs."""
@@ -215,10 +216,7 @@ class StageProcess:
         self._popen.wait()
 
     def close(self) -> None:
-        """Close our ends of the pipes; a daemon that still holds the others is on its own."""
-        for pipe in (self._popen.stdout, self._popen.stderr):
-            if pipe is not None:
-                pipe.close()
+        """Give up the descriptor of the process."""
         if self.pidfd is not None:
             os.close(self.pidfd)
             self.pidfd = None

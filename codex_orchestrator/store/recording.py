@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from codex_orchestrator.records import dumps, to_json
 from codex_orchestrator.run import recorder
 from codex_orchestrator.run.ending import add_warnings
 from codex_orchestrator.run.events import ChildChanged, Event, RunCompleted, StageCompleted, StageWaiting
-from codex_orchestrator.run.exec_events import CommandStart, PrivacyDecided
+from codex_orchestrator.run.exec_events import CommandStart, ExecEvent, PrivacyDecided
 from codex_orchestrator.run.layout import RunLayout
 from codex_orchestrator.run.lineage import upserted
 from codex_orchestrator.run.privacy.guard import PrivacyGuard
@@ -92,6 +93,8 @@ class RunRecording:
         self._warnings: list[str] = []
         self._told: set[str] = set()
         self._ended = False
+        # Late output comes in a thread of its own.
+        self._turn = threading.Lock()
         if self._lock.soft:
             self._warnings.append(f"No file locks in {layout.folder}: files stand for them.")
 
@@ -128,22 +131,26 @@ class RunRecording:
             StorageError: The manifest cannot be written.
         """
         event = scrubbed_event(event, self.guard.scrub)
-        self._log.write(event)
-        before = self.manifest
-        self.manifest = recorder.apply(before, event)
-        if isinstance(event, PrivacyDecided) and self.manifest is not before:
-            self._log.decide(recorder.privacy_decision(before, event))
-        if isinstance(event, _SAVED_AT_ONCE) or self._ends_child(event):
-            self._coordinator.save(self.manifest)
-        elif self.manifest is not before:
-            self._coordinator.note(self.manifest)
-        self._observe(before, event, self.manifest)
+        before, after = self._take_up(event)
+        self._observe(before, event, after)
 
-    def _ends_child(self, event: Event) -> bool:
-        """Whether a stage that is a run of its own has come to an end: who reads that run reads the stage."""
-        if not isinstance(event, StageCompleted | StageWaiting):
-            return False
-        return self.manifest.entry(event.index).kind == "subpipeline"
+    def record_late(self, event: ExecEvent) -> None:
+        """Take up what a process writes that its stage left running: in any thread, and nobody is told."""
+        self._take_up(event)
+
+    def _take_up(self, event: Event) -> tuple[Manifest, Manifest]:
+        """Log an event and apply it; the run before and after."""
+        with self._turn:
+            self._log.write(event)
+            before = self.manifest
+            after = self.manifest = recorder.apply(before, event)
+            if isinstance(event, PrivacyDecided) and after is not before:
+                self._log.decide(recorder.privacy_decision(before, event))
+            if isinstance(event, _SAVED_AT_ONCE) or _ends_child(after, event):
+                self._coordinator.save(after)
+            elif after is not before:
+                self._coordinator.note(after)
+        return before, after
 
     def amend(self, manifest: Manifest) -> None:
         """Write the manifest of a run that does not go on: only what was asked of it is new.
@@ -180,8 +187,9 @@ class RunRecording:
         self._ended = True
 
     def close_stage(self, index: int) -> None:
-        """A stage has said its last word."""
-        self._log.close_stage(index)
+        """A stage has said its last word, though not yet what it left running."""
+        with self._turn:
+            self._log.close_stage(index)
 
     def write_error(self, path: Path, body: bytes) -> str | None:
         """Write an error file; its path, or None where it could not be written, which is a warning."""
@@ -194,7 +202,8 @@ class RunRecording:
         return self.layout.relative(path)
 
     def stop_heartbeat(self) -> list[str]:
-        """Beat a last time; the answer is what went wrong with recording so far."""
+        """No stage writes any more: beat a last time; the answer is what went wrong with recording so far."""
+        self._log.end_output(timestamp(self._clock.now()))
         # The manifest is written right after this.
         self._heartbeat.stop(alone=True)
         if self._coordinator.heartbeat_failures:
@@ -266,18 +275,10 @@ class RunRecording:
             heartbeat_writes=self._coordinator.heartbeat_writes,
             heartbeat_failures=self._coordinator.heartbeat_failures,
             attempts=starts,
-            privacy_events=self._most_privacy_events(),
+            privacy_events=_most_privacy_events(self.layout),
         )
         self._warnings.extend(self._finished.queue(line, summary))
-        try:
-            files.replace(self.layout.run_summary, dumps(to_json(summary)).encode(), below=self.layout.base)
-        except StorageError as error:
-            self._warnings.append(f"No run summary: {error.message}")
-
-    def _most_privacy_events(self) -> int | None:
-        """How many decisions of the guard a metrics line holds; what is no number counts as unset."""
-        setting = (self.layout.task.environment.setting(_MOST_PRIVACY_EVENTS) or "").strip()
-        return int(setting) if setting.isascii() and setting.isdecimal() else None
+        self._warnings.extend(_write_summary(self.layout, summary))
 
     def _mark_recorded(self) -> None:
         self.manifest = replace(self.manifest, metrics_recorded=True)
@@ -301,3 +302,25 @@ class RunRecording:
             action()
         except StorageError as error:
             self._notify(f"Left to a later run: {error.message}")
+
+
+def _ends_child(manifest: Manifest, event: Event) -> bool:
+    """Whether a stage that is a run of its own has come to an end: who reads that run reads the stage."""
+    if not isinstance(event, StageCompleted | StageWaiting):
+        return False
+    return manifest.entry(event.index).kind == "subpipeline"
+
+
+def _write_summary(layout: RunLayout, summary: RunSummary) -> list[str]:
+    """Write it; what went wrong with that."""
+    try:
+        files.replace(layout.run_summary, dumps(to_json(summary)).encode(), below=layout.base)
+    except StorageError as error:
+        return [f"No run summary: {error.message}"]
+    return []
+
+
+def _most_privacy_events(layout: RunLayout) -> int | None:
+    """How many decisions of the guard a metrics line holds; what is no number counts as unset."""
+    setting = (layout.task.environment.setting(_MOST_PRIVACY_EVENTS) or "").strip()
+    return int(setting) if setting.isascii() and setting.isdecimal() else None
