@@ -91,3 +91,25 @@ def parse_timestamp(text: str) -> float | None:
 def utc_date(now: float) -> date:
     """The UTC calendar day of an epoch time."""
     return datetime.fromtimestamp(now, UTC).date()
+
+
+class Stopwatch:
+    """Measures from a moment on that another process may have written down."""
+
+    def __init__(self, clock: Clock, *, since: str) -> None:
+        """Begin to measure.
+
+        Args:
+            clock: Time.
+            since: When what is measured began, as a timestamp. What lies before now is told by the wall
+                clock, as there is no other between processes; nothing where that was set back meanwhile.
+        """
+        began = parse_timestamp(since)
+        self._before = 0.0 if began is None else max(0.0, clock.now() - began)
+        self._clock = clock
+        self._begun = clock.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """So far, to the millisecond; however the wall clock was set since this began to measure."""
+        return round(self._before + self._clock.monotonic() - self._begun, 3)

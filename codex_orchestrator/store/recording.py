@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from codex_orchestrator.clock import Clock, timestamp
+from codex_orchestrator.clock import Clock, Stopwatch, timestamp
 from codex_orchestrator.errors import StorageError
 from codex_orchestrator.pipelines.planner import Plan
 from codex_orchestrator.records import dumps, to_json
@@ -93,7 +93,6 @@ class RunRecording:
         self._warnings: list[str] = []
         self._told: set[str] = set()
         self._ended = False
-        # Late output comes in a thread of its own.
         self._turn = threading.Lock()
         if self._lock.soft:
             self._warnings.append(f"No file locks in {layout.folder}: files stand for them.")
@@ -105,6 +104,7 @@ class RunRecording:
             StorageError: The manifest cannot be written.
         """
         self._log = EventLog(self.layout, manifest.commands, most_bytes=self._log_bytes)
+        self._stopwatch = Stopwatch(self._clock, since=manifest.started_at)
         self._heartbeat.start()
         self.manifest = recorder.apply(manifest, started)
         # Before there is a run: no child is without its parent's knowing, whoever dies when.
@@ -171,9 +171,8 @@ class RunRecording:
             UnknownRun: The manifest cannot be read.
         """
         replay = read_log(self.layout)
-        manifest = catch_up(read_whole_manifest(self.layout), replay)
-        children = upserted(manifest.child_runs, read_children(self.layout))
-        self.manifest = replace(manifest, child_runs=children)
+        known = catch_up(read_whole_manifest(self.layout), replay)
+        self.manifest = replace(known, child_runs=upserted(known.child_runs, read_children(self.layout)))
         return self.manifest, replay
 
     def pause(self) -> None:
@@ -276,6 +275,7 @@ class RunRecording:
             heartbeat_failures=self._coordinator.heartbeat_failures,
             attempts=starts,
             privacy_events=_most_privacy_events(self.layout),
+            duration_seconds=self._stopwatch.seconds,
         )
         self._warnings.extend(self._finished.queue(line, summary))
         self._warnings.extend(_write_summary(self.layout, summary))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from codex_orchestrator.clock import SystemClock
+from codex_orchestrator.clock import FakeClock, SystemClock
 from codex_orchestrator.execution import leftovers
 from codex_orchestrator.execution import process as process_module
 from codex_orchestrator.execution.cancellation import Cancellation
@@ -176,6 +176,23 @@ def test_what_starts_others_again_and_again_is_ended(spawn, mark):
     until(lambda: len(find_left(mark)) > 4, "some processes")
     assert len(end_left(mark, clock=SystemClock())) > 4
     assert find_left(mark) == []
+
+
+def test_the_grace_is_measured_however_long_it_takes_to_look(spawn, mark, monkeypatch):
+    clock = FakeClock()
+    looks = []
+
+    def slow_look(*arguments) -> list[LeftProcess]:
+        clock.advance(0.4)
+        looks.append(clock.monotonic())
+        return find_left(*arguments)
+
+    monkeypatch.setattr(leftovers, "find_left", slow_look)
+    pid = spawn("trap '' TERM; echo up > up; while :; do sleep 600; done", marked=True)
+    until(lambda: find_left(mark), "the process")
+    assert end_left(mark, clock=clock)
+    until(lambda: not is_alive(pid), "its end")
+    assert looks[-1] < 5
 
 
 def test_zombies_are_nothing_to_wait_for(spawn, mark):
