@@ -132,20 +132,32 @@ def stage_variables(
     run_dir: Path,
     own: Mapping[str, str],
 ) -> dict[str, str]:
-    """The environment of a stage's process: the caller's, the run's names, then the stage's own."""
+    """The environment of a stage's process: the caller's, the run's names, then the stage's own.
+
+    All of it as `as_utf8` has it, so that a definition file's texts are what processes get under any locale.
+    """
     names = {
         "TASK_ID": task_id,
         "RUN_ID": run_id,
         "PIPELINE_ID": pipeline_id,
         "STAGE_ID": stage_id,
-        "MANIFEST_PATH": str(run_dir / "manifest.json"),
-        "RUN_DIR": str(run_dir),
-        "RUNS_DIR": str(environment.runs_dir),
-        "OUT_DIR": str(environment.out_dir),
-        "ROOT": str(environment.root),
+        "MANIFEST_PATH": as_utf8(str(run_dir / "manifest.json")),
+        "RUN_DIR": as_utf8(str(run_dir)),
+        "RUNS_DIR": as_utf8(str(environment.runs_dir)),
+        "OUT_DIR": as_utf8(str(environment.out_dir)),
+        "ROOT": as_utf8(str(environment.root)),
     }
+    inherited = {as_utf8(name): as_utf8(value) for name, value in environment.variables.items()}
     run = {f"{PREFIX}{name}": value for name, value in names.items()}
-    return {**environment.variables, TASK_VARIABLE: task_id, **run, **own}
+    return {**inherited, TASK_VARIABLE: task_id, **run, **own}
+
+
+def as_utf8(text: str) -> str:
+    """What the system has given, decoded by the locale, as the text that its bytes are in UTF-8.
+
+    Bytes that are no text are lone surrogates. In a locale whose texts are UTF-8, nothing changes.
+    """
+    return os.fsencode(text).decode("utf-8", "surrogateescape")
 
 
 def _applies(cwd: Path, variables: Mapping[str, str]) -> bool:

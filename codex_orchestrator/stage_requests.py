@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from .environment import Environment, stage_variables
+from pathlib import Path
+
+from .environment import Environment, as_utf8, stage_variables
 from .lifecycle import LiveRun, mark_of
 from .pipelines.model import CommandStage, Limits, Session
 from .run.events import Event
@@ -35,7 +37,7 @@ class StageRequests:
             index=index,
             stage_id=stage.id,
             command=stage.command,
-            cwd=str(self._environment.root / (stage.cwd or "")),
+            cwd=str(Path(as_utf8(str(self._environment.root))) / (stage.cwd or "")),
             environ=stage_variables(
                 self._environment,
                 task_id=layout.task.task_id,

@@ -7,6 +7,7 @@ polled for.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -22,6 +23,7 @@ from codex_orchestrator.clock import Clock
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.errors import OrchestratorError, ToolMissing
 
+from .arguments import encoded, encoded_environment, excess
 from .leftovers import end_left
 
 NOT_FOUND = 127
@@ -124,7 +126,7 @@ def run_with_input(
     """
     try:
         popen = subprocess.Popen(
-            [_SHELL, "-c", command],
+            [_SHELL, "-c", encoded(command)],
             cwd=cwd,
             env=dict(environ),
             stdin=subprocess.PIPE,
@@ -163,6 +165,11 @@ def _end_group(popen: subprocess.Popen[bytes], clock: Clock) -> None:
         popen.wait()
 
 
+def _name_of(path: object) -> str:
+    """A path that the system has named in an error, as it was given or as text."""
+    return path.decode("utf-8", "replace") if isinstance(path, bytes) else str(path)
+
+
 def _signal_group(group: int, number: int) -> None:
     if group <= 1:
         raise ValueError(f"{group} is no process group of a stage")
@@ -179,20 +186,23 @@ class StageProcess:
         Raises:
             SpawnError: The folder or the shell is missing, or the kernel refuses.
         """
+        line, variables = encoded(command), encoded_environment(environ)
         try:
             self._popen = subprocess.Popen(
-                [_SHELL, "-c", command],
-                cwd=cwd,
-                env=dict(environ),
+                [_SHELL, "-c", line],
+                cwd=encoded(cwd),
+                env=variables,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 bufsize=0,
                 start_new_session=True,
             )
-        except FileNotFoundError as error:
-            raise SpawnError(NOT_FOUND, f"{error.strerror}: {error.filename}") from error
-        except (OSError, ValueError) as error:
+        except OSError as error:
+            code = NOT_FOUND if error.errno == errno.ENOENT else NOT_EXECUTABLE
+            about = excess(line, variables) if error.errno == errno.E2BIG else _name_of(error.filename)
+            raise SpawnError(code, f"{error.strerror}: {about}") from error
+        except ValueError as error:
             raise SpawnError(NOT_EXECUTABLE, str(error)) from error
         self.pid = self._popen.pid
         self.pidfd = _open_pidfd(self.pid)
