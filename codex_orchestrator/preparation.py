@@ -222,6 +222,7 @@ def _prepared(environment: Environment, definitions: Definitions, asked: Asked) 
         known_task.notice,
         *definitions.notices,
         default_notice(environment, definitions, pipeline),
+        _git_notice(environment),
     )
     return Prepared(
         environment=environment,
@@ -287,6 +288,18 @@ def _planned(
         if isinstance(stage, SubpipelineStage)
     }
     return Planned(pipeline, shown, planner.plan(), order, frozenset(order), children)
+
+
+def _git_notice(environment: Environment) -> str | None:
+    """That stages would work on the repository of the git hook that this was called from."""
+    told = [name for name in ("GIT_DIR", "GIT_INDEX_FILE") if environment.setting(name)]
+    if not told:
+        return None
+    verb, they = ("is", "it") if len(told) == 1 else ("are", "them")
+    return (
+        f"{' and '.join(told)} {verb} set, as in a git hook, and stages inherit {they}: what they do with "
+        "git is done to that repository. To prevent that, unset $(git rev-parse --local-env-vars) first."
+    )
 
 
 def _parent(environment: Environment, asked: Asked) -> str | None:
