@@ -254,12 +254,15 @@ class TaskManager:
 
     def _end_running_entries(self, cancelled_by: str | None) -> None:
         """Whatever tore the session down in the middle of a stage, its entry has an end."""
+        if self._recording.failure:
+            self._warnings.append(f"Evidence could not be written: {self._recording.failure}")
         for entry in self.manifest.commands:
             if entry.status == "running":
-                outcome = StageOutcome(
-                    status="cancelled", exit_code=None, cancelled_by=cancelled_by or "an interrupt"
-                )
-                verdict = Verdict("failed", interruption(outcome) or "", "command-cancelled")
+                why = cancelled_by or ("a loss of evidence" if self._recording.failure else "an interrupt")
+                outcome = StageOutcome(status="cancelled", exit_code=None, cancelled_by=why)
+                words = interruption(outcome) or ""
+                line = f"Stage '{entry.title}' was {words.lower()[:1]}{words[1:]}."
+                verdict = Verdict("failed", words, "command-cancelled", line=line)
                 self.end_stage(entry.id, verdict, outcome)
 
     def _take_up_children(self) -> None:

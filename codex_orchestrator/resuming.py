@@ -27,7 +27,7 @@ from .run.shapes import CommandEntry, Manifest, ResumeEvent
 from .store.evidence import write_plan
 from .store.liveness import is_owned_elsewhere, is_owned_here
 from .store.recording import Observe, RunRecording, unobserved
-from .store.resuming import make_ready, read_plan, read_receipts, read_whole_manifest
+from .store.resuming import make_ready, read_known, read_plan, read_receipts, read_whole_manifest
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def _resumed(
     clock: Clock,
     target: str | None,
 ) -> LiveRun:
-    manifest, replay = recording.read_back()
+    manifest, replay = read_known(layout)
     pipeline = tree.pipeline
     event = ResumeEvent(
         actor=recording.guard.line(request.actor) or "cli",

@@ -16,22 +16,20 @@ from codex_orchestrator.run.ending import add_warnings
 from codex_orchestrator.run.events import ChildChanged, Event, RunCompleted, StageCompleted, StageWaiting
 from codex_orchestrator.run.exec_events import CommandStart, ExecEvent, PrivacyDecided
 from codex_orchestrator.run.layout import RunLayout
-from codex_orchestrator.run.lineage import upserted
 from codex_orchestrator.run.privacy.guard import PrivacyGuard
 from codex_orchestrator.run.privacy.scrubbing import scrubbed_event
-from codex_orchestrator.run.replay import Replay, catch_up
 from codex_orchestrator.run.reviewer import CommandReviewer, RunSummary, metrics_line
 from codex_orchestrator.run.shapes import TERMINAL, Manifest
 
 from . import files
-from .children import ParentLink, read_children, settle_children
+from .children import ParentLink, settle_children
 from .coordinator import PersistenceCoordinator
 from .evidence import EventLog
 from .finished import FinishedRun
 from .heartbeat import HeartbeatWriter
 from .locks import RunLock
-from .resuming import read_log, read_whole_manifest
 
+_NOT_TOLD = "The parent run was not told"
 _MOST_PRIVACY_EVENTS = "CODEX_METRICS_PRIVACY_EVENTS_MAX"
 _SAVED_AT_ONCE = (CommandStart, ChildChanged)
 # Told of each event once it is recorded: the run before it, the event, the run after it.
@@ -49,6 +47,7 @@ class RunRecording:
         layout: Where the run lives.
         manifest: The run as it is now.
         guard: Keeps secrets out of all that is written.
+        failure: Why the run had to end, as its evidence could not be written; None where it could.
     """
 
     def __init__(
@@ -93,6 +92,7 @@ class RunRecording:
         self._warnings: list[str] = []
         self._told: set[str] = set()
         self._ended = False
+        self.failure: str | None = None
         self._turn = threading.Lock()
         if self._lock.soft:
             self._warnings.append(f"No file locks in {layout.folder}: files stand for them.")
@@ -108,7 +108,7 @@ class RunRecording:
         self._heartbeat.start()
         self.manifest = recorder.apply(manifest, started)
         # Before there is a run: no child is without its parent's knowing, whoever dies when.
-        self._tell_parent(lambda: self._link.leave(self.manifest))
+        _warned(lambda: self._link.leave(self.manifest), self._warnings, _NOT_TOLD)
         try:
             # Before the log: whoever reads that back goes no further than to the last start.
             self._coordinator.save(self.manifest)
@@ -116,7 +116,7 @@ class RunRecording:
             self.close()
             raise
         self._log.write(started)
-        self._tell_parent(self._link.settle)
+        _warned(self._link.settle, self._warnings, _NOT_TOLD)
         self._observe(manifest, started, self.manifest)
 
     def record(self, event: Event) -> None:
@@ -147,7 +147,14 @@ class RunRecording:
             if isinstance(event, PrivacyDecided) and after is not before:
                 self._log.decide(recorder.privacy_decision(before, event))
             if isinstance(event, _SAVED_AT_ONCE) or _ends_child(after, event):
-                self._coordinator.save(after)
+                try:
+                    self._coordinator.save(after)
+                except StorageError as error:
+                    # A stage whose start is nowhere does not begin.
+                    self.manifest = before if isinstance(event, CommandStart) else after
+                    self._coordinator.note(self.manifest)
+                    self.failure = error.message
+                    raise
             elif after is not before:
                 self._coordinator.note(after)
         return before, after
@@ -163,17 +170,6 @@ class RunRecording:
         # Its last owner may have died before it could.
         self._tidy(lambda: self._link.leave(manifest))
         self._tidy(self._link.settle)
-
-    def read_back(self) -> tuple[Manifest, Replay]:
-        """The run as manifest and log together know it, now that nobody else writes them.
-
-        Raises:
-            UnknownRun: The manifest cannot be read.
-        """
-        replay = read_log(self.layout)
-        known = catch_up(read_whole_manifest(self.layout), replay)
-        self.manifest = replace(known, child_runs=upserted(known.child_runs, read_children(self.layout)))
-        return self.manifest, replay
 
     def pause(self) -> None:
         """Write the manifest of a run that waits for somebody: it has not ended, but its process does.
@@ -227,6 +223,9 @@ class RunRecording:
         """
         self._log.write(completed)
         self._log.close()
+        if self.failure:
+            # It may have been removed: what is known of the run is written all the same.
+            files.make_folder(self.layout.folder, below=self.layout.base)
         reviewer = CommandReviewer(
             manifest, plan, manifest_path=self.layout.relative(self.layout.manifest), partial=partial
         )
@@ -290,12 +289,6 @@ class RunRecording:
         self._told.update(untold)
         return untold
 
-    def _tell_parent(self, tell: Callable[[], None]) -> None:
-        try:
-            tell()
-        except StorageError as error:
-            self._warnings.append(f"The parent run was not told: {error.message}")
-
     def _tidy(self, action: Callable[[], object]) -> None:
         """Do what a later run does too where it fails."""
         try:
@@ -309,6 +302,14 @@ def _ends_child(manifest: Manifest, event: Event) -> bool:
     if not isinstance(event, StageCompleted | StageWaiting):
         return False
     return manifest.entry(event.index).kind == "subpipeline"
+
+
+def _warned(action: Callable[[], object], warnings: list[str], words: str) -> None:
+    """Do what a run goes on without; that it could not be done is a warning."""
+    try:
+        action()
+    except StorageError as error:
+        warnings.append(f"{words}: {error.message}")
 
 
 def _write_summary(layout: RunLayout, summary: RunSummary) -> list[str]:
