@@ -12,7 +12,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Wall time for what is written, monotonic time for what is measured."""
+    """Wall time for what is written, monotonic time for what is measured and waited for."""
 
     def now(self) -> float:
         """Seconds since the epoch."""
@@ -20,6 +20,10 @@ class Clock(Protocol):
 
     def monotonic(self) -> float:
         """Seconds that never jump."""
+        ...
+
+    def sleep(self, seconds: float) -> None:
+        """Let so many seconds pass; none where they are none or fewer."""
         ...
 
 
@@ -34,9 +38,13 @@ class SystemClock:
         """Seconds that never jump."""
         return time.monotonic()
 
+    def sleep(self, seconds: float) -> None:
+        """Wait so many seconds; a signal whose handler raises ends that."""
+        time.sleep(max(0.0, seconds))
+
 
 class FakeClock:
-    """A clock for tests: it stands still until it is told to advance."""
+    """A clock for tests: it stands still until it is told to advance, or to sleep."""
 
     def __init__(self, now: float = 1_763_693_072.979) -> None:
         self._now = now
@@ -49,6 +57,10 @@ class FakeClock:
     def monotonic(self) -> float:
         """Seconds advanced so far."""
         return self._monotonic
+
+    def sleep(self, seconds: float) -> None:
+        """Let so many seconds pass, at once."""
+        self.advance(max(0.0, seconds))
 
     def advance(self, seconds: float) -> None:
         """Let ``seconds`` pass on both clocks."""
@@ -79,3 +91,25 @@ def parse_timestamp(text: str) -> float | None:
 def utc_date(now: float) -> date:
     """The UTC calendar day of an epoch time."""
     return datetime.fromtimestamp(now, UTC).date()
+
+
+class Stopwatch:
+    """Measures from a moment on that another process may have written down."""
+
+    def __init__(self, clock: Clock, *, since: str) -> None:
+        """Begin to measure.
+
+        Args:
+            clock: Time.
+            since: When what is measured began, as a timestamp. What lies before now is told by the wall
+                clock, as there is no other between processes; nothing where that was set back meanwhile.
+        """
+        began = parse_timestamp(since)
+        self._before = 0.0 if began is None else max(0.0, clock.now() - began)
+        self._clock = clock
+        self._begun = clock.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """So far, to the millisecond; however the wall clock was set since this began to measure."""
+        return round(self._before + self._clock.monotonic() - self._begun, 3)

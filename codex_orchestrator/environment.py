@@ -140,21 +140,45 @@ def stage_variables(
     run_dir: Path,
     own: Mapping[str, str],
 ) -> dict[str, str]:
-    """The environment of a stage's process: the caller's, the run's names, then the stage's own."""
+    """The environment of a stage's process: the caller's, the run's names, then the stage's own.
+
+    All of it as `as_utf8` has it, so that a definition file's texts are what processes get under any locale.
+    """
     names = {
         "TASK_ID": task_id,
         "RUN_ID": run_id,
         "PIPELINE_ID": pipeline_id,
         "STAGE_ID": stage_id,
-        "MANIFEST_PATH": str(run_dir / "manifest.json"),
-        "RUN_DIR": str(run_dir),
-        "RUNS_DIR": str(environment.runs_dir),
-        "OUT_DIR": str(environment.out_dir),
-        "ROOT": str(environment.root),
-        "LINEAGE": lineage_within(environment, run_dir),
+        "MANIFEST_PATH": as_utf8(str(run_dir / "manifest.json")),
+        "RUN_DIR": as_utf8(str(run_dir)),
+        "RUNS_DIR": as_utf8(str(environment.runs_dir)),
+        "OUT_DIR": as_utf8(str(environment.out_dir)),
+        "ROOT": as_utf8(str(environment.root)),
+        "LINEAGE": as_utf8(lineage_within(environment, run_dir)),
     }
+    inherited = {as_utf8(name): as_utf8(value) for name, value in environment.variables.items()}
     run = {f"{PREFIX}{name}": value for name, value in names.items()}
-    return {**environment.variables, TASK_VARIABLE: task_id, **run, **own}
+    return {**inherited, TASK_VARIABLE: task_id, **run, **own}
+
+
+def notice_of_git_hook(environment: Environment) -> str | None:
+    """That stages would work on the repository of the git hook that this was called from."""
+    told = [name for name in ("GIT_DIR", "GIT_INDEX_FILE") if environment.setting(name)]
+    if not told:
+        return None
+    verb, they = ("is", "it") if len(told) == 1 else ("are", "them")
+    return (
+        f"{' and '.join(told)} {verb} set, as in a git hook, and stages inherit {they}: what they do with "
+        "git is done to that repository. To prevent that, unset $(git rev-parse --local-env-vars) first."
+    )
+
+
+def as_utf8(text: str) -> str:
+    """What the system has given, decoded by the locale, as the text that its bytes are in UTF-8.
+
+    Bytes that are no text are lone surrogates. In a locale whose texts are UTF-8, nothing changes.
+    """
+    return os.fsencode(text).decode("utf-8", "surrogateescape")
 
 
 def run_around(environment: Environment) -> str | None:

@@ -77,14 +77,16 @@ class LiveRun:
     warnings: tuple[str, ...] = ()
 
 
-def end_processes(layout: RunLayout, groups: Collection[int] = ()) -> list[LeftProcess]:
+def end_processes(layout: RunLayout, groups: Collection[int] = (), *, clock: Clock) -> list[LeftProcess]:
     """End what stages of a run left running; runs among it get the time to close themselves.
 
     Args:
         layout: The run.
         groups: The process groups of its stages, as far as they are known.
+        clock: Measures that time.
     """
-    return end_left(mark_of(layout), groups, patient=live_owners(layout), folder=layout.folder)
+    patient = live_owners(layout)
+    return end_left(mark_of(layout), groups, clock=clock, patient=patient, folder=layout.folder)
 
 
 def mark_of(layout: RunLayout, stage_id: str | None = None) -> str:

@@ -13,6 +13,7 @@ from codex_orchestrator.dataclass import dataclass
 from .clock import Clock, timestamp
 from .endings import StageEndings
 from .environment import Environment
+from .execution.late import LateOutput
 from .execution.leftovers import named
 from .lifecycle import LiveRun, end_processes, mark_of
 from .pipelines.graph import dependencies, reached_failure
@@ -45,6 +46,7 @@ class TaskManager:
         layout: Where the run lives.
         pipeline: What it runs.
         live: How it came to life.
+        late: Reads what processes write that stages left running.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class TaskManager:
         self._index = {stage.id: index for index, stage in enumerate(pipeline.stages, start=1)}
         self._requests = StageRequests(environment, pipeline.id, live, limits=limits)
         self._endings = StageEndings(live.recording, self._index, limits=limits, clock=clock)
+        self.late = LateOutput(live.recording.record_late, clock)
         self._waiting: set[str] = set()
         self._warnings = list(live.warnings)
 
@@ -251,12 +254,15 @@ class TaskManager:
 
     def _end_running_entries(self, cancelled_by: str | None) -> None:
         """Whatever tore the session down in the middle of a stage, its entry has an end."""
+        if self._recording.failure:
+            self._warnings.append(f"Evidence could not be written: {self._recording.failure}")
         for entry in self.manifest.commands:
             if entry.status == "running":
-                outcome = StageOutcome(
-                    status="cancelled", exit_code=None, cancelled_by=cancelled_by or END_OF_SESSION
-                )
-                verdict = Verdict("failed", interruption(outcome) or "", "command-cancelled")
+                why = cancelled_by or ("a loss of evidence" if self._recording.failure else END_OF_SESSION)
+                outcome = StageOutcome(status="cancelled", exit_code=None, cancelled_by=why)
+                words = interruption(outcome) or ""
+                line = f"Stage '{entry.title}' was {words.lower()[:1]}{words[1:]}."
+                verdict = Verdict("failed", words, "command-cancelled", line=line)
                 self.end_stage(entry.id, verdict, outcome)
 
     def _take_up_children(self) -> None:
@@ -272,9 +278,11 @@ class TaskManager:
             self.record(changed)
 
     def _end_left_processes(self, groups: Collection[int]) -> None:
-        left = end_processes(self.layout, groups)
+        left = end_processes(self.layout, groups, clock=self._clock)
         if left:
             self._warnings.append(f"Ended what stages left running: {named(left, self.guard.line)}.")
+        self.late.finish()
+        self._warnings += self.late.warnings
 
     def _command_stage(self, stage_id: str) -> CommandStage:
         stage = self.pipeline.stage(stage_id)

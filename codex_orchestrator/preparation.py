@@ -10,7 +10,7 @@ from dataclasses import field, replace
 
 from codex_orchestrator.dataclass import dataclass
 
-from .environment import Environment, choose_task, run_around
+from .environment import Environment, choose_task, notice_of_git_hook, run_around
 from .errors import UsageError
 from .governance.tasks.registry import look_up, require_place
 from .identifiers import check_id
@@ -229,6 +229,7 @@ def _prepared(environment: Environment, definitions: Definitions, asked: Asked) 
         known_task.notice,
         *definitions.notices,
         default_notice(environment, definitions, pipeline),
+        notice_of_git_hook(environment),
     )
     return Prepared(
         environment=environment,

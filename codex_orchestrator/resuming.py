@@ -27,7 +27,14 @@ from .run.shapes import CommandEntry, Manifest, ResumeEvent
 from .store.evidence import write_plan
 from .store.liveness import is_owned_elsewhere, is_owned_here
 from .store.recording import Observe, RunRecording, unobserved
-from .store.resuming import make_ready, number_errors, read_plan, read_receipts, read_whole_manifest
+from .store.resuming import (
+    make_ready,
+    number_errors,
+    read_known,
+    read_plan,
+    read_receipts,
+    read_whole_manifest,
+)
 
 
 @dataclass(frozen=True)
@@ -131,7 +138,7 @@ def _resumed(
     clock: Clock,
     target: str | None,
 ) -> LiveRun:
-    manifest, replay = recording.read_back()
+    manifest, replay = read_known(layout)
     pipeline = tree.pipeline
     event = ResumeEvent(
         actor=recording.guard.line(request.actor) or "cli",
@@ -146,7 +153,7 @@ def _resumed(
         recording.amend(with_resume_event(manifest, event))
         return LiveRun(layout, recording, digest, done=True)
     _refuse_changes(layout, manifest, tree, request, recording.guard)
-    left = end_processes(layout)
+    left = end_processes(layout, clock=clock)
     make_ready(layout)
     plan = read_plan(layout)
     if plan is None or plan.digest != digest:

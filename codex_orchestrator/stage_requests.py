@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from .environment import Environment, stage_variables
-from .lifecycle import LiveRun
+from pathlib import Path
+
+from .environment import Environment, as_utf8, stage_variables
+from .lifecycle import LiveRun, mark_of
 from .pipelines.model import CommandStage, Limits, Session
 from .run.events import Event
 from .run.exec_events import ExecBegin
@@ -35,7 +37,7 @@ class StageRequests:
             index=index,
             stage_id=stage.id,
             command=stage.command,
-            cwd=str(self._environment.root / (stage.cwd or "")),
+            cwd=str(Path(as_utf8(str(self._environment.root))) / (stage.cwd or "")),
             environ=stage_variables(
                 self._environment,
                 task_id=layout.task.task_id,
@@ -52,6 +54,8 @@ class StageRequests:
             session_id=self._session_id(stage.session or Session()),
             persisted=bool(stage.session and stage.session.persist),
             privacy=self._live.recording.guard.policy,
+            mark=mark_of(layout, stage.id),
+            run_dir=str(layout.folder),
         )
 
     def note(self, event: Event) -> None:

@@ -15,6 +15,7 @@ import pytest
 from codex_orchestrator.clock import Clock, timestamp
 from codex_orchestrator.pipelines.schedule import ReadyQueue
 from codex_orchestrator.run.events import Event
+from codex_orchestrator.run.exec_events import ExecEvent
 from codex_orchestrator.run.instances import Cause, Checkpoint
 from codex_orchestrator.run.stage import END_OF_SESSION, StageOutcome, StageRequest
 
@@ -126,6 +127,13 @@ class Dispatcher:
             return  # Late words of a worker that was given up.
         job.note(event)
         self._record(job, event)
+
+    def late(self, nodeid: str, event: ExecEvent) -> None:
+        """Something that a command left running on a worker has written."""
+        run = self._stages.runs.of(nodeid)
+        if run.manager is not None and not run.closed:
+            with self._halt.recording():
+                run.manager.late.sink(event)
 
     def failed(self, nodeid: str, outcome: StageOutcome) -> None:
         """An attempt has failed, and the engine is about to make another."""

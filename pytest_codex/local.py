@@ -82,6 +82,7 @@ class ThreadEngine:
             self._clock,
             branch,
             run.guardian,
+            manager.late,
             nested=manager.nested,
         )
         thread = threading.Thread(target=self._run, args=(nodeid, builder, request), name=nodeid, daemon=True)

@@ -62,8 +62,8 @@ def pytest_codex_stage_started(
 def pytest_codex_event(config: pytest.Config, manifest: Manifest, event: Event, nodeid: str) -> None:
     """An event was recorded: it is the last line of the run's log.
 
-    Output comes as ``exec:chunk`` events while the stage runs. A hook that is slow slows the stages
-    down.
+    Output comes as ``exec:chunk`` events while the stage runs; that of what it leaves running is only
+    logged. A hook that is slow slows the stages down.
 
     Args:
         config: The session's.

@@ -212,7 +212,10 @@ class SessionRuns:
         Raises:
             StorageError: The evidence cannot be written.
         """
-        for run in reversed(self.of(nodeid).lineage):
+        own = self.of(nodeid)
+        if own.manager is not None:
+            own.manager.late.read_on(own.manager.entry(nodeid.rpartition("::")[2]).index)
+        for run in reversed(own.lineage):
             run.left -= 1
             if run.left == 0 and (run.parent is not None or len(self.roots) > 1):
                 self._close(run, cancelled_by)

@@ -162,10 +162,10 @@ class StageScheduling:
 
     def _end_running(self, dispatcher: Dispatcher) -> None:
         """Hear how what runs on the workers that are left ends: xdist's loop is over before its time."""
-        clock, pause = self._controller.clock, threading.Event()
+        clock = self._controller.clock
         deadline = clock.monotonic() + _PATIENCE_SECONDS
         while dispatcher.running and clock.monotonic() < deadline:
-            pause.wait(_TICK_SECONDS)
+            clock.sleep(_TICK_SECONDS)
             self._engine.listen()
         for nodeid in dispatcher.running:
             dispatcher.lost(nodeid, "Nothing was heard of its end")

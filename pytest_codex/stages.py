@@ -205,6 +205,7 @@ class Stages:
             self._clock,
             cancellation,
             run.guardian,
+            manager.late,
             nested=manager.nested,
         )
         with self._halt.recording():

@@ -22,6 +22,7 @@ from codex_orchestrator.clock import SystemClock
 from codex_orchestrator.execution.builder import CommandBuilder
 from codex_orchestrator.execution.cancellation import Cancellation
 from codex_orchestrator.execution.guardian import Guardian
+from codex_orchestrator.execution.late import LateOutput
 from codex_orchestrator.execution.leftovers import end_left, named
 from codex_orchestrator.run.privacy.guard import PrivacyGuard
 from codex_orchestrator.run.stage import StageRequest
@@ -51,6 +52,7 @@ class Worker(PathlessCollection):
         self._nested: SimpleQueue[list[int]] = SimpleQueue()
         self._slots: list[pytest.Item] = []
         self._over = threading.Event()
+        self._late: list[LateOutput] = []
         self._guard = PrivacyGuard()
         self._say("hello", os.getpid(), __version__)
         self._channel.setcallback(self._hear, endmarker=None)
@@ -92,25 +94,31 @@ class Worker(PathlessCollection):
             self._over.set()
             if not self._is_near:
                 # The controller ends what stages have left on its own machine.
-                self._say("left", named(end_left("", self._guardian.groups), self._guard.line))
+                self._say(
+                    "left", named(end_left("", self._guardian.groups, clock=self._clock), self._guard.line)
+                )
+            for late in self._late:
+                late.finish()
             self._guardian.dismiss()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> bool:
         """Run the command that was sent for an item; there is nothing to report here."""
         if item.nodeid != NOTHING:
-            self._run(self._requests.get())
+            self._run(item.nodeid, self._requests.get())
         return True
 
-    def _run(self, request: StageRequest) -> None:
+    def _run(self, nodeid: str, request: StageRequest) -> None:
         self._guard = PrivacyGuard(request.privacy)
         branch = self._cancellation.branch()
+        late = LateOutput(lambda event: self._say("late", nodeid, vars(event)), self._clock)
         builder = CommandBuilder(
             lambda event: self._say("said", vars(event)),
             lambda _stage_id, outcome: self._say("failed", vars(outcome)),
             self._clock,
             branch,
             self._guardian,
+            late,
             nested=self._ask_for_nested,
         )
         try:
@@ -118,6 +126,8 @@ class Worker(PathlessCollection):
         finally:
             self._cancellation.prune(branch)
         self._say("ended", vars(outcome))
+        late.read_on(request.index)
+        self._late.append(late)
 
     # The channel; what it brings comes in a thread of its own.
 

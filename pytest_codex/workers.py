@@ -160,7 +160,7 @@ class WorkerEngine:
             # Before it is tried again, what the lost attempt has started must be gone; the worker may have
             # died before it could tell of that.
             groups = set() if state.group is None else {state.group}
-            end_left(self.dispatcher.mark_of(state.running), groups)
+            end_left(self.dispatcher.mark_of(state.running), groups, clock=self._clock)
         silence = f"Worker {state.name} gave no sign of life for {self._limit} s"
         cause = silence if state.silent else f"Worker {state.name} died"
         self.dispatcher.lost(state.running, cause, reason="missed-heartbeat" if state.silent else "auto")
@@ -221,6 +221,9 @@ class WorkerEngine:
     def _hear(self, state: WorkerState, word: str, values: list[Any]) -> None:
         if word == "hello":
             self._greet(state, *values)
+        elif word == "late":
+            nodeid, event = values
+            self.dispatcher.late(nodeid, _EVENTS[event["type"]](**event))
         elif word == "left" and values[0]:
             self.dispatcher.warn(f"Ended what stages left running on {state.name}: {values[0]}.")
         if state.running is None:

@@ -13,7 +13,7 @@ from codex_orchestrator.execution.process import signal_if
 from codex_orchestrator.report.lookup import FoundRun, find_run, read_manifest
 from codex_orchestrator.report.status import liveness_of_run
 from codex_orchestrator.run.shapes import TERMINAL, Owner
-from codex_orchestrator.store.locks import is_held, pause
+from codex_orchestrator.store.locks import is_held
 from codex_orchestrator.store.owner import is_of_this_host, objection, read_owner
 
 from . import render
@@ -141,7 +141,7 @@ def _wait(found: FoundRun, seconds: float) -> FoundRun | None:
         left = until - clock.monotonic()
         if left <= 0:
             return None
-        pause(min(_POLL_SECONDS, left))
+        clock.sleep(min(_POLL_SECONDS, left))
 
 
 def _read(found: FoundRun) -> FoundRun | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import threading
 
 from codex_orchestrator.clock import SystemClock
 from codex_orchestrator.errors import EXIT_OK, UsageError
@@ -59,7 +58,7 @@ class _Printer:
         self._as_json = as_json
 
     def print(self, *, follow: bool) -> None:
-        waiting = threading.Event()
+        clock = SystemClock()
         while True:
             # Asked before reading: what a run wrote before it ended must not be missed.
             over = not follow or self._is_over()
@@ -73,7 +72,7 @@ class _Printer:
             sys.stdout.flush()
             if over:
                 return
-            waiting.wait(_POLL_SECONDS)
+            clock.sleep(_POLL_SECONDS)
 
     def _print_line(self, line: bytes) -> None:
         self._names.follow(line)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import threading
 
 from codex_orchestrator.clock import SystemClock
 from codex_orchestrator.environment import Environment
@@ -45,12 +44,12 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.watch:
         _show(found, as_json=arguments.format == "json")
         return EXIT_OK
-    waiting = threading.Event()
+    clock = SystemClock()
     while True:
         liveness = _show_poll(found, as_json=arguments.format == "json")
         if liveness in _OVER or not render.is_read():
             return EXIT_OK
-        waiting.wait(arguments.interval)
+        clock.sleep(arguments.interval)
         found = FoundRun(found.layout, read_manifest(found.layout))
 
 

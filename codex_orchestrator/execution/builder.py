@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Literal
 
 from codex_orchestrator.clock import Clock, timestamp
@@ -16,7 +17,6 @@ from codex_orchestrator.run.exec_events import (
     ExecBegin,
     ExecChunk,
     ExecEnd,
-    ExecEvent,
     ExecRetry,
     PrivacyDecided,
 )
@@ -28,11 +28,12 @@ from codex_orchestrator.run.stage import StageOutcome, StageRequest, failure_wor
 from .cancellation import Cancellation
 from .capture import Chunk, StreamCapture
 from .guardian import Guardian
-from .leftovers import end_group
+from .late import LateOutput, Sink
+from .leftovers import end_left
 from .process import SpawnError, StageProcess, signal_name
-from .watch import Ending, Nested, ProcessWatch, StreamName
+from .reading import OutputReader, StreamName
+from .watch import Ending, Nested, ProcessWatch
 
-Sink = Callable[[ExecEvent], None]
 # Told of an attempt that failed and is followed by another: the stage's id, and how it ended.
 Failed = Callable[[str, StageOutcome], None]
 # Waits for so many seconds; whether that was cut short, as the run is cancelled.
@@ -52,6 +53,7 @@ class CommandBuilder:
         clock: Clock,
         cancellation: Cancellation,
         guardian: Guardian,
+        late: LateOutput,
         *,
         pause: Pause | None = None,
         nested: Nested = frozenset,
@@ -64,6 +66,7 @@ class CommandBuilder:
             clock: Time.
             cancellation: Ends the command, and the pauses between its attempts.
             guardian: Told of the processes.
+            late: Reads on where something that a stage left running keeps its pipes open.
             pause: How to wait between attempts, where it is not by waiting.
             nested: Tells of runs that stages have started; these take longer to end.
         """
@@ -72,6 +75,7 @@ class CommandBuilder:
         self._clock = clock
         self._cancellation = cancellation
         self._guardian = guardian
+        self._late = late
         self._pause = pause or cancellation.wait
         self._nested = nested
 
@@ -116,6 +120,7 @@ class CommandBuilder:
             self._clock,
             self._cancellation,
             self._guardian,
+            self._late,
             self._nested,
         ).run()
 
@@ -160,6 +165,7 @@ class _Attempt:
         clock: Clock,
         cancellation: Cancellation,
         guardian: Guardian,
+        late: LateOutput,
         nested: Nested,
     ) -> None:
         self._nested = nested
@@ -168,6 +174,7 @@ class _Attempt:
         self._clock = clock
         self._cancellation = cancellation
         self._guardian = guardian
+        self._late = late
         self._correlation_id = correlation_id
         self._sequence = 0
         self._guard = guard
@@ -186,25 +193,31 @@ class _Attempt:
         except SpawnError as error:
             ending = Ending(error.exit_code, timed_out=False, cancelled=False)
             outcome = self._outcome(ending, started, cause=self._guard.scrub(error.cause))
+            self._end(outcome)
         else:
-            outcome = self._outcome(self._wait(process), started)
-        self._end(outcome)
+            reader = OutputReader(process.take_pipes(), self._captures, self._chunk, clock=self._clock)
+            outcome = self._outcome(self._wait(process, reader), started)
+            self._end(outcome)
+            if reader.is_open:
+                # The numbers of its chunks go on.
+                self._sink = self._late.sink
+                self._late.leave(self._request.index, self._request.stage_id, reader)
         return outcome
 
-    def _wait(self, process: StageProcess) -> Ending:
+    def _wait(self, process: StageProcess, reader: OutputReader) -> Ending:
         self._guardian.watch(process.pid)
         try:
             ending = ProcessWatch(
                 process,
-                self._captures,
-                self._chunk,
+                reader,
                 clock=self._clock,
                 cancellation=self._cancellation,
                 timeout_seconds=self._request.timeout_seconds,
                 nested=self._nested,
             ).wait()
             if self._leaves_nothing(ending):
-                end_group(process.pid, patient=self._nested())
+                self._end_tree(process.pid)
+                reader.end()
             return ending
         finally:
             self._guardian.forget_empty()
@@ -213,6 +226,17 @@ class _Attempt:
         """Whether what the attempt left running must go: its time is up, or another one follows it."""
         fails = ending.exit_status != 0 and not ending.cancelled
         return ending.timed_out or (fails and self._request.retries > 0)
+
+    def _end_tree(self, group: int) -> None:
+        """End all that the attempt left running, in whatever group and session."""
+        run_dir = self._request.run_dir
+        end_left(
+            self._request.mark,
+            {group},
+            clock=self._clock,
+            patient=self._nested(),
+            folder=Path(run_dir) if run_dir else None,
+        )
 
     def _begin(self) -> None:
         command, decisions = self._guard.inspect(self._request.command)

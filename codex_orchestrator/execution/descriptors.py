@@ -29,6 +29,15 @@ def most_commands() -> int:
     return max(1, (_highest() - needed(commands=0)) // _PER_COMMAND)
 
 
+def has_room_above(descriptor: int) -> bool:
+    """Whether there is room for a command's files above those that are open, the highest of which this is.
+
+    The limit is raised for it, where that can be.
+    """
+    wanted = descriptor + needed(commands=1)
+    return make_room(wanted) >= wanted
+
+
 def make_room(wanted: int) -> int:
     """Have so many files allowed, where that can be; the answer is how many are allowed then."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -35,8 +35,10 @@ _FIND_THE_REST = """
 import sys
 from pathlib import Path
 sys.path.append(sys.argv[1])
+from codex_orchestrator.clock import SystemClock
 from codex_orchestrator.execution.leftovers import kill_left
-kill_left(sys.argv[2], {int(group) for group in sys.argv[4:]}, Path(sys.argv[3]) if sys.argv[3] else None)
+groups, folder = {int(group) for group in sys.argv[4:]}, Path(sys.argv[3]) if sys.argv[3] else None
+kill_left(sys.argv[2], groups, folder, clock=SystemClock())
 """
 _ROOT = Path(__file__).parents[2]
 

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from codex_orchestrator.clock import Clock
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.environment import PREFIX
 from codex_orchestrator.text import cut
+
+from .escalation import Escalation
 
 # Of what was ended, so many processes are named, by so many characters of their command lines.
 _NAMED = 5
@@ -23,12 +25,12 @@ _COMMAND_LENGTH = 80
 _RUN_DIR = f"{PREFIX}RUN_DIR".encode()
 # A secret may begin in what is shown and end far behind it: it must be known whole to be found.
 _COMMAND_BYTES = 1 << 20
-_ROUND_SECONDS = 0.02
-_GRACE_ROUNDS = 50
+_POLL_SECONDS = 0.02
+_GRACE_SECONDS = 1.0
 # A run has to end its stage first, which takes five seconds where that one ignores the signal.
-_PATIENT_ROUNDS = 500
-_KILL_ROUNDS = 100
-_QUIET_ROUNDS = 2
+_EXTENSIONS = 9
+_KILL_SECONDS = 2.0
+_QUIET_LOOKS = 2
 
 
 @dataclass(frozen=True)
@@ -104,52 +106,48 @@ def end_left(
     mark: str,
     groups: Collection[int] = (),
     *,
+    clock: Clock,
     patient: Collection[int] = (),
     folder: Path | None = None,
 ) -> list[LeftProcess]:
-    """End what `find_left` finds: TERM, a short grace, then KILL; the answer is what there was to end.
+    """End what `find_left` finds: TERM, a second of grace, then KILL; the answer is what there was to end.
 
     Args:
         mark: ``NAME=value``, in the environment of a run's stages.
         groups: The process groups of its stages.
+        clock: Measures the grace.
         patient: The ids of processes that end others when they get TERM; while one of these is left,
-            the grace is longer.
+            the grace is ten seconds.
         folder: The run's folder, as `find_left` takes it.
     """
     left = find_left(mark, groups, folder)
     signal_left(left, signal.SIGTERM)
-    rest, pause = left, threading.Event()
-    for elapsed in range(_PATIENT_ROUNDS):
-        if not rest:
-            return left
-        if elapsed >= _GRACE_ROUNDS and not any(process.pid in patient for process in rest):
+    rest, escalation = left, Escalation(_GRACE_SECONDS, extensions=_EXTENSIONS)
+    escalation.begin(clock.monotonic())
+    while rest:
+        enders = [process for process in rest if process.pid in patient]
+        if escalation.kills(clock.monotonic(), needs_longer=bool(enders)):
+            kill_left(mark, groups, folder, clock=clock)
             break
-        pause.wait(_ROUND_SECONDS)
+        clock.sleep(_POLL_SECONDS)
         rest = find_left(mark, groups, folder)
-    kill_left(mark, groups, folder)
     return left
 
 
-def end_group(group: int, *, patient: Collection[int] = ()) -> None:
-    """End what is left of one process group of ours, and nothing else, as `end_left` does."""
-    if has_members(group):
-        end_left("", {group}, patient=patient)
-
-
-def kill_left(mark: str, groups: Collection[int] = (), folder: Path | None = None) -> None:
+def kill_left(mark: str, groups: Collection[int] = (), folder: Path | None = None, *, clock: Clock) -> None:
     """Kill what `find_left` finds until it finds nothing any more, for two seconds at most.
 
     Once is not enough: a process may have started another since the look, and one that is caught
     between fork and exec still shows the environment of its parent.
     """
-    quiet, pause = 0, threading.Event()
-    for _ in range(_KILL_ROUNDS):
+    quiet, until = 0, clock.monotonic() + _KILL_SECONDS
+    while clock.monotonic() < until:
         left = find_left(mark, groups, folder)
         signal_left(left, signal.SIGKILL)
         quiet = 0 if left else quiet + 1
-        if quiet == _QUIET_ROUNDS:
+        if quiet == _QUIET_LOOKS:
             return
-        pause.wait(_ROUND_SECONDS)
+        clock.sleep(_POLL_SECONDS)
 
 
 def _proc_entries() -> list[str]:

@@ -7,6 +7,7 @@ polled for.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -16,11 +17,15 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import IO, Literal
 
 from codex_orchestrator import named
 from codex_orchestrator.clock import Clock
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.errors import OrchestratorError, ToolMissing
+
+from .arguments import encoded, encoded_environment, excess
+from .leftovers import end_left
 
 NOT_FOUND = 127
 NOT_EXECUTABLE = 126
@@ -122,7 +127,7 @@ def run_with_input(
     """
     try:
         popen = subprocess.Popen(
-            [_SHELL, "-c", command],
+            [_SHELL, "-c", encoded(command)],
             cwd=cwd,
             env=dict(environ),
             stdin=subprocess.PIPE,
@@ -144,23 +149,26 @@ def run_with_input(
                 if clock.monotonic() >= deadline:
                     raise OrchestratorError(f"{command} did not end within {timeout_seconds:g} s.") from error
     finally:
-        _end_group(popen)
+        _end_group(popen, clock)
     code = popen.returncode
     return code if code >= 0 else 128 - code
 
 
-def _end_group(popen: subprocess.Popen[bytes]) -> None:
-    """End a process that was not waited for to its end, with its whole group: TERM, a moment, KILL."""
+def _end_group(popen: subprocess.Popen[bytes], clock: Clock) -> None:
+    """End a process that was not waited for to its end, with its whole group."""
     if popen.returncode is not None:
         return
-    _signal_group(popen.pid, signal.SIGTERM)
     try:
-        with suppress(subprocess.TimeoutExpired):
-            popen.wait(_FAREWELL_SECONDS)
+        end_left("", {popen.pid}, clock=clock)
     finally:
         # The number is the group's as long as anything of it is left, also without its leader.
         _signal_group(popen.pid, signal.SIGKILL)
         popen.wait()
+
+
+def _name_of(path: object) -> str:
+    """A path that the system has named in an error, as it was given or as text."""
+    return path.decode("utf-8", "replace") if isinstance(path, bytes) else str(path)
 
 
 def _signal_group(group: int, number: int) -> None:
@@ -179,28 +187,31 @@ class StageProcess:
         Raises:
             SpawnError: The folder or the shell is missing, or the kernel refuses.
         """
+        line, variables = encoded(command), encoded_environment(environ)
         try:
             self._popen = subprocess.Popen(
-                [_SHELL, "-c", command],
-                cwd=cwd,
-                env=dict(environ),
+                [_SHELL, "-c", line],
+                cwd=encoded(cwd),
+                env=variables,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 bufsize=0,
                 start_new_session=True,
             )
-        except FileNotFoundError as error:
-            raise SpawnError(NOT_FOUND, f"{error.strerror}: {error.filename}") from error
-        except (OSError, ValueError) as error:
+        except OSError as error:
+            code = NOT_FOUND if error.errno == errno.ENOENT else NOT_EXECUTABLE
+            about = excess(line, variables) if error.errno == errno.E2BIG else _name_of(error.filename)
+            raise SpawnError(code, f"{error.strerror}: {about}") from error
+        except ValueError as error:
             raise SpawnError(NOT_EXECUTABLE, str(error)) from error
         self.pid = self._popen.pid
         self.pidfd = _open_pidfd(self.pid)
 
-    def streams(self) -> dict[str, int]:
-        """The read ends of its pipes by name."""
+    def take_pipes(self) -> dict[Literal["stdout", "stderr"], IO[bytes]]:
+        """The read ends of its pipes by name, which are the caller's to close."""
         pipes = {"stdout": self._popen.stdout, "stderr": self._popen.stderr}
-        return {name: pipe.fileno() for name, pipe in pipes.items() if pipe is not None}
+        return {name: pipe for name, pipe in pipes.items() if pipe is not None}  # type: ignore[misc]
 
     def exit_status(self) -> int | None:
         """Its exit code, minus the number of the signal that ended it, or None while it runs."""
@@ -216,10 +227,7 @@ class StageProcess:
         self._popen.wait()
 
     def close(self) -> None:
-        """Close our ends of the pipes; a daemon that still holds the others is on its own."""
-        for pipe in (self._popen.stdout, self._popen.stderr):
-            if pipe is not None:
-                pipe.close()
+        """Give up the descriptor of the process."""
         if self.pidfd is not None:
             os.close(self.pidfd)
             self.pidfd = None

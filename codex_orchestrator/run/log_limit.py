@@ -23,7 +23,9 @@ class LogLimit:
         """
         self._most = most_bytes
         self._taken: dict[int, int] = {}
+        # By stage index: how much was left out since that was last told, once there was any.
         self._left_out: dict[int, int] = {}
+        self._names: dict[int, str] = {}
         self._told: dict[str, int] = {}
 
     def takes(self, chunk: ExecChunk) -> bool:
@@ -39,17 +41,28 @@ class LogLimit:
 
     def statement(self, completed: StageCompleted) -> OutputLeftOut | None:
         """What the logs say of a stage that has ended; None where they have all that it printed."""
-        left_out = self._left_out.pop(completed.index, 0)
-        self._taken.pop(completed.index, None)
+        self._names[completed.index] = completed.stage_id
+        return self._statement(completed.index, completed.timestamp)
+
+    def last_statements(self, timestamp: str) -> list[OutputLeftOut]:
+        """What they say at the run's end of what stages that had ended left running."""
+        statements = [self._statement(index, timestamp) for index in sorted(self._names)]
+        return [statement for statement in statements if statement is not None]
+
+    def _statement(self, index: int, timestamp: str) -> OutputLeftOut | None:
+        left_out = self._left_out.get(index, 0)
         if self._most is None or not left_out:
             return None
-        self._told[completed.stage_id] = left_out
+        # What comes later is behind a gap, and is left out too.
+        self._left_out[index] = 0
+        stage_id = self._names[index]
+        self._told[stage_id] = self._told.get(stage_id, 0) + left_out
         return OutputLeftOut(
-            stage_id=completed.stage_id,
+            stage_id=stage_id,
             left_out_bytes=left_out,
             limit_bytes=self._most,
-            timestamp=completed.timestamp,
-            index=completed.index,
+            timestamp=timestamp,
+            index=index,
         )
 
     @property

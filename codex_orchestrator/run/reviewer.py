@@ -284,6 +284,7 @@ def metrics_line(
     heartbeat_failures: int,
     attempts: int = 1,
     privacy_events: int | None = None,
+    duration_seconds: float | None = None,
 ) -> MetricsLine:
     """A finished run's line for ``metrics.json``; what is not known yet says so by its type.
 
@@ -294,6 +295,7 @@ def metrics_line(
         heartbeat_failures: Likewise.
         attempts: How often the run was started.
         privacy_events: How many decisions of the privacy guard to hold, the first ones; None for all.
+        duration_seconds: How long it took, where somebody has measured it; None for what its times say.
     """
     privacy = manifest.privacy
     decisions = privacy.decisions if privacy else ()
@@ -305,7 +307,7 @@ def metrics_line(
         status=manifest.status,
         started_at=manifest.started_at,
         completed_at=manifest.completed_at,
-        duration_seconds=_duration(manifest),
+        duration_seconds=_duration(manifest) if duration_seconds is None else duration_seconds,
         commands_passed=statuses.count("succeeded"),
         commands_failed=statuses.count("failed"),
         guardrails_present=bool(manifest.guardrail_status and manifest.guardrail_status.present),

@@ -28,6 +28,9 @@ class StageRequest:
         session_id: The session label for the log, or None for one of its own.
         persisted: Whether the session is labelled as persisted.
         privacy: What must not come out of it as it is.
+        mark: What all that it starts has in its environment, as variables with a NUL between; empty where
+            process groups alone are known.
+        run_dir: The folder of its run, absolute.
     """
 
     index: int
@@ -42,6 +45,8 @@ class StageRequest:
     session_id: str | None = None
     persisted: bool = False
     privacy: PrivacyPolicy = field(default_factory=PrivacyPolicy)
+    mark: str = ""
+    run_dir: str = ""
 
     def plain(self) -> dict[str, Any]:
         """The request as plain values; of secrets in its environment, only the names."""

@@ -25,10 +25,12 @@ from codex_orchestrator.run.shapes import TERMINAL, ChildRun, Manifest
 from . import files
 from .coordinator import add_children
 from .liveness import liveness_of
-from .locks import backoff, held_lock, pause
+from .locks import held_lock
 from .owner import exists, owns, read_owner
 
 _PATIENCE_SECONDS = 1.0
+# Another child may leave something while the lock is held, and find it taken.
+_LOOKS = 3
 
 
 class ParentLink:
@@ -129,19 +131,17 @@ def settle_children(layout: RunLayout, clock: Clock, *, as_owner: bool = False) 
     """
     if not places.has_folder(layout.children, below=layout.base):
         return
-    for delay in backoff(_PATIENCE_SECONDS):
-        pause(delay)
+    for _ in range(_LOOKS):
         manifest = _read(layout.manifest, layout.base)
         if not isinstance(manifest, dict) or not news_of(known_children(manifest), read_children(layout)):
             return
         if not as_owner and liveness_of(layout, manifest, now=clock.now()) == "alive":
             return
-        with held_lock(layout.lock, below=layout.base) as held:
-            if held:
-                files.remove_temporaries(
-                    layout.children, below=layout.base, is_dead=lambda pid: not exists(pid)
-                )
-                add_children(layout, read_children(layout), now=timestamp(clock.now()))
+        with held_lock(layout.lock, below=layout.base, patience_seconds=_PATIENCE_SECONDS) as held:
+            if not held:
+                return
+            files.remove_temporaries(layout.children, below=layout.base, is_dead=lambda pid: not exists(pid))
+            add_children(layout, read_children(layout), now=timestamp(clock.now()))
 
 
 def live_owners(layout: RunLayout) -> set[int]:

@@ -23,7 +23,7 @@ from codex_orchestrator.run.lineage import known_children, news_of, with_childre
 from codex_orchestrator.run.shapes import Approval, ChildRun, CommandEntry, Handle, Manifest
 
 from . import files
-from .locks import held_lock, pause
+from .locks import held_lock
 
 # What there are many of, and most of which stay as they are.
 _Kept = CommandEntry | Handle | WorkerAttempt
@@ -147,7 +147,7 @@ class PersistenceCoordinator:
                 if delay is None:
                     raise
                 failure = error
-                pause(delay)
+                self._clock.sleep(delay)
         if failure is not None:
             self.warnings[f"Written at a later attempt: {failure.message}"] = None
 

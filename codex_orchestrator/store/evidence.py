@@ -140,6 +140,11 @@ class EventLog:
             with self._warned():
                 self._stage_log(index).write(line)
 
+    def end_output(self, timestamp: str) -> None:
+        """Say what was left out of what stages that had ended left running."""
+        for statement in self._limit.last_statements(timestamp):
+            self._append(statement)
+
     def decide(self, decision: PrivacyDecision) -> None:
         """Append to the log of the guard's decisions."""
         with self._warned():

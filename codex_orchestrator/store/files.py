@@ -28,6 +28,13 @@ _ELSEWHERE = "Or point CODEX_ORCHESTRATOR_RUNS_DIR and CODEX_ORCHESTRATOR_OUT_DI
 _TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<pid>\d{1,9})-[0-9a-f]{8}\.tmp")
 
 
+_NO_ROOM = "Make room, or point CODEX_ORCHESTRATOR_RUNS_DIR and CODEX_ORCHESTRATOR_OUT_DIR elsewhere."
+_REMOVED = (
+    "Where a stage cleans up, as git clean -fdx does, have it spare the folders of runs: "
+    "git clean -fdx -e .runs -e out."
+)
+
+
 @contextmanager
 def reported(action: str, path: Path) -> Iterator[None]:
     """Make a refusal of the disk an error that says what was tried, on which path, and what to do."""
@@ -38,11 +45,10 @@ def reported(action: str, path: Path) -> Iterator[None]:
             f"Cannot {action} {path}: {error.message}", hint=f"{error.hint} {_ELSEWHERE}"
         ) from error
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise StorageError(
-            f"Cannot {action} {path}: {reason}.",
-            hint="Make room, or point CODEX_ORCHESTRATOR_RUNS_DIR and CODEX_ORCHESTRATOR_OUT_DIR elsewhere.",
-        ) from error
+        reason, hint = error.strerror or str(error), _NO_ROOM
+        if isinstance(error, FileNotFoundError):
+            reason, hint = "it was removed, or its folder", _REMOVED
+        raise StorageError(f"Cannot {action} {path}: {reason}.", hint=hint) from error
 
 
 def replace(path: Path, data: bytes, *, below: Path, durable: bool = True, mode: int = PUBLIC) -> None:

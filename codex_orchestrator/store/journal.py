@@ -36,7 +36,7 @@ from codex_orchestrator.text import printable
 
 from . import files
 from .lines import append, lines_backwards, mend_last_line
-from .locks import backoff, held_lock, pause
+from .locks import held_lock
 from .pending import Pending, pending_in
 
 PATIENCE_SECONDS = 10.0
@@ -153,13 +153,19 @@ class Journal(ABC):
         Raises:
             StorageError: Something could not be written; nothing is lost by it.
         """
-        for delay in backoff(patience_seconds):
-            pause(delay)
-            if not self.is_queued(name):
-                return True
-            if self.merge_now(settle):
-                return True
-        return False
+        if not self.is_queued(name):
+            return True
+        with held_lock(
+            self._lock,
+            below=self._below,
+            patience_seconds=patience_seconds,
+            unless=lambda: not self.is_queued(name),
+        ) as held:
+            if held:
+                self._merge_locked(settle)
+        if held and self._waiting():
+            self.merge_now(settle)
+        return held or not self.is_queued(name)
 
     def merge_now(self, settle: Settle) -> bool:
         """Merge all pending records if the lock can be had at once; whether it could.

@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from codex_orchestrator.clock import Clock, timestamp
+from codex_orchestrator.clock import Clock, Stopwatch, timestamp
 from codex_orchestrator.errors import StorageError
 from codex_orchestrator.pipelines.planner import Plan
 from codex_orchestrator.records import dumps, to_json
 from codex_orchestrator.run import recorder
 from codex_orchestrator.run.ending import add_warnings
 from codex_orchestrator.run.events import ChildChanged, Event, RunCompleted, StageCompleted, StageWaiting
-from codex_orchestrator.run.exec_events import CommandStart, PrivacyDecided
+from codex_orchestrator.run.exec_events import CommandStart, ExecEvent, PrivacyDecided
 from codex_orchestrator.run.layout import RunLayout
-from codex_orchestrator.run.lineage import upserted
 from codex_orchestrator.run.privacy.guard import PrivacyGuard
 from codex_orchestrator.run.privacy.scrubbing import scrubbed_event
-from codex_orchestrator.run.replay import Replay, catch_up
 from codex_orchestrator.run.reviewer import CommandReviewer, RunSummary, metrics_line
 from codex_orchestrator.run.shapes import TERMINAL, Manifest
 
 from . import files
-from .children import ParentLink, read_children, settle_children
+from .children import ParentLink, settle_children
 from .coordinator import PersistenceCoordinator
 from .evidence import EventLog
 from .finished import FinishedRun
 from .heartbeat import HeartbeatWriter
 from .locks import RunLock
-from .resuming import read_log, read_whole_manifest
 
+_NOT_TOLD = "The parent run was not told"
 _MOST_PRIVACY_EVENTS = "CODEX_METRICS_PRIVACY_EVENTS_MAX"
 _SAVED_AT_ONCE = (CommandStart, ChildChanged)
 # Told of each event once it is recorded: the run before it, the event, the run after it.
@@ -48,6 +47,7 @@ class RunRecording:
         layout: Where the run lives.
         manifest: The run as it is now.
         guard: Keeps secrets out of all that is written.
+        failure: Why the run had to end, as its evidence could not be written; None where it could.
     """
 
     def __init__(
@@ -92,6 +92,8 @@ class RunRecording:
         self._warnings: list[str] = []
         self._told: set[str] = set()
         self._ended = False
+        self.failure: str | None = None
+        self._turn = threading.Lock()
         if self._lock.soft:
             self._warnings.append(f"No file locks in {layout.folder}: files stand for them.")
 
@@ -102,10 +104,11 @@ class RunRecording:
             StorageError: The manifest cannot be written.
         """
         self._log = EventLog(self.layout, manifest.commands, most_bytes=self._log_bytes)
+        self._stopwatch = Stopwatch(self._clock, since=manifest.started_at)
         self._heartbeat.start()
         self.manifest = recorder.apply(manifest, started)
         # Before there is a run: no child is without its parent's knowing, whoever dies when.
-        self._tell_parent(lambda: self._link.leave(self.manifest))
+        _warned(lambda: self._link.leave(self.manifest), self._warnings, _NOT_TOLD)
         try:
             # Before the log: whoever reads that back goes no further than to the last start.
             self._coordinator.save(self.manifest)
@@ -113,7 +116,7 @@ class RunRecording:
             self.close()
             raise
         self._log.write(started)
-        self._tell_parent(self._link.settle)
+        _warned(self._link.settle, self._warnings, _NOT_TOLD)
         self._observe(manifest, started, self.manifest)
 
     def record(self, event: Event) -> None:
@@ -128,22 +131,33 @@ class RunRecording:
             StorageError: The manifest cannot be written.
         """
         event = scrubbed_event(event, self.guard.scrub)
-        self._log.write(event)
-        before = self.manifest
-        self.manifest = recorder.apply(before, event)
-        if isinstance(event, PrivacyDecided) and self.manifest is not before:
-            self._log.decide(recorder.privacy_decision(before, event))
-        if isinstance(event, _SAVED_AT_ONCE) or self._ends_child(event):
-            self._coordinator.save(self.manifest)
-        elif self.manifest is not before:
-            self._coordinator.note(self.manifest)
-        self._observe(before, event, self.manifest)
+        before, after = self._take_up(event)
+        self._observe(before, event, after)
 
-    def _ends_child(self, event: Event) -> bool:
-        """Whether a stage that is a run of its own has come to an end: who reads that run reads the stage."""
-        if not isinstance(event, StageCompleted | StageWaiting):
-            return False
-        return self.manifest.entry(event.index).kind == "subpipeline"
+    def record_late(self, event: ExecEvent) -> None:
+        """Take up what a process writes that its stage left running: in any thread, and nobody is told."""
+        self._take_up(event)
+
+    def _take_up(self, event: Event) -> tuple[Manifest, Manifest]:
+        """Log an event and apply it; the run before and after."""
+        with self._turn:
+            self._log.write(event)
+            before = self.manifest
+            after = self.manifest = recorder.apply(before, event)
+            if isinstance(event, PrivacyDecided) and after is not before:
+                self._log.decide(recorder.privacy_decision(before, event))
+            if isinstance(event, _SAVED_AT_ONCE) or _ends_child(after, event):
+                try:
+                    self._coordinator.save(after)
+                except StorageError as error:
+                    # A stage whose start is nowhere does not begin.
+                    self.manifest = before if isinstance(event, CommandStart) else after
+                    self._coordinator.note(self.manifest)
+                    self.failure = error.message
+                    raise
+            elif after is not before:
+                self._coordinator.note(after)
+        return before, after
 
     def amend(self, manifest: Manifest) -> None:
         """Write the manifest of a run that does not go on: only what was asked of it is new.
@@ -157,18 +171,6 @@ class RunRecording:
         self._tidy(lambda: self._link.leave(manifest))
         self._tidy(self._link.settle)
 
-    def read_back(self) -> tuple[Manifest, Replay]:
-        """The run as manifest and log together know it, now that nobody else writes them.
-
-        Raises:
-            UnknownRun: The manifest cannot be read.
-        """
-        replay = read_log(self.layout)
-        manifest = catch_up(read_whole_manifest(self.layout), replay)
-        children = upserted(manifest.child_runs, read_children(self.layout))
-        self.manifest = replace(manifest, child_runs=children)
-        return self.manifest, replay
-
     def pause(self) -> None:
         """Write the manifest of a run that waits for somebody: it has not ended, but its process does.
 
@@ -180,8 +182,9 @@ class RunRecording:
         self._ended = True
 
     def close_stage(self, index: int) -> None:
-        """A stage has said its last word."""
-        self._log.close_stage(index)
+        """A stage has said its last word, though not yet what it left running."""
+        with self._turn:
+            self._log.close_stage(index)
 
     def write_error(self, path: Path, body: bytes) -> str | None:
         """Write an error file; its path, or None where it could not be written, which is a warning."""
@@ -194,7 +197,8 @@ class RunRecording:
         return self.layout.relative(path)
 
     def stop_heartbeat(self) -> list[str]:
-        """Beat a last time; the answer is what went wrong with recording so far."""
+        """No stage writes any more: beat a last time; the answer is what went wrong with recording so far."""
+        self._log.end_output(timestamp(self._clock.now()))
         # The manifest is written right after this.
         self._heartbeat.stop(alone=True)
         if self._coordinator.heartbeat_failures:
@@ -219,6 +223,9 @@ class RunRecording:
         """
         self._log.write(completed)
         self._log.close()
+        if self.failure:
+            # It may have been removed: what is known of the run is written all the same.
+            files.make_folder(self.layout.folder, below=self.layout.base)
         reviewer = CommandReviewer(manifest, plan, manifest_path=manifest.path, partial=partial)
         manifest = self._queue(manifest, reviewer.summarize(), starts)
         before, self.manifest = self.manifest, manifest
@@ -264,20 +271,13 @@ class RunRecording:
             heartbeat_writes=self._coordinator.heartbeat_writes,
             heartbeat_failures=self._coordinator.heartbeat_failures,
             attempts=starts,
-            privacy_events=self._most_privacy_events(),
+            privacy_events=_most_privacy_events(self.layout),
+            duration_seconds=self._stopwatch.seconds,
         )
         self._warnings.extend(self._finished.queue(line, summary))
-        try:
-            files.replace(self.layout.run_summary, dumps(to_json(summary)).encode(), below=self.layout.base)
-        except StorageError as error:
-            self._warnings.append(f"No run summary: {error.message}")
-            return replace(manifest, run_summary_path=None)
-        return manifest
-
-    def _most_privacy_events(self) -> int | None:
-        """How many decisions of the guard a metrics line holds; what is no number counts as unset."""
-        setting = (self.layout.task.environment.setting(_MOST_PRIVACY_EVENTS) or "").strip()
-        return int(setting) if setting.isascii() and setting.isdecimal() else None
+        trouble = _write_summary(self.layout, summary)
+        self._warnings.extend(trouble)
+        return replace(manifest, run_summary_path=None) if trouble else manifest
 
     def _mark_recorded(self) -> None:
         self.manifest = replace(self.manifest, metrics_recorded=True)
@@ -289,15 +289,39 @@ class RunRecording:
         self._told.update(untold)
         return untold
 
-    def _tell_parent(self, tell: Callable[[], None]) -> None:
-        try:
-            tell()
-        except StorageError as error:
-            self._warnings.append(f"The parent run was not told: {error.message}")
-
     def _tidy(self, action: Callable[[], object]) -> None:
         """Do what a later run does too where it fails."""
         try:
             action()
         except StorageError as error:
             self._notify(f"Left to a later run: {error.message}")
+
+
+def _ends_child(manifest: Manifest, event: Event) -> bool:
+    """Whether a stage that is a run of its own has come to an end: who reads that run reads the stage."""
+    if not isinstance(event, StageCompleted | StageWaiting):
+        return False
+    return manifest.entry(event.index).kind == "subpipeline"
+
+
+def _warned(action: Callable[[], object], warnings: list[str], words: str) -> None:
+    """Do what a run goes on without; that it could not be done is a warning."""
+    try:
+        action()
+    except StorageError as error:
+        warnings.append(f"{words}: {error.message}")
+
+
+def _write_summary(layout: RunLayout, summary: RunSummary) -> list[str]:
+    """Write it; what went wrong with that."""
+    try:
+        files.replace(layout.run_summary, dumps(to_json(summary)).encode(), below=layout.base)
+    except StorageError as error:
+        return [f"No run summary: {error.message}"]
+    return []
+
+
+def _most_privacy_events(layout: RunLayout) -> int | None:
+    """How many decisions of the guard a metrics line holds; what is no number counts as unset."""
+    setting = (layout.task.environment.setting(_MOST_PRIVACY_EVENTS) or "").strip()
+    return int(setting) if setting.isascii() and setting.isdecimal() else None

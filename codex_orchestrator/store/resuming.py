@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from codex_orchestrator import places
@@ -13,10 +14,12 @@ from codex_orchestrator.errors import UnknownRun
 from codex_orchestrator.manifests import read_document
 from codex_orchestrator.records import Mismatch, dumps_line, from_json, loads, to_json
 from codex_orchestrator.run.layout import RunLayout
-from codex_orchestrator.run.replay import Replay, read_back
+from codex_orchestrator.run.lineage import upserted
+from codex_orchestrator.run.replay import Replay, catch_up, read_back
 from codex_orchestrator.run.shapes import CommandEntry, Manifest, PlanRecord, Receipt
 
 from . import files
+from .children import read_children
 from .lines import append, mend_last_line
 from .owner import render_owner, this_process
 from .sweep import remove_temporaries
@@ -42,6 +45,17 @@ def read_log(layout: RunLayout) -> Replay:
         return read_back(places.lines(layout.runner_log, below=layout.base))
     except FileNotFoundError:
         return read_back(())
+
+
+def read_known(layout: RunLayout) -> tuple[Manifest, Replay]:
+    """The run as its manifest, its log and its children know it together, where nobody else writes them.
+
+    Raises:
+        UnknownRun: The manifest cannot be read.
+    """
+    replay = read_log(layout)
+    known = catch_up(read_whole_manifest(layout), replay)
+    return replace(known, child_runs=upserted(known.child_runs, read_children(layout))), replay
 
 
 def read_plan(layout: RunLayout) -> PlanRecord | None:

@@ -20,7 +20,6 @@ from codex_orchestrator.manager import TaskManager
 from codex_orchestrator.pipelines.model import CommandStage
 from codex_orchestrator.run.exec_events import CommandEnd, CommandStart, ExecChunk
 from codex_orchestrator.run.stage import StageOutcome
-from codex_orchestrator.store import coordinator, journal, locks
 from tests.builders import opened_manager, pipeline_of
 
 from .evidence import gaps, readable, settled, truthful
@@ -52,8 +51,7 @@ class Disk:
     def install(self) -> None:
         """Come between this process and its disk, for good; nobody waits, as nobody cuts the power."""
         os.fsync = lambda _descriptor: None
-        for module in (coordinator, journal, locks):
-            module.pause = lambda _seconds: None
+        SystemClock.sleep = lambda _clock, _seconds: None
         for name in CALLS:
             setattr(os, name, partial(self._call, name, getattr(os, name)))
 

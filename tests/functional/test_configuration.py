@@ -940,3 +940,26 @@ def test_a_pattern_that_the_engine_does_not_take_is_refused_with_its_place_and_r
 def test_a_byte_order_mark_is_taken(project):
     project.config.write_bytes(b"\xef\xbb\xbf" + json.dumps({"taskId": "marked", "pipelines": []}).encode())
     assert load_definitions(discover(project.root, {})).configuration.task_id == "marked"
+
+
+@pytest.mark.parametrize(
+    ("variables", "told"),
+    [
+        ({}, None),
+        ({"GIT_DIR": "", "GIT_AUTHOR_NAME": "Ada"}, None),
+        ({"GIT_DIR": ".git"}, "GIT_DIR is set, as in a git hook, and stages inherit it:"),
+        (
+            {"GIT_DIR": ".git", "GIT_INDEX_FILE": "index"},
+            "GIT_DIR and GIT_INDEX_FILE are set, as in a git hook, and stages inherit them:",
+        ),
+    ],
+)
+def test_a_run_from_a_git_hook_says_that_stages_get_its_variables(project, variables, told):
+    project.pipeline('echo "<$GIT_DIR>"')
+    run = project.start("work", environment=variables)
+    assert run.exit_code == 0
+    assert run.entry("s1")["summary"] == f"<{variables.get('GIT_DIR', '')}>"
+    said = [line for line in run.stderr.splitlines() if "git hook" in line]
+    assert [line.startswith(told) and "unset $(git rev-parse --local-env-vars)" in line for line in said] == (
+        [] if told is None else [True]
+    )

@@ -12,6 +12,7 @@ from codex_orchestrator.clock import FakeClock, SystemClock
 from codex_orchestrator.execution.builder import CommandBuilder
 from codex_orchestrator.execution.cancellation import Cancellation
 from codex_orchestrator.execution.guardian import Guardian
+from codex_orchestrator.execution.late import LateOutput
 from codex_orchestrator.execution.leftovers import find_left, signal_left
 from codex_orchestrator.run.exec_events import CommandEnd, ExecBegin, ExecChunk, ExecEnd, ExecRetry
 from codex_orchestrator.run.stage import StageRequest
@@ -37,12 +38,14 @@ class Listener:
         self.seen = []
 
     def run(self, command, *, clock=None, **keywords):
+        late = LateOutput(self.events.append, clock or self.clock)
         builder = CommandBuilder(
             self.events.append,
             self._failed,
             clock or self.clock,
             self.cancellation,
             Guardian(),
+            late,
             pause=self._pause,
         )
         request = StageRequest(
@@ -55,7 +58,10 @@ class Listener:
             stream_bytes=65_536,
             **keywords,
         )
-        return builder.run(request)
+        try:
+            return builder.run(request)
+        finally:
+            late.finish()
 
     def of(self, kind):
         return [event for event in self.events if isinstance(event, kind)]
@@ -172,18 +178,22 @@ def test_a_pause_that_is_cut_short_ends_the_stage(listener, command):
     assert (type(end), end.exit_code) == (CommandEnd, last.exit_code)
 
 
-BACKGROUND = "(trap '' TERM; echo up > up; exec sleep 600) & until [ -e up ]; do :; done; "
+BACKGROUND = "sh -c 'trap \"\" TERM; echo up > up; exec sleep 600' & until [ -e up ]; do :; done; "
 
 
 @pytest.mark.parametrize(
     ("command", "timeout_seconds", "status"),
     [(f"{BACKGROUND} exit 1", None, "failed"), (f"{BACKGROUND} exec sleep 60", 1.0, "timeout")],
 )
-def test_what_an_attempt_left_running_is_gone_before_the_next(listener, command, timeout_seconds, status):
+@pytest.mark.parametrize("session", ["", "setsid "])
+def test_what_an_attempt_left_running_is_gone_before_the_next(
+    listener, command, timeout_seconds, status, session
+):
     name = f"CODEX_TEST_MARK={listener.folder}"
     listener.look = lambda: find_left(name)
     outcome = listener.run(
-        f"rm -f up; {command}",
+        f"rm -f up; {session}{command}",
+        mark=name,
         retries=1,
         clock=SystemClock(),
         timeout_seconds=timeout_seconds,

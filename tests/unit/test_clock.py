@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from codex_orchestrator.clock import FakeClock, SystemClock, parse_timestamp, timestamp, utc_date
+from codex_orchestrator.clock import FakeClock, Stopwatch, SystemClock, parse_timestamp, timestamp, utc_date
 
 
 @pytest.mark.parametrize(
@@ -58,6 +58,19 @@ def test_the_fake_clock_stands_still_advances_and_jumps():
     clock.jump(-500)
     assert (clock.now(), clock.monotonic()) == (502.5, 2.5)
     assert timestamp(FakeClock().now()).endswith(".979Z")
+
+
+@pytest.mark.parametrize("set_by", [-10_800, 10_800])
+def test_what_is_measured_knows_nothing_of_a_clock_that_is_set(set_by):
+    clock = FakeClock()
+    watch = Stopwatch(clock, since=timestamp(clock.now() - 10))
+    clock.sleep(2.5)
+    clock.jump(set_by)
+    clock.sleep(-1)
+    assert watch.seconds == 12.5
+    ahead = Stopwatch(clock, since=timestamp(clock.now() + 60))
+    clock.sleep(1)
+    assert ahead.seconds == 1.0
 
 
 def test_a_day_is_utcs():

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from codex_orchestrator.clock import FakeClock, SystemClock
 from codex_orchestrator.execution import leftovers
 from codex_orchestrator.execution import process as process_module
 from codex_orchestrator.execution.cancellation import Cancellation
@@ -166,15 +167,32 @@ def test_members_are_told_by_group_and_session_whatever_they_are_called(spawn, t
     until(lambda: len(find_left(mark, {session})) == 2, "the child")
     assert [process.pid for process in find_left(mark, {odd})] == [odd]
     assert find_left(mark, ()) == []
-    kill_left(mark, {odd, session})
+    kill_left(mark, {odd, session}, clock=SystemClock())
     assert find_left(mark, {odd, session}) == []
 
 
 def test_what_starts_others_again_and_again_is_ended(spawn, mark):
     spawn("trap '' TERM; while :; do setsid sleep 600 & setsid sleep 600 & sleep 0.05; done", marked=True)
     until(lambda: len(find_left(mark)) > 4, "some processes")
-    assert len(end_left(mark)) > 4
+    assert len(end_left(mark, clock=SystemClock())) > 4
     assert find_left(mark) == []
+
+
+def test_the_grace_is_measured_however_long_it_takes_to_look(spawn, mark, monkeypatch):
+    clock = FakeClock()
+    looks = []
+
+    def slow_look(*arguments) -> list[LeftProcess]:
+        clock.advance(0.4)
+        looks.append(clock.monotonic())
+        return find_left(*arguments)
+
+    monkeypatch.setattr(leftovers, "find_left", slow_look)
+    pid = spawn("trap '' TERM; echo up > up; while :; do sleep 600; done", marked=True)
+    until(lambda: find_left(mark), "the process")
+    assert end_left(mark, clock=clock)
+    until(lambda: not is_alive(pid), "its end")
+    assert looks[-1] < 5
 
 
 def test_zombies_are_nothing_to_wait_for(spawn, mark):
@@ -192,7 +210,7 @@ def test_without_proc_groups_are_all_there_is_to_see(monkeypatch, spawn, mark, e
     assert [process.command for process in find_left(mark, {watched, ended})] == [f"process group {watched}"]
     reaper = threading.Thread(target=os.waitpid, args=(watched, 0))
     reaper.start()
-    end(mark, {watched, ended})
+    end(mark, {watched, ended}, clock=SystemClock())
     reaper.join()
     until(lambda: not has_members(watched), "the end of the group")
     assert is_alive(other)

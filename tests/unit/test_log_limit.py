@@ -80,3 +80,19 @@ def test_the_warning_is_short_however_many_stages_it_is_about():
         "Logs incomplete by limits.logBytes (100): left out 101 bytes of stage 's1', "
         "101 bytes of stage 's2', 101 bytes of stage 's3', 100697 bytes of 997 more."
     )
+
+
+def test_what_comes_after_a_stages_end_counts_for_its_limit_and_is_told_at_the_runs_end():
+    limit = LogLimit(100)
+    for index, size in [(1, 100), (2, 101), (3, 90)]:
+        limit.takes(chunk(size, index))
+        limit.statement(completed(index))
+    assert not limit.takes(chunk(1, index=1))
+    assert not limit.takes(chunk(1, index=2))
+    assert limit.takes(chunk(10, index=3))
+    told = limit.last_statements(NOW)
+    assert [(each.stage_id, each.left_out_bytes) for each in told] == [("s1", 1), ("s2", 1)]
+    assert limit.last_statements(NOW) == []
+    assert limit.warning == (
+        "Logs incomplete by limits.logBytes (100): left out 102 bytes of stage 's2', 1 bytes of stage 's1'."
+    )

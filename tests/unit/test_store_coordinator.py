@@ -237,6 +237,18 @@ def test_a_quiet_run_writes_its_manifest_at_most_twice_a_stage_and_twice(
     assert written["metrics_recorded"] is True
 
 
+@pytest.mark.parametrize("set_by", [-10_800, 10_800])
+def test_how_long_a_run_took_is_measured_however_the_wall_clock_is_set(environment, set_by):
+    clock = FakeClock()
+    manager = open_run(environment, "a", clock=clock)
+    clock.sleep(2.5)
+    clock.jump(set_by)
+    run_stage(manager, 1, "a")
+    manager.close()
+    [line] = manager.layout.task.metrics.read_text().splitlines()
+    assert json.loads(line)["duration_seconds"] == 2.5
+
+
 def test_what_a_stage_did_is_on_disk_before_the_next_begins(environment):
     manager = open_run(environment, "a", "b")
     run_stage(manager, 1, "a")

@@ -274,7 +274,7 @@ def run_of(task: TaskLayout, run_id: str) -> FinishedRun:
 @pytest.fixture
 def impatient(monkeypatch):
     """Nobody waits for locks in vain here."""
-    monkeypatch.setattr(journal, "backoff", lambda _seconds: [0.0, 0.0])
+    monkeypatch.setattr(journal, "held_lock", lambda path, *, below, **_: locks.held_lock(path, below=below))
 
 
 def test_a_run_is_counted_in_the_report_that_it_is_given(task):

@@ -222,7 +222,7 @@ def test_a_record_that_could_not_be_queued_is_not_said_to_be_recorded(task, at):
 @pytest.fixture
 def impatient(monkeypatch):
     """Nobody waits for locks in vain here."""
-    monkeypatch.setattr(journal, "backoff", lambda _seconds: [0.0, 0.0])
+    monkeypatch.setattr(journal, "held_lock", lambda path, *, below, **_: locks.held_lock(path, below=below))
 
 
 def test_a_held_lock_leaves_a_warning_and_the_record(task, impatient):

@@ -10,11 +10,12 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 
 import pytest
 
 from codex_orchestrator.errors import Busy, StorageError
-from codex_orchestrator.store.locks import RunLock, backoff, held_lock
+from codex_orchestrator.store.locks import RunLock, held_lock, wait_for_lock
 from codex_orchestrator.store.owner import read_owner, render_owner, this_process
 
 UNSUPPORTED = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
@@ -140,12 +141,19 @@ def test_the_name_of_an_earlier_owner_is_covered(tmp_path):
     lock.release()
 
 
-@pytest.mark.parametrize("total", [0.0, 0.005, 0.01, 1.0, 10.0])
-def test_attempts_are_spread_over_the_whole_time_and_never_far_apart(total):
-    pauses = list(backoff(total))
-    assert pauses[0] == 0.0
-    assert sum(pauses) == pytest.approx(total)
-    assert max(pauses) <= 0.25
-    assert all(pause > 0 for pause in pauses[1:])
-    # Each waits longer than the one before; what is left over at the end may be less.
-    assert pauses[:-1] == sorted(pauses[:-1])
+def test_a_lock_that_comes_free_is_taken_and_nobody_waits_for_what_is_done(tmp_path):
+    path, asked = tmp_path / "x.lock", []
+    with held_lock(path, below=tmp_path):
+
+        def done() -> bool:
+            asked.append(True)
+            return len(asked) == 3
+
+        with held_lock(path, below=tmp_path, patience_seconds=60, unless=done) as held:
+            assert not held
+        assert len(asked) == 3
+        waiting = threading.Thread(target=lambda: asked.append(wait_for_lock(path, 60, below=tmp_path)))
+        waiting.start()
+    waiting.join()
+    asked[-1].release()
+    assert is_free(path)

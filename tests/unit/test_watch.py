@@ -14,6 +14,7 @@ from codex_orchestrator.execution import process as process_module
 from codex_orchestrator.execution.builder import CommandBuilder
 from codex_orchestrator.execution.cancellation import Cancellation
 from codex_orchestrator.execution.guardian import Guardian
+from codex_orchestrator.execution.late import LateOutput
 from codex_orchestrator.execution.leftovers import find_left, signal_left
 from codex_orchestrator.execution.process import run_tool
 from codex_orchestrator.run.exec_events import ExecChunk
@@ -28,10 +29,13 @@ def kernel(request, monkeypatch):
     return request.param
 
 
-def run(command, tmp_path, *, sink=None, cancellation=None, **keywords):
+def run(command, tmp_path, *, sink=None, cancellation=None, late=None, **keywords):
     events = []
     owned = cancellation or Cancellation()
-    builder = CommandBuilder(sink or events.append, lambda *_: None, SystemClock(), owned, Guardian())
+    sink, clock = sink or events.append, SystemClock()
+    own_late = late is None
+    late = late or LateOutput(sink, clock)
+    builder = CommandBuilder(sink, lambda *_: None, clock, owned, Guardian(), late)
     request = StageRequest(
         index=1,
         stage_id="s",
@@ -44,6 +48,8 @@ def run(command, tmp_path, *, sink=None, cancellation=None, **keywords):
     try:
         return builder.run(request), events
     finally:
+        if own_late:
+            late.finish()
         owned.close()
 
 

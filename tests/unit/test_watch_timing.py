@@ -9,6 +9,7 @@ import pytest
 from codex_orchestrator.clock import FakeClock
 from codex_orchestrator.execution.cancellation import Cancellation
 from codex_orchestrator.execution.capture import StreamCapture
+from codex_orchestrator.execution.reading import OutputReader
 from codex_orchestrator.execution.watch import ProcessWatch
 from codex_orchestrator.run.privacy.guard import PrivacyGuard
 from codex_orchestrator.run.privacy.policy import PrivacyPolicy
@@ -45,8 +46,8 @@ class PausedProcess:
         self.pipes = {name: os.pipe() for name in ("stdout", "stderr")}
         self._turns = list(turns)
 
-    def streams(self):
-        return {name: reader for name, (reader, _) in self.pipes.items()}
+    def take_pipes(self):
+        return {name: os.fdopen(reader, "rb", buffering=0) for name, (reader, _) in self.pipes.items()}
 
     def write(self, name: str, data: bytes) -> None:
         os.write(self.pipes[name][1], data)
@@ -63,8 +64,7 @@ class PausedProcess:
         raise AssertionError("nothing is to be killed")
 
     def close(self) -> None:
-        for reader, _ in self.pipes.values():
-            os.close(reader)
+        """There is no descriptor of the process."""
 
 
 class Run:
@@ -89,10 +89,10 @@ class Run:
         guard = PrivacyGuard(PrivacyPolicy("enforce", (), (VALUE,)))
         cancellation = Cancellation()
         try:
+            captures = {name: StreamCapture(1_000, guard.stream()) for name in self.passed}
             ProcessWatch(
                 self.process,
-                {name: StreamCapture(1_000, guard.stream()) for name in self.passed},
-                self.output,
+                OutputReader(self.process.take_pipes(), captures, self.output, clock=self.clock),
                 clock=self.clock,
                 cancellation=cancellation,
                 timeout_seconds=None,
