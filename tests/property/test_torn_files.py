@@ -54,7 +54,7 @@ def test_a_log_that_is_cut_anywhere_is_read_up_to_its_last_whole_line(data, line
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "runner.ndjson"
         path.write_bytes(text[:cut])
-        reader = LogReader(path)
+        reader = LogReader(path, below=path.parent)
         read = list(reader.lines())
         assert [line + b"\n" for line in read] == lines[:whole]
         # A line that lacks but its end is told: it is whole and its writer died before the newline.
