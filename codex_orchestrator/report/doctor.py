@@ -66,6 +66,7 @@ _PACKAGES = {
     "filelock": "filelock",
     "pydantic": "pydantic",
     "rich": "rich",
+    "markdown_it": "markdown-it-py",
 }
 _FOR_WORKERS = "pytest-xdist"
 _NODE = "Install Node.js, which brings npm along, or put it on PATH."

@@ -47,5 +47,10 @@ def _repeat_line(journal: Path, run_id: str, ids: list[str]) -> None:
     if not journal.exists():
         return
     line = journal.read_bytes()
-    older = b"".join(line.replace(run_id.encode(), new_id.encode()) for new_id in ids)
+    this_year, last_year = f'"{run_id[:4]}-'.encode(), f'"{int(run_id[:4]) - 1}-'.encode()
+    older = b"".join(
+        # What is recorded of a run of last year was recorded then.
+        line.replace(run_id.encode(), new_id.encode()).replace(this_year, last_year)
+        for new_id in ids
+    )
     journal.write_bytes(older + line)

@@ -7,6 +7,7 @@ import os
 
 import pytest
 
+from codex_orchestrator import places
 from codex_orchestrator.environment import discover
 from codex_orchestrator.errors import ConfigurationError
 from codex_orchestrator.pipelines.loader import load_definitions
@@ -130,7 +131,8 @@ def test_whose_definitions_are_taken(project, monkeypatch, euid, owner, sudo, ta
     status = list(path.stat())
     status[4] = owner
     monkeypatch.setattr(os, "geteuid", lambda: euid)
-    monkeypatch.setattr(type(path), "stat", lambda self, follow_symlinks=True: os.stat_result(status))
+    monkeypatch.setattr(places, "status", lambda path, below: os.stat_result(status))
+    monkeypatch.setattr(places, "status_of_chosen", lambda path: os.stat_result(status))
     environment = discover(project.root, variables)
     if taken:
         refuse_foreign(environment)
