@@ -32,7 +32,7 @@ _BLANKS = re.compile(r"\s+")
 _COMMAND = re.compile(r"^(\s*)::")
 _ERASE = "\x1b[K"
 # A line that never ends is shown in pieces rather than kept for ever.
-_LONGEST = 65_536
+_LONGEST = 1_048_576
 _RESET = "\x1b[0m"
 
 

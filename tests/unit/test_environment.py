@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from codex_orchestrator import named
 from codex_orchestrator.environment import (
     Environment,
     choose_task,
@@ -95,7 +96,7 @@ def test_a_git_file_marks_a_worktree(repo):
 
 def test_without_any_mark_the_root_is_the_folder_itself(tmp_path, monkeypatch):
     # A machine may have a .git or definitions anywhere above its temporary folder.
-    monkeypatch.setattr(Path, "exists", lambda _: False)
+    monkeypatch.setattr(named, "kind", lambda _: None)
     assert discover(tmp_path, {}).root == tmp_path
 
 
