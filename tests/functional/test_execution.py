@@ -796,7 +796,7 @@ def test_processes_get_what_the_definition_file_says_under_any_locale(project, l
     (project.root / WORDS).mkdir()
     project.pipeline(
         {
-            "command": f'printf "%s|%s|%s" "{WORDS}" "$WORD" "$THEIRS" > ../all; pwd > ../where; echo {WORDS}',
+            "command": f'printf "%s|" "{WORDS}" "$WORD" "$THEIRS" > ../all; pwd > ../where; echo {WORDS}',
             "cwd": WORDS,
             "env": {"WORD": WORDS},
         }
@@ -805,7 +805,7 @@ def test_processes_get_what_the_definition_file_says_under_any_locale(project, l
     theirs = os.fsdecode(b"\xe9 \xc3\xa4 \xff")
     done = at_once.run(project, way, THEIRS=theirs, **locale)
     assert done.returncode == 0, done.stdout
-    assert (project.root / "all").read_bytes() == f"{WORDS}|{WORDS}|".encode() + os.fsencode(theirs)
+    assert (project.root / "all").read_bytes() == f"{WORDS}|{WORDS}|".encode() + os.fsencode(theirs) + b"|"
     assert (project.root / "where").read_text("utf-8") == f"{project.root / WORDS}\n"
     folder = project.runs()[-1]
     assert f"{WORDS}\\n" in (folder / "commands" / "01-s1.ndjson").read_text("utf-8")

@@ -361,7 +361,7 @@ def test_quiet_is_failures_and_the_answer(project, flag):
     assert text[1] == "Stage 'Bad' failed: exit code 3"
     assert "[" not in done.stdout
     assert text[text.index("1 stage did not run because of it: s3.") + 1] == ""
-    assert text[-4].startswith("Run started: ")
+    assert text[-5].startswith("Run started: ")
     project.pipeline("true")
     assert project.cli("start", "work", flag).stdout.splitlines()[3].startswith("Run started: ")
 
