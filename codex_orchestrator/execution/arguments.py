@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import resource
 from collections.abc import Mapping
 
 
@@ -24,7 +24,7 @@ def excess(command: bytes, environ: Mapping[bytes, bytes]) -> str:
         environ: The environment.
     """
     # Linux takes so much in one piece, with the NUL at its end; other systems go by the whole alone.
-    most = 32 * os.sysconf("SC_PAGE_SIZE") - 1
+    most = 32 * resource.getpagesize() - 1
     if len(command) > most:
         return f"the command has {len(command)} bytes, and {most} are taken"
     sizes = {name: len(name) + 1 + len(value) for name, value in environ.items()}

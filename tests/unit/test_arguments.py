@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
+import resource
 
 import pytest
 
 from codex_orchestrator.execution.arguments import encoded, encoded_environment, excess
 from codex_orchestrator.execution.process import SpawnError, StageProcess
 
-MOST = 32 * os.sysconf("SC_PAGE_SIZE") - 1
+MOST = 32 * resource.getpagesize() - 1
 
 
 @pytest.mark.parametrize(
