@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 
 from codex_orchestrator.clock import Clock
 from codex_orchestrator.run.privacy.stream import StreamGuard
-from codex_orchestrator.store.files import write_all
+from codex_orchestrator.store.output import write_all
 
 _READ_BYTES = 65_536
 _POLL_SECONDS = 0.05

@@ -12,13 +12,14 @@ from __future__ import annotations
 import errno
 import os
 import re
-import select
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from codex_orchestrator import named, places
 from codex_orchestrator.errors import Misplaced, StorageError
+
+from .output import write_all
 
 PUBLIC = 0o666
 PRIVATE = 0o600
@@ -256,23 +257,6 @@ def temporaries(
         for match, kind in matches
         if match and kind == "file" and match["name"].startswith(of) and is_dead(int(match["pid"]))
     ]
-
-
-def write_all(descriptor: int, data: bytes) -> None:
-    """Write all of it: the kernel may take less than it is given, or nothing as yet."""
-    view = memoryview(data)
-    while view:
-        try:
-            view = view[os.write(descriptor, view) :]
-        except BlockingIOError:
-            wait_until_writable(descriptor)
-
-
-def wait_until_writable(descriptor: int) -> None:
-    """Wait for a slow reader, where whoever has given us the descriptor does not want writers to wait."""
-    waiting = select.poll()
-    waiting.register(descriptor, select.POLLOUT)
-    waiting.poll()
 
 
 def lead_nowhere(descriptor: int) -> None:

@@ -14,7 +14,8 @@ from pathlib import Path
 from codex_orchestrator import places
 from codex_orchestrator.records import loads
 
-from .files import PUBLIC, reported, write_all
+from .files import PUBLIC, reported
+from .output import write_all
 
 _BLOCK_BYTES = 65_536
 

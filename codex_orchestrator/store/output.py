@@ -8,11 +8,27 @@ from __future__ import annotations
 import errno
 import io
 import os
+import select
 from typing import Any, TextIO
 
-from .files import write_all
-
 _BUFFER_BYTES = 65_536
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write all of it: the kernel may take less than it is given, or nothing as yet."""
+    view = memoryview(data)
+    while view:
+        try:
+            view = view[os.write(descriptor, view) :]
+        except BlockingIOError:
+            wait_until_writable(descriptor)
+
+
+def wait_until_writable(descriptor: int) -> None:
+    """Wait for a slow reader, where whoever has given us the descriptor does not want writers to wait."""
+    waiting = select.poll()
+    waiting.register(descriptor, select.POLLOUT)
+    waiting.poll()
 
 
 def is_gone(error: OSError) -> bool:

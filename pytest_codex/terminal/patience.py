@@ -6,8 +6,8 @@ import io
 import sys
 from typing import Any
 
-from codex_orchestrator.store.files import lead_nowhere, wait_until_writable
-from codex_orchestrator.store.output import is_gone
+from codex_orchestrator.store.files import lead_nowhere
+from codex_orchestrator.store.output import is_gone, wait_until_writable
 
 # So much fits into an empty buffer whole, which then keeps what it could not pass on.
 _PIECE = io.DEFAULT_BUFFER_SIZE // 4

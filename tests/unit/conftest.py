@@ -10,7 +10,7 @@ import pytest
 from codex_orchestrator import places
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.run.layout import TaskLayout
-from codex_orchestrator.store import files, lines
+from codex_orchestrator.store import files, lines, output
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
 
@@ -55,7 +55,7 @@ def disk(monkeypatch):
 
     def install(**keywords) -> Disk:
         made = Disk(**keywords)
-        for module in (files, lines, places):
+        for module in (files, lines, output, places):
             monkeypatch.setattr(module, "os", made)
         return made
 
