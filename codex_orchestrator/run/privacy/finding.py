@@ -10,6 +10,7 @@ from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.pipelines.patterns import VALUE_GROUP, compile_pattern
 
 from . import keys as private_keys
+from .areas import PAYS_BYTES, Areas
 from .keys import BLOCK_END, PUTTY_END, Block, Keys
 from .places import BEFORE_LONG_WORDS, PLACES, Places
 from .platforms import PLATFORMS
@@ -85,7 +86,8 @@ class Finder:
         UsageError: The policy has rules of the configuration, and what they run on is not installed.
     """
 
-    def __init__(self, policy: PrivacyPolicy) -> None:
+    def __init__(self, policy: PrivacyPolicy, pays_bytes: int = PAYS_BYTES) -> None:
+        self._areas = Areas(LONG_WORDS, PLACES, pays_bytes)
         self._values = Values(policy.secrets)
         self._tokens = Tokens(LONG_WORDS)
         self._places = Places(PLACES)
@@ -104,7 +106,8 @@ class Finder:
         return Found(merged(hits) if hits else hits, held)
 
     def _built_in(self, text: bytes, keys: Keys) -> Iterator[Hit]:
-        clues = find_clues(text)
+        areas = self._areas.of(text)
+        clues = find_clues(text, areas)
         blocks: list[Block] = []
         if clues.marks:
             blocks += keys.putty(clues.marks)
@@ -122,9 +125,9 @@ class Finder:
             if block is not None:
                 blocks.append(block)
 
-        for start, end, rule in self._tokens.find(text, look_at):
+        for start, end, rule in self._tokens.find(text, areas, look_at):
             yield Hit(start, end, rule.name, rule.action, _until(text, end))
-        for start, end, rule in self._places.find(text):
+        for start, end, rule in self._places.find(text, areas):
             yield Hit(start, end, rule.name, rule.action, _until(text, end))
         keys.hold_body()
         for block in blocks:
@@ -152,7 +155,7 @@ class Finder:
 
 def begun_key(text: bytes, held: int) -> Iterator[Hit]:
     """The first bytes of a private key at the end of a text, too few to tell that they are that."""
-    for start, end in Keys(text).begun(find_clues(text).marks, held):
+    for start, end in Keys(text).begun(find_clues(text, [(0, len(text))]).marks, held):
         yield Hit(start, end, "private-key", "block")
 
 

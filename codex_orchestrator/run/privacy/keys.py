@@ -47,6 +47,11 @@ _ENCODED = (b"UFJJVkFURSBLRV", b"BSSVZBVEUgS0VZ", b"QUklWQVRFIEtFW")
 ENCODED_END = re.compile(rb"[^A-Za-z0-9+/=\r\n]|=[\r\n]|\n[A-Za-z0-9+/]{0,19}[^A-Za-z0-9+/=]")
 _ENCODED_BODY = re.compile(rb"[A-Za-z0-9+/]*={0,2}(?:\r?\n[A-Za-z0-9+/]{20,}={0,2})*")
 _LEAST_ENCODED = 60
+# In long words, for a search of all of a text by RE2: such a key, and the private part of a JSON web key.
+LONG_WORD_CLUES = (
+    "|".join(each.decode() for each in _ENCODED)
+    + r"|\"(?:d|p|q|dp|dq|qi|k)\\{0,4}\"[ \t]{0,4}:[ \t]{0,4}\\{0,4}\"[A-Za-z0-9_-]{20}"
+)
 
 # A line of a body, and what may stand before each.
 _BODY_LINE = re.compile(rb"(?:^|(?<=\n))[^\S\n]*[A-Za-z0-9+/]{1,76}={0,2}\r?(?:\n|\Z)")

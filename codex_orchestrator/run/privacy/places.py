@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from .rules import Rule
-from .tokens import Compiled, Match
+from .tokens import Area, Compiled, Match
 
 _QUOTE = r"\\{0,4}[\"'`]?"
 
@@ -175,16 +175,19 @@ class Places:
             for literal in rule.literals:
                 self._by_literal.setdefault((rule.needs.encode(), literal.encode()), []).append(compiled)
 
-    def find(self, text: bytes) -> Iterator[Match]:
-        """Secrets at such places in a text."""
-        for (needs, literal), rules in self._by_literal.items():
-            # One byte is searched for at the speed of memory.
-            if needs in text:
-                yield from _matches(text, literal, rules)
+    def find(self, text: bytes, areas: Iterable[Area]) -> Iterator[Match]:
+        """Secrets at such places in these areas of a text."""
+        for first, last in areas:
+            for (needs, literal), rules in self._by_literal.items():
+                # One byte is searched for at the speed of memory.
+                if not needs or text.find(needs, first) >= 0:
+                    yield from _matches(text, first, last, literal, rules)
 
 
-def _matches(text: bytes, literal: bytes, rules: Sequence[Compiled]) -> Iterator[Match]:
-    place = text.find(literal)
+def _matches(
+    text: bytes, first: int, last: int, literal: bytes, rules: Sequence[Compiled]
+) -> Iterator[Match]:
+    place = text.find(literal, first, last)
     while place >= 0:
         end = place + 1
         for each in rules:
@@ -193,4 +196,4 @@ def _matches(text: bytes, literal: bytes, rules: Sequence[Compiled]) -> Iterator
                 yield (*span, each.rule)
                 end = span[1]
                 break
-        place = text.find(literal, end)
+        place = text.find(literal, end, last)

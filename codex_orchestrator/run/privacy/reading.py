@@ -17,8 +17,8 @@ _CUT_WITHIN = 4_096
 _LINE_BYTES = 100
 _PAIR_BYTES = 512
 
-# What may follow a word and leave it what it is; all else needs a value beyond doubt. Each part is taken in one
-# way only, the longest of those that begin alike: tried in all ways, thirty of them would never come to an end.
+# What may follow a word and leave it what it is; all else needs a value beyond doubt. Each part is taken in
+# one way only, so the longest of those that begin alike comes first: in all ways, thirty would take for ever.
 _SUFFIX = re.compile(
     rb"(?P<same>(?>[_-]?(?:[0-9]{1,3}|prod(?:uction)?|dev(?:elopment)?|staging|stage|test(?:ing)?|live|value|base64|base"
     rb"|access|old|new|current|primary|secondary|plaintext|plain|text|string|str|raw|data|b64|key|pass"
