@@ -34,6 +34,7 @@ _KEY_ENDS = (BLOCK_END, PUTTY_END)
 LONG_WORDS = (*PLATFORMS, *SERVICES, *BEFORE_LONG_WORDS)
 
 _REASONS = {
+    **{rule.name: rule.name.replace("-", " ").replace("aws", "AWS") for rule in (*LONG_WORDS, *PLACES)},
     "private-key": "private key",
     "sensitive-token": "value after a word that says secret",
     "environment-value": "value of a secret environment variable",
@@ -42,10 +43,7 @@ _REASONS = {
 
 def reason_of(rule: str) -> str:
     """Why a rule takes what it matches, in words."""
-    known = _REASONS.get(rule)
-    if known is None and any(each.name == rule for each in (*LONG_WORDS, *PLACES)):
-        return rule.replace("-", " ").replace("aws", "AWS")
-    return known or "rule of this project"
+    return _REASONS.get(rule, "rule of this project")
 
 
 class Hit(NamedTuple):

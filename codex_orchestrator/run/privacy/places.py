@@ -165,6 +165,10 @@ BEFORE_LONG_WORDS = (
 )
 
 
+# After so many literals in vain, patterns look for the next place by themselves.
+_MANY_MISSES = 200
+
+
 class Places:
     """Rules for what stands at certain places, each found by its literal."""
 
@@ -188,12 +192,25 @@ def _matches(
     text: bytes, first: int, last: int, literal: bytes, rules: Sequence[Compiled]
 ) -> Iterator[Match]:
     place = text.find(literal, first, last)
+    misses = 0
     while place >= 0:
         end = place + 1
+        matched = False
         for each in rules:
-            span = each.taken(each.pattern.match(text, place))
+            match = each.pattern.match(text, place)
+            span = each.taken(match)
+            matched = matched or match is not None
             if span is not None:
                 yield (*span, each.rule)
                 end = span[1]
                 break
+        misses += not matched
+        if misses > _MANY_MISSES and not matched:
+            end = min(_next(each, text, end) for each in rules)
         place = text.find(literal, end, last)
+
+
+def _next(rule: Compiled, text: bytes, place: int) -> int:
+    """Where a rule matches next, or the end of the text."""
+    match = rule.pattern.search(text, place)
+    return match.start() if match is not None else len(text)

@@ -101,11 +101,13 @@ def find_clues(text: bytes, areas: Iterable[tuple[int, int]]) -> Clues:
         for match in _CANDIDATE.finditer(text[first:last].translate(_CODES))
     ]
     floods = _floods(text, places) if len(places) > _MOST_CLUES else []
+    if floods:
+        places = [each for each in places if not any(first <= each[0] < last for first, last in floods)]
+    if len(places) > _MOST_CLUES:
+        places = _with_word(text, places)
     words: list[Clue] = []
     marks: list[int] = []
     for begin, end in places:
-        if floods and any(first <= begin < last for first, last in floods):
-            continue
         found = None
         # The letters of a word may follow those of none, and the last word of a name is what it is.
         for word in _WORD.finditer(text, max(0, begin - _LONGEST_START), end):
@@ -122,6 +124,19 @@ def find_clues(text: bytes, areas: Iterable[tuple[int, int]]) -> Clues:
         if found is not None:
             words.append(Clue(*found.span(), bool(found["chosen"] or found["short"])))
     return Clues(words, marks, floods)
+
+
+def _with_word(text: bytes, places: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The places in which there is a word; all words are found at once, as the places are too many."""
+    words = (match.start() for match in _WORD.finditer(text))
+    word = next(words, len(text))
+    kept: list[tuple[int, int]] = []
+    for begin, end in places:
+        while word < begin - _LONGEST_START:
+            word = next(words, len(text))
+        if word < end:
+            kept.append((begin, end))
+    return kept
 
 
 def _floods(text: bytes, places: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
