@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from codex_orchestrator.clock import Clock, timestamp
 from codex_orchestrator.run.exec_events import (
@@ -22,7 +22,6 @@ from codex_orchestrator.run.exec_events import (
 )
 from codex_orchestrator.run.privacy.guard import PrivacyGuard
 from codex_orchestrator.run.privacy.policy import SHADOW_REASON
-from codex_orchestrator.run.privacy.stream import Decision
 from codex_orchestrator.run.stage import StageOutcome, StageRequest, failure_words
 
 from .cancellation import Cancellation
@@ -31,6 +30,9 @@ from .guardian import Guardian
 from .leftovers import end_group
 from .process import SpawnError, StageProcess, signal_name
 from .watch import Ending, Nested, ProcessWatch, StreamName
+
+if TYPE_CHECKING:
+    from codex_orchestrator.run.privacy.stream import Decision
 
 Sink = Callable[[ExecEvent], None]
 # Told of an attempt that failed and is followed by another: the stage's id, and how it ended.

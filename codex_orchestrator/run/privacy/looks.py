@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import re
 
-from .rules import Least
+from .rules import LEAST_CHARACTERS, Least
 
-LEAST_CHARACTERS = 6
 # As much of a value tells what it is.
 _LOOKED_AT = 256
 

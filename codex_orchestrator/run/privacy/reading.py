@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from . import looks
+from .rules import LEAST_CHARACTERS
 from .words import REDACTED, Clue
 
 # The longest value in quotation marks that is seen as a whole.
@@ -168,14 +169,14 @@ class Reader:
     def _plain(self, place: _Place) -> Value | None:
         text, start, sign = self._text, place.start, place.separator["sign"]
         reaches = self._space(start)
-        if reaches - start < looks.LEAST_CHARACTERS:
+        if reaches - start < LEAST_CHARACTERS:
             return self._phrase(place)
         end = self._cut(_LITERAL_END if place.separator["close"] else _CUT, start, reaches)
         is_cut = end < reaches
         value = text[start : min(end, start + _LOOKED_AT)]
         if end - start <= _LOOKED_AT:
             stripped = value.rstrip(_CLOSING)
-            value = stripped if len(stripped) >= looks.LEAST_CHARACTERS else value
+            value = stripped if len(stripped) >= LEAST_CHARACTERS else value
             end = start + len(value)
         if value.startswith(REDACTED) and not value.removeprefix(REDACTED).strip(_CLOSING):
             return None
