@@ -184,7 +184,7 @@ class Places:
         for first, last in areas:
             for (needs, literal), rules in self._by_literal.items():
                 # One byte is searched for at the speed of memory.
-                if not needs or text.find(needs, first) >= 0:
+                if (not needs or text.find(needs, first, last) >= 0) and text.find(literal, first, last) >= 0:
                     yield from _matches(text, first, last, literal, rules)
 
 
