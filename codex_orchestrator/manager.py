@@ -25,8 +25,8 @@ from .run.exec_events import CommandStart
 from .run.lineage import news_of
 from .run.privacy.guard import PrivacyGuard
 from .run.shapes import CommandEntry, Manifest
-from .run.stage import END_OF_SESSION, StageOutcome, StageRequest, interruption
-from .run.verdict import Verdict, execution_error, judge
+from .run.stage import END_OF_SESSION, LOSS_OF_EVIDENCE, StageOutcome, StageRequest
+from .run.verdict import Verdict, cancelled, execution_error, judge
 from .stage_requests import StageRequests
 from .store.children import live_owners, read_children
 
@@ -258,12 +258,9 @@ class TaskManager:
             self._warnings.append(f"Evidence could not be written: {self._recording.failure}")
         for entry in self.manifest.commands:
             if entry.status == "running":
-                why = cancelled_by or ("a loss of evidence" if self._recording.failure else END_OF_SESSION)
+                why = cancelled_by or (LOSS_OF_EVIDENCE if self._recording.failure else END_OF_SESSION)
                 outcome = StageOutcome(status="cancelled", exit_code=None, cancelled_by=why)
-                words = interruption(outcome) or ""
-                line = f"Stage '{entry.title}' was {words.lower()[:1]}{words[1:]}."
-                verdict = Verdict("failed", words, "command-cancelled", line=line)
-                self.end_stage(entry.id, verdict, outcome)
+                self.end_stage(entry.id, cancelled(entry.title, outcome), outcome)
 
     def _take_up_children(self) -> None:
         """Runs that were started from within a stage have left word; their owners write nothing here."""

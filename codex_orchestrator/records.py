@@ -100,8 +100,14 @@ class OneOf:
 MOST_LEVELS = 100
 """How deep arrays and objects may be nested in a JSON text."""
 
-_TOO_DEEP = f"nested more than {MOST_LEVELS} levels deep"
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
+
+
+class TooDeep(ValueError):
+    """A JSON text is nested too deeply to be read."""
+
+    def __init__(self) -> None:
+        super().__init__(f"nested more than {MOST_LEVELS} levels deep")
 
 
 class Mismatch(ValueError):
@@ -186,11 +192,11 @@ def loads(
     try:
         value = json.loads(text, object_pairs_hook=object_pairs_hook)
     except RecursionError as error:
-        raise ValueError(_TOO_DEEP) from error
+        raise TooDeep from error
     except MemoryError as error:
         raise ValueError("it does not fit into memory") from error
     if text.count("[") + text.count("{") > MOST_LEVELS and _is_deep(value):
-        raise ValueError(_TOO_DEEP)
+        raise TooDeep
     # Only an escape can be half a character: UTF-8 has none.
     is_suspect = "\\ud" in text or "\\uD" in text
     return _whole(value) if is_suspect and not keep_halves else value

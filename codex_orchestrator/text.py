@@ -32,7 +32,7 @@ _BLANKS = re.compile(r"\s+")
 _COMMAND = re.compile(r"^(\s*)::")
 _ERASE = "\x1b[K"
 # A line that never ends is shown in pieces rather than kept for ever.
-_LONGEST = 1_048_576
+_LONGEST = 65_536
 _RESET = "\x1b[0m"
 
 
@@ -90,8 +90,13 @@ Key = tuple[object, object]
 class WholeLines:
     """Pieces of output to whole lines; each line is of one stream of one stage."""
 
-    def __init__(self) -> None:
-        """Nothing was printed yet."""
+    def __init__(self, longest: int = _LONGEST) -> None:
+        """Nothing was printed yet.
+
+        Args:
+            longest: How many characters of a line are kept until it ends; more are given in pieces.
+        """
+        self._longest = longest
         self._rest: dict[Key, str] = {}
 
     def feed(self, key: Key, text: str) -> list[str]:
@@ -102,9 +107,9 @@ class WholeLines:
             text: The piece.
         """
         *whole, rest = (self._rest.pop(key, "") + text).split("\n")
-        if len(rest) >= _LONGEST:
+        if len(rest) >= self._longest:
             rest = settled(rest)
-        if len(rest) >= _LONGEST:
+        if len(rest) >= self._longest:
             whole, rest = [*whole, rest], ""
         if rest:
             self._rest[key] = rest

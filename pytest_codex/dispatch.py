@@ -17,7 +17,7 @@ from codex_orchestrator.pipelines.schedule import ReadyQueue
 from codex_orchestrator.run.events import Event
 from codex_orchestrator.run.exec_events import ExecEvent
 from codex_orchestrator.run.instances import Cause, Checkpoint
-from codex_orchestrator.run.stage import END_OF_SESSION, StageOutcome, StageRequest
+from codex_orchestrator.run.stage import END_OF_SESSION, LOSS_OF_EVIDENCE, StageOutcome, StageRequest
 
 from .assignments import Assignments
 from .halt import Halt
@@ -211,7 +211,8 @@ class Dispatcher:
     def abandon(self, error: BaseException) -> None:
         """Something broke the session: end what runs; how that ends is written down, and no item goes on."""
         self._breakdown, self._stopping = error, True
-        self._engine.cancel(signal.SIGTERM, END_OF_SESSION)
+        by = LOSS_OF_EVIDENCE if self._halt.error is not None else END_OF_SESSION
+        self._engine.cancel(signal.SIGTERM, by)
         self.give_up("The session ended before it could be tried again")
 
     def warn(self, text: str) -> None:

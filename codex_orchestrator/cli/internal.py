@@ -60,7 +60,7 @@ def _without_secrets(words: Sequence[str]) -> Iterator[str]:
     for word in words:
         flag, given, _ = word.partition("=")
         if before in _SECRET_FLAGS:
-            yield "…"
+            yield "REDACTED"
         else:
-            yield f"{flag}=…" if given and flag in _SECRET_FLAGS else word
+            yield f"{flag}=REDACTED" if given and flag in _SECRET_FLAGS else word
         before = word

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from codex_orchestrator.clock import Clock, timestamp
 from codex_orchestrator.run.exec_events import (
@@ -22,7 +22,6 @@ from codex_orchestrator.run.exec_events import (
 )
 from codex_orchestrator.run.privacy.guard import PrivacyGuard
 from codex_orchestrator.run.privacy.policy import SHADOW_REASON
-from codex_orchestrator.run.privacy.stream import Decision
 from codex_orchestrator.run.stage import StageOutcome, StageRequest, failure_words
 
 from .cancellation import Cancellation
@@ -33,6 +32,9 @@ from .leftovers import end_left
 from .process import SpawnError, StageProcess, signal_name
 from .reading import OutputReader, StreamName
 from .watch import Ending, Nested, ProcessWatch
+
+if TYPE_CHECKING:
+    from codex_orchestrator.run.privacy.stream import Decision
 
 # Told of an attempt that failed and is followed by another: the stage's id, and how it ended.
 Failed = Callable[[str, StageOutcome], None]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from codex_orchestrator.dataclass import dataclass
-from codex_orchestrator.run.privacy.stream import Decision, StreamGuard
+
+if TYPE_CHECKING:
+    from codex_orchestrator.run.privacy.stream import Decision, StreamGuard
 
 CHUNK_BYTES = 65_536
 _PAGE_BYTES = 4_096

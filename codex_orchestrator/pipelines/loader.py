@@ -17,7 +17,7 @@ from codex_orchestrator import sources
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.environment import CONFIG_NAME, Environment
 from codex_orchestrator.errors import ConfigurationError, Misplaced, UsageError
-from codex_orchestrator.records import Mismatch, from_json, loads, to_json
+from codex_orchestrator.records import Mismatch, TooDeep, from_json, loads, to_json
 from codex_orchestrator.text import printable
 from codex_orchestrator.validation import Path as JsonPath
 from codex_orchestrator.validation import Problem
@@ -185,6 +185,8 @@ def _parse(text: str) -> tuple[Any, bool]:
         raise ConfigurationError(
             f"{CONFIG_NAME}:{error.lineno}: not valid JSON at column {error.colno}: {error.msg}."
         ) from error
+    except TooDeep as error:
+        raise ConfigurationError(f"{CONFIG_NAME}: {error}.") from error
     except ValueError as error:
         raise ConfigurationError(f"{CONFIG_NAME}: not valid JSON: a number has too many digits.") from error
     try:

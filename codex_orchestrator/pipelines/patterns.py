@@ -35,6 +35,9 @@ class Pattern(Protocol):
     def finditer(self, text: bytes, /) -> Iterator[Match]:
         """All places that match, in their order."""
 
+    def search(self, text: bytes, pos: int = 0, /) -> Match | None:
+        """The first place that matches, from a place on."""
+
 
 class _Refused(Exception):
     """Why an expression is not taken."""
@@ -50,6 +53,14 @@ def compile_pattern(pattern: str) -> Pattern:
         return _compiled(pattern)
     except ImportError:
         raise UsageError(f"A pattern of `privacy.rules` {MISSING}.", hint=INSTALL) from None
+
+
+def fast_pattern(pattern: str) -> Pattern | None:
+    """A pattern of ours that is there for speed alone, or None where google-re2 is not installed."""
+    try:
+        return _compiled(pattern)
+    except ImportError:
+        return None
 
 
 def pattern_problem(pattern: str) -> str | None:

@@ -11,6 +11,8 @@ from codex_orchestrator.records import loads
 from codex_orchestrator.text import WholeLines, one_line, printable
 
 _READ_BYTES = 1 << 20
+# A line is printed as it was, and one that never ends is not kept for ever.
+_LONGEST_LINE = 1 << 20
 _RUN = b'{"type":"run:'
 _LEFT_OUT = b'{"type":"output:left-out"'
 
@@ -72,7 +74,7 @@ class OutputText:
         self._names = names
         self._prefixed = prefixed
         self._colour = colour
-        self._lines = WholeLines()
+        self._lines = WholeLines(_LONGEST_LINE)
         self._began = self._is_open = False
 
     def feed(self, line: bytes) -> str:

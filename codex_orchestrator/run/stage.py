@@ -115,6 +115,7 @@ class StageOutcome:
 
 # What cancels a command where no signal does.
 END_OF_SESSION = "the end of the session"
+LOSS_OF_EVIDENCE = "a loss of evidence"
 
 
 def interruption(outcome: StageOutcome) -> str | None:

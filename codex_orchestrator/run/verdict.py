@@ -36,7 +36,7 @@ def judge(stage: CommandStage, outcome: StageOutcome) -> Verdict:
     if outcome.status == "succeeded":
         return Verdict("succeeded", summary, None)
     if outcome.status == "cancelled":
-        return Verdict("failed", summary, "command-cancelled")
+        return cancelled(stage.title, outcome)
     # What may fail is the command; where something else broke, nobody knows what the command did.
     if stage.allow_failure and outcome.exit_code is not None:
         return Verdict("skipped", summary, "command-allow-failure")
@@ -45,6 +45,13 @@ def judge(stage: CommandStage, outcome: StageOutcome) -> Verdict:
     if outcome.cause:
         return execution_error(outcome.cause, summary)
     return Verdict("failed", summary, "command-failed")
+
+
+def cancelled(title: str, outcome: StageOutcome) -> Verdict:
+    """The verdict on a stage that was ended and did not fail by itself."""
+    words = interruption(outcome) or "Cancelled"
+    line = f"Stage '{title}' was {words.lower()[:1]}{words[1:]}."
+    return Verdict("failed", words, "command-cancelled", line=line)
 
 
 def execution_error(cause: str, summary: str | None = None) -> Verdict:

@@ -18,6 +18,7 @@ from .files import PUBLIC, reported
 from .output import write_all
 
 _BLOCK_BYTES = 65_536
+_FIRST_BLOCK_BYTES = 4_096
 
 
 def append(path: Path, data: bytes, *, below: Path) -> None:
@@ -70,9 +71,11 @@ def lines_backwards(path: Path, end: int, *, below: Path) -> Iterator[bytes]:
     """
     with reported("read", path), places.open_stream(path, below=below) as stream:
         rest = b""
+        block = _FIRST_BLOCK_BYTES  # Mostly the search ends with the first line.
         while end > 0:
-            size = min(end, _BLOCK_BYTES)
+            size = min(end, block)
             end -= size
+            block = min(2 * block, _BLOCK_BYTES)
             first, *lines = (os.pread(stream.fileno(), size, end) + rest).split(b"\n")
             yield from (line for line in reversed(lines) if line)
             rest = first  # It may begin in the block before.

@@ -320,6 +320,7 @@ def test_every_documented_file_has_its_place_in_the_layout():
             "control_plane_dir",
             "pending_dirs",
             "pending_places",
+            "node_summary",
             "base",
             "folder",
             "children",

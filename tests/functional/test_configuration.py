@@ -871,9 +871,13 @@ TOO_MUCH = [
         sets(51, 1),
         "pipelines: there are 51000 stages in all with the stage sets, and 50000",
     ),
-    ("deep lists", "[" * 100_000, "nested too deeply."),
-    ("deep objects", '{"a":' * 100_000, "nested too deeply."),
-    ("deep within", text(f'{GOOD[:-1]}, "env": {"[" * 5_000 + "]" * 5_000}}}'), "nested too deeply."),
+    ("deep lists", "[" * 100_000, "nested more than 100 levels deep."),
+    ("deep objects", '{"a":' * 100_000, "nested more than 100 levels deep."),
+    (
+        "deep within",
+        text(f'{GOOD[:-1]}, "env": {"[" * 5_000 + "]" * 5_000}}}'),
+        "nested more than 100 levels deep.",
+    ),
     ("a long number", text(f'{GOOD[:-1]}, "retries": {NUMBER}}}'), "a number has too many digits."),
     (
         "a large number",

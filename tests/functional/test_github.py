@@ -82,7 +82,9 @@ def test_a_group_for_each_stage_and_nothing_that_stages_command(project, job, wa
     assert (
         log.rstrip()
         .splitlines()[-1]
-        .startswith("1 stage did not run because of it: after." if way.startswith("pytest") else "Log: ")
+        .startswith(
+            "1 stage did not run because of it: after." if way.startswith("pytest") else "Go on with: "
+        )
     )
     assert "| build | passed | " in summary
     assert f" | {entry['log_path']} |" in summary

@@ -161,7 +161,10 @@ def test_a_report_names_the_command_without_its_token(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["codex-orchestrator", *words])
     assert cli.main(["status"]) == INTERNAL
     err = capsys.readouterr().err
-    assert "command: codex-orchestrator resume --run latest --token … --token=… --actor=me\n" in err
+    assert (
+        "command: codex-orchestrator resume --run latest --token REDACTED --token=REDACTED --actor=me\n"
+        in err
+    )
 
 
 def test_an_error_of_our_own_under_text_prints_nothing_else(monkeypatch, capsys):

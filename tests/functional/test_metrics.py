@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from codex_orchestrator.text import printable
+
 SHARED = (
     *("task_id", "metrics_file", "entries_total", "entries_succeeded", "entries_failed"),
     *("success_rate", "guardrail_coverage", "average_duration_seconds", "parse_errors"),
@@ -224,7 +226,7 @@ def test_a_line_that_cannot_be_read_is_reported_and_left_out(written, metrics, s
     assert len(error) < 300
     code, out, _ = said("metrics")
     assert code == 0
-    assert f"  {error}" in out
+    assert f"  {printable(error)}" in out
 
 
 @pytest.mark.parametrize(

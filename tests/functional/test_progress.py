@@ -134,7 +134,7 @@ def test_the_first_failure_is_the_last_thing_said(project, terminal, way, where)
         assert answer.index("Stage 'Other' failed: exit code 4") < place
         summary = project.manifest()["summary"].splitlines()
         assert answer[place + len(last) :][:2] == ["", summary[0]]
-        assert answer[-4].startswith("Run started: ")
+        assert answer[-5].startswith("Run started: ")
     else:
         assert answer[-len(last) :] == last
 

@@ -20,7 +20,7 @@ from codex_orchestrator.run.exec_events import ExecChunk
 from codex_orchestrator.run.layout import TaskLayout
 from codex_orchestrator.run.reviewer import metrics_line
 from codex_orchestrator.store.metrics import MetricsRecorder
-from codex_orchestrator.text import cut_sequence, one_line
+from codex_orchestrator.text import one_line
 from tests.builders import NOW, layout_of, opened_run, pipeline_of
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
@@ -65,8 +65,8 @@ def test_a_log_that_is_cut_anywhere_is_read_up_to_its_last_whole_line(data, line
         path.write_bytes(text)
         assert [line + b"\n" for line in reader.lines()] == lines[whole:]
     output = OutputText(StageNames({1: "a"}), prefixed=False)
-    said, _ = cut_sequence("".join(json.loads(line).get("data", "") for line in lines[:whole]))
-    shown = "\n".join(one_line(each) for each in said.split("\n"))
+    said = "".join(json.loads(line).get("data", "") for line in lines[:whole]).split("\n")
+    shown = "".join(f"{one_line(each)}\n" for each in said[:-1])
     assert "".join(output.feed(line) for line in [*read, text[:cut].rpartition(b"\n")[2]]).startswith(shown)
 
 

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.pipelines.patterns import VALUE_GROUP, compile_pattern
 
 from . import keys as private_keys
+from .areas import PAYS_BYTES, Areas
 from .keys import BLOCK_END, PUTTY_END, Block, Keys
 from .places import BEFORE_LONG_WORDS, PLACES, Places
 from .platforms import PLATFORMS
 from .policy import Action, PrivacyPolicy
-from .reading import Reader
 from .services import SERVICES
 from .tokens import Tokens
-from .values import Values
 from .views import wrapped_from
 from .words import find_clues, find_pending
+
+if TYPE_CHECKING:  # Each takes a while to be ready, and most output needs neither.
+    from .values import Values
+    from .words import Clue
 
 BLOCK_BYTES = private_keys.BLOCK_BYTES
 # The longest line that is looked at as a whole, and so the most that is ever held back of one.
@@ -33,6 +36,7 @@ _KEY_ENDS = (BLOCK_END, PUTTY_END)
 LONG_WORDS = (*PLATFORMS, *SERVICES, *BEFORE_LONG_WORDS)
 
 _REASONS = {
+    **{rule.name: rule.name.replace("-", " ").replace("aws", "AWS") for rule in (*LONG_WORDS, *PLACES)},
     "private-key": "private key",
     "sensitive-token": "value after a word that says secret",
     "environment-value": "value of a secret environment variable",
@@ -41,10 +45,7 @@ _REASONS = {
 
 def reason_of(rule: str) -> str:
     """Why a rule takes what it matches, in words."""
-    known = _REASONS.get(rule)
-    if known is None and any(each.name == rule for each in (*LONG_WORDS, *PLACES)):
-        return rule.replace("-", " ").replace("aws", "AWS")
-    return known or "rule of this project"
+    return _REASONS.get(rule, "rule of this project")
 
 
 class Hit(NamedTuple):
@@ -85,8 +86,9 @@ class Finder:
         UsageError: The policy has rules of the configuration, and what they run on is not installed.
     """
 
-    def __init__(self, policy: PrivacyPolicy) -> None:
-        self._values = Values(policy.secrets)
+    def __init__(self, policy: PrivacyPolicy, pays_bytes: int = PAYS_BYTES) -> None:
+        self._areas = Areas(LONG_WORDS, PLACES, pays_bytes)
+        self._values = _values_of(policy.secrets)
         self._tokens = Tokens(LONG_WORDS)
         self._places = Places(PLACES)
         self._rules = [(rule.name, compile_pattern(rule.pattern), rule.action) for rule in policy.rules]
@@ -96,7 +98,7 @@ class Finder:
         keys = Keys(text)
         hits = list(self._built_in(text, keys))
         held = min(keys.held, find_pending(text))
-        if self._values:
+        if self._values is not None:
             hits += self.values(text)
             held = min(held, self._values.begun(text), wrapped_from(text))
         if self._rules:
@@ -104,7 +106,8 @@ class Finder:
         return Found(merged(hits) if hits else hits, held)
 
     def _built_in(self, text: bytes, keys: Keys) -> Iterator[Hit]:
-        clues = find_clues(text)
+        areas = self._areas.of(text)
+        clues = find_clues(text, areas)
         blocks: list[Block] = []
         if clues.marks:
             blocks += keys.putty(clues.marks)
@@ -114,17 +117,17 @@ class Finder:
             after = _LINE_END.search(text, end)
             last = after.start() if after else len(text)
             yield Hit(start, last, "sensitive-token", "redact", _until(text, last))
-        for value in Reader(text).values(clues.words) if clues.words else ():
-            yield Hit(value.start, value.end, "sensitive-token", "redact", _until(text, value.reaches))
+        if clues.words:
+            yield from _said(text, clues.words)
 
         def look_at(start: int, end: int) -> None:
             block = keys.encoded(start, end) or keys.of_jwk(start, end)
             if block is not None:
                 blocks.append(block)
 
-        for start, end, rule in self._tokens.find(text, look_at):
+        for start, end, rule in self._tokens.find(text, areas, look_at):
             yield Hit(start, end, rule.name, rule.action, _until(text, end))
-        for start, end, rule in self._places.find(text):
+        for start, end, rule in self._places.find(text, areas):
             yield Hit(start, end, rule.name, rule.action, _until(text, end))
         keys.hold_body()
         for block in blocks:
@@ -133,11 +136,11 @@ class Finder:
     @property
     def looks_for_values(self) -> bool:
         """Whether there are values to look for."""
-        return bool(self._values)
+        return self._values is not None
 
     def values(self, text: bytes) -> Iterator[Hit]:
         """The values of secrets in ``text``."""
-        for start, end in self._values.places(text):
+        for start, end in self._values.places(text) if self._values is not None else ():
             yield Hit(start, end, "environment-value", "redact")
 
     def _custom(self, text: bytes) -> Iterator[Hit]:
@@ -150,9 +153,25 @@ class Finder:
                         yield Hit(start + first, start + last, name, action, _until(text, start + last))
 
 
+def _values_of(secrets: tuple[str, ...]) -> Values | None:
+    if not secrets:
+        return None
+    from .values import Values
+
+    return Values(secrets)
+
+
+def _said(text: bytes, words: list[Clue]) -> Iterator[Hit]:
+    """What follows words that say secret."""
+    from .reading import Reader
+
+    for value in Reader(text).values(words):
+        yield Hit(value.start, value.end, "sensitive-token", "redact", _until(text, value.reaches))
+
+
 def begun_key(text: bytes, held: int) -> Iterator[Hit]:
     """The first bytes of a private key at the end of a text, too few to tell that they are that."""
-    for start, end in Keys(text).begun(find_clues(text).marks, held):
+    for start, end in Keys(text).begun(find_clues(text, [(0, len(text))]).marks, held):
         yield Hit(start, end, "private-key", "block")
 
 

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 from codex_orchestrator.environment import PRIVACY_GUARD, enforces
 from codex_orchestrator.text import flattened
 
-from .finding import Finder
-from .policy import CustomRule, PrivacyPolicy, secret_values
-from .stream import Decision, StreamGuard
+from .policy import CustomRule, Mode, PrivacyPolicy, secret_values
 
 if TYPE_CHECKING:  # Workers need neither, and have to start soon.
     from codex_orchestrator.environment import Environment
     from codex_orchestrator.pipelines.model import Pipeline, PrivacySettings, Stage
+
+    # Nor do commands that look through nothing.
+    from .finding import Finder
+    from .stream import Decision, StreamGuard
 
 Scrub = Callable[[str], str]
 
@@ -76,7 +78,7 @@ class PrivacyGuard:
 
     def stream(self) -> StreamGuard:
         """A guard for one stream of output."""
-        return StreamGuard(self._finder, self.policy.mode)
+        return self._stream(self.policy.mode)
 
     def scrub(self, text: str) -> str:
         """A text as it may be recorded."""
@@ -84,7 +86,7 @@ class PrivacyGuard:
 
     def inspect(self, text: str) -> tuple[str, list[Decision]]:
         """A text as it may be recorded, and what was found in it."""
-        guard = StreamGuard(self._finder, "enforce")
+        guard = self._stream("enforce")
         # A text may hold what is no character, as file names may.
         scrubbed = guard.whole(text.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
         return (scrubbed if self.enforces else text), guard.take_decisions()
@@ -119,12 +121,15 @@ class PrivacyGuard:
             return replace(value, **{name: self._scrubbed(getattr(value, name)) for name in names})
         return tuple(map(self._scrubbed, value)) if isinstance(value, tuple) else value
 
-    @property
-    def _finder(self) -> Finder:
-        return _finder_of(self.policy.rules, self.policy.secrets)
+    def _stream(self, mode: Mode) -> StreamGuard:
+        from .stream import StreamGuard
+
+        return StreamGuard(_finder_of(self.policy.rules, self.policy.secrets), mode)
 
 
 @lru_cache(maxsize=2)
 def _finder_of(rules: tuple[CustomRule, ...], secrets: tuple[str, ...]) -> Finder:
     """What finds these, made once in a process: each stage and each text has a guard of its own."""
+    from .finding import Finder
+
     return Finder(PrivacyPolicy(rules=rules, secrets=secrets))

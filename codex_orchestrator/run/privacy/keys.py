@@ -19,6 +19,9 @@ _BEFORE_KEY = re.compile(
 )
 _AFTER_KEY = re.compile(rb"KEY(?:%bBLOCK)?(?:-----| ----|(?:%%2[dD]){5})" % _GAP, re.IGNORECASE)
 _MARK_BYTES = 96
+# The shortest keys of a piece of output have half as many; more are not looked at one by one.
+_MOST_MARKS = 1_000
+_PRIVATE = re.compile(rb"PRIVATE%bKEY" % _GAP, re.IGNORECASE)
 _DASHES_BYTES = 16
 BLOCK_END = re.compile(
     rb"(?:-{4,5}|(?:%%2[dD]){4,5}) ?END%b[A-Z0-9 +%%]{0,48}PRIVATE%bKEY(?:%bBLOCK)?"
@@ -47,6 +50,11 @@ _ENCODED = (b"UFJJVkFURSBLRV", b"BSSVZBVEUgS0VZ", b"QUklWQVRFIEtFW")
 ENCODED_END = re.compile(rb"[^A-Za-z0-9+/=\r\n]|=[\r\n]|\n[A-Za-z0-9+/]{0,19}[^A-Za-z0-9+/=]")
 _ENCODED_BODY = re.compile(rb"[A-Za-z0-9+/]*={0,2}(?:\r?\n[A-Za-z0-9+/]{20,}={0,2})*")
 _LEAST_ENCODED = 60
+# In long words, for a search of all of a text by RE2: such a key, and the private part of a JSON web key.
+LONG_WORD_CLUES = (
+    "|".join(each.decode() for each in _ENCODED)
+    + r"|\"(?:d|p|q|dp|dq|qi|k)\\{0,4}\"[ \t]{0,4}:[ \t]{0,4}\\{0,4}\"[A-Za-z0-9_-]{20}"
+)
 
 # A line of a body, and what may stand before each.
 _BODY_LINE = re.compile(rb"(?:^|(?<=\n))[^\S\n]*[A-Za-z0-9+/]{1,76}={0,2}\r?(?:\n|\Z)")
@@ -94,6 +102,12 @@ class Keys:
         Args:
             places: Where the last word of a mark may be.
         """
+        if len(places) > _MOST_MARKS and len(_PRIVATE.findall(self._text)) > _MOST_MARKS:
+            yield Block(places[0], places[-1])
+            places = places[-1:]
+        yield from self._between_marks(places)
+
+    def _between_marks(self, places: list[int]) -> Iterator[Block]:
         marks = [mark for place in places if (mark := self._mark(place)) is not None]
         ends = deque(mark for mark in marks if not mark.begins)
         begins = deque([*(mark.start for mark in marks if mark.begins), len(self._text)])

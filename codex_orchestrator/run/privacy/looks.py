@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import re
 
-from .rules import Least
+from .rules import LEAST_CHARACTERS, Least
 
-LEAST_CHARACTERS = 6
 # As much of a value tells what it is.
 _LOOKED_AT = 256
 
@@ -37,7 +36,7 @@ _NUMBER = re.compile(
 )
 _WORDS = re.compile(rb"[A-Za-z]+(?:[ _.:/,'*-]+[A-Za-z]+)*[ .!?:,;_*-]*")
 # Names with a number in them: `oauth2_token`, `sha256`, `user1`.
-_NAME = re.compile(rb"(?:[A-Za-z]+[_.-])*[A-Za-z]+[0-9]{1,5}(?:[_.-]?[A-Za-z]+)*")
+_NAME = re.compile(rb"(?:[A-Za-z]+[_.-])*[A-Za-z]+[0-9]{1,5}(?:[_.-]?[A-Za-z])*")
 _SAYS = re.compile(
     rb"passw|secret|token|credential|passphrase|auth|(?:^|[_.-])(?:pass|pwd|key)|key[0-9]*$", re.IGNORECASE
 )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Container, Iterator
 
-from .looks import LEAST_CHARACTERS
 from .names import says_secret
+from .rules import LEAST_CHARACTERS
 
 # Of a value, so much is looked for.
 MOST_CHARACTERS = 262_144

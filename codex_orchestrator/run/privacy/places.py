@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from .rules import Rule
-from .tokens import Compiled, Match
+from .tokens import Area, Compiled, Match
 
 _QUOTE = r"\\{0,4}[\"'`]?"
 
@@ -165,6 +165,10 @@ BEFORE_LONG_WORDS = (
 )
 
 
+# After so many literals in vain, patterns look for the next place by themselves.
+_MANY_MISSES = 200
+
+
 class Places:
     """Rules for what stands at certain places, each found by its literal."""
 
@@ -175,22 +179,38 @@ class Places:
             for literal in rule.literals:
                 self._by_literal.setdefault((rule.needs.encode(), literal.encode()), []).append(compiled)
 
-    def find(self, text: bytes) -> Iterator[Match]:
-        """Secrets at such places in a text."""
-        for (needs, literal), rules in self._by_literal.items():
-            # One byte is searched for at the speed of memory.
-            if needs in text:
-                yield from _matches(text, literal, rules)
+    def find(self, text: bytes, areas: Iterable[Area]) -> Iterator[Match]:
+        """Secrets at such places in these areas of a text."""
+        for first, last in areas:
+            for (needs, literal), rules in self._by_literal.items():
+                # One byte is searched for at the speed of memory.
+                if (not needs or text.find(needs, first, last) >= 0) and text.find(literal, first, last) >= 0:
+                    yield from _matches(text, first, last, literal, rules)
 
 
-def _matches(text: bytes, literal: bytes, rules: Sequence[Compiled]) -> Iterator[Match]:
-    place = text.find(literal)
+def _matches(
+    text: bytes, first: int, last: int, literal: bytes, rules: Sequence[Compiled]
+) -> Iterator[Match]:
+    place = text.find(literal, first, last)
+    misses = 0
     while place >= 0:
         end = place + 1
+        matched = False
         for each in rules:
-            span = each.taken(each.pattern.match(text, place))
+            match = each.pattern.match(text, place)
+            span = each.taken(match)
+            matched = matched or match is not None
             if span is not None:
                 yield (*span, each.rule)
                 end = span[1]
                 break
-        place = text.find(literal, end)
+        misses += not matched
+        if misses > _MANY_MISSES and not matched:
+            end = min(_next(each, text, end) for each in rules)
+        place = text.find(literal, end, last)
+
+
+def _next(rule: Compiled, text: bytes, place: int) -> int:
+    """Where a rule matches next, or the end of the text."""
+    match = rule.pattern.search(text, place)
+    return match.start() if match is not None else len(text)

@@ -11,8 +11,8 @@ from typing import Literal
 
 from codex_orchestrator.dataclass import dataclass
 
-from .looks import LEAST_CHARACTERS
 from .names import says_secret
+from .rules import LEAST_CHARACTERS
 
 Mode = Literal["shadow", "enforce"]
 Action = Literal["redact", "block"]

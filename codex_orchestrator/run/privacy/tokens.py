@@ -7,24 +7,30 @@ a run of that letter is searched for.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 
 from . import looks
 from .rules import Rule
 
 # The shortest token is a key id of AWS: four letters and sixteen.
-_LEAST_BYTES = 20
-_RUN = b"a" * _LEAST_BYTES
+LEAST_BYTES = 20
+_RUN = b"a" * LEAST_BYTES
 _BREAK = b"\0"
 _TOKEN_BYTES = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
 _CODES = bytes(97 if code in _TOKEN_BYTES else 0 for code in range(256))
 # From here on a word without quotation marks may be more than a name.
 _LONG_BYTES = 60
+# Most words are shorter.
+_NEAR_BYTES = 64
 # As much as may stand before what follows a literal.
 _BEFORE_BYTES = 96
-_PREFIX_BYTES = 3
+# Where a literal is at least as long, long words are looked up by its beginning.
+PREFIX_BYTES = 3
 
+_WORD_END = re.compile(rb"[^A-Za-z0-9_-]")
+
+Area = tuple[int, int]
 Match = tuple[int, int, Rule]
 
 
@@ -65,22 +71,32 @@ class Tokens:
             for literal in (each.encode() for each in rule.literals):
                 if rule.place == "precedes":
                     self._preceded.setdefault(literal[-1:], []).append((literal, compiled))
-                elif len(literal) < _PREFIX_BYTES:
+                elif len(literal) < PREFIX_BYTES:
                     _add(self._single, literal[:1], compiled)
                 else:
-                    _add(self._beginning, literal[:_PREFIX_BYTES], compiled)
+                    _add(self._beginning, literal[:PREFIX_BYTES], compiled)
             for length in rule.lengths:
                 self._whole.setdefault(length, []).append(compiled)
 
-    def find(self, text: bytes, others: Callable[[int, int], None]) -> Iterator[Match]:
+    def find(self, text: bytes, areas: Iterable[Area], others: Callable[[int, int], None]) -> Iterator[Match]:
         """Tokens in a text.
 
         Args:
             text: What to look through.
+            areas: Where; words that are in one in part are looked at as a whole.
             others: Told of long words that are no tokens, by where they begin and end: of those in quotation
                 marks, and of very long ones.
         """
-        runs = text.translate(_CODES)
+        reached = 0
+        for first, last in areas:
+            if last > reached:
+                start, reached = _word_start(text, max(reached, first)), _word_end(text, last)
+                yield from self._within(text, start, reached, others)
+
+    def _within(
+        self, text: bytes, first: int, last: int, others: Callable[[int, int], None]
+    ) -> Iterator[Match]:
+        runs = text[first:last].translate(_CODES)
         # The loop that output with long words pays for: look-ups first, calls where these have found.
         find, beginning, single, preceded, whole = (
             runs.find,
@@ -91,14 +107,15 @@ class Tokens:
         )
         place = find(_RUN)
         while place >= 0:
-            end = find(_BREAK, place + _LEAST_BYTES)
-            if end < 0:
-                end = len(text)
+            end = find(_BREAK, place + LEAST_BYTES) + first
+            place += first
+            if end < first:
+                end = last
             before = text[place - 1 : place]
             start = place + 1 if before == b"\\" else place + 2 if before == b"%" else place
             found = None
-            if text[start : start + _PREFIX_BYTES] in beginning:
-                found = _first(beginning[text[start : start + _PREFIX_BYTES]], text, start)
+            if text[start : start + PREFIX_BYTES] in beginning:
+                found = _first(beginning[text[start : start + PREFIX_BYTES]], text, start)
             elif before in preceded:
                 found = _following(preceded[before], text, place)
             if found is None and end - start in whole:
@@ -110,7 +127,23 @@ class Tokens:
                 end = max(end, found[1])
             elif before == b'"' or end - place >= _LONG_BYTES:
                 others(place, end)
-            place = find(_RUN, end)
+            place = find(_RUN, end - first)
+
+
+def _word_start(text: bytes, place: int) -> int:
+    """Where the word begins that goes on at a place, or the place."""
+    if not place or text[place - 1] not in _TOKEN_BYTES:
+        return place
+    near = max(0, place - _NEAR_BYTES)
+    before = text[near:place].translate(_CODES).rfind(_BREAK)
+    return near + before + 1 if before >= 0 else text[:place].translate(_CODES).rfind(_BREAK) + 1
+
+
+def _word_end(text: bytes, place: int) -> int:
+    if place == len(text):
+        return place
+    end = _WORD_END.search(text, place)
+    return end.start() if end is not None else len(text)
 
 
 def _add(index: dict[bytes, list[Compiled]], key: bytes, compiled: Compiled) -> None:

@@ -8,7 +8,7 @@ after the word is a part of that search, so that a mere mention costs next to no
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from .names import KEY_KINDS
@@ -35,6 +35,12 @@ _CANDIDATE = re.compile(
     rb"|\x06{1,16}+(?:\x05|\?\x05|\x04\x04|[Bb][Ll]|[^\x06\r\n0-9!@#$%^*\x04]{0,40}+[0-9!@#$%^*\x04])"
     # or a value on the next line.
     rb"|\r?\n[\x06\x04]{0,64}+[Vv]\x02[Ll][Uu]\x02)"
+)
+# The same in the dialect of RE2, and in all of a text; a candidate is in each place that this matches.
+WORD_CLUES = (
+    r"(?i:(?:secret|token|pass|pwd|cred|key)[a-z0-9_]*(?:[\"'`\\\]\-,|>:=]|%3|\?[:=]"
+    r"|[ \t]+(?:\??[:=]|[\"'`\\\]\-,|>]{2}|bl|[^ \t\r\n0-9!@#$%^*\"'`\\\]\-,|>]*[0-9!@#$%^*\"'`\\\]\-,|>])"
+    r"|\r?\n[ \t\"'`\\\]\-,|>]*value))"
 )
 # Before the three letters in "secret".
 _LONGEST_START = 3
@@ -87,15 +93,21 @@ class Clues(NamedTuple):
     floods: list[tuple[int, int]]
 
 
-def find_clues(text: bytes) -> Clues:
-    """Where to look closer."""
-    places = [match.span() for match in _CANDIDATE.finditer(text.translate(_CODES))]
+def find_clues(text: bytes, areas: Iterable[tuple[int, int]]) -> Clues:
+    """Where to look closer in these areas of a text."""
+    places = [
+        (first + match.start(), first + match.end())
+        for first, last in areas
+        for match in _CANDIDATE.finditer(text[first:last].translate(_CODES))
+    ]
     floods = _floods(text, places) if len(places) > _MOST_CLUES else []
+    if floods:
+        places = [each for each in places if not any(first <= each[0] < last for first, last in floods)]
+    if len(places) > _MOST_CLUES:
+        places = _with_word(text, places)
     words: list[Clue] = []
     marks: list[int] = []
     for begin, end in places:
-        if floods and any(first <= begin < last for first, last in floods):
-            continue
         found = None
         # The letters of a word may follow those of none, and the last word of a name is what it is.
         for word in _WORD.finditer(text, max(0, begin - _LONGEST_START), end):
@@ -112,6 +124,19 @@ def find_clues(text: bytes) -> Clues:
         if found is not None:
             words.append(Clue(*found.span(), bool(found["chosen"] or found["short"])))
     return Clues(words, marks, floods)
+
+
+def _with_word(text: bytes, places: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The places in which there is a word; all words are found at once, as the places are too many."""
+    words = (match.start() for match in _WORD.finditer(text))
+    word = next(words, len(text))
+    kept: list[tuple[int, int]] = []
+    for begin, end in places:
+        while word < begin - _LONGEST_START:
+            word = next(words, len(text))
+        if word < end:
+            kept.append((begin, end))
+    return kept
 
 
 def _floods(text: bytes, places: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
