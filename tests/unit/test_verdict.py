@@ -128,5 +128,9 @@ def test_a_failure_in_a_few_words(ended, words):
 )
 def test_status_and_reason(ended, allow_failure, status, reason):
     verdict = judge(stage(allow_failure=allow_failure), ended)
-    line = f"Execution error: {ended.cause}" if reason == "command-execution-error" else None
+    lines = {
+        "command-execution-error": f"Execution error: {ended.cause}",
+        "command-cancelled": f"Stage 'A' was cancelled by {ended.cancelled_by}.",
+    }
+    line = lines.get(reason)
     assert verdict == Verdict(status, verdict.summary, reason, line=line)
