@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 
+from .late import LatePattern
 from .rules import LEAST_CHARACTERS, Least
 
 # As much of a value tells what it is.
 _LOOKED_AT = 256
 
-_PLACEHOLDER = re.compile(
+_PLACEHOLDER = LatePattern(
     rb"(?:<[^<>]*>?|\$\{.*|\$\(.*|\$\$?[A-Za-z_].*|\{\{.*|%\(.*|%[sdr]$|%[A-Z_]+%?$|\{[A-Za-z_.]*\}?$"
     rb"|([x*.#_?-])\1{2,}.*|[*\xe2\x80\xa2\xa6.-]{3,}$|\[REDACTED|\[?\(?<?(?:redacted|masked|hidden|filtered|omitted)"
     rb"|(?:your|my|change|insert|enter|put|replace|add|some|the|any)[_ -]?"
@@ -23,43 +24,43 @@ _PLACEHOLDER = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 # Calls, subscripts, types with parameters, attributes, addresses of things.
-_CODE = re.compile(
+_CODE = LatePattern(
     rb"[*+][A-Za-z_]|[0-9]\*|/[*/^@]|[\w$]{1,3},[A-Za-z_$]|[A-Za-z_]\w*\$\w*$|[A-Za-z_$@!&*][\w$.:?!>*&-]{0,80}[(\[{<]|[(\[{&|@!^]|->|=>|\\[a-z]?$"
     rb"|[A-Za-z_$][\w$]{0,40}(?:(?:\?\.|\.|->|::|/)[A-Za-z_$][A-Za-z_$]{0,40}[0-9]{0,5})+(?![\w+/=-])"
     rb"|[ui](?:8|16|32|64|128)(?![A-Za-z0-9])|[su]?u?int\d*(?:_t)?(?![A-Za-z0-9])|float\d+|uint\d+(?:_t)?|char\b|0x[0-9A-Fa-f]{1,8}(?![A-Za-z0-9])"
 )
-_PATH = re.compile(
+_PATH = LatePattern(
     rb"(?:~|\.{1,2})?[/\\][A-Za-z0-9._~@+-]+(?:[/\\]|$|\.[a-z]{1,5}\b)|[A-Za-z]:\\|(?:https?|file)://|[\w.-]+\.(?:[cm]?[jt]sx?|py|go|json|ya?ml|pem|key|crt|txt|md|html?|com|org|io|net)\b"
 )
-_NUMBER = re.compile(
+_NUMBER = LatePattern(
     rb"[+-]?[0-9][0-9_,.:]*(?:[a-zA-Z%]{1,3})?$|v?[0-9]+(?:\.[0-9A-Za-z-]+)+$|[0-9]{4}-[0-9]{2}-[0-9]{2}"
 )
-_WORDS = re.compile(rb"[A-Za-z]+(?:[ _.:/,'*-]+[A-Za-z]+)*[ .!?:,;_*-]*")
+_WORDS = LatePattern(rb"[A-Za-z]+(?:[ _.:/,'*-]+[A-Za-z]+)*[ .!?:,;_*-]*")
 # Names with a number in them: `oauth2_token`, `sha256`, `user1`.
-_NAME = re.compile(rb"(?:[A-Za-z]+[_.-])*[A-Za-z]+[0-9]{1,5}(?:[_.-]?[A-Za-z])*")
-_SAYS = re.compile(
+_NAME = LatePattern(rb"(?:[A-Za-z]+[_.-])*[A-Za-z]+[0-9]{1,5}(?:[_.-]?[A-Za-z])*")
+_SAYS = LatePattern(
     rb"passw|secret|token|credential|passphrase|auth|(?:^|[_.-])(?:pass|pwd|key)|key[0-9]*$", re.IGNORECASE
 )
-_KNOWN_WORDS = re.compile(
+_KNOWN_WORDS = LatePattern(
     rb"(?i)(?:values?|strings?|bytes|buffer|number|boolean|object|symbol|unknown|never|function|class|import|return|lambda"
     rb"|await|async|self|this|param|params|argument|arguments|options?|config|configuration|settings|request|response|result|default"
     rb"|bearer|basic|digest|oauth|oauth2|openid|invalid|expired|missing|failed|wrong|correct|incorrect|changed|updated|disabled|enabled|hidden"
     rb"|optional|required|encrypted|plaintext|prompt|manual|static|dynamic|random|generate|generated|rotate|rotated|verified|accepted|denied"
     rb"|include|inherit|same-origin|anonymous|session|cookie|header|cookies|parser|lexer|reader|writer|length|status)$"
 )
-_PROSE = re.compile(
+_PROSE = LatePattern(
     rb"(?i)(?:^|[ .])(?:a|an|the|is|are|was|be|must|at|least|your|you|to|of|for|in|on|and|or|not|no|with|by"
     rb"|it|this|that|if|can|cannot|enter|type|has|have|from|please)(?:[ .,!?]|$)"
 )
 # What programs are made of, and generated passwords only now and then.
-_OPERATORS = re.compile(
+_OPERATORS = LatePattern(
     rb"[(){}\[\]<>|;`]|&&|/\*|\*/|\?[\w.]+:|[\w)]\?\.|[=!]=(?=[\w\"'(])|^[A-Za-z_$][\w$]*=(?=[^=\s])"
 )
-_DIGIT = re.compile(rb"[0-9]")
-_LETTER = re.compile(rb"[A-Za-z\x80-\xff]")
+_DIGIT = LatePattern(rb"[0-9]")
+_LETTER = LatePattern(rb"[A-Za-z\x80-\xff]")
 # A capital letter in the midst of small ones, as hardly any word has it twice.
-_CASES = re.compile(rb"[a-z][A-Z].*[a-z][A-Z]")
-_SPECIAL = re.compile(rb"[!@#^*~+=$%&?\x80-\xff]")
+_CASES = LatePattern(rb"[a-z][A-Z].*[a-z][A-Z]")
+_SPECIAL = LatePattern(rb"[!@#^*~+=$%&?\x80-\xff]")
 
 
 def _is_nothing(value: bytes) -> bool:

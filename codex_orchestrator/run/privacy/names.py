@@ -5,7 +5,7 @@ One list for what stands in output and for the environment (docs/reference/priva
 
 from __future__ import annotations
 
-import re
+from .late import LatePattern
 
 # What makes a key a secret one; public keys, primary keys and keys of caches are none.
 KEY_KINDS = (
@@ -20,8 +20,7 @@ _TIGHT_KINDS = (
 )
 
 _PART = r"(?:^|_)"
-_END = r"(?=S?(?:_?[0-9]+)?(?:_(?!ID(?:_|$))[A-Z0-9]+)*$)"
-_SAYS_SECRET = re.compile(
+_SAYS_SECRET = LatePattern(
     # Words that mean nothing else, with anything around them.
     r"SECRET|PASSWORD|PASSWD|PASSPHRASE|PASSCODE|CREDENTIAL|TOKEN(?![A-RT-Z]|S_)|BEARER"
     rf"|(?:{_TIGHT_KINDS.upper()})_?KEY|{_PART}(?:{KEY_KINDS.upper()})_KEY"
@@ -34,16 +33,16 @@ _SAYS_SECRET = re.compile(
     rf"|ELASTICSEARCH|CLICKHOUSE|JDBC|SMTP|MAILER|LDAP|KAFKA|NATS)_(?:URL|URI)(?:_[A-Z0-9]+)?$"
 )
 # Where the shell is and was, and names that say where a secret lies, or what it is like.
-_SAYS_ELSE = re.compile(
+_SAYS_ELSE = LatePattern(
     r"^(?:OLD)?PWD$|_(?:PATH|DIR|DIRECTORY|SOCK|SOCKET|NAME|ID|TYPE|LENGTH|LEN|TTL|EXPIRY|EXPIRES(?:_IN|_AT)?|TIMEOUT|ENABLED|REQUIRED|POLICY"
     r"|PROVIDER|HELPER|BACKEND|STORE|ISSUER|ENDPOINT|HEADER|FIELD|PREFIX|ALGORITHM|ALG|METHOD|MODE|COUNT|LIMIT|VERSION|INFO)$"
     r"|^(?:SSH_AUTH_SOCK|XAUTHORITY|SESSION_MANAGER|DBUS_SESSION_BUS_ADDRESS|GDMSESSION|DESKTOP_SESSION|GNOME_KEYRING_CONTROL)$"
     r"|^XDG_|(?:^|_)(?:MAX|MIN|NUM|TOTAL)_(?:[A-Z]+_)?TOKENS$"
 )
-_KEY_IDS = re.compile(r"(?:ACCESS|API)_?KEY_?ID$")
-_FILE = re.compile(r"_?FILE(?:NAME)?$")
+_KEY_IDS = LatePattern(r"(?:ACCESS|API)_?KEY_?ID$")
+_FILE = LatePattern(r"_?FILE(?:NAME)?$")
 # What a file is named by; a literal in such a variable is a mistake that happens.
-_LOOKS_LIKE_PATH = re.compile(
+_LOOKS_LIKE_PATH = LatePattern(
     r"[~.]{0,2}[/\\]|[A-Za-z]:[\\/]|file:|[\w.-]+(?:/[\w. -]+)+$|[\w-]+\.[A-Za-z]\w{1,9}$"
 )
 
