@@ -104,6 +104,12 @@ def _harness(template: Path, work: Path, trap: str, *commands: str) -> dict[str,
     return found
 
 
+def _is_named(trap: str, command: str) -> bool:
+    """Whether a trap is a link that the command names: that one is followed (docs/reference/files.md)."""
+    kind, _, place = trap.partition(": ")
+    return kind in ("link", "absolute link") and place in command.split()
+
+
 def test_a_repository_without_traps_is_left_in_peace(template, tmp_path):
     assert not any(_harness(template, tmp_path, "nothing").values())
 
@@ -128,5 +134,10 @@ def test_a_trap_harms_nobody(template, tmp_path, trap):
     # Of the sample, three traps together see all commands.
     share = COMMANDS if _ASKED else COMMANDS[_tried().index(trap) % _SHARES :: _SHARES]
     found = _harness(template, tmp_path, trap, *share)
-    wrong = [f"{command}: {what}" for command, problems in found.items() for what in problems]
+    wrong = [
+        f"{command}: {what}"
+        for command, problems in found.items()
+        for what in problems
+        if not (_is_named(trap, command) and what.startswith("opened outside: "))
+    ]
     assert not wrong, "\n".join(wrong)
