@@ -17,7 +17,7 @@ from .clock import parse_timestamp
 from .environment import CONFIG_NAME
 from .errors import Misplaced
 from .pipelines.model import Configuration
-from .records import Mismatch, from_json, loads
+from .records import Mismatch, from_json, is_json, loads
 from .run import shapes
 from .run.drift import DriftReport, DriftSample
 from .run.events import AnyEvent
@@ -220,16 +220,8 @@ def _check_lines(
         elif len(line) == places.DOCUMENT_BYTES:
             yield f"line {number}: longer than {places.DOCUMENT_BYTES} bytes"
             return
-        elif _is_json(line):  # Else its writer died in it; every reader tolerates that.
+        elif is_json(line):  # Else its writer died in it; every reader tolerates that.
             yield f"line {number}: no newline at the end"
-
-
-def _is_json(text: bytes) -> bool:
-    try:
-        loads(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _check_text(text: bytes, shape: Any, but: Callable[[Any], bool] = lambda _: False) -> list[str]:

@@ -202,6 +202,15 @@ def loads(
     return _whole(value) if is_suspect and not keep_halves else value
 
 
+def is_json(text: bytes | str) -> bool:
+    """Whether `loads` can read a text; a line that its writer died in cannot be."""
+    try:
+        loads(text)
+    except ValueError:
+        return False
+    return True
+
+
 def dumps(value: Any) -> str:
     """JSON as people read it: 2-space indent, insertion order, non-ASCII as it is, newline at the end."""
     return json.dumps(value, indent=2, ensure_ascii=False) + "\n"

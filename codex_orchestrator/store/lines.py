@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from codex_orchestrator import places
-from codex_orchestrator.records import loads
+from codex_orchestrator.records import is_json
 
 from .files import PUBLIC, reported
 from .output import write_all
@@ -100,7 +100,7 @@ def mend_last_line(path: Path, *, below: Path) -> None:
             end, torn = _torn_line(descriptor, path)
             if not torn:
                 return
-            if _is_json(torn):
+            if is_json(torn):
                 os.lseek(descriptor, 0, os.SEEK_END)
                 write_all(descriptor, b"\n")
             else:
@@ -188,11 +188,3 @@ def _torn_line(descriptor: int, path: Path) -> tuple[int, bytes]:
         if end - start > places.DOCUMENT_BYTES:
             raise places.overlong(path)
     return 0, b"".join(reversed(blocks))
-
-
-def _is_json(text: bytes) -> bool:
-    try:
-        loads(text)
-    except ValueError:
-        return False
-    return True
