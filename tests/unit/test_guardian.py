@@ -47,6 +47,7 @@ def spawn(tmp_path):
             words or ["sh", "-c", command],
             executable=path,
             env={"PATH": os.environ["PATH"], **({MARK_NAME: str(tmp_path)} if marked else {}), **variables},
+            cwd=tmp_path,
             start_new_session=True,
             stdout=subprocess.DEVNULL,
         )
@@ -178,7 +179,7 @@ def test_what_starts_others_again_and_again_is_ended(spawn, mark):
     assert find_left(mark) == []
 
 
-def test_the_grace_is_measured_however_long_it_takes_to_look(spawn, mark, monkeypatch):
+def test_the_grace_is_measured_however_long_it_takes_to_look(spawn, mark, monkeypatch, tmp_path):
     clock = FakeClock()
     looks = []
 
@@ -189,7 +190,7 @@ def test_the_grace_is_measured_however_long_it_takes_to_look(spawn, mark, monkey
 
     monkeypatch.setattr(leftovers, "find_left", slow_look)
     pid = spawn("trap '' TERM; echo up > up; while :; do sleep 600; done", marked=True)
-    until(lambda: find_left(mark), "the process")
+    until((tmp_path / "up").exists, "the process, deaf to SIGTERM")
     assert end_left(mark, clock=clock)
     until(lambda: not is_alive(pid), "its end")
     assert looks[-1] < 5
