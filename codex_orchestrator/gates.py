@@ -1,4 +1,4 @@
-"""Stages that are no commands: what people decide, and what other runs make of them."""
+"""Stages without a command to run: what people decide, what other runs make of them, what is left out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .run.events import ChildChanged
 from .run.layout import RunLayout
 from .run.shapes import TERMINAL, CommandEntry, Manifest, Receipt
 from .run.stage import StageOutcome
-from .run.verdict import awaiting, child_error, judge_child, judge_decision
+from .run.verdict import awaiting, child_error, judge_child, judge_decision, left_out
 from .store.resuming import add_receipt, read_receipts
 
 
@@ -55,6 +55,16 @@ def decide(manager: TaskManager, stage: ManualStage, clock: Clock, ask: Ask | No
         cause=None if succeeded else verdict.summary,
     )
     return manager.end_stage(stage.id, verdict, outcome)
+
+
+def leave_out(manager: TaskManager, stage_id: str, reason: str) -> CommandEntry:
+    """End a stage whose definition says why it is not run.
+
+    Raises:
+        StorageError: The evidence cannot be written.
+    """
+    outcome = StageOutcome(status="succeeded", exit_code=None)
+    return manager.end_stage(stage_id, left_out(manager.guard.scrub(reason)), outcome)
 
 
 def announce_child(

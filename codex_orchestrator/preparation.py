@@ -16,7 +16,7 @@ from .governance.tasks.registry import look_up, require_place
 from .identifiers import check_id
 from .lifecycle import RunOptions
 from .pipelines.graph import Dependencies, dependencies, topological_order
-from .pipelines.loader import Definitions, default_notice, load_definitions, refuse_invalid
+from .pipelines.loader import Definitions, load_definitions, notices_of, refuse_invalid, users
 from .pipelines.mode import Mode, parse_mode
 from .pipelines.model import CommandStage, ManualStage, Pipeline, Stage, SubpipelineStage
 from .pipelines.planner import CommandPlanner, Plan
@@ -202,10 +202,13 @@ def modified(prepared: Prepared, change: Callable[[Pipeline], Pipeline]) -> Prep
         pipelines[name] = change(pipelines[name])
         run_by_it = (each.pipeline for each in pipelines[name].stages if isinstance(each, SubpipelineStage))
         names += [each for each in dict.fromkeys(run_by_it) if each not in names]
-    if pipelines == prepared.definitions.pipelines:
+    given = prepared.definitions
+    changed = [name for name in names if pipelines.get(name) != given.pipelines.get(name)]
+    if not changed:
         return prepared
-    refuse_invalid(pipelines, prepared.definitions.configuration)
-    definitions = replace(prepared.definitions, pipelines=pipelines)
+    refuse_invalid(pipelines, given.configuration)
+    # What a plugin has changed is a packaged pipeline no more.
+    definitions = replace(given, pipelines=pipelines, sources={**given.sources, **users(changed)})
     again = _prepared(prepared.environment, definitions, prepared.asked)
     require_runnable(again)
     return again
@@ -222,13 +225,12 @@ def _prepared(environment: Environment, definitions: Definitions, asked: Asked) 
     stages = {f"{pipeline.id}:{stage.id}" for stage in pipeline.stages}
     known = asked.known_target if asked.known_target in stages else None
     target = asked.target or known or environment.setting("CODEX_ORCHESTRATOR_TARGET_STAGE")
-    guard = PrivacyGuard.of(environment, configuration.privacy, definitions.pipelines.values())
+    guard = PrivacyGuard.of(environment, configuration.privacy, definitions.own_pipelines)
     planned = _planned(definitions, pipeline, guard, target=target, mode=_mode(asked.execution_mode))
     notices = (
         task.notice,
         known_task.notice,
-        *definitions.notices,
-        default_notice(environment, definitions, pipeline),
+        *notices_of(definitions, pipeline),
         notice_of_git_hook(environment),
     )
     return Prepared(

@@ -10,7 +10,7 @@ from codex_orchestrator.clock import Clock
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.errors import OrchestratorError, StorageError
 from codex_orchestrator.execution.builder import CommandBuilder
-from codex_orchestrator.gates import decide, fail_child
+from codex_orchestrator.gates import decide, fail_child, leave_out
 from codex_orchestrator.manager import TaskManager
 from codex_orchestrator.pipelines.model import CommandStage, ManualStage
 from codex_orchestrator.report.failure import decision_help, failure_cause, failure_details
@@ -96,6 +96,10 @@ class Stages:
         if self.runs.is_done(run, item.name):
             return
         stage = run.planned.shown.stage(item.name)
+        if isinstance(stage, CommandStage) and stage.skip:
+            with self._halt.recording():
+                entry = leave_out(manager, stage.id, stage.skip)
+            pytest.skip(f"not run: {gist(entry.summary or '')}")
         if isinstance(stage, ManualStage):
             self._decide(item, manager, stage)
         else:
@@ -107,7 +111,7 @@ class Stages:
         """Whether a stage has a command to run; what need not run, or is decided on, is done with here."""
         run = self.runs.of(item.nodeid)
         stage = run.planned.pipeline.stage(item.name)
-        if not isinstance(stage, CommandStage) or self.runs.is_done(run, item.name):
+        if not isinstance(stage, CommandStage) or stage.skip or self.runs.is_done(run, item.name):
             return False
         with self._halt.recording():
             if self.runs.obstacle(run, item.name) is not None:

@@ -67,7 +67,7 @@ def decide(arguments: argparse.Namespace, decision: Decision) -> int:
 
 def _guard(environment: Environment) -> PrivacyGuard:
     definitions = load_definitions(environment)
-    return PrivacyGuard.of(environment, definitions.configuration.privacy, definitions.pipelines.values())
+    return PrivacyGuard.of(environment, definitions.configuration.privacy, definitions.own_pipelines)
 
 
 def _prepared(environment: Environment, found: FoundRun, answer: Answer, stage_id: str) -> Prepared:

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator, Mapping
 
+from codex_orchestrator.environment import CONFIG_NAME, Environment, choose_task
 from codex_orchestrator.errors import EXIT_OK, EXIT_RUN_FAILED
-from codex_orchestrator.pipelines.project import Project
 from codex_orchestrator.records import to_json
-from codex_orchestrator.scaffold import Placed, ignore, place, starter_files
+from codex_orchestrator.repository.project import Project
+from codex_orchestrator.repository.ways import Choice
+from codex_orchestrator.scaffold.definition import definition
+from codex_orchestrator.scaffold.placing import Placed, StarterFile, ignore, place
+from codex_orchestrator.scaffold.scripts import caller, script_files
+from codex_orchestrator.scaffold.style import render as render_json
+from codex_orchestrator.scaffold.style import style_of
 
 from . import render
 from .common import add_format, add_root, environment_of
@@ -17,7 +24,13 @@ _WIDTH = len("unchanged")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of ``init``."""
+    parser.add_argument("--dry-run", action="store_true", help="only say what would be written")
     parser.add_argument("--force", action="store_true", help="replace files that are there already")
+    parser.add_argument(
+        "--scripts",
+        action="store_true",
+        help="write the scripts of the MCP runner too (they are also written where something calls them)",
+    )
     add_format(parser)
     add_root(parser)
 
@@ -25,20 +38,63 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Write the files; 1 where one could not be written."""
     environment = environment_of(arguments)
-    starters = list(starter_files(environment))
-    placed = [place(environment.root, file, force=arguments.force) for file in starters]
-    placed.append(ignore(environment.root))
+    project = Project(environment)
+    called_by = caller(project.tree)
+    starters = [_definition_file(environment, project)]
+    if arguments.scripts or called_by is not None:
+        starters += script_files()
+    options = {"force": arguments.force, "dry_run": arguments.dry_run}
+    placed = [place(environment.root, file, **options) for file in starters]
+    placed.append(ignore(environment.root, dry_run=arguments.dry_run))
     failed = any(one.outcome == "failed" for one in placed)
-    kind = Project(environment).kind
     if arguments.format == "json":
         render.emit_json(
-            {"root": str(environment.root), "kind": kind, "files": [to_json(one) for one in placed]}
+            {
+                "root": str(environment.root),
+                "kind": project.kind,
+                "dry_run": arguments.dry_run,
+                "stages": [{"id": deed, **_stage(choice)} for deed, choice in project.choices.items()],
+                "files": [to_json(one) for one in placed],
+            }
         )
     else:
-        what = f"Repository: {environment.root} ({kind})"
-        after = [] if failed else ["Next: codex-orchestrator doctor, then codex-orchestrator start"]
-        render.emit_lines([what, *map(_text, placed), *after])
+        said = [f"{called_by} calls the scripts of the MCP runner."] if called_by else []
+        after = [] if failed else [_next(dry_run=arguments.dry_run)]
+        what = f"Repository: {environment.root} ({project.kind})"
+        render.emit_lines([what, *_found(project.choices), *said, *map(_text, placed), *after])
     return EXIT_RUN_FAILED if failed else EXIT_OK
+
+
+def _definition_file(environment: Environment, project: Project) -> StarterFile:
+    """The definition file for this repository.
+
+    Raises:
+        UsageError: The task id of the environment, or the one that the root's name would give, is not valid.
+    """
+    document = definition(choose_task(environment).task_id, project.choices)
+    return StarterFile(CONFIG_NAME, render_json(document, style_of(project.tree, CONFIG_NAME)))
+
+
+def _stage(choice: Choice) -> dict[str, str | None]:
+    """What was found for a deed; without a command where the repository does not know it."""
+    command = choice.portable if choice.meant else None
+    return {"command": command, "why": choice.why or None, "missing": choice.missing}
+
+
+def _found(choices: Mapping[str, Choice]) -> Iterator[str]:
+    for deed, choice in choices.items():
+        if choice.meant:
+            yield f"{deed:<{_WIDTH}}  {choice.portable} ({choice.why})"
+            if choice.missing:
+                yield f"{'':<{_WIDTH}}  not yet: {choice.missing}"
+        else:
+            yield f"{deed:<{_WIDTH}}  left out: {choice.lack or choice.why}"
+
+
+def _next(*, dry_run: bool) -> str:
+    if dry_run:
+        return "Nothing was written: this was a dry run."
+    return "Next: codex-orchestrator doctor, then codex-orchestrator start"
 
 
 def _text(one: Placed) -> str:

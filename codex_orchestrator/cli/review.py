@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     environment = environment_of(arguments)
     definitions = load_definitions(environment)
     command = _reviewer(definitions, arguments)
-    guard = PrivacyGuard.of(environment, definitions.configuration.privacy, definitions.pipelines.values())
+    guard = PrivacyGuard.of(environment, definitions.configuration.privacy, definitions.own_pipelines)
     found, from_within = _run_meant(environment, arguments)
     notes = arguments.notes and guard.scrub(arguments.notes)
     request = ReviewRequest(found, arguments.base, notes, from_within)

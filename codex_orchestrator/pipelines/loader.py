@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections import ChainMap
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, replace
 from typing import Any, Literal, NoReturn
 
@@ -18,13 +19,14 @@ from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.environment import CONFIG_NAME, Environment
 from codex_orchestrator.errors import ConfigurationError, Misplaced, UsageError
 from codex_orchestrator.records import Mismatch, TooDeep, from_json, loads, to_json
+from codex_orchestrator.repository.project import Project
 from codex_orchestrator.text import printable
 from codex_orchestrator.validation import Path as JsonPath
 from codex_orchestrator.validation import Problem
 
 from .checks import StageSets, check_configuration, place_stages
-from .model import Configuration, Pipeline, PipelineDefinition, Stage, StageSetRef, SubpipelineStage
-from .packaged import load_packaged, packaged_notice
+from .model import Configuration, Pipeline, PipelineDefinition, Stage, StageSetRef
+from .packaged import FittedSets, packaged_notice, read_packaged
 from .provenance import notice_above, refuse_foreign
 from .twins import adopt_twins
 
@@ -40,15 +42,22 @@ class Definitions:
 
     Attributes:
         configuration: The repo's own file, defaults where it has none.
-        pipelines: Resolved pipelines by id, the repo's first.
+        pipelines: Resolved pipelines by id, the repo's first; packaged ones when they are asked for.
         sources: Where each comes from.
+        project: What the packaged ones are fitted to.
         notices: What the user should be told once.
     """
 
     configuration: Configuration
     pipelines: Mapping[str, Pipeline]
     sources: Mapping[str, Source]
+    project: Project
     notices: tuple[str, ...]
+
+    @property
+    def own_pipelines(self) -> tuple[Pipeline, ...]:
+        """Those that the repository defines itself."""
+        return tuple(self.pipelines[name] for name, source in self.sources.items() if source == "user")
 
     def choose(self, pipeline_id: str | None) -> Pipeline:
         """The pipeline of that id, the config's default, or ``diagnostics``.
@@ -74,22 +83,26 @@ def load_definitions(environment: Environment) -> Definitions:
     refuse_foreign(environment)
     text = _read_text(environment)
     configuration, notices = _read_configuration(text) if text is not None else (Configuration(), [])
-    packaged = load_packaged(environment, notices.append)
-    sets = _own_stages(packaged)
-    merged = {**sets, **_own_stages(configuration)}
-    defaults = [_resolve(item, sets, frozenset()) for item in packaged.pipelines]
+    project = Project(environment)
+    packaged, written = read_packaged()
+    own_sets = _own_stages(configuration)
+    fitted = FittedSets(written, project, own_sets)
+    merged: StageSets = ChainMap(own_sets, fitted)  # type: ignore[arg-type]
     if text is not None:
-        children = {item.id: _children(item) for item in defaults}
+        # None of the packaged pipelines runs another.
+        children = {item.id: frozenset[str]() for item in packaged}
         _refuse(text, check_configuration(configuration, merged, children))
     own = [_resolve(item, merged, frozenset(configuration.stage_sets)) for item in configuration.pipelines]
-    pipelines = {item.id: item for item in own}
-    sources: dict[str, Source] = dict.fromkeys(pipelines, "user")
-    for item in defaults:
-        if item.id not in pipelines:
-            pipelines[item.id] = item
-            sources[item.id] = "default"
+    defined = {item.id: item for item in own}
+    pipelines = _Pipelines(defined, {item.id: item for item in packaged}, fitted)
+    sources: dict[str, Source] = {**dict.fromkeys(pipelines, "default"), **users(defined)}
     above = notice_above(environment)
-    return Definitions(configuration, pipelines, sources, (*([above] if above else ()), *notices))
+    return Definitions(configuration, pipelines, sources, project, (*([above] if above else ()), *notices))
+
+
+def users(pipeline_ids: Iterable[str]) -> dict[str, Source]:
+    """That these pipelines are the repository's own, or a plugin's, and no packaged ones."""
+    return dict.fromkeys(pipeline_ids, "user")
 
 
 def refuse_invalid(pipelines: Mapping[str, Pipeline], configuration: Configuration) -> None:
@@ -117,11 +130,11 @@ def refuse_invalid(pipelines: Mapping[str, Pipeline], configuration: Configurati
         raise ConfigurationError(f"Plugins have made pipelines that are not valid: {told}.")
 
 
-def default_notice(environment: Environment, definitions: Definitions, pipeline: Pipeline) -> str | None:
-    """The notice that goes with a packaged pipeline in a repository with nothing to build."""
-    if definitions.sources[pipeline.id] != "default":
-        return None
-    return packaged_notice(environment, pipeline.id)
+def notices_of(definitions: Definitions, pipeline: Pipeline) -> tuple[str, ...]:
+    """What to tell once of a pipeline that is looked at, how it was fitted to the repository among it."""
+    packaged = definitions.sources[pipeline.id] == "default"
+    less = packaged_notice(definitions.project, pipeline.id) if packaged else None
+    return (*definitions.notices, *([less] if less else ()), *definitions.project.notices)
 
 
 def pipeline_digest(pipeline: Pipeline) -> str:
@@ -257,5 +270,27 @@ def _resolve(definition: PipelineDefinition, sets: StageSets, own_sets: frozense
     )
 
 
-def _children(pipeline: Pipeline) -> frozenset[str]:
-    return frozenset(stage.pipeline for stage in pipeline.stages if isinstance(stage, SubpipelineStage))
+class _Pipelines(Mapping[str, Pipeline]):
+    """The repository's pipelines, and after them the packaged ones that it does not define anew."""
+
+    def __init__(
+        self, own: dict[str, Pipeline], packaged: Mapping[str, PipelineDefinition], sets: StageSets
+    ) -> None:
+        self._resolved = dict(own)
+        self._packaged = packaged
+        self._sets = sets
+        self._names = dict.fromkeys([*own, *packaged])
+
+    def __getitem__(self, name: str) -> Pipeline:
+        if name not in self._resolved:
+            self._resolved[name] = _resolve(self._packaged[name], self._sets, frozenset())
+        return self._resolved[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)

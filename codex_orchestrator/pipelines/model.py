@@ -8,7 +8,7 @@ from dataclasses import field
 from typing import Annotated, Any, ClassVar, Literal
 
 from codex_orchestrator.dataclass import dataclass
-from codex_orchestrator.records import CAMEL, Bounds, OneOf
+from codex_orchestrator.records import CAMEL, OMIT_NONE, Bounds, OneOf
 
 # A year: what is longer is a mistake, and the kernel's own timers would refuse it.
 Seconds = Annotated[float, Bounds(gt=0, le=31_536_000)]
@@ -65,6 +65,8 @@ class CommandStage:
     requires_cloud: bool | None = None
     resources: dict[str, Count] | None = None
     plan: PlanHints | None = None
+    # Left out where there is none, so that plans made before there were any keep their digests.
+    skip: Name | None = field(default=None, metadata={OMIT_NONE: True})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,25 +1,34 @@
 """The pipelines that come with the product: JSON that is fitted to the repository.
 
-``{"pipelines"?: […], "stageSets": {name: stages}}``, where stages are one list for every repository, or
-one for each kind: ``{"npm": […], "python": […], "bare": […]}``. In it a stage has either a ``command`` or
-``choose``: candidates ``{"when"?, "command", …}`` of which the first that holds is taken. A set may take in
-other packaged ones by ``ref``. Everything else is as in ``codex.orchestrator.json``.
+``{"pipelines"?: […], "stageSets": {name: stages}}``, where a stage has one of
+
+- ``command``: as everywhere;
+- ``deed``: ``build``, ``lint``, ``types`` or ``test`` as this repository does it; no such stage where it does
+  not know the deed;
+- ``choose``: candidates ``{"when"?, "command"?}``, of which the first that holds is taken; one without a
+  command is the command that its condition is about.
+
+A set may take in others by ``ref``, those of the repository that have their names before the packaged
+ones, and says by ``needs`` what some of their stages need there, ``*`` for all before it. Everything else
+is as in the definition file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from codex_orchestrator import resources
-from codex_orchestrator.environment import Environment
 from codex_orchestrator.records import from_json, loads
+from codex_orchestrator.repository.project import Project
 
-from .model import Configuration
-from .project import Project
+from .model import CommandStage, PipelineDefinition, Stage
 
-NOTICES = {
+StageSets = Mapping[str, Sequence[Stage]]
+
+_WITHOUT = {
     "diagnostics": "diagnostics runs the spec guard alone",
     "implementation-gate": "implementation-gate runs without build, lint and test",
 }
@@ -31,48 +40,84 @@ def packaged_folder() -> Path:
     return inside if resources.files_in(inside) else Path(__file__).parents[2] / "pipelines"
 
 
-def load_packaged(environment: Environment, tell: Callable[[str], object] = str) -> Configuration:
-    """The packaged pipelines as they fit this repository.
-
-    Args:
-        environment: The repository.
-        tell: Told what was taken for missing, as it leads out of the repository.
-    """
-    project = Project(environment)
-    pipelines: list[Any] = []
-    written: dict[str, Any] = {}
+def read_packaged() -> tuple[tuple[PipelineDefinition, ...], Mapping[str, list[dict[str, Any]]]]:
+    """The packaged pipelines, and the packaged stage sets as they are written."""
+    pipelines: list[PipelineDefinition] = []
+    written: dict[str, list[dict[str, Any]]] = {}
     for path in resources.files_in(packaged_folder(), "*.json"):
         document = loads(resources.read_text(path))
-        pipelines.extend(document.get("pipelines", ()))
-        written.update(document["stageSets"])
-    stage_sets = {name: list(_fitted(name, written, project)) for name in written}
-    for notice in project.notices:
-        tell(notice)
-    return from_json(Configuration, {"pipelines": pipelines, "stageSets": stage_sets})
+        pipelines += from_json(tuple[PipelineDefinition, ...], document.get("pipelines", []))
+        written |= document["stageSets"]
+    return tuple(pipelines), written
 
 
-def packaged_notice(environment: Environment, pipeline_id: str) -> str | None:
+class FittedSets(Mapping[str, Sequence[Stage]]):
+    """The packaged stage sets as they fit a repository; one is fitted when it is asked for."""
+
+    def __init__(self, written: Mapping[str, list[dict[str, Any]]], project: Project, own: StageSets) -> None:
+        """Nothing is looked at yet.
+
+        Args:
+            written: The sets as they are written.
+            project: The repository.
+            own: The repository's own sets, which others take in before the packaged ones.
+        """
+        self._written = written
+        self._project = project
+        self._own = own
+        self._fitted: dict[str, tuple[Stage, ...]] = {}
+
+    def __getitem__(self, name: str) -> Sequence[Stage]:
+        if name not in self._fitted:
+            self._fitted[name] = tuple(self._stages(self._written[name]))
+        return self._fitted[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._written)
+
+    def __len__(self) -> int:
+        return len(self._written)
+
+    def _stages(self, written: list[dict[str, Any]]) -> Iterator[Stage]:
+        before: list[str] = []
+        for each in written:
+            for stage in self._members(each):
+                needs = each.get("needs", {}).get(stage.id) if stage.needs is None else None
+                if needs is None:
+                    yield stage
+                else:
+                    named = before if needs == ["*"] else [need for need in needs if need in before]
+                    yield replace(stage, needs=tuple(named))
+                before.append(stage.id)
+
+    def _members(self, written: dict[str, Any]) -> Sequence[Stage]:
+        """The stages that one entry of a set stands for."""
+        if "ref" in written:
+            return self._own.get(written["ref"]) or self[written["ref"]]
+        stage = self._stage(written)
+        return () if stage is None else (stage,)
+
+    def _stage(self, written: dict[str, Any]) -> Stage | None:
+        found = {key: value for key, value in written.items() if key not in ("choose", "deed")}
+        if "deed" in written:
+            choice = self._project.choices.get(written["deed"])
+            if choice is None:
+                return None
+            found |= {"command": choice.command, "skip": choice.missing}
+        elif "choose" in written:
+            found["command"] = self._chosen(written["choose"])
+        return from_json(CommandStage, {key: value for key, value in found.items() if value is not None})
+
+    def _chosen(self, candidates: list[dict[str, str]]) -> str:
+        for candidate in candidates:
+            holds = self._project.holds(candidate["when"]) if "when" in candidate else ""
+            if holds is not None:
+                return self._project.machine.fill(candidate.get("command") or holds)
+        raise ValueError("no candidate of a packaged stage holds")
+
+
+def packaged_notice(project: Project, pipeline_id: str) -> str | None:
     """What to tell a user in whose repository a packaged pipeline has less to do; else None."""
-    if pipeline_id not in NOTICES or Project(environment).kind != "bare":
+    if pipeline_id not in _WITHOUT or project.kind != "bare":
         return None
-    return f"No package.json and no Python project file here: {NOTICES[pipeline_id]}."
-
-
-def _fitted(name: str, written: Mapping[str, Any], project: Project) -> Iterator[dict[str, Any]]:
-    """A set's stages as they are here, those of the sets that it takes in among them."""
-    stages = written[name]
-    for stage in stages[project.kind] if isinstance(stages, dict) else stages:
-        if "ref" in stage:
-            yield from _fitted(stage["ref"], written, project)
-        else:
-            yield _chosen(stage, project)
-
-
-def _chosen(stage: dict[str, Any], project: Project) -> dict[str, Any]:
-    chosen = {key: value for key, value in stage.items() if key != "choose"}
-    for candidate in stage.get("choose", ()):
-        if "when" not in candidate or project.holds(candidate["when"]):
-            chosen.update({key: value for key, value in candidate.items() if key != "when"})
-            break
-    chosen["command"] = project.fill(chosen["command"])
-    return chosen
+    return f"Nothing here says how to build, lint or test: {_WITHOUT[pipeline_id]}."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import re
 import shlex
+import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
@@ -19,8 +20,12 @@ from codex_orchestrator.errors import ConfigurationError, OrchestratorError, Sto
 from codex_orchestrator.execution.process import run_tool
 from codex_orchestrator.governance.guards.git import why_unread
 from codex_orchestrator.governance.guards.gitcommand import git_environment
+from codex_orchestrator.governance.guards.report import counted
 from codex_orchestrator.pipelines.loader import Definitions, load_definitions
-from codex_orchestrator.pipelines.model import CommandStage
+from codex_orchestrator.pipelines.model import CommandStage, Pipeline
+from codex_orchestrator.report.readiness import cloud_stages, unready_stages
+from codex_orchestrator.repository.node import read_node_project
+from codex_orchestrator.repository.project import Project, is_python
 from codex_orchestrator.store.probe import locks_in, scratch_folder, seconds_to_disk
 
 Status = Literal["ok", "warning", "failed"]
@@ -29,6 +34,8 @@ Status = Literal["ok", "warning", "failed"]
 _PATIENCE_SECONDS = 20.0
 _SLOW_SECONDS = 1.0
 _MARK_WIDTH = len("warning")
+_MEBIBYTE = 1024 * 1024
+_LITTLE_BYTES = 100 * _MEBIBYTE
 
 
 @dataclass(frozen=True)
@@ -37,8 +44,8 @@ class Check:
 
     Attributes:
         name: What it is called in both answers.
-        required: Whether runs here cannot do without.
-        status: ``failed`` only where it is required.
+        required: Whether something here is for it.
+        status: ``failed`` only where a run would not start.
         detail: What was found.
         hint: How to mend it, where there is something to mend.
     """
@@ -87,11 +94,17 @@ def examine(environment: Environment, clock: Clock) -> Iterator[Check]:
     for tool in _TOOLS:
         yield _tool_check(environment, tool, required=_is_required(environment, tool, called))
     yield _configuration_check(environment, definitions)
+    if isinstance(definitions, Definitions):
+        yield from _plugin_checks(definitions)
+        yield from _environment_checks(definitions.project)
+        for pipeline in definitions.pipelines.values():
+            yield _pipeline_check(environment, definitions, pipeline)
     for name, folder in (("runs", environment.runs_dir), ("out", environment.out_dir)):
         elsewhere = f"point {PREFIX}{name.upper()}_DIR at another folder"
         yield _sync_check(name, folder, clock, elsewhere)
         if "filelock" not in missing:
             yield _lock_check(name, folder, elsewhere)
+    yield _disk_check(environment)
 
 
 def check_lines(checks: Iterable[Check]) -> list[str]:
@@ -100,13 +113,17 @@ def check_lines(checks: Iterable[Check]) -> list[str]:
     width = max(len(check.name) for check in checks)
     lines: list[str] = []
     for check in checks:
-        first, *more = [*check.detail.splitlines(), *([check.hint] if check.hint else [])]
+        first, *more = [*check.detail.splitlines(), *(check.hint or "").splitlines()]
         lines.append(f"{check.status:<{_MARK_WIDTH}}  {check.name:<{width}}  {first}")
         lines.extend(" " * (_MARK_WIDTH + width + 4) + line for line in more)
     failed = [check.name for check in checks if check.status == "failed"]
-    lines.append(
-        f"Required, and not fine: {', '.join(failed)}." if failed else "All that is required is fine."
-    )
+    wanting = [check.name for check in checks if check.status == "warning" and check.required]
+    if failed:
+        lines.append(f"No run would start: {', '.join(failed)}.")
+    elif wanting:
+        lines.append(f"A run would start, and not all of it would do its work: {', '.join(wanting)}.")
+    else:
+        lines.append("All that is required is fine.")
     return lines
 
 
@@ -146,8 +163,8 @@ def _is_required(environment: Environment, tool: _Tool, called: str) -> bool:
 
 
 def _tool_check(environment: Environment, tool: _Tool, *, required: bool) -> Check:
-    bad: Status = "failed" if required else "warning"
-    needed = "" if required else ", and not needed here"
+    if not required and shutil.which(tool.name, path=environment.variables.get("PATH")) is None:
+        return Check(tool.name, required, "ok", "not found on PATH, and not needed here")
     try:
         answer = run_tool(
             (tool.name, "--version"),
@@ -156,17 +173,17 @@ def _tool_check(environment: Environment, tool: _Tool, *, required: bool) -> Che
             timeout_seconds=_PATIENCE_SECONDS,
         )
     except ToolMissing:
-        return Check(tool.name, required, bad, f"not found on PATH{needed}", tool.hint)
+        return Check(tool.name, required, "warning", "not found on PATH", tool.hint)
     except OrchestratorError as error:
-        return Check(tool.name, required, bad, error.message, tool.hint)
+        return Check(tool.name, required, "warning", error.message, tool.hint)
     if answer.exit_code != 0:
         said = _first_line(answer.stderr) or "nothing"
         detail = f"{tool.name} --version ended with exit code {answer.exit_code} and said: {said}"
-        return Check(tool.name, required, bad, detail, tool.hint)
+        return Check(tool.name, required, "warning", detail, tool.hint)
     environ = git_environment(environment.variables)
     refused = why_unread(environment.root, environ) if tool.name == "git" and required else None
     if refused is not None:
-        return Check(tool.name, required, bad, refused.message, refused.hint)
+        return Check(tool.name, required, "warning", refused.message, refused.hint)
     return Check(tool.name, required, "ok", _first_line(answer.stdout) or "it says no version")
 
 
@@ -177,6 +194,65 @@ def _configuration_check(environment: Environment, definitions: Definitions | Co
     found = f"pipelines: {', '.join(definitions.pipelines)}"
     where = CONFIG_NAME if named.is_there(environment.config_path) else f"no {CONFIG_NAME} here"
     return Check("configuration", True, "ok", f"{where}; {found}")
+
+
+def _plugin_checks(definitions: Definitions) -> Iterator[Check]:
+    """Whether the plugins that the definitions name can be found; they are not imported."""
+    for name in definitions.configuration.plugins:
+        top = name.partition(".")[0]
+        if find_spec(top) is None:
+            detail, hint = f"there is no module {name}", f"Install it for {shlex.quote(sys.executable)}."
+            yield Check(f"plugin {name}", True, "failed", detail, hint)
+        else:
+            yield Check(f"plugin {name}", True, "ok", "found")
+
+
+def _environment_checks(project: Project) -> Iterator[Check]:
+    """The environments of the project's own that its tools come from."""
+    if is_python(project.tree):
+        python = project.machine.own_python
+        if python is not None:
+            yield Check("python env", True, "ok", f"{python}")
+        else:
+            detail = f"none of the project's own: tools are looked for beside {sys.executable}"
+            yield Check("python env", True, "warning", detail, project.machine.environment_mend)
+    node = read_node_project(project.tree)
+    if node is not None:
+        kept = f"{node.manager}, by {node.said_by}"
+        if node.packages is None:
+            yield Check("node env", True, "ok", kept)
+        else:
+            yield Check("node env", True, "warning", f"{kept}; node_modules is not there", node.packages.mend)
+
+
+def _pipeline_check(environment: Environment, definitions: Definitions, pipeline: Pipeline) -> Check:
+    """What of a pipeline can run here, and what keeps the rest from it."""
+    name = f"pipeline {pipeline.id}"
+    if cloud := cloud_stages(pipeline):
+        detail = f"for the cloud, and there is no engine for it here: {', '.join(cloud)}"
+        hint = "Start it with --execution-mode mcp only where its stages do not say otherwise."
+        return Check(name, True, "failed", detail, hint)
+    total = counted(len(pipeline.stages), "stage")
+    unready = list(unready_stages(pipeline, definitions.project, environment))
+    if not unready:
+        return Check(name, True, "ok", f"all of {total} can run" if len(pipeline.stages) > 1 else "can run")
+    lines = [
+        f"{len(unready)} of {total} cannot run here",
+        *(f"{one.stage_id}: {one.reason}" for one in unready),
+    ]
+    mends = dict.fromkeys(one.mend for one in unready if one.mend)
+    return Check(name, True, "warning", "\n".join(lines), "\n".join(mends) or None)
+
+
+def _disk_check(environment: Environment) -> Check:
+    folder = next(
+        each for each in (environment.runs_dir, *environment.runs_dir.parents) if named.kind(each) == "folder"
+    )
+    free = shutil.disk_usage(folder).free
+    detail = f"{free // _MEBIBYTE} MiB free for {environment.runs_dir}"
+    if free < _LITTLE_BYTES:
+        return Check("disk", True, "warning", detail, "Make room, or have gc remove old runs.")
+    return Check("disk", True, "ok", detail)
 
 
 def _sync_check(name: str, folder: Path, clock: Clock, elsewhere: str) -> Check:

@@ -10,9 +10,9 @@ from typing import Any
 
 from codex_orchestrator import named
 from codex_orchestrator.pipelines.guardrails import guardrails_required, is_guardrail_stage
-from codex_orchestrator.pipelines.model import Pipeline, Stage
+from codex_orchestrator.pipelines.model import CommandStage, Pipeline, Stage
 from codex_orchestrator.preparation import Planned, Prepared
-from codex_orchestrator.records import to_json
+from codex_orchestrator.records import json_name, to_json
 from codex_orchestrator.text import labelled
 
 # What the line of a stage says by itself.
@@ -122,6 +122,8 @@ def _stages(prepared: Prepared) -> Iterator[str]:
             again = child.pipeline.id in shown
             yield f"{own}pipeline: {_name(prepared, child.shown)}{', shown above' if again else ''}"
         yield from _details(stage, own)
+        if isinstance(stage, CommandStage) and (why := _why(prepared, stage)):
+            yield from labelled(f"{own}why", why)
         if child is not None and child.pipeline.id not in shown:
             shown.add(child.pipeline.id)
             if child.shown.description is not None:
@@ -129,10 +131,16 @@ def _stages(prepared: Prepared) -> Iterator[str]:
             levels.append((child, own, enumerate(child.shown.stages, start=1)))
 
 
+def _why(prepared: Prepared, stage: CommandStage) -> str | None:
+    """What in the repository says that a packaged stage is done like this."""
+    choice = prepared.definitions.project.choices.get(stage.id)
+    return choice.why if choice is not None and choice.command == stage.command else None
+
+
 def _details(stage: Stage, indent: str) -> Iterator[str]:
     """All that a definition says of a stage, a key each; what goes without saying is left out."""
     document = to_json(stage)
-    usual = {name: each.default for name, each in zip(document, fields(stage), strict=True)}
+    usual = {json_name(type(stage), each): each.default for each in fields(stage)}
     for key, value in document.items():
         if key in _IN_HEADING or key == "pipeline" or value in (None, usual[key]):
             continue

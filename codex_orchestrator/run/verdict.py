@@ -18,7 +18,7 @@ class Verdict:
     Attributes:
         status: Of the stage's entry.
         summary: Of the stage's entry.
-        reason: Why it failed; None only where it succeeded.
+        reason: Why it failed; None where it succeeded, or was left out.
         detail: The run's ``status_detail``, where the stage's kind has one of its own.
         line: The run's summary line, where it is not the one about an exit code.
     """
@@ -45,6 +45,11 @@ def judge(stage: CommandStage, outcome: StageOutcome) -> Verdict:
     if outcome.cause:
         return execution_error(outcome.cause, summary)
     return Verdict("failed", summary, "command-failed")
+
+
+def left_out(reason: str) -> Verdict:
+    """The verdict on a stage whose definition says why it is not run."""
+    return Verdict("skipped", _text(reason), None)
 
 
 def cancelled(title: str, outcome: StageOutcome) -> Verdict:

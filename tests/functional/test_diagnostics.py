@@ -13,16 +13,22 @@ import pytest
 
 from codex_orchestrator.environment import discover
 from codex_orchestrator.pipelines.loader import load_definitions
+from codex_orchestrator.pipelines.model import CommandStage
 
 GUARD = f"{sys.executable} -P -m codex_orchestrator guard spec --dry-run"
 SHELL_GUARD = "bash scripts/spec-guard.sh --dry-run"
 NODE_GUARD = "node scripts/spec-guard.mjs --dry-run"
 
 
-def commands(root: Path, path: str = "", **variables: str) -> dict[str, str]:
-    """The commands of ``diagnostics`` in a folder, with only these folders on PATH."""
+def stages(root: Path, path: str = "", **variables: str) -> dict[str, CommandStage]:
+    """The stages of ``diagnostics`` in a folder, with only these folders on PATH."""
     pipeline = load_definitions(discover(root, {"PATH": path, **variables})).choose("diagnostics")
-    return {stage.id: stage.command for stage in pipeline.stages}
+    return {stage.id: stage for stage in pipeline.stages}
+
+
+def commands(root: Path, path: str = "", **variables: str) -> dict[str, str]:
+    """Their commands."""
+    return {name: stage.command for name, stage in stages(root, path, **variables).items()}
 
 
 def write(root: Path, *names: str) -> None:
@@ -70,15 +76,25 @@ def test_a_repos_own_spec_guard_is_used_where_it_has_one(project, kind, scripts,
     assert commands(project.root)["spec-guard"] == guard
 
 
-def test_an_npm_repository_runs_its_npm_scripts(project):
+def test_an_npm_repository_runs_its_npm_scripts(project, tmp_path):
     # A Python project with a package.json is an npm repository.
-    write(project.root, "package.json", "pyproject.toml")
-    assert commands(project.root) == {
+    write(project.root, "pyproject.toml")
+    (project.root / "package.json").write_text(json.dumps({"scripts": SCRIPTS}))
+    program(tmp_path / "bin", "npm")
+    found = stages(project.root, str(tmp_path / "bin"))
+    assert {name: stage.command for name, stage in found.items()} == {
         "build": "npm run build",
         "lint": "npm run lint",
         "test": "npm run test",
         "spec-guard": GUARD,
     }
+    assert {stage.skip for stage in found.values()} == {None}
+    # Nothing of it depends on the machine but whether it can be run.
+    without = stages(project.root)
+    assert {name: stage.command for name, stage in without.items()} == commands(
+        project.root, str(tmp_path / "bin")
+    )
+    assert without["build"].skip == "npm is not installed: install Node.js, which brings npm along"
 
 
 @pytest.mark.parametrize("mark", ["pyproject.toml", "setup.cfg", "setup.py"])
@@ -106,14 +122,19 @@ def test_the_active_environment_comes_before_the_repos_own(project, tmp_path):
     active = venv(tmp_path, "pytest")
     found = commands(project.root, VIRTUAL_ENV=str(tmp_path / ".venv"))
     assert found["test"] == f"{active}/python -m pytest"
-    assert "not installed" in found["build"]
+    assert found["build"].endswith("python -m build")
+    build = stages(project.root, VIRTUAL_ENV=str(tmp_path / ".venv"))["build"]
+    assert build.skip == f"build is not installed: {active}/python -m pip install build"
 
 
 def test_a_folder_of_build_output_is_not_the_module_build(project):
     write(project.root, "pyproject.toml", "build/lib/x.py")
     programs = venv(project.root)
     (programs.parent / "lib" / "python3.11" / "site-packages" / "build").mkdir()
-    assert "not installed" in commands(project.root)["build"]
+    assert (
+        stages(project.root)["build"].skip
+        == f"build is not installed: {programs}/python -m pip install build"
+    )
 
 
 MAKEFILE = """\
@@ -146,7 +167,7 @@ def test_make_targets_come_first_where_make_is_there(project, tmp_path, name):
 
 def test_a_makefile_without_the_target_is_passed_over(project, tmp_path):
     write(project.root, "pyproject.toml")
-    (project.root / "Makefile").write_text("lint = ruff\nbuild := x\ntests:\n\ttrue\n#test:\n")
+    (project.root / "Makefile").write_text("lint = ruff\nbuild := x\ntester:\n\ttrue\n#test:\n")
     program(tmp_path / "bin", "make")
     programs = venv(project.root, "build", "pytest", tools=("ruff",))
     assert commands(project.root, path=str(tmp_path / "bin")) == {
@@ -158,8 +179,8 @@ def test_a_makefile_without_the_target_is_passed_over(project, tmp_path):
 
 
 def test_what_is_missing_is_skipped_and_named(project):
-    write(project.root, "pyproject.toml")
-    venv(project.root)
+    write(project.root, "pyproject.toml", "tests/test_one.py")
+    programs = venv(project.root)
     subprocess.run(["git", "init", "-q"], cwd=project.root, check=True)
     # Only what the stages need of PATH: no make and no ruff.
     path = os.pathsep.join(folder for folder in ("/bin", "/usr/bin") if Path(folder).is_dir())
@@ -173,10 +194,28 @@ def test_what_is_missing_is_skipped_and_named(project):
     assert list(entries) == ["build", "lint", "test", "spec-guard"]
     for stage, missing in (("build", "build"), ("lint", "ruff"), ("test", "pytest")):
         assert entries[stage]["status"] == "skipped"
-        assert f'No make target "{stage}"' in entries[stage]["summary"]
-        assert f"pip install {missing}" in entries[stage]["summary"]
+        mend = f"{programs}/python -m pip install {missing}"
+        assert entries[stage]["summary"] == f"{missing} is not installed: {mend}"
+        # It was never tried: there is nothing that failed.
+        assert (entries[stage]["exit_code"], entries[stage]["error_file"]) == (None, None)
     assert entries["spec-guard"]["status"] == "succeeded"
+    assert run.answer["summary"].split("\n")[0] == "3 stages skipped: build, lint, test."
     assert run.answer["summary"].split("\n")[-1] == "Guardrails: spec-guard succeeded (1 passed)."
+
+
+@pytest.mark.parametrize("words", [(), ("--jobs", "2")])
+def test_a_stage_that_is_left_out_says_why_and_stops_nothing(project, words):
+    project.pipeline({"command": "exit 1", "skip": "the licence server is away"}, "echo went on")
+    run = project.start("work", *words)
+    assert run.exit_code == 0, run.stderr
+    left_out, after = run.manifest["commands"]
+    assert (left_out["status"], left_out["summary"]) == ("skipped", "the licence server is away")
+    assert (left_out["exit_code"], left_out["error_file"]) == (None, None)
+    assert after["summary"] == "went on"
+    assert (
+        json.loads((run.folder / "run-summary.json").read_text())["review"]["decision"]["approved"] is False
+    )
+    assert [event["type"] for event in run.events("commands/01-s1.ndjson")] == ["stage:completed"]
 
 
 def test_a_bare_repository_runs_the_guard_alone_and_is_told_so(project):
@@ -185,7 +224,7 @@ def test_a_bare_repository_runs_the_guard_alone_and_is_told_so(project):
     done = project.cli("start", "--format", "json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["status"] == "succeeded"
-    notice = "No package.json and no Python project file here: diagnostics runs the spec guard alone."
+    notice = "Nothing here says how to build, lint or test: diagnostics runs the spec guard alone."
     assert done.stderr.count(notice) == 1
 
 

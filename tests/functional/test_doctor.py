@@ -21,8 +21,10 @@ from codex_orchestrator.report.doctor import examine
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = [
     *("python", "git", "node", "npm", "codex", "configuration"),
-    *("runs-fsync", "runs-locks", "out-fsync", "out-locks"),
+    *("pipeline diagnostics", "pipeline docs-review", "pipeline implementation-gate"),
+    *("runs-fsync", "runs-locks", "out-fsync", "out-locks", "disk"),
 ]
+FOLDERS = NAMES[-5:-1]
 TOOLS = ("git", "node", "npm", "codex")
 
 
@@ -86,7 +88,7 @@ def refuse_within(monkeypatch, folder: Path, name: str, number: int) -> None:
 def test_where_all_is_fine_it_says_so(project, said, tools):
     code, out, err = said("doctor")
     assert (code, err) == (0, "")
-    rows = [line.split(maxsplit=2) for line in out.splitlines()[:-1]]
+    rows = [re.split(r"  +", line, maxsplit=2) for line in out.splitlines()[:-1]]
     assert [row[1] for row in rows if row[0] in ("ok", "warning")] == NAMES
     assert ["ok", "git", "git 1.2.3"] in rows
     assert ["ok", "runs-locks", f"locks work in {project.root}/.runs"] in rows
@@ -172,19 +174,20 @@ def nothing(project):
         (calls("codex-orchestrator version; ./node x; cat a/npm; mynode; node.js"), {"git"}),
     ],
 )
-def test_a_missing_tool_fails_where_it_is_called_for(project, doctor, tools, prepare, required):
+def test_a_missing_tool_is_a_warning_where_it_is_called_for(project, doctor, tools, prepare, required):
     prepare(project)
     code, checks = doctor()
     assert code == 0
     assert {name for name in TOOLS if checks[name]["required"]} == required
     for name in TOOLS:
         (tools / name).unlink()
+    # A run would start all the same, and leave out or fail what cannot be done.
     code, checks = doctor()
-    assert code == (1 if required else 0)
+    assert code == 0
     for name in TOOLS:
-        assert checks[name]["status"] == ("failed" if name in required else "warning"), name
+        assert checks[name]["status"] == ("warning" if name in required else "ok"), name
         assert checks[name]["detail"].startswith("not found on PATH")
-        assert f"{name}" in checks[name]["hint"].lower()
+        assert name not in required or name in checks[name]["hint"].lower()
 
 
 def test_a_missing_tool_is_told_with_the_way_to_mend_it(project, said, tools):
@@ -192,12 +195,12 @@ def test_a_missing_tool_is_told_with_the_way_to_mend_it(project, said, tools):
     (tools / "npm").unlink()
     (tools / "codex").unlink()
     code, out, _ = said("doctor")
-    assert code == 1
+    assert code == 0
     lines = [" ".join(line.split()) for line in out.splitlines()]
-    place = lines.index("failed npm not found on PATH")
+    place = lines.index("warning npm not found on PATH")
     assert lines[place + 1] == "Install Node.js, which brings npm along, or put it on PATH."
-    assert "warning codex not found on PATH, and not needed here" in lines
-    assert lines[-1] == "Required, and not fine: npm."
+    assert "ok codex not found on PATH, and not needed here" in lines
+    assert lines[-1].startswith("A run would start, and not all of it would do its work: npm, ")
 
 
 @pytest.mark.parametrize(
@@ -210,8 +213,8 @@ def test_a_missing_tool_is_told_with_the_way_to_mend_it(project, said, tools):
 def test_a_tool_that_does_not_work_is_not_fine(doctor, tools, script, detail):
     put(tools, "git", script)
     code, checks = doctor()
-    assert code == 1
-    assert (checks["git"]["status"], checks["git"]["detail"]) == ("failed", detail)
+    assert code == 0
+    assert (checks["git"]["status"], checks["git"]["detail"]) == ("warning", detail)
 
 
 def test_a_tool_that_hangs_is_not_fine(project, doctor, tools, monkeypatch):
@@ -219,16 +222,16 @@ def test_a_tool_that_hangs_is_not_fine(project, doctor, tools, monkeypatch):
     os.mkfifo(project.root / "gate")
     put(tools, "git", f"read line < {project.root}/gate")
     code, checks = doctor()
-    assert code == 1
-    assert (checks["git"]["status"], checks["git"]["detail"]) == ("failed", "git did not end within 0.2 s.")
+    assert code == 0
+    assert (checks["git"]["status"], checks["git"]["detail"]) == ("warning", "git did not end within 0.2 s.")
 
 
 def test_a_tool_that_cannot_be_started_is_not_fine(doctor, tools):
     (tools / "git").write_text("#!/no/such/interpreter\n")
     (tools / "node").write_bytes(b"\0")
     code, checks = doctor()
-    assert code == 1
-    assert checks["git"]["status"] == "failed"
+    assert code == 0
+    assert checks["git"]["status"] == "warning"
     assert checks["node"]["status"] == "warning"
     assert checks["node"]["detail"].startswith("node could not be started: ")
 
@@ -236,8 +239,8 @@ def test_a_tool_that_cannot_be_started_is_not_fine(doctor, tools):
 def test_no_path_at_all_is_no_crash(doctor, monkeypatch):
     monkeypatch.setenv("PATH", "")
     code, checks = doctor()
-    assert code == 1
-    assert checks["git"]["status"] == "failed"
+    assert code == 0
+    assert checks["git"]["status"] == "warning"
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
@@ -283,7 +286,7 @@ def test_a_configuration_that_cannot_be_used_is_told_with_its_line(project, said
     (line,) = (line for line in out.splitlines() if line.startswith("failed"))
     assert re.match(r"failed   configuration  codex\.orchestrator\.json:3: nonsense: ", line)
     assert f"Mend {project.root}/codex.orchestrator.json." in out
-    assert out.splitlines()[-1] == "Required, and not fine: configuration."
+    assert out.splitlines()[-1] == "No run would start: configuration."
 
 
 def test_a_configuration_is_told_with_its_pipelines(project, doctor):
@@ -314,7 +317,7 @@ def test_a_file_in_place_of_a_folder_is_not_fine(project, doctor):
     (project.root / "out").symlink_to("nowhere")
     code, checks = doctor()
     assert code == 1
-    assert {name for name, check in checks.items() if check["status"] == "failed"} == set(NAMES[-4:])
+    assert {name for name, check in checks.items() if check["status"] == "failed"} == set(FOLDERS)
 
 
 def test_a_disk_that_does_not_sync_is_not_fine(doctor, monkeypatch):

@@ -20,7 +20,9 @@ SCRIPTS = (
     "scripts/mcp-runner-start.sh",
 )
 CONFIG = "codex.orchestrator.json"
-FILES = (CONFIG, *SCRIPTS, ".gitignore")
+FILES = (CONFIG, ".gitignore")
+ALL_FILES = (CONFIG, *SCRIPTS, ".gitignore")
+GATE_GUARDS = ["spec-guard", "docs:check", "diff-budget", "review"]
 ALL_SCRIPTS = {"build": "true", "lint": "true", "test": "true"}
 
 
@@ -61,8 +63,53 @@ def test_an_empty_folder_gets_every_file(project, init):
         "taskId": "task-1",
         "defaultPipeline": "diagnostics",
     }
+
+
+def test_scripts_are_written_where_they_are_asked_for(project, init):
+    code, outcomes = init("--scripts")
+    assert code == 0
+    assert outcomes == dict.fromkeys(ALL_FILES, "written")
     for name in SCRIPTS:
         assert stat.S_IMODE((project.root / name).stat().st_mode) & 0o100, name
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("package.json", '{"scripts": {"poll": "bash scripts/mcp-runner-poll.sh"}}'),
+        ("Makefile", "start:\n\tscripts/mcp-runner-start.sh\n"),
+        (".github/workflows/ci.yml", "steps:\n  - run: node scripts/agents_mcp_runner.mjs start\n"),
+        ("AGENTS.md", "Poll with `scripts/mcp-runner-poll.sh`.\n"),
+        ("scripts/mcp-runner-start.sh", "#!/bin/sh\nmine\n"),
+    ],
+)
+def test_scripts_are_written_where_they_are_called(project, said, path, text):
+    file = project.root / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+    code, out, _ = said("init")
+    assert code == 0
+    assert f"{path} calls the scripts of the MCP runner." in out.splitlines()
+    assert all((project.root / name).exists() for name in SCRIPTS)
+    assert file.read_text() == text
+    before = tree(project.root)
+    assert said("init")[0] == 0
+    assert tree(project.root) == before
+
+
+def test_a_dry_run_says_the_same_and_writes_nothing(project, said):
+    (project.root / "scripts").mkdir()
+    (project.root / SCRIPTS[0]).write_text("mine\n")
+    before = tree(project.root)
+    code, dry, _ = said("init", "--dry-run")
+    assert (code, tree(project.root)) == (0, before)
+    *told, last = dry.splitlines()
+    assert last == "Nothing was written: this was a dry run."
+    assert said("init")[1].splitlines()[:-1] == told
+    code, again, _ = said("init", "--dry-run", "--force", "--format", "json")
+    outcomes = {file["path"]: file["outcome"] for file in json.loads(again)["files"]}
+    assert outcomes == {**dict.fromkeys(ALL_FILES, "unchanged"), SCRIPTS[0]: "replaced"}
+    assert (project.root / SCRIPTS[0]).read_text() == "mine\n"
 
 
 def test_the_answers_tell_of_each_file(project, said):
@@ -116,7 +163,7 @@ def test_it_sets_up_the_repository_that_it_is_called_in(project, init, monkeypat
 
 def test_nothing_is_overwritten(project, init):
     before = {}
-    for name in FILES[:-1]:
+    for name in ALL_FILES[:-1]:
         path = project.root / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(f"mine: {name}\n")
@@ -135,14 +182,14 @@ def test_what_is_left_is_told_with_the_way_out(project, said):
 
 
 def test_force_replaces_what_differs_and_nothing_else(project, init):
-    init()
+    init("--scripts")
     fresh = tree(project.root)
     (project.root / SCRIPTS[0]).write_text("mine\n")
     (project.root / SCRIPTS[0]).chmod(0o644)
     (project.root / "scripts" / "other.sh").write_text("mine too\n")
     code, outcomes = init("--force")
     assert code == 0
-    assert outcomes == {**dict.fromkeys(FILES, "unchanged"), SCRIPTS[0]: "replaced"}
+    assert outcomes == {**dict.fromkeys(ALL_FILES, "unchanged"), SCRIPTS[0]: "replaced"}
     assert tree(project.root) == {**fresh, "scripts/other.sh": b"mine too\n"}
     assert os.access(project.root / SCRIPTS[0], os.X_OK)
 
@@ -163,7 +210,7 @@ def test_a_link_is_left_and_with_force_replaced_itself(project, init):
         ("", "# What runs of codex-orchestrator leave\n/.runs/\n/out/\n"),
         ("*.log\n", "\n# What runs of codex-orchestrator leave\n/.runs/\n/out/\n"),
         ("*.log", "\n\n# What runs of codex-orchestrator leave\n/.runs/\n/out/\n"),
-        ("out/\r\n", "\n# What runs of codex-orchestrator leave\n/.runs/\n"),
+        ("out/\r\n", "\r\n# What runs of codex-orchestrator leave\r\n/.runs/\r\n"),
         ("**/.runs/**\n", "\n# What runs of codex-orchestrator leave\n/out/\n"),
         ("# .runs\n!/out/\nweb/out\n", "\n# What runs of codex-orchestrator leave\n/.runs/\n/out/\n"),
         (".runs\n/out/*\n", ""),
@@ -186,17 +233,17 @@ def test_the_lines_that_gitignore_lacks_are_added_at_its_end(project, init, befo
 def test_a_file_that_cannot_be_written_is_named_and_the_others_are_written(project, said):
     (project.root / "scripts").write_text("no folder\n")
     (project.root / ".gitignore").mkdir()
-    code, out, _ = said("init", "--format", "json")
+    code, out, _ = said("init", "--scripts", "--format", "json")
     files = {file["path"]: file for file in json.loads(out)["files"]}
     assert code == 1
     assert {name: file["outcome"] for name, file in files.items()} == {
-        **dict.fromkeys(FILES, "failed"),
+        **dict.fromkeys(ALL_FILES, "failed"),
         CONFIG: "written",
     }
     in_the_way = f"{project.root}/scripts is a file where a folder belongs."
     assert files[SCRIPTS[0]]["detail"] == f"Cannot make the folder {project.root}/scripts: {in_the_way}"
     assert files[".gitignore"]["detail"] == f"{project.root}/.gitignore is a folder where a file belongs."
-    code, out, _ = said("init")
+    code, out, _ = said("init", "--scripts")
     assert code == 1
     assert "Next:" not in out
 
@@ -225,25 +272,34 @@ def test_a_repository_that_is_read_only_stays_as_it_is(project, said, monkeypatc
 @pytest.mark.parametrize(
     ("scripts", "stages"),
     [
-        (ALL_SCRIPTS, None),
-        ({**ALL_SCRIPTS, "lint": ""}, ["build", "test", "spec-guard"]),
-        ({"test": "node --test"}, ["test", "spec-guard"]),
-        ({"test": 'echo "Error: no test specified" && exit 1'}, ["spec-guard"]),
-        ({}, ["spec-guard"]),
+        (ALL_SCRIPTS, ["build", "lint", "test"]),
+        ({**ALL_SCRIPTS, "lint": ""}, ["build", "test"]),
+        ({"test": "node --test"}, ["test"]),
+        ({"test": 'echo "Error: no test specified" && exit 1'}, []),
+        ({}, []),
     ],
 )
 def test_npm_scripts_that_are_missing_are_left_out(project, said, scripts, stages):
     npm(project, **scripts)
     code, out, _ = said("init")
     assert code == 0
-    missing = [] if stages is None else [name for name in ALL_SCRIPTS if name not in stages]
-    told = f": diagnostics without {', '.join(missing)}: package.json has no such scripts" if missing else ""
-    assert out.splitlines()[:2] == [f"Repository: {project.root} (npm)", f"written    {CONFIG}{told}"]
-    assert ("pipelines" in json.loads((project.root / CONFIG).read_text())) is bool(missing)
-    planned = json.loads(said("plan", "--format", "json")[1])
-    assert planned["pipeline"]["id"] == "diagnostics"
-    assert [stage["id"] for stage in planned["stages"]] == (stages or [*ALL_SCRIPTS, "spec-guard"])
-    assert planned["guardrails"] == {"required": True, "stages": ["spec-guard"]}
+    repository, *found = out.splitlines()[:4]
+    assert repository == f"Repository: {project.root} (npm)"
+    assert [line.split(maxsplit=1) for line in found] == [
+        [
+            name,
+            f'npm run {name} (package.json has the script "{name}")'
+            if name in stages
+            else f'left out: package.json has no script "{name}"',
+        ]
+        for name in ALL_SCRIPTS
+    ]
+    for pipeline, guards in (("diagnostics", ["spec-guard"]), ("implementation-gate", GATE_GUARDS)):
+        planned = json.loads(said("plan", pipeline, "--format", "json")[1])
+        assert (planned["pipeline"]["id"], planned["pipeline"]["source"]) == (pipeline, "user")
+        ids = [stage["id"] for stage in planned["stages"]]
+        assert ids == ([*stages, *guards] if pipeline == "diagnostics" else [guards[0], *stages, *guards[1:]])
+        assert planned["guardrails"] == {"required": True, "stages": ["spec-guard"]}
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"scripts": []}', "{", "[" * 100_000])
@@ -283,7 +339,9 @@ def test_start_works_in_an_npm_repository(project, names):
 
 
 def test_start_works_in_a_python_repository(project):
-    (project.root / "pyproject.toml").write_text('[project]\nname = "demo"\nversion = "1.0.0"\n')
+    (project.root / "pyproject.toml").write_text(
+        '[project]\nname = "demo"\nversion = "1.0.0"\n[tool.uv]\npackage = false\n'
+    )
     (project.root / "tests").mkdir()
     (project.root / "tests" / "test_one.py").write_text("def test_one():\n    assert True\n")
     # An environment of the project's own that has pytest, and no build.
@@ -295,9 +353,9 @@ def test_start_works_in_a_python_repository(project):
     installed.mkdir(parents=True)
     (installed / "__init__.py").write_text("")
     run, left = started(project)
-    assert run.entry("build")["status"] == "skipped"
-    assert run.entry("test")["status"] == "succeeded"
-    assert any("1 passed" in event.get("data", "") for event in run.events("commands/03-test.ndjson"))
+    assert [entry["id"] for entry in run.manifest["commands"]] == ["test", "spec-guard"]
+    assert run.entry("test")["command"] == ".venv/bin/python -m pytest"
+    assert any("1 passed" in event.get("data", "") for event in run.events("commands/01-test.ndjson"))
     assert run.entry("spec-guard")["status"] == "succeeded"
     assert not {name for name in left if "_cache" not in name}
 

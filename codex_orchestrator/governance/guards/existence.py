@@ -15,8 +15,8 @@ from codex_orchestrator import named, sources
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.errors import UsageError
-from codex_orchestrator.pipelines.project import Project
 from codex_orchestrator.records import loads
+from codex_orchestrator.repository.project import Project
 from codex_orchestrator.text import printable
 
 from .inventory import Inventory

@@ -1,0 +1,88 @@
+"""Files that give names to commands of any kind: Makefile, justfile, Taskfile."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from codex_orchestrator.dataclass import dataclass
+
+from .tree import Tree
+from .ways import Deed, Need, Way
+
+MAKEFILES = ("GNUmakefile", "makefile", "Makefile")
+_JUSTFILES = ("justfile", "Justfile", ".justfile", "JUSTFILE")
+_TASKFILES = tuple(
+    f"{name}{dist}.{end}"
+    for name in ("Taskfile", "taskfile")
+    for dist in ("", ".dist")
+    for end in ("yml", "yaml")
+)
+_TARGET = re.compile(r"^([A-Za-z0-9_. /-]+?)\s*::?(?!=)", re.MULTILINE)
+# A recipe may be quiet (@), and have parameters with defaults; an assignment has := after its name.
+_RECIPE = re.compile(r"^@?([A-Za-z_][\w-]*)(?:[ \t]+[^:\n=][^:\n]*)?:(?!=)", re.MULTILINE)
+_TASKS = re.compile(r"^tasks:[ \t]*(?:#.*)?\n((?:[ \t].*\n|\s*\n|#.*\n)*)", re.MULTILINE)
+_TASK = re.compile(r"^(?P<indent>[ \t]+)(?P<quote>['\"]?)(?P<name>[\w:.-]+)(?P=quote):", re.MULTILINE)
+# The names by which each deed goes in such files.
+NAMES: Mapping[Deed, tuple[str, ...]] = {
+    "build": ("build",),
+    "lint": ("lint",),
+    "types": ("types", "typecheck", "type-check", "typing", "mypy"),
+    "test": ("test", "tests"),
+}
+
+
+@dataclass(frozen=True)
+class Runner:
+    """A program that runs what its file names.
+
+    Attributes:
+        program: How it is called.
+        file: Its file here.
+        noun: What it calls that which it runs.
+        names: All that its file names.
+        mend: How to get the program.
+    """
+
+    program: str
+    file: str
+    noun: str
+    names: frozenset[str]
+    mend: str
+
+    def way(self, name: str) -> Way:
+        """The way to run one of its names."""
+        why = f'{self.file} has the {self.noun} "{name}"'
+        return Way(f"{self.program} {name}", why, (Need("program", self.program, self.mend),))
+
+
+def runners(tree: Tree) -> Iterator[Runner]:
+    """Those that the repository has files for, in the order in which they are asked."""
+    if makefile := tree.first(*MAKEFILES):
+        yield Runner("make", makefile, "target", make_targets(tree.text(makefile) or ""), "install make")
+    if justfile := tree.first(*_JUSTFILES):
+        names = frozenset(_RECIPE.findall(tree.text(justfile) or ""))
+        yield Runner("just", justfile, "recipe", names, "install just")
+    if taskfile := tree.first(*_TASKFILES):
+        names = frozenset(_tasks(tree.text(taskfile) or ""))
+        yield Runner("task", taskfile, "task", names, "install go-task")
+
+
+def ways(tree: Tree, deed: Deed) -> Iterator[Way]:
+    """The ways to do a deed that such files name; of several names, the first."""
+    for runner in runners(tree):
+        yield from (runner.way(name) for name in NAMES[deed] if name in runner.names)
+
+
+def make_targets(makefile: str) -> frozenset[str]:
+    """The targets that the text of a Makefile itself has."""
+    return frozenset(target for match in _TARGET.finditer(makefile) for target in match[1].split())
+
+
+def _tasks(taskfile: str) -> Iterator[str]:
+    """The keys right below ``tasks:``."""
+    block = _TASKS.search(taskfile + "\n")
+    found = list(_TASK.finditer(block[1])) if block else []
+    for match in found:
+        if match["indent"] == found[0]["indent"]:
+            yield match["name"]

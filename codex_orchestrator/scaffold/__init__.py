@@ -1,0 +1,1 @@
+"""What ``init`` writes into a repository (docs/reference/command-line.md, "init")."""

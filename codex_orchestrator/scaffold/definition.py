@@ -1,0 +1,56 @@
+"""The definition file of a repository that has none: what it uses, where one can see and change it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from codex_orchestrator.repository.ways import Choice
+
+_SET = "build-lint-test"
+
+
+def definition(task_id: str, choices: Mapping[str, Choice]) -> dict[str, Any]:
+    """A definition file as JSON.
+
+    Args:
+        task_id: The task.
+        choices: How each deed is done here; what the repository does not itself say is left out.
+    """
+    document: dict[str, Any] = {"taskId": task_id, "defaultPipeline": "diagnostics"}
+    stages = [
+        {"kind": "command", "id": deed, "title": deed.title(), "command": choice.portable}
+        for deed, choice in choices.items()
+        if choice.meant
+    ]
+    if not choices:
+        return document
+    checks = [{"kind": "stage-set", "ref": _SET}] if stages else []
+    return {
+        **document,
+        **({"stageSets": {_SET: stages}} if stages else {}),
+        "pipelines": [
+            {
+                "id": "diagnostics",
+                "title": "Diagnostics",
+                "guardrailsRequired": True,
+                "stages": [*checks, {"kind": "stage-set", "ref": "spec-guard"}],
+            },
+            _gate(stages),
+        ],
+    }
+
+
+def _gate(stages: list[dict[str, str]]) -> dict[str, Any]:
+    # The packaged set takes in the one above, and says what its stages need.
+    if stages:
+        parts = [{"kind": "stage-set", "ref": "implementation-gate"}]
+    else:
+        names = ("strict-spec-guard", "docs:check", "diff-budget", "review")
+        parts = [{"kind": "stage-set", "ref": name} for name in names]
+    return {
+        "id": "implementation-gate",
+        "title": "Implementation gate",
+        "guardrailsRequired": True,
+        "stages": parts,
+    }

@@ -1,0 +1,184 @@
+"""JSON as a repository's own formatter leaves it alone: prettier, Biome, editors, pre-commit."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
+from typing import Any
+
+from codex_orchestrator.dataclass import dataclass
+from codex_orchestrator.repository.tree import Tree
+
+_PRETTIER_FILES = (
+    ".prettierrc",
+    ".prettierrc.json",
+    ".prettierrc.json5",
+    ".prettierrc.yaml",
+    ".prettierrc.yml",
+)
+_BIOME_FILES = ("biome.json", "biome.jsonc")
+_PRE_COMMIT = ".pre-commit-config.yaml"
+# As JSON, as YAML and as TOML: a key at the top, then its value.
+_SETTING = re.compile(
+    r"""^\s*["']?(?P<key>[A-Za-z]\w*)["']?\s*[:=]\s*["']?(?P<value>[\w-]+)["']?\s*,?\s*$""", re.MULTILINE
+)
+
+
+@dataclass(frozen=True)
+class Style:
+    """How JSON is laid out.
+
+    Attributes:
+        indent: One level.
+        newline: What ends a line.
+        width: Up to how many columns a list of plain values stays on one line; 0 for never.
+        final_newline: Whether the last line has an end.
+        sorted_keys: Whether keys are in alphabetical order.
+    """
+
+    indent: str = "  "
+    newline: str = "\n"
+    width: int = 80
+    final_newline: bool = True
+    sorted_keys: bool = False
+
+
+def style_of(tree: Tree, name: str) -> Style:
+    """The style for a JSON file at the root: what a formatter is told, before what editors are told."""
+    hook = _formatting_hook(tree)
+    if hook is not None:
+        return hook
+    settings = _editor_settings(tree, name)
+    if tree.first(*_BIOME_FILES):
+        # Where it is not told otherwise, it indents by tabs.
+        settings = {"useTabs": "true", **_biome_settings(tree)}
+    else:
+        settings |= _prettier_settings(tree)
+    tabs = settings.get("useTabs") == "true"
+    indent = settings.get("tabWidth", "2")
+    width = settings.get("printWidth", "80")
+    return Style(
+        indent="\t" if tabs else " " * (int(indent) if indent.isdigit() else 2),
+        newline={"crlf": "\r\n", "cr": "\r"}.get(settings.get("endOfLine", "lf"), "\n"),
+        width=int(width) if width.isdigit() else 80,
+        final_newline=settings.get("finalNewline") != "false",
+    )
+
+
+def render(document: Any, style: Style) -> str:
+    """A JSON value laid out."""
+    text = "\n".join(_lines(document, style, ""))
+    return (text + "\n" if style.final_newline else text).replace("\n", style.newline)
+
+
+def _lines(value: Any, style: Style, above: str) -> Iterator[str]:
+    if not value or not isinstance(value, dict | list):
+        yield json.dumps(value, ensure_ascii=False)
+        return
+    inner = above + style.indent
+    if isinstance(value, list) and not any(isinstance(item, dict | list) for item in value):
+        plain = json.dumps(value, ensure_ascii=False)
+        # A comma may follow, and its key comes before it: both are rarely of a length that matters.
+        if len(above.expandtabs(len(style.indent))) + len(plain) < style.width:
+            yield plain
+            return
+    if isinstance(value, dict):
+        keys = sorted(value) if style.sorted_keys else list(value)
+        items = [(f"{json.dumps(key, ensure_ascii=False)}: ", value[key]) for key in keys]
+    else:
+        items = [("", item) for item in value]
+    yield "{" if isinstance(value, dict) else "["
+    for number, (label, item) in enumerate(items):
+        lines = list(_lines(item, style, inner))
+        lines[0] = label + lines[0]
+        lines[-1] += "," if number < len(items) - 1 else ""
+        yield from (inner + line if place == 0 else line for place, line in enumerate(lines))
+    yield above + ("}" if isinstance(value, dict) else "]")
+
+
+def _formatting_hook(tree: Tree) -> Style | None:
+    """The style of pre-commit's pretty-format-json, which knows no lists on one line."""
+    hook = re.search(
+        r"-\s*id:\s*pretty-format-json\b(?P<rest>(?:\n(?!\s*-\s*id:).*)*)", tree.text(_PRE_COMMIT) or ""
+    )
+    if hook is None:
+        return None
+    given = re.search(r"--indent[=\s,'\"]+(\d+|\\t)", hook["rest"])
+    indent = given[1] if given else "2"
+    return Style(
+        indent="\t" if indent == "\\t" else " " * int(indent),
+        width=0,
+        sorted_keys="--no-sort-keys" not in hook["rest"],
+    )
+
+
+def _prettier_settings(tree: Tree) -> Mapping[str, str]:
+    """Prettier's settings at the top of its file, or of package.json."""
+    own = tree.package.get("prettier")
+    if isinstance(own, dict):
+        return {key: str(value).lower() for key, value in own.items()}
+    file = tree.first(*_PRETTIER_FILES)
+    text = re.split(r"^\s*[\"'\[]*overrides\b", (tree.text(file) or "") if file else "", flags=re.MULTILINE)[
+        0
+    ]
+    return {match["key"]: match["value"].lower() for match in _SETTING.finditer(_spread(text))}
+
+
+def _spread(text: str) -> str:
+    """JSON on one line as a line a key; other texts as they are."""
+    return re.sub(r"[{},]", "\n", text)
+
+
+def _biome_settings(tree: Tree) -> Mapping[str, str]:
+    """The formatter's settings, those for JSON before those for all; comments are no hindrance."""
+    text = tree.text(tree.first(*_BIOME_FILES) or "") or ""
+    found: dict[str, str] = {}
+    for section in (
+        r'"formatter"\s*:\s*\{(?P<all>[^{}]*)\}',
+        r'"json"\s*:\s*\{\s*"formatter"\s*:\s*\{(?P<all>[^{}]*)\}',
+    ):
+        for match in re.finditer(section, text):
+            for setting in _SETTING.finditer(_spread(match["all"])):
+                found[setting["key"]] = setting["value"].lower()
+    named = {"indentWidth": "tabWidth", "lineWidth": "printWidth", "lineEnding": "endOfLine"}
+    settings = {named[key]: value for key, value in found.items() if key in named}
+    if "indentStyle" in found:
+        settings["useTabs"] = str(found["indentStyle"] == "tab").lower()
+    return settings
+
+
+def _editor_settings(tree: Tree, name: str) -> dict[str, str]:
+    """What .editorconfig says of a file at the root, in prettier's words; later sections count more."""
+    said: dict[str, str] = {}
+    applies = False
+    for line in (tree.text(".editorconfig") or "").splitlines():
+        text = line.strip()
+        if text.startswith("[") and text.endswith("]"):
+            applies = any(fnmatchcase(name, pattern.lstrip("/")) for pattern in _alternatives(text[1:-1]))
+        elif applies and "=" in text and text[0] not in "#;":
+            key, _, value = text.partition("=")
+            said[key.strip().lower()] = value.strip().lower()
+    settings: dict[str, str] = {}
+    if "indent_style" in said:
+        settings["useTabs"] = str(said["indent_style"] == "tab").lower()
+    size = said.get("indent_size", said.get("tab_width"))
+    if size is not None and size.isdigit():
+        settings["tabWidth"] = size
+    named = {
+        "end_of_line": "endOfLine",
+        "insert_final_newline": "finalNewline",
+        "max_line_length": "printWidth",
+    }
+    return settings | {named[key]: value for key, value in said.items() if key in named}
+
+
+def _alternatives(pattern: str) -> Iterator[str]:
+    """``*.{json,yml}`` as ``*.json`` and ``*.yml``."""
+    match = re.search(r"\{([^{}]*)\}", pattern)
+    if match is None:
+        yield pattern
+        return
+    for part in match[1].split(","):
+        yield from _alternatives(pattern[: match.start()] + part.strip() + pattern[match.end() :])
