@@ -17,6 +17,7 @@ _PRETTIER_FILES = (
     ".prettierrc.json5",
     ".prettierrc.yaml",
     ".prettierrc.yml",
+    ".prettierrc.toml",
 )
 _BIOME_FILES = ("biome.json", "biome.jsonc")
 _PRE_COMMIT = ".pre-commit-config.yaml"
