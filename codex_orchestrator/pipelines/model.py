@@ -8,7 +8,7 @@ from dataclasses import field
 from typing import Annotated, Any, ClassVar, Literal
 
 from codex_orchestrator.dataclass import dataclass
-from codex_orchestrator.records import CAMEL, Bounds, OneOf
+from codex_orchestrator.records import CAMEL, OMIT_NONE, Bounds, OneOf
 
 # A year: what is longer is a mistake, and the kernel's own timers would refuse it.
 Seconds = Annotated[float, Bounds(gt=0, le=31_536_000)]
@@ -118,6 +118,7 @@ class PipelineDefinition:
     description: str | None = None
     tags: tuple[str, ...] | None = None
     guardrails_required: bool | None = None
+    keep_going: bool = False
     stages: tuple[WrittenStage, ...]
 
 
@@ -131,6 +132,8 @@ class Pipeline:
     description: str | None
     tags: tuple[str, ...] | None
     guardrails_required: bool | None
+    # Left out where it is not so, as the digest of a pipeline that does not ask for it is older than the key.
+    keep_going: bool | None = field(default=None, metadata={OMIT_NONE: True})
     stages: tuple[AnyStage, ...]
 
     def stage(self, stage_id: str) -> Stage:
