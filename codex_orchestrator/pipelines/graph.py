@@ -9,6 +9,7 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from graphlib import CycleError, TopologicalSorter
 from heapq import heappop, heappush
+from itertools import chain
 
 from .model import Stage
 
@@ -48,8 +49,9 @@ def nearest(waits: Dependencies, chosen: Collection[str]) -> Dependencies:
     """For each item, those of the chosen that it waits for, directly or through others that are not."""
     found: Dependencies = {}
     for item in topological_order(waits):
-        reached = (name for need in waits[item] for name in ((need,) if need in chosen else found[need]))
-        found[item] = tuple(dict.fromkeys(reached))
+        ways = [(need,) if need in chosen else found[need] for need in waits[item]]
+        # One way alone is shared, not copied: behind many of the chosen there may be thousands of items.
+        found[item] = ways[0] if len(ways) == 1 else tuple(dict.fromkeys(chain.from_iterable(ways)))
     return found
 
 
