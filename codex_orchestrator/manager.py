@@ -16,7 +16,7 @@ from .environment import Environment
 from .execution.late import LateOutput
 from .execution.leftovers import named
 from .lifecycle import LiveRun, end_processes, mark_of
-from .pipelines.graph import dependencies, reached_failure
+from .pipelines.graph import Dependencies, reached_failure
 from .pipelines.model import CommandStage, Limits, Pipeline
 from .pipelines.planner import Plan
 from .run.ending import Ending, finish
@@ -57,6 +57,7 @@ class TaskManager:
         live: LiveRun,
         *,
         limits: Limits,
+        requirements: Dependencies,
         selected: Collection[str],
         clock: Clock,
     ) -> None:
@@ -68,6 +69,7 @@ class TaskManager:
             plan: Its plan.
             live: The run.
             limits: Bounds on memory and error files.
+            requirements: For each stage, those without whose good end it does not run.
             selected: The ids of the stages that this session means to run.
             clock: Time.
         """
@@ -78,7 +80,7 @@ class TaskManager:
         self._recording = live.recording
         self._selected = frozenset(selected)
         self._clock = clock
-        self._waits = dependencies(pipeline.stages)
+        self._requirements = requirements
         self._index = {stage.id: index for index, stage in enumerate(pipeline.stages, start=1)}
         self._requests = StageRequests(environment, pipeline.id, live, limits=limits)
         self._endings = StageEndings(live.recording, self._index, limits=limits, clock=clock)
@@ -114,16 +116,16 @@ class TaskManager:
         return self.manifest.entry(self._index[stage_id])
 
     def obstacle(self, stage_id: str) -> Obstacle | None:
-        """What keeps a stage from running: one that it waits for, or that its run was refused."""
+        """What keeps a stage from running: one that it requires, or that its run was refused."""
         control_plane = self.manifest.control_plane
         if control_plane is not None and control_plane.refuses:
             return Obstacle("", "was refused by the control plane")
         entries = self.manifest.commands
         failed = {entry.id for entry in entries if entry.status == "failed"}
-        root = reached_failure(self._waits, stage_id, failed)
+        root = reached_failure(self._requirements, stage_id, failed)
         if root is not None:
             return Obstacle(root, "failed")
-        root = reached_failure(self._waits, stage_id, self._waiting)
+        root = reached_failure(self._requirements, stage_id, self._waiting)
         return Obstacle(root, "waits for a decision") if root is not None else None
 
     def waits(self, stage_id: str) -> bool:

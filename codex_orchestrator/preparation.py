@@ -5,8 +5,8 @@ Both ways in, ``start`` and ``pytest --codex-pipeline``, come through `prepare`;
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import field, replace
+from collections.abc import Callable
+from dataclasses import replace
 
 from codex_orchestrator.dataclass import dataclass
 
@@ -15,12 +15,11 @@ from .errors import UsageError
 from .governance.tasks.registry import look_up, require_place
 from .identifiers import check_id
 from .lifecycle import RunOptions
-from .pipelines.graph import Dependencies, dependencies, topological_order
 from .pipelines.loader import Definitions, load_definitions, notices_of, refuse_invalid, users
 from .pipelines.mode import Mode, parse_mode
-from .pipelines.model import CommandStage, ManualStage, Pipeline, Stage, SubpipelineStage
-from .pipelines.planner import CommandPlanner, Plan
-from .pipelines.schedule import Work
+from .pipelines.model import Pipeline, SubpipelineStage
+from .pipelines.planned import Planned
+from .pipelines.planner import CommandPlanner
 from .resuming import Resume
 from .run.privacy.guard import PrivacyGuard
 from .store.ancestors import refuse_recursion
@@ -41,6 +40,7 @@ class Asked:
         execution_mode: ``mcp`` or ``cloud``.
         only: Stage ids to run and no others.
         start_from: The stage id to begin at.
+        keep_going: Whether a failure stops only what needs the failed stage, whatever the definitions say.
         resume: The run to take up again.
     """
 
@@ -53,63 +53,8 @@ class Asked:
     execution_mode: str | None = None
     only: tuple[str, ...] = ()
     start_from: str | None = None
+    keep_going: bool = False
     resume: Resume | None = None
-
-
-@dataclass(frozen=True)
-class Planned:
-    """A pipeline that is planned: the one asked for, or one that a stage of it runs.
-
-    Attributes:
-        pipeline: The pipeline.
-        plan: Its plan.
-        order: Stage ids in serial order.
-        selected: The ids of the stages to run.
-        children: By stage id, the pipelines that its stages run.
-        shown: The pipeline as it may be recorded and shown.
-    """
-
-    pipeline: Pipeline
-    shown: Pipeline
-    plan: Plan
-    order: tuple[str, ...]
-    selected: frozenset[str]
-    children: Mapping[str, Planned] = field(default_factory=dict)
-
-    def declared(self, above: str | None = None) -> Iterator[str]:
-        """`node_ids`, in the order of the definitions."""
-        own = above or self.pipeline.id
-        for stage in self.pipeline.stages:
-            child = self.children.get(stage.id)
-            yield from child.declared(f"{own}::{stage.id}") if child else [f"{own}::{stage.id}"]
-
-    def started(self) -> Iterator[str]:
-        """The ids of the pipelines that are started: its own, and those that its selected stages run."""
-        yield self.pipeline.id
-        for stage_id in self.selected & self.children.keys():
-            yield from self.children[stage_id].started()
-
-    @property
-    def runs(self) -> int:
-        """How many runs it comes to: its own, and those of all sub-pipelines."""
-        return 1 + sum(child.runs for child in self.children.values())
-
-    @property
-    def stages(self) -> int:
-        """How many stages it comes to, those that run a pipeline not counted themselves."""
-        own = len(self.pipeline.stages) - len(self.children)
-        return own + sum(child.stages for child in self.children.values())
-
-    @property
-    def levels(self) -> int:
-        """How deep its runs are nested, 1 without sub-pipelines."""
-        return 1 + max((child.levels for child in self.children.values()), default=0)
-
-    def work(self) -> Work:
-        """The stages as items, by their node ids, with what each of them waits for and needs."""
-        placed = _Placed()
-        placed.add(self, self.pipeline.id, ())
-        return Work(placed.waits, placed.resources, placed.late)
 
 
 @dataclass(frozen=True)
@@ -138,39 +83,6 @@ class Prepared:
     def pipeline(self) -> Pipeline:
         """The pipeline that was asked for."""
         return self.planned.pipeline
-
-
-class _Placed:
-    """The items of a pipeline and of those below it, as `Planned.work` collects them."""
-
-    def __init__(self) -> None:
-        self.waits: Dependencies = {}
-        self.resources: dict[str, Mapping[str, int]] = {}
-        self.late: set[str] = set()
-
-    def add(self, planned: Planned, own: str, entry: tuple[str, ...]) -> tuple[str, ...]:
-        """Add the items below ``own``, which all wait for ``entry``; the answer is what ends last of them."""
-        below: dict[str, tuple[str, ...]] = {}
-        needs = dependencies(planned.pipeline.stages)
-        stages = {stage.id: stage for stage in planned.pipeline.stages}
-        for stage_id in topological_order(needs):
-            nodeid, child = f"{own}::{stage_id}", planned.children.get(stage_id)
-            # Whoever waits for another waits by it for all that this one waits for.
-            before = tuple(item for need in needs[stage_id] for item in below[need]) or entry
-            if child is not None:
-                below[stage_id] = self.add(child, nodeid, before)
-            else:
-                below[stage_id] = (nodeid,)
-                self._place(stages[stage_id], nodeid, before)
-        waited_for = {need for before in needs.values() for need in before}
-        return tuple(item for name, items in below.items() if name not in waited_for for item in items)
-
-    def _place(self, stage: Stage, nodeid: str, waits: tuple[str, ...]) -> None:
-        self.waits[nodeid] = waits
-        if isinstance(stage, CommandStage) and stage.resources:
-            self.resources[nodeid] = stage.resources
-        if isinstance(stage, ManualStage):
-            self.late.add(nodeid)
 
 
 def prepare(environment: Environment, asked: Asked) -> Prepared:
@@ -226,7 +138,8 @@ def _prepared(environment: Environment, definitions: Definitions, asked: Asked) 
     known = asked.known_target if asked.known_target in stages else None
     target = asked.target or known or environment.setting("CODEX_ORCHESTRATOR_TARGET_STAGE")
     guard = PrivacyGuard.of(environment, configuration.privacy, definitions.own_pipelines)
-    planned = _planned(definitions, pipeline, guard, target=target, mode=_mode(asked.execution_mode))
+    mode = _mode(asked.execution_mode)
+    planned = _planned(definitions, pipeline, guard, target=target, mode=mode, keep_going=asked.keep_going)
     notices = (
         task.notice,
         known_task.notice,
@@ -296,17 +209,33 @@ def _planned(
     *,
     target: str | None,
     mode: Mode | None,
+    keep_going: bool,
 ) -> Planned:
     """A pipeline and those below it; that there is no cycle was checked when they were loaded."""
     shown = guard.pipeline(pipeline)
     planner = CommandPlanner(pipeline, target=target, mode=mode, shown=shown)
     order = tuple(planner.order())
     children = {
-        stage.id: _planned(definitions, definitions.choose(stage.pipeline), guard, target=None, mode=mode)
+        stage.id: _planned(
+            definitions,
+            definitions.choose(stage.pipeline),
+            guard,
+            target=None,
+            mode=mode,
+            keep_going=keep_going,
+        )
         for stage in pipeline.stages
         if isinstance(stage, SubpipelineStage)
     }
-    return Planned(pipeline, shown, planner.plan(), order, frozenset(order), children)
+    return Planned(
+        pipeline,
+        shown,
+        planner.plan(),
+        order,
+        frozenset(order),
+        children,
+        keep_going=keep_going or bool(pipeline.keep_going),
+    )
 
 
 def _parent(environment: Environment, asked: Asked) -> str | None:

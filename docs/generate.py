@@ -305,9 +305,10 @@ def options() -> str:
     rows = []
     for name, keywords in pytest_options().items():
         twin = name.replace("--codex-", "--")
+        value = f"={keywords['metavar']}" if "metavar" in keywords else ""
         rows.append(
             (
-                f"`{name}={keywords['metavar']}`",
+                f"`{name}{value}`",
                 f"`{twin}`" if twin in flags else OTHER_TWINS[name],
                 keywords["help"],
             )

@@ -14,7 +14,7 @@ from .for_tests import setup_hooks
 from .halt import LEAVING
 
 if TYPE_CHECKING:
-    from codex_orchestrator.preparation import Planned
+    from codex_orchestrator.pipelines.planned import Planned
 
 
 class StageRunner(Protocol):

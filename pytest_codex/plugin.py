@@ -38,6 +38,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--codex-from", metavar="STAGE", help="begin at this stage")
     group.addoption(
+        "--codex-keep-going",
+        action="store_true",
+        help="after a failure, run what does not need the failed stage",
+    )
+    group.addoption(
         "--codex-jobs", metavar="N", help="run so many stages at once in this process (a number, or auto)"
     )
 

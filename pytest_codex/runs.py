@@ -15,7 +15,8 @@ from codex_orchestrator.execution.guardian import Guardian
 from codex_orchestrator.lifecycle import LiveRun, open_run
 from codex_orchestrator.manager import Obstacle, TaskManager
 from codex_orchestrator.pipelines.model import SubpipelineStage
-from codex_orchestrator.preparation import Planned, Prepared
+from codex_orchestrator.pipelines.planned import Planned
+from codex_orchestrator.preparation import Prepared
 from codex_orchestrator.resuming import Resume, child_of, resume_run
 from codex_orchestrator.run.events import Event
 from codex_orchestrator.run.layout import RunLayout, TaskLayout
@@ -181,6 +182,7 @@ class SessionRuns:
             run.planned.plan,
             live,
             limits=run.prepared.definitions.configuration.limits,
+            requirements=run.planned.requirements,
             selected=run.selected,
             clock=self._clock,
         )

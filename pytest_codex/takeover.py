@@ -126,10 +126,11 @@ def _refuse_dry_runs(config: pytest.Config) -> None:
 
 
 def _asked(config: pytest.Config, environment: Environment) -> list[Asked]:
-    resumed = config.getoption("codex_resume")
+    resumed, keep_going = config.getoption("codex_resume"), config.getoption("codex_keep_going")
     if resumed:
         task = task_of(environment, config.getoption("codex_task"))
-        return [asked_to_resume(environment, resumed, task, target=config.getoption("codex_target"))]
+        target = config.getoption("codex_target")
+        return [asked_to_resume(environment, resumed, task, target=target, keep_going=keep_going)]
     asked = Asked(
         task=config.getoption("codex_task"),
         parent_run=named_run(
@@ -140,5 +141,6 @@ def _asked(config: pytest.Config, environment: Environment) -> list[Asked]:
         execution_mode=config.getoption("codex_execution_mode"),
         only=tuple(config.getoption("codex_only")),
         start_from=config.getoption("codex_from"),
+        keep_going=keep_going,
     )
     return [replace(asked, pipeline=pipeline) for pipeline in config.getoption("codex_pipeline")]

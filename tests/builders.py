@@ -9,6 +9,7 @@ from codex_orchestrator.clock import Clock
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.lifecycle import RunOptions, open_run
 from codex_orchestrator.manager import TaskManager
+from codex_orchestrator.pipelines.graph import dependencies
 from codex_orchestrator.pipelines.model import CommandStage, Limits, Pipeline
 from codex_orchestrator.pipelines.planner import CommandPlanner, Plan
 from codex_orchestrator.run import reviewer
@@ -49,7 +50,16 @@ def opened_manager(
     options = RunOptions(task_id)
     live = open_run(environment, pipeline, options, target=plan.targetId, clock=clock, notify=notify)
     ids = [stage.id for stage in pipeline.stages]
-    return TaskManager(environment, pipeline, plan, live, limits=Limits(), selected=ids, clock=clock)
+    return TaskManager(
+        environment,
+        pipeline,
+        plan,
+        live,
+        limits=Limits(),
+        requirements=dependencies(pipeline.stages),
+        selected=ids,
+        clock=clock,
+    )
 
 
 def opened_run(

@@ -50,7 +50,7 @@ def decide(arguments: argparse.Namespace, decision: Decision) -> int:
     answer = Answer(decision, current_actor(arguments.actor), arguments.reason)
     if environment.enforces(PRIVACY_GUARD):
         answer = scrubbed(answer, _guard(environment))
-    prepared = _prepared(environment, resumed, answer, arguments.stage) if arguments.resume else None
+    prepared = _prepared(environment, resumed, answer, arguments) if arguments.resume else None
     receipt = record_decision(layout, arguments.stage, answer, SystemClock())
     manifest = layout.relative(layout.manifest)
     if prepared is not None:
@@ -70,14 +70,17 @@ def _guard(environment: Environment) -> PrivacyGuard:
     return PrivacyGuard.of(environment, definitions.configuration.privacy, definitions.own_pipelines)
 
 
-def _prepared(environment: Environment, found: FoundRun, answer: Answer, stage_id: str) -> Prepared:
+def _prepared(
+    environment: Environment, found: FoundRun, answer: Answer, arguments: argparse.Namespace
+) -> Prepared:
     """The run made ready to go on, before the decision is recorded: what cannot is refused first."""
     asked = asked_to_resume(
         environment,
         found.layout.run_id,
         found.layout.task.task_id,
+        keep_going=arguments.keep_going,
         actor=answer.actor.name,
-        reason=f"stage:{stage_id}:{answer.decision}",
+        reason=f"stage:{arguments.stage}:{answer.decision}",
     )
     prepared = prepare(environment, asked)
     require_runnable(prepared)

@@ -59,6 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.run,
         task_of(environment, arguments),
         target=arguments.target,
+        keep_going=arguments.keep_going,
         actor=arguments.actor,
         reason=arguments.reason,
         token=_token(arguments),

@@ -15,6 +15,7 @@ from codex_orchestrator.errors import (
     EXIT_WAITING,
     OrchestratorError,
 )
+from codex_orchestrator.pipelines.planned import Planned
 from codex_orchestrator.preparation import Prepared, require_runnable
 from codex_orchestrator.run.approvals import Ask
 from codex_orchestrator.run.shapes import Manifest
@@ -38,7 +39,10 @@ def add_interactive(parser: argparse.ArgumentParser) -> None:
 
 
 def add_running(parser: argparse.ArgumentParser) -> None:
-    """``--jobs``, ``--stream`` and ``--quiet``: how many stages run at once, and what is shown of them."""
+    """What becomes of a run after a failure, how many stages run at once, and what is shown of them."""
+    parser.add_argument(
+        "--keep-going", action="store_true", help="after a failure, run what does not need the failed stage"
+    )
     parser.add_argument(
         "--jobs", metavar="N", help="run so many stages at once (a number, or auto; default: 1)"
     )
@@ -90,7 +94,10 @@ def run_and_tell(
         raise result.error
     if manifest is None:
         raise OrchestratorError("No run was opened: a plugin ended the session before it began.")
-    _tell(manifest, verb, as_json=as_json)
+    if as_json:
+        render.emit_json(answer(manifest))
+    else:
+        render.emit_lines(_lines(manifest, verb, prepared.planned))
     if result.cancelled_by is not None:
         return _SIGNALLED + result.cancelled_by
     if manifest.status == "in_progress":
@@ -98,13 +105,6 @@ def run_and_tell(
     if manifest.status != "succeeded" and result.code in (EXIT_OK, EXIT_INTERRUPTED):
         return EXIT_RUN_FAILED
     return result.code
-
-
-def _tell(manifest: Manifest, verb: str, *, as_json: bool) -> None:
-    if as_json:
-        render.emit_json(answer(manifest))
-    else:
-        render.emit_lines(_lines(manifest, verb))
 
 
 def answer(manifest: Manifest) -> dict[str, Any]:
@@ -119,7 +119,7 @@ def answer(manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def _lines(manifest: Manifest, verb: str) -> list[str]:
+def _lines(manifest: Manifest, verb: str, planned: Planned) -> list[str]:
     waits = f" ({manifest.status_detail})" if manifest.status == "in_progress" else ""
     return [
         *(["", *manifest.summary.split("\n")] if manifest.summary else []),
@@ -128,8 +128,21 @@ def _lines(manifest: Manifest, verb: str) -> list[str]:
         f"Status: {manifest.status}{waits}",
         f"Manifest: {manifest.path}",
         f"Log: {manifest.log_path}",
+        *_unused_way(manifest, planned),
         *_next_command(manifest),
     ]
+
+
+def _unused_way(manifest: Manifest, planned: Planned) -> list[str]:
+    """That a flag would have run more: stages that stand behind the failed one and do not need it."""
+    if manifest.status != "failed":
+        return []
+    failed = {entry.id for entry in manifest.commands if entry.status == "failed"}
+    idle = {entry.id for entry in manifest.commands if entry.status == "pending"} & planned.selected
+    if not idle & planned.stopped_by_place(failed):
+        return []
+    count = "1 stage was" if len(idle) == 1 else f"{len(idle)} stages were"
+    return [f"{count} not run: --keep-going runs what does not need the failed one."]
 
 
 def _next_command(manifest: Manifest) -> list[str]:

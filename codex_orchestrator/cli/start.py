@@ -46,6 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
             execution_mode=arguments.execution_mode,
             only=tuple(arguments.only),
             start_from=arguments.start_from,
+            keep_going=arguments.keep_going,
         ),
     )
     return run_and_tell(prepared, arguments, verb="started", ask=asker(arguments))

@@ -1,4 +1,4 @@
-"""Who waits for whom (docs/reference/configuration.md, "Order").
+"""Who waits for whom, and whom a failure keeps from running (docs/reference/configuration.md, "Order").
 
 A stage waits for the one declared before it, unless it has ``needs``; ``needs: []`` waits for none.
 """
@@ -9,6 +9,7 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from graphlib import CycleError, TopologicalSorter
 from heapq import heappop, heappush
+from itertools import chain
 
 from .model import Stage
 
@@ -23,6 +24,35 @@ def dependencies(stages: Sequence[Stage]) -> Dependencies:
         result[stage.id] = before if stage.needs is None else stage.needs
         before = (stage.id,)
     return result
+
+
+def requirements(stages: Sequence[Stage], decisions: Collection[str], *, keep_going: bool) -> Dependencies:
+    """For each stage id, the ids, among those that it waits for, without whose good end it does not run.
+
+    As a rule these are all that it waits for directly. Where the run keeps going, they are what its own
+    ``needs`` name; a stage without ``needs`` goes on after a failure, but never past a decision
+    (docs/reference/configuration.md, "Keep going").
+
+    Args:
+        stages: In declared order.
+        decisions: The ids of those at which somebody decides.
+        keep_going: Whether what only follows a failed stage runs.
+    """
+    waits = dependencies(stages)
+    if not keep_going:
+        return waits
+    decided = nearest(waits, decisions)
+    return {stage.id: decided[stage.id] if stage.needs is None else stage.needs for stage in stages}
+
+
+def nearest(waits: Dependencies, chosen: Collection[str]) -> Dependencies:
+    """For each item, those of the chosen that it waits for, directly or through others that are not."""
+    found: Dependencies = {}
+    for item in topological_order(waits):
+        ways = [(need,) if need in chosen else found[need] for need in waits[item]]
+        # One way alone is shared, not copied: behind many of the chosen there may be thousands of items.
+        found[item] = ways[0] if len(ways) == 1 else tuple(dict.fromkeys(chain.from_iterable(ways)))
+    return found
 
 
 def topological_order(waits: Dependencies, late: Collection[str] = ()) -> list[str]:
@@ -69,12 +99,21 @@ def find_cycle(waits: Dependencies) -> list[str] | None:
     return [*way[way.index(here) :], here]
 
 
-def reached_failure(waits: Dependencies, stage_id: str, failed: Collection[str]) -> str | None:
-    """The first failed stage that ``stage_id`` waits for, directly or through others, or None."""
+def blocked(required: Dependencies, failed: Collection[str]) -> frozenset[str]:
+    """The stages that a failure keeps from running: those for which `reached_failure` finds one."""
+    found: set[str] = set()
+    for item in topological_order(required):
+        if any(need in failed or need in found for need in required[item]):
+            found.add(item)
+    return frozenset(found)
+
+
+def reached_failure(required: Dependencies, stage_id: str, failed: Collection[str]) -> str | None:
+    """The first failed stage that ``stage_id`` requires, directly or through others, or None."""
     if not failed:
         return None
     seen: set[str] = set()
-    queue = list(waits[stage_id])
+    queue = list(required[stage_id])
     roots = []
     while queue:
         item = queue.pop()
@@ -83,5 +122,5 @@ def reached_failure(waits: Dependencies, stage_id: str, failed: Collection[str])
         seen.add(item)
         if item in failed:
             roots.append(item)
-        queue.extend(waits[item])
-    return min(roots, key=list(waits).index) if roots else None
+        queue.extend(required[item])
+    return min(roots, key=list(required).index) if roots else None

@@ -266,6 +266,7 @@ def _resolve(definition: PipelineDefinition, sets: StageSets, own_sets: frozense
         description=definition.description,
         tags=definition.tags,
         guardrails_required=definition.guardrails_required,
+        keep_going=definition.keep_going or None,
         stages=tuple(stages),
     )
 

@@ -120,6 +120,7 @@ class PipelineDefinition:
     description: str | None = None
     tags: tuple[str, ...] | None = None
     guardrails_required: bool | None = None
+    keep_going: bool = False
     stages: tuple[WrittenStage, ...]
 
 
@@ -133,6 +134,8 @@ class Pipeline:
     description: str | None
     tags: tuple[str, ...] | None
     guardrails_required: bool | None
+    # Left out where it is not so, as the digest of a pipeline that does not ask for it is older than the key.
+    keep_going: bool | None = field(default=None, metadata={OMIT_NONE: True})
     stages: tuple[AnyStage, ...]
 
     def stage(self, stage_id: str) -> Stage:

@@ -12,7 +12,7 @@ from dataclasses import field
 
 from codex_orchestrator.dataclass import dataclass
 
-from .graph import Dependencies, topological_order
+from .graph import Dependencies, nearest, topological_order
 
 DEFAULT_CAPACITY = 1
 
@@ -45,20 +45,8 @@ class Work:
 
     def only(self, chosen: Collection[str]) -> Work:
         """The chosen items alone; what they waited for through others, they wait for still."""
-        waits: Dependencies = {}
-        reached: dict[str, tuple[str, ...]] = {}
-        for item in topological_order(self.waits):
-            below = tuple(
-                dict.fromkeys(
-                    kept
-                    for need in self.waits[item]
-                    for kept in ((need,) if need in chosen else reached[need])
-                )
-            )
-            reached[item] = below
-        for item in self.waits:
-            if item in chosen:
-                waits[item] = reached[item]
+        reached = nearest(self.waits, chosen)
+        waits = {item: reached[item] for item in self.waits if item in chosen}
         return Work(waits, self.resources, self.late)
 
 

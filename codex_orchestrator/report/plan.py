@@ -11,13 +11,15 @@ from typing import Any
 from codex_orchestrator import named
 from codex_orchestrator.pipelines.guardrails import guardrails_required, is_guardrail_stage
 from codex_orchestrator.pipelines.model import CommandStage, Pipeline, Stage
-from codex_orchestrator.preparation import Planned, Prepared
+from codex_orchestrator.pipelines.planned import Planned
+from codex_orchestrator.preparation import Prepared
 from codex_orchestrator.records import json_name, to_json
 from codex_orchestrator.text import labelled
 
 # What the line of a stage says by itself.
 _IN_HEADING = ("kind", "id", "title")
 _INDENT = "  "
+_KEEPS_GOING = "after a failure, what does not need the failed stage still runs"
 
 
 def plan_document(prepared: Prepared) -> dict[str, Any]:
@@ -48,6 +50,8 @@ def plan_lines(prepared: Prepared) -> Iterator[str]:
     yield f"Definitions: {_definitions(prepared) or 'packaged ones alone'}"
     if pipeline.description is not None:
         yield from labelled("Description", pipeline.description)
+    if pipeline.keep_going:
+        yield f"Keeps going: {_KEEPS_GOING}"
     yield "Stages:"
     yield from _stages(prepared)
     guards = [_guard_name(stage) for stage in pipeline.stages if is_guardrail_stage(stage)]
@@ -69,6 +73,7 @@ def _pipeline_document(prepared: Prepared, pipeline: Pipeline) -> dict[str, Any]
             "id": pipeline.id,
             "title": pipeline.title,
             "description": pipeline.description,
+            **({"keepGoing": True} if pipeline.keep_going else {}),
             "source": prepared.definitions.sources[pipeline.id],
         },
         "stages": [
@@ -128,6 +133,8 @@ def _stages(prepared: Prepared) -> Iterator[str]:
             shown.add(child.pipeline.id)
             if child.shown.description is not None:
                 yield from labelled(f"{own}description", child.shown.description)
+            if child.shown.keep_going:
+                yield f"{own}keeps going: {_KEEPS_GOING}"
             levels.append((child, own, enumerate(child.shown.stages, start=1)))
 
 

@@ -13,7 +13,13 @@ from .lookup import find_run
 
 
 def asked_to_resume(
-    environment: Environment, run: str, task: str, *, target: str | None = None, **request: Any
+    environment: Environment,
+    run: str,
+    task: str,
+    *,
+    target: str | None = None,
+    keep_going: bool = False,
+    **request: Any,
 ) -> Asked:
     """What resuming a run asks for: its own pipeline, task and target.
 
@@ -22,6 +28,7 @@ def asked_to_resume(
         run: A run id, or ``latest``.
         task: The task whose latest run is meant.
         target: Another target stage than the run's.
+        keep_going: Whether a failure stops only what needs the failed stage, whatever the definitions say.
         request: The rest of a `Resume`.
 
     Raises:
@@ -37,5 +44,6 @@ def asked_to_resume(
         approval_policy=manifest.approval_policy,
         target=target,
         known_target=manifest.plan_target_id,
+        keep_going=keep_going,
         resume=Resume(found.layout.run_id, **request),
     )

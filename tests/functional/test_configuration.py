@@ -166,6 +166,8 @@ BAD = (
     in_pipeline(
         "guardrails' type", '"guardrailsRequired": "yes"', "guardrailsRequired: must be true or false"
     ),
+    in_pipeline("keepGoing's type", '"keepGoing": 1', "keepGoing: must be true or false"),
+    in_stage("keepGoing in a stage", command(keepGoing=True), f".keepGoing: {UNKNOWN}"),
     bad(
         "an empty pipeline",
         '{"pipelines": [\n{}]}',
@@ -577,6 +579,7 @@ FULL = {
             "description": "All that may be written.",
             "tags": ["ci"],
             "guardrailsRequired": False,
+            "keepGoing": True,
             "stages": [
                 {
                     "kind": "command",

@@ -6,7 +6,15 @@ import itertools
 
 import pytest
 
-from codex_orchestrator.pipelines.graph import dependencies, find_cycle, reached_failure, topological_order
+from codex_orchestrator.pipelines.graph import (
+    blocked,
+    dependencies,
+    find_cycle,
+    nearest,
+    reached_failure,
+    requirements,
+    topological_order,
+)
 from codex_orchestrator.pipelines.model import CommandStage, ManualStage, SubpipelineStage
 
 
@@ -94,3 +102,41 @@ WAITS = {"a": (), "b": ("a",), "c": ("a",), "d": ("c", "b"), "e": ()}
 )
 def test_a_failure_reaches_what_waits_for_it(stage_id, failed, root):
     assert reached_failure(WAITS, stage_id, failed) == root
+
+
+@pytest.mark.parametrize(
+    ("stages", "decisions", "required"),
+    [
+        # By order alone, nothing is required.
+        ([("a", None), ("b", None), ("c", None)], (), {"a": (), "b": (), "c": ()}),
+        # By its needs a stage requires just these, whatever stands before it.
+        ([("a", None), ("b", ("a",)), ("c", None)], (), {"a": (), "b": ("a",), "c": ()}),
+        ([("a", None), ("b", ()), ("c", ("a", "b"))], (), {"a": (), "b": (), "c": ("a", "b")}),
+        # A decision is required by all that comes after it, however far,
+        ([("a", None), ("gate", None), ("b", None), ("c", None)], ("gate",), {"c": ("gate",)}),
+        ([("gate", None), ("a", ("gate",)), ("b", None)], ("gate",), {"a": ("gate",), "b": ("gate",)}),
+        # and the one before it by the decision itself;
+        ([("one", None), ("two", None), ("a", None)], ("one", "two"), {"two": ("one",), "a": ("two",)}),
+        # by several ways, each decision once.
+        (
+            [("one", ()), ("two", ()), ("a", ("one", "two")), ("b", ("a", "two")), ("c", None)],
+            ("one", "two"),
+            {"b": ("a", "two"), "c": ("one", "two")},
+        ),
+        # A decision that stands after a stage, or beside it, is none that it comes after.
+        ([("a", None), ("gate", None), ("b", ()), ("c", None)], ("gate",), {"a": (), "b": (), "c": ()}),
+    ],
+)
+def test_a_run_that_keeps_going_requires_needs_and_decisions(stages, decisions, required):
+    given = [stage(*one) for one in stages]
+    found = requirements(given, decisions, keep_going=True)
+    assert found == found | required
+    assert list(found) == [each.id for each in given]
+    assert requirements(given, decisions, keep_going=False) == dependencies(given)
+
+
+def test_the_nearest_of_the_chosen_are_reached_through_the_others():
+    assert nearest(WAITS, {"a", "b"}) == {"a": (), "b": ("a",), "c": ("a",), "d": ("a", "b"), "e": ()}
+    assert blocked(WAITS, {"c"}) == {"d"}
+    assert blocked(WAITS, {"a"}) == {"b", "c", "d"}
+    assert blocked(WAITS, ()) == frozenset()
