@@ -41,8 +41,6 @@ class Machine:
         """The first way for which all is there; else what the first one lacks."""
         lacking: Choice | None = None
         for way in ways.ways:
-            if lacking is not None and lacking.meant and not way.meant:
-                break  # What the repository says counts more than what is there.
             lack = next((lack for need in way.needs if (lack := self._lack(need))), None)
             if lack is None:
                 return self._choice(way)

@@ -157,10 +157,9 @@ class PythonProject:
             yield Way("{tool:pre-commit} run --all-files", why, needs)
             yield from self._environment_ways("lint")
             return
-        yield from self._environment_ways("lint")
-        configured = list(self._configured_linters())
-        # Nothing is configured: what most use by now, as it is.
-        yield from configured or self._tool_ways("ruff", "check .", "no linter is configured", meant=False)
+        said = [*self._environment_ways("lint"), *self._configured_linters()]
+        # Where nothing is: what most use by now, as it is.
+        yield from said or self._tool_ways("ruff", "check .", "no linter is configured", meant=False)
 
     def _configured_linters(self) -> Iterator[Way]:
         if file := self._configured("ruff", "ruff.toml", ".ruff.toml"):
