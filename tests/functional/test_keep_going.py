@@ -135,8 +135,18 @@ CASES = (
 )
 
 
-@every_way
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+# How stages are driven differs only in these two; that pytest's own command is no other, a few cases show.
+IN_FULL = ("start", "start --jobs")
+A_FEW = ("what needs it does not, nor what needs that", "beside a decision", "a sub-pipeline that fails")
+COMBINED = [
+    pytest.param(way, case, id=f"{way}-{case.name}", marks=needs_xdist if way == "pytest -n" else ())
+    for case in CASES
+    for way in WAYS
+    if way in IN_FULL or case.name in A_FEW
+]
+
+
+@pytest.mark.parametrize(("way", "case"), COMBINED)
 def test_what_runs_after_a_failure(project, way, case):
     project.pipelines(work=case.stages, **{name: stages for name, (stages, _) in case.below.items()})
     done = run(project, way, flag(way))
