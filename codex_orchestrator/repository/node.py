@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from fnmatch import fnmatchcase
+from itertools import islice
 from typing import Any, Literal
 
 from codex_orchestrator.dataclass import dataclass
@@ -36,6 +38,7 @@ _RUN_BY_ITSELF = frozenset(
     {"node", "echo", "true", "exit", "cd", "rm", "mkdir", "cp", "test", "[", ":", "sh", "bash"}
 )
 _MODERN_YARN = 2
+_MOST_MEMBERS = 2_000
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,7 @@ def _needs(project: NodeProject, script: str) -> tuple[Need, ...]:
 def _manager(tree: Tree) -> tuple[Manager, str, int | None]:
     """Which package manager, what says so, and its major version."""
     named = tree.package.get("packageManager")
-    match = re.match(r"(npm|pnpm|yarn|bun)@\^?~?v?(\d+)", named) if isinstance(named, str) else None
+    match = re.match(r"(npm|pnpm|yarn|bun)@\^?~?v?(\d{1,4})", named) if isinstance(named, str) else None
     if match:
         return _as_manager(match[1]), "packageManager", int(match[2])
     engine = tree.package.get("devEngines")
@@ -181,19 +184,18 @@ def _patterns(tree: Tree) -> Iterable[str]:
 
 def _fitting(tree: Tree, pattern: str) -> Iterator[str]:
     """The folders that a pattern of workspaces means: ``packages/*``, ``apps/web``, ``tools/**``."""
-    import fnmatch
-
     found = [""]
     for part in pattern.split("/"):
         if part in ("node_modules", "..", ""):
             return
         inner = "*" if part == "**" else part
-        found = [
+        fitting = (
             folder
             for above in found
             for folder in tree.folders(above)
-            if fnmatch.fnmatchcase(folder.rpartition("/")[2], inner) and not folder.endswith("node_modules")
-        ]
+            if fnmatchcase(folder.rpartition("/")[2], inner) and not folder.endswith("node_modules")
+        )
+        found = list(islice(fitting, _MOST_MEMBERS))
     yield from found
 
 

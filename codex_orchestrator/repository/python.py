@@ -173,7 +173,7 @@ class PythonProject:
         if file := self._configured("mypy", "mypy.ini", ".mypy.ini") or self._section("mypy", "setup.cfg"):
             settings = self._tree.text(file) or ""
             # Told nowhere what to look at, it wants to be told here.
-            told = re.search(r"^\s*(?:files|packages|modules)\s*=", settings, re.MULTILINE)
+            told = re.search(r"^[ \t]*(?:files|packages|modules)[ \t]*=", settings, re.MULTILINE)
             yield from self._tool_ways("mypy", "" if told else ".", f"mypy is configured in {file}")
         elif file := self._configured("pyright", "pyrightconfig.json"):
             yield from self._tool_ways("pyright", "", f"pyright is configured in {file}")
@@ -245,7 +245,7 @@ class PythonProject:
         if self._names_pytest or self._tests is None:
             return False
         return (
-            re.search(r"^\s*(?:import|from) unittest\b", self._tree.text(self._tests) or "", re.MULTILINE)
+            re.search(r"^[ \t]*(?:import|from) unittest\b", self._tree.text(self._tests) or "", re.MULTILINE)
             is not None
         )
 

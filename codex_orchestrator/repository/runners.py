@@ -18,10 +18,10 @@ _TASKFILES = tuple(
     for dist in ("", ".dist")
     for end in ("yml", "yaml")
 )
-_TARGET = re.compile(r"^([A-Za-z0-9_. /-]+?)\s*::?(?!=)", re.MULTILINE)
+_TARGET = re.compile(r"^([A-Za-z0-9_./-]+(?:[ ]+[A-Za-z0-9_./-]+)*)[ \t]*::?(?!=)", re.MULTILINE)
 # A recipe may be quiet (@), and have parameters with defaults; an assignment has := after its name.
-_RECIPE = re.compile(r"^@?([A-Za-z_][\w-]*)(?:[ \t]+[^:\n=][^:\n]*)?:(?!=)", re.MULTILINE)
-_TASKS = re.compile(r"^tasks:[ \t]*(?:#.*)?\n((?:[ \t].*\n|\s*\n|#.*\n)*)", re.MULTILINE)
+_RECIPE = re.compile(r"^@?([A-Za-z_][\w-]*)(?:[ \t]+(?![ \t=])[^:\n]*)?:(?!=)", re.MULTILINE)
+_TASKS = re.compile(r"^tasks:[ \t]*(?:#.*)?\n((?:[ \t].*\n|\n|#.*\n)*)", re.MULTILINE)
 _TASK = re.compile(r"^(?P<indent>[ \t]+)(?P<quote>['\"]?)(?P<name>[\w:.-]+)(?P=quote):", re.MULTILINE)
 # The names by which each deed goes in such files.
 NAMES: Mapping[Deed, tuple[str, ...]] = {

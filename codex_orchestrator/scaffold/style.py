@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
+from itertools import islice
 from typing import Any
 
 from codex_orchestrator.dataclass import dataclass
@@ -20,10 +21,12 @@ _PRETTIER_FILES = (
     ".prettierrc.toml",
 )
 _BIOME_FILES = ("biome.json", "biome.jsonc")
+_MOST_ALTERNATIVES = 100
 _PRE_COMMIT = ".pre-commit-config.yaml"
 # As JSON, as YAML and as TOML: a key at the top, then its value.
 _SETTING = re.compile(
-    r"""^\s*["']?(?P<key>[A-Za-z]\w*)["']?\s*[:=]\s*["']?(?P<value>[\w-]+)["']?\s*,?\s*$""", re.MULTILINE
+    r"""^[ \t]*["']?(?P<key>[A-Za-z]\w*)["']?[ \t]*[:=][ \t]*["']?(?P<value>[\w-]+)["']?[ \t,]*$""",
+    re.MULTILINE,
 )
 
 
@@ -61,11 +64,16 @@ def style_of(tree: Tree, name: str) -> Style:
     indent = settings.get("tabWidth", "2")
     width = settings.get("printWidth", "80")
     return Style(
-        indent="\t" if tabs else " " * (int(indent) if indent.isdigit() else 2),
+        indent="\t" if tabs else " " * _number(indent, 2),
         newline={"crlf": "\r\n", "cr": "\r"}.get(settings.get("endOfLine", "lf"), "\n"),
-        width=int(width) if width.isdigit() else 80,
+        width=_number(width, 80),
         final_newline=settings.get("finalNewline") != "false",
     )
+
+
+def _number(text: str, usual: int) -> int:
+    """A number that a setting can mean; what is none, or beyond use, counts as not said."""
+    return int(text) if re.fullmatch(r"[0-9]{1,3}", text) else usual
 
 
 def render(document: Any, style: Style) -> str:
@@ -102,11 +110,12 @@ def _lines(value: Any, style: Style, above: str) -> Iterator[str]:
 def _formatting_hook(tree: Tree) -> Style | None:
     """The style of pre-commit's pretty-format-json, which knows no lists on one line."""
     hook = re.search(
-        r"-\s*id:\s*pretty-format-json\b(?P<rest>(?:\n(?!\s*-\s*id:).*)*)", tree.text(_PRE_COMMIT) or ""
+        r"-[ \t]*id:[ \t]*pretty-format-json\b(?P<rest>(?:\n(?![ \t]*-[ \t]*id:).*)*)",
+        tree.text(_PRE_COMMIT) or "",
     )
     if hook is None:
         return None
-    given = re.search(r"--indent[=\s,'\"]+(\d+|\\t)", hook["rest"])
+    given = re.search(r"--indent[= ,'\"]+(\d{1,2}|\\t)", hook["rest"])
     indent = given[1] if given else "2"
     return Style(
         indent="\t" if indent == "\\t" else " " * int(indent),
@@ -121,9 +130,9 @@ def _prettier_settings(tree: Tree) -> Mapping[str, str]:
     if isinstance(own, dict):
         return {key: str(value).lower() for key, value in own.items()}
     file = tree.first(*_PRETTIER_FILES)
-    text = re.split(r"^\s*[\"'\[]*overrides\b", (tree.text(file) or "") if file else "", flags=re.MULTILINE)[
-        0
-    ]
+    text = re.split(
+        r"^[ \t]*[\"'\[]*overrides\b", (tree.text(file) or "") if file else "", flags=re.MULTILINE
+    )[0]
     return {match["key"]: match["value"].lower() for match in _SETTING.finditer(_spread(text))}
 
 
@@ -157,7 +166,10 @@ def _editor_settings(tree: Tree, name: str) -> dict[str, str]:
     for line in (tree.text(".editorconfig") or "").splitlines():
         text = line.strip()
         if text.startswith("[") and text.endswith("]"):
-            applies = any(fnmatchcase(name, pattern.lstrip("/")) for pattern in _alternatives(text[1:-1]))
+            applies = any(
+                fnmatchcase(name, pattern.lstrip("/"))
+                for pattern in islice(_alternatives(text[1:-1]), _MOST_ALTERNATIVES)
+            )
         elif applies and "=" in text and text[0] not in "#;":
             key, _, value = text.partition("=")
             said[key.strip().lower()] = value.strip().lower()

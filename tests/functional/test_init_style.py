@@ -33,6 +33,9 @@ repos:
     args: [--autofix, --indent, '4']
   - id: check-json
 """
+# To read these takes no longer than they are.
+LONG = " " * 100_000 + "\n" * 1_000_000
+BRACES = f"[{'{a,b}' * 60}]\ntabWidth: 99999999999999999999\nindent_size = 77777777\n"
 OVERRIDES = '{"useTabs": true, "overrides": [{"files": "*.md", "options": {"tabWidth": 8}}]}'
 
 
@@ -119,7 +122,7 @@ def test_the_hook_of_pre_commit_has_nothing_to_say(project, said, hook, words):
 
 @pytest.mark.parametrize("name", [".prettierrc", ".editorconfig", "biome.json", ".pre-commit-config.yaml"])
 @pytest.mark.parametrize(
-    "text", ["", "\0\xff", "[[[", "{" * 5_000, "tabWidth: x\nindent_size=\n[*]\nindent_size=no"]
+    "text", ["", "\0\xff", "[[[", "{" * 5_000, "tabWidth: x\nindent_size=\n[*]\nindent_size=no", LONG, BRACES]
 )
 def test_settings_that_are_none_change_nothing(tmp_path, name, text):
     (tmp_path / name).write_text(text)
