@@ -19,7 +19,6 @@ from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.environment import CONFIG_NAME, Environment
 from codex_orchestrator.errors import ConfigurationError, Misplaced, UsageError
 from codex_orchestrator.records import Mismatch, TooDeep, from_json, loads, to_json
-from codex_orchestrator.repository.project import Project
 from codex_orchestrator.text import printable
 from codex_orchestrator.validation import Path as JsonPath
 from codex_orchestrator.validation import Problem
@@ -44,14 +43,14 @@ class Definitions:
         configuration: The repo's own file, defaults where it has none.
         pipelines: Resolved pipelines by id, the repo's first; packaged ones when they are asked for.
         sources: Where each comes from.
-        project: What the packaged ones are fitted to.
+        packaged: The packaged stage sets, and the repository that they are fitted to.
         notices: What the user should be told once.
     """
 
     configuration: Configuration
     pipelines: Mapping[str, Pipeline]
     sources: Mapping[str, Source]
-    project: Project
+    packaged: FittedSets
     notices: tuple[str, ...]
 
     @property
@@ -83,10 +82,9 @@ def load_definitions(environment: Environment) -> Definitions:
     refuse_foreign(environment)
     text = _read_text(environment)
     configuration, notices = _read_configuration(text) if text is not None else (Configuration(), [])
-    project = Project(environment)
     packaged, written = read_packaged()
     own_sets = _own_stages(configuration)
-    fitted = FittedSets(written, project, own_sets)
+    fitted = FittedSets(written, environment, own_sets)
     merged: StageSets = ChainMap(own_sets, fitted)  # type: ignore[arg-type]
     if text is not None:
         # None of the packaged pipelines runs another.
@@ -97,7 +95,7 @@ def load_definitions(environment: Environment) -> Definitions:
     pipelines = _Pipelines(defined, {item.id: item for item in packaged}, fitted)
     sources: dict[str, Source] = {**dict.fromkeys(pipelines, "default"), **users(defined)}
     above = notice_above(environment)
-    return Definitions(configuration, pipelines, sources, project, (*([above] if above else ()), *notices))
+    return Definitions(configuration, pipelines, sources, fitted, (*([above] if above else ()), *notices))
 
 
 def users(pipeline_ids: Iterable[str]) -> dict[str, Source]:
@@ -133,8 +131,8 @@ def refuse_invalid(pipelines: Mapping[str, Pipeline], configuration: Configurati
 def notices_of(definitions: Definitions, pipeline: Pipeline) -> tuple[str, ...]:
     """What to tell once of a pipeline that is looked at, how it was fitted to the repository among it."""
     packaged = definitions.sources[pipeline.id] == "default"
-    less = packaged_notice(definitions.project, pipeline.id) if packaged else None
-    return (*definitions.notices, *([less] if less else ()), *definitions.project.notices)
+    less = packaged_notice(definitions.packaged.project, pipeline.id) if packaged else None
+    return (*definitions.notices, *([less] if less else ()), *definitions.packaged.notices)
 
 
 def pipeline_digest(pipeline: Pipeline) -> str:

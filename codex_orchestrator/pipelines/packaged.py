@@ -17,14 +17,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from codex_orchestrator import resources
+from codex_orchestrator.environment import Environment
 from codex_orchestrator.records import from_json, loads
-from codex_orchestrator.repository.project import Project
 
 from .model import CommandStage, PipelineDefinition, Stage
+
+if TYPE_CHECKING:
+    from codex_orchestrator.repository.project import Project
 
 StageSets = Mapping[str, Sequence[Stage]]
 
@@ -54,18 +58,33 @@ def read_packaged() -> tuple[tuple[PipelineDefinition, ...], Mapping[str, list[d
 class FittedSets(Mapping[str, Sequence[Stage]]):
     """The packaged stage sets as they fit a repository; one is fitted when it is asked for."""
 
-    def __init__(self, written: Mapping[str, list[dict[str, Any]]], project: Project, own: StageSets) -> None:
+    def __init__(
+        self, written: Mapping[str, list[dict[str, Any]]], environment: Environment, own: StageSets
+    ) -> None:
         """Nothing is looked at yet.
 
         Args:
             written: The sets as they are written.
-            project: The repository.
+            environment: The repository.
             own: The repository's own sets, which others take in before the packaged ones.
         """
         self._written = written
-        self._project = project
+        self._environment = environment
         self._own = own
         self._fitted: dict[str, tuple[Stage, ...]] = {}
+
+    @cached_property
+    def project(self) -> Project:
+        """The repository that they are fitted to."""
+        # Who has written down all that runs has no need of it.
+        from codex_orchestrator.repository.project import Project
+
+        return Project(self._environment)
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What to tell of the fitting, as far as it was done."""
+        return self.project.notices if self._fitted else ()
 
     def __getitem__(self, name: str) -> Sequence[Stage]:
         if name not in self._fitted:
@@ -100,7 +119,7 @@ class FittedSets(Mapping[str, Sequence[Stage]]):
     def _stage(self, written: dict[str, Any]) -> Stage | None:
         found = {key: value for key, value in written.items() if key not in ("choose", "deed")}
         if "deed" in written:
-            choice = self._project.choices.get(written["deed"])
+            choice = self.project.choices.get(written["deed"])
             if choice is None:
                 return None
             found |= {"command": choice.command, "skip": choice.missing}
@@ -110,9 +129,9 @@ class FittedSets(Mapping[str, Sequence[Stage]]):
 
     def _chosen(self, candidates: list[dict[str, str]]) -> str:
         for candidate in candidates:
-            holds = self._project.holds(candidate["when"]) if "when" in candidate else ""
+            holds = self.project.holds(candidate["when"]) if "when" in candidate else ""
             if holds is not None:
-                return self._project.machine.fill(candidate.get("command") or holds)
+                return self.project.machine.fill(candidate.get("command") or holds)
         raise ValueError("no candidate of a packaged stage holds")
 
 

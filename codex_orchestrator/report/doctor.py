@@ -96,7 +96,7 @@ def examine(environment: Environment, clock: Clock) -> Iterator[Check]:
     yield _configuration_check(environment, definitions)
     if isinstance(definitions, Definitions):
         yield from _plugin_checks(definitions)
-        yield from _environment_checks(definitions.project)
+        yield from _environment_checks(definitions.packaged.project)
         for pipeline in definitions.pipelines.values():
             yield _pipeline_check(environment, definitions, pipeline)
     for name, folder in (("runs", environment.runs_dir), ("out", environment.out_dir)):
@@ -233,7 +233,7 @@ def _pipeline_check(environment: Environment, definitions: Definitions, pipeline
         hint = "Start it with --execution-mode mcp only where its stages do not say otherwise."
         return Check(name, True, "failed", detail, hint)
     total = counted(len(pipeline.stages), "stage")
-    unready = list(unready_stages(pipeline, definitions.project, environment))
+    unready = list(unready_stages(pipeline, definitions.packaged.project, environment))
     if not unready:
         return Check(name, True, "ok", f"all of {total} can run" if len(pipeline.stages) > 1 else "can run")
     lines = [
