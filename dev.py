@@ -187,20 +187,8 @@ def diagnostics(extra: list[str]) -> int:
 
 
 def gate(extra: list[str]) -> int:
-    """The core lane on this repository; without origin/main, what is not committed is the change."""
-    if not os.environ.get("BASE_SHA") and not has_default_branch():
-        say("no origin/main here: the gate measures what is not committed (or set BASE_SHA)")
-        os.environ["BASE_SHA"] = "HEAD"
+    """The core lane on this repository."""
     return tool("codex-orchestrator", "start", "implementation-gate", *extra)
-
-
-def has_default_branch() -> bool:
-    """Whether git knows the branch that guards compare with."""
-    command = ["git", "rev-parse", "--verify", "--quiet", "refs/remotes/origin/main"]
-    try:
-        return subprocess.run(command, cwd=ROOT, capture_output=True, check=False).returncode == 0
-    except FileNotFoundError:
-        return True  # Without git nothing is compared, and the guards say so.
 
 
 def lint(extra: list[str]) -> int:

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from codex_orchestrator.cli import main
+from codex_orchestrator.governance.guards.candidates import CI_BASES
 from tests.repositories import Repo, git_variables
 
 # A test run may itself be a stage of a run, or run in CI or under an agent.
@@ -26,6 +27,8 @@ _OTHERS = (
     "PYTHONDONTWRITEBYTECODE",
     # By these, nobody would be asked anything.
     *("AI_AGENT", "CLAUDECODE", "CURSOR_AGENT", "GEMINI_CLI", "CI", "GITHUB_ACTIONS"),
+    # By these, CI systems name the branch that a change is for.
+    *CI_BASES,
 )
 
 # Installed for these tests, and a third of the time that pytest takes to start.

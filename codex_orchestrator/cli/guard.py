@@ -8,6 +8,7 @@ from collections.abc import Callable
 from codex_orchestrator.clock import SystemClock, utc_date
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.errors import UsageError
+from codex_orchestrator.governance.guards.changes import ChangeRequest
 from codex_orchestrator.governance.guards.diff_budget import DiffBudgetRequest, check_diff_budget
 from codex_orchestrator.governance.guards.docs import DocsGuardRequest, check_docs
 from codex_orchestrator.governance.guards.evidence import check_evidence
@@ -35,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--base",
         metavar="REF",
-        help="spec, diff-budget: compare with REF (default: BASE_SHA, origin/main, first commit)",
+        help="spec, diff-budget: compare with REF (default: BASE_SHA, guards.base, else by CI and branches)",
     )
     parser.add_argument("--override", metavar="REASON", help="diff-budget: why the change may be larger")
     add_format(parser)
@@ -59,15 +60,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _check_specs(environment: Environment, arguments: argparse.Namespace) -> Report:
-    return check_specs(
-        SpecGuardRequest(
-            root=environment.root,
-            environ=environment.variables,
-            today=utc_date(SystemClock().now()),
-            base=arguments.base,
-            paths=load_definitions(environment).configuration.guards.spec.paths,
-        )
-    )
+    settings = load_definitions(environment).configuration.guards
+    change = ChangeRequest.of(environment, settings, arguments.base)
+    return check_specs(SpecGuardRequest(change, utc_date(SystemClock().now())))
 
 
 def _check_docs(environment: Environment, _arguments: argparse.Namespace) -> Report:
@@ -83,16 +78,14 @@ def _check_docs(environment: Environment, _arguments: argparse.Namespace) -> Rep
 
 
 def _check_diff_budget(environment: Environment, arguments: argparse.Namespace) -> Report:
-    settings = load_definitions(environment).configuration.guards.diff
+    settings = load_definitions(environment).configuration.guards
     return check_diff_budget(
         DiffBudgetRequest(
-            root=environment.root,
-            environ=environment.variables,
-            base=arguments.base,
+            change=ChangeRequest.of(environment, settings, arguments.base),
             override=arguments.override,
-            max_files=settings.files,
-            max_lines=settings.lines,
-            left_out=tuple(map(environment.relative, (environment.runs_dir, environment.out_dir))),
+            max_files=settings.diff.files,
+            max_lines=settings.diff.lines,
+            max_bytes=settings.diff.bytes,
         )
     )
 

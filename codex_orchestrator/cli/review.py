@@ -13,6 +13,7 @@ from codex_orchestrator.clock import SystemClock
 from codex_orchestrator.environment import PREFIX, Environment
 from codex_orchestrator.errors import EXIT_OK, UnknownRun, UsageError
 from codex_orchestrator.execution.process import run_with_input
+from codex_orchestrator.governance.guards.changes import ChangeRequest
 from codex_orchestrator.pipelines.loader import Definitions, load_definitions
 from codex_orchestrator.report.lookup import LATEST, FoundRun
 from codex_orchestrator.report.review import ReviewRequest, review_document, review_text
@@ -38,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--base",
         metavar="REF",
-        help="measure the change since REF (default: BASE_SHA, origin/main, first commit)",
+        help="measure the change since REF (default: BASE_SHA, guards.base, else by CI and branches)",
     )
     parser.add_argument("--notes", metavar="TEXT", help="what you have to say to the reviewer")
     parser.add_argument("--force", action="store_true", help="run the reviewer also where nobody watches")
@@ -63,8 +64,9 @@ def run(arguments: argparse.Namespace) -> int:
     guard = PrivacyGuard.of(environment, definitions.configuration.privacy, definitions.own_pipelines)
     found, from_within = _run_meant(environment, arguments)
     notes = arguments.notes and guard.scrub(arguments.notes)
-    request = ReviewRequest(found, arguments.base, notes, from_within)
-    document = review_document(environment, request, now=SystemClock().now())
+    change = ChangeRequest.of(environment, definitions.configuration.guards, arguments.base)
+    request = ReviewRequest(found, change, notes, from_within)
+    document = review_document(request, now=SystemClock().now())
     code = EXIT_OK
     if command is not None:
         notify((f"Reviewer: {guard.scrub(command)}",))

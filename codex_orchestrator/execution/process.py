@@ -56,9 +56,14 @@ class SpawnError(Exception):
 
 
 def run_tool(
-    argv: Sequence[str], *, cwd: Path, environ: Mapping[str, str], timeout_seconds: float
+    argv: Sequence[str],
+    *,
+    cwd: Path,
+    environ: Mapping[str, str],
+    timeout_seconds: float,
+    given: bytes = b"",
 ) -> ToolResult:
-    """Run a program to its end and take all it says.
+    """Run a program to its end, give it something to read if need be, and take all it says.
 
     It is looked for in the absolute folders of PATH: what ``.`` or ``bin`` stand for depends on where one is,
     and that may be anybody's.
@@ -78,7 +83,7 @@ def run_tool(
             executable=program,
             cwd=cwd,
             env={**environ, "PATH": path},
-            stdin=subprocess.DEVNULL,
+            input=given,
             capture_output=True,
             timeout=timeout_seconds,
             check=False,

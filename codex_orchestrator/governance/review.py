@@ -13,6 +13,7 @@ from typing import Any
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.text import gist
 
+from .guards.contents import told_size
 from .guards.difference import Difference
 from .guards.report import counted, encodable
 
@@ -127,7 +128,7 @@ def open_questions(run: ReviewedRun, change: ReviewedChange) -> Iterator[str]:
     for child in _objects(run.manifest, "child_runs"):
         if child.get("status") != "succeeded":
             yield f"Child run {child.get('run_id')} ({child.get('pipeline_id')}) is {child.get('status')}."
-    if change.difference.changes.base is None:
+    if change.difference.changes.unchecked is not None:
         yield "How large the change is, is not known."
     if change.newer:
         named = ", ".join(map(encodable, change.newer[:_FILES_NAMED]))
@@ -185,16 +186,10 @@ def _change(change: ReviewedChange) -> dict[str, Any]:
         "added": sum(file.added for file in files),
         "deleted": sum(file.deleted for file in files),
         "binary": sum(file.binary for file in files),
-        "changed": [
-            {
-                "path": encodable(file.path),
-                "added": file.added,
-                "deleted": file.deleted,
-                "binary": file.binary,
-            }
-            for file in files
-        ],
-        "notices": list(changes.notices),
+        "bytes": sum(file.size for file in files),
+        "left_out": len(change.difference.left_out),
+        "changed": [file.to_json() for file in files],
+        "notices": list(change.difference.notices),
     }
 
 
@@ -203,7 +198,8 @@ def change_line(change: Mapping[str, Any]) -> str:
     if change["base"] is None:
         return "Not measured."
     lines = f"{counted(change['added'], 'line')} added and {change['deleted']} deleted"
-    binary = f", {change['binary']} of them binary" if change["binary"] else ""
+    size = f" ({told_size(change['bytes'])})" if change["bytes"] else ""
+    binary = f", {change['binary']} of them binary{size}" if change["binary"] else ""
     since = f"{change['base'][:12]} ({change['base_source']})"
     return f"{counted(change['files'], 'file')} changed{binary}, {lines} since {since}."
 

@@ -196,6 +196,7 @@ class DiffGuardSettings:
     __pydantic_config__: ClassVar[dict[str, Any]] = CAMEL
     files: Count = 25
     lines: Count = 800
+    bytes: Count = 1_048_576
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,6 +213,9 @@ class GuardSettings:
     """Settings of the built-in guards."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = CAMEL
+    base: Name | None = None
+    left_out: tuple[Name, ...] = ()
+    counted: tuple[Name, ...] = ()
     spec: SpecGuardSettings = SpecGuardSettings()
     docs: DocsGuardSettings = DocsGuardSettings()
     diff: DiffGuardSettings = DiffGuardSettings()

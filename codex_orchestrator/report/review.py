@@ -6,16 +6,16 @@ The answer is in docs/reference/command-line.md, section "review".
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from codex_orchestrator import places
 from codex_orchestrator.clock import parse_timestamp, timestamp
 from codex_orchestrator.dataclass import dataclass
-from codex_orchestrator.environment import Environment
 from codex_orchestrator.errors import StorageError, UnknownRun
-from codex_orchestrator.governance.guards.difference import Difference, FileChange, read_difference
+from codex_orchestrator.governance.guards.changes import ChangeRequest
+from codex_orchestrator.governance.guards.contents import told_size
+from codex_orchestrator.governance.guards.difference import FileChange, read_difference
 from codex_orchestrator.governance.guards.evidence import judge_run
 from codex_orchestrator.governance.review import ReviewedChange, ReviewedRun, change_line, hand_off
 from codex_orchestrator.manifests import read_document
@@ -37,27 +37,27 @@ class ReviewRequest:
 
     Attributes:
         found: The run.
-        base: The value of ``--base``, or None.
+        change: The change that it is about.
         notes: What whoever hands over has to say, or None.
         from_within: Whether a stage of the run asks.
     """
 
     found: FoundRun
-    base: str | None = None
+    change: ChangeRequest
     notes: str | None = None
     from_within: bool = False
 
 
-def review_document(environment: Environment, request: ReviewRequest, *, now: float) -> dict[str, Any]:
+def review_document(request: ReviewRequest, *, now: float) -> dict[str, Any]:
     """The JSON answer of ``review``.
 
     Raises:
         UsageError: A bad base, or a repository that cannot be read.
     """
     run = _reviewed(request, now=now)
-    difference = _difference(environment, request.base)
+    difference = read_difference(request.change)
     ended = parse_timestamp(str(run.manifest.get("completed_at")))
-    newer = () if run.from_within else _newer(environment.root, difference.files, ended)
+    newer = () if run.from_within else _newer(request.change.root, difference.files, ended)
     change = ReviewedChange(difference=difference, newer=newer)
     return hand_off(run, change, notes=request.notes, generated_at=timestamp(now))
 
@@ -122,16 +122,6 @@ def _run_summary(found: FoundRun) -> Any:
         return None
 
 
-def _difference(environment: Environment, base: str | None) -> Difference:
-    """The change without what runs themselves leave."""
-    difference = read_difference(environment.root, environment.variables, base)
-    folders = tuple(environment.relative(path) for path in (environment.runs_dir, environment.out_dir))
-    files = (
-        file for file in difference.files if not file.path.startswith(tuple(f"{one}/" for one in folders))
-    )
-    return replace(difference, files=tuple(files))
-
-
 def _newer(root: Path, files: Sequence[FileChange], ended: float | None) -> tuple[str, ...]:
     """Those of the files that were written after a moment, as epoch seconds; none where it is not known."""
     return tuple(
@@ -183,11 +173,20 @@ def _change_lines(change: dict[str, Any]) -> Iterator[str]:
     if change["changed"] or change["notices"]:
         yield ""
     for file in change["changed"][:_FILES_SHOWN]:
-        size = "binary" if file["binary"] else f"+{file['added']} -{file['deleted']}"
-        yield f"- `{file['path']}`: {size}"
+        yield f"- `{_name(file)}`: {_measure(file)}"
     if len(change["changed"]) > _FILES_SHOWN:
         yield f"- and {len(change['changed']) - _FILES_SHOWN} more"
     yield from _bullets(change["notices"])
+
+
+def _name(file: dict[str, Any]) -> str:
+    return f"{file['renamed_from']} → {file['path']}" if file["renamed_from"] else str(file["path"])
+
+
+def _measure(file: dict[str, Any]) -> str:
+    if not file["binary"]:
+        return f"+{file['added']} -{file['deleted']}"
+    return f"binary, {told_size(file['bytes'])}" if file["bytes"] else "binary"
 
 
 def _bullets(lines: Iterable[str]) -> list[str]:

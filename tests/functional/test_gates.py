@@ -213,6 +213,7 @@ def test_this_repository_passes_its_own_docs_review(tmp_path, project):
     repo = Repo(copy, git_variables(tmp_path))
     repo.git("init", "--quiet", "--initial-branch", "main")
     repo.commit()
+    repo.git("update-ref", "refs/remotes/origin/main", "HEAD")
     project.environment |= repo.environ
     done: subprocess.CompletedProcess[str] = project.cli("start", "docs-review", "--format", "json")
     assert done.returncode == 0, project.cli("logs", "--run", "latest").stdout + done.stderr

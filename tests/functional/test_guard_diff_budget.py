@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from codex_orchestrator.errors import UsageError
+from codex_orchestrator.governance.guards.changes import ChangeRequest
 from codex_orchestrator.governance.guards.diff_budget import DiffBudgetRequest, check_diff_budget
 from codex_orchestrator.governance.guards.difference import FileChange
 from tests.repositories import Repo
@@ -18,24 +19,25 @@ from tests.repositories import Repo
 
 @pytest.fixture
 def repo(empty) -> Repo:
-    """A repository whose one commit has two files, of three lines and of one."""
+    """A repository whose one commit, the tag "start", has two files, of three lines and of one."""
     empty.write("a.py", "1\n2\n3\n")
     empty.write("b.py", "1\n")
     empty.commit()
+    empty.git("tag", "start")
     return empty
 
 
-def check(repo, *, base=None, override=None, files=25, lines=800, left_out=(), folder=".", **environ):
-    request = DiffBudgetRequest(
-        root=repo.root / folder,
-        environ=repo.environ | environ,
-        base=base,
-        override=override,
-        max_files=files,
-        max_lines=lines,
-        left_out=left_out,
-    )
-    return check_diff_budget(request)
+UNCOMMITTED_ONLY = (
+    "Only what is not committed is measured, as HEAD is at main itself. "
+    "Name another base with --base, BASE_SHA or guards.base."
+)
+
+
+def check(
+    repo, *, base="start", override=None, files=25, lines=800, size=1_048_576, folder=".", runs=(), **environ
+):
+    change = ChangeRequest(root=repo.root / folder, environ=repo.environ | environ, base=base, runs=runs)
+    return check_diff_budget(DiffBudgetRequest(change, override, files, lines, size))
 
 
 def rules(report) -> list[str]:
@@ -80,6 +82,12 @@ def delete_and_commit(repo):
 
 def rename(repo):
     repo.git("mv", "a.py", "c.py")
+
+
+def rewrite(repo):
+    """Two files, six lines."""
+    delete(repo)
+    repo.write("c.py", "x\ny\nz\n")
 
 
 def take_out_of_the_index(repo):
@@ -158,7 +166,7 @@ def bring_in_content_without_text(repo):
         (ignore_a_new_file, 0, 0, 0),
         (delete, 1, 0, 3),
         (delete_and_commit, 1, 0, 3),
-        (rename, 2, 3, 3),
+        (rename, 1, 0, 0),
         (take_out_of_the_index, 1, 3, 3),
         (change_the_mode, 1, 0, 0),
         (touch, 0, 0, 0),
@@ -199,7 +207,7 @@ def test_a_merge_in_progress_is_measured(repo):
     [(2, 6, []), (1, 6, ["diff-files"]), (2, 5, ["diff-lines"]), (1, 1, ["diff-files", "diff-lines"])],
 )
 def test_the_limits_themselves_are_allowed(repo, files, lines, found):
-    rename(repo)
+    rewrite(repo)
     report = check(repo, files=files, lines=lines)
     assert rules(report) == found
     assert [report.exit_code(dry_run=dry) for dry in (False, True)] == [1 if found else 0, 0]
@@ -220,7 +228,7 @@ def test_settings_of_the_user_do_not_change_what_is_counted(repo):
     rename(repo)
     repo.write("ü/new.py", "1\n")
     report = check(repo)
-    assert [(one.path, one.lines) for one in report.changes] == [("a.py", 3), ("c.py", 3), ("ü/new.py", 1)]
+    assert [(one.name, one.lines) for one in report.changes] == [("a.py → c.py", 0), ("ü/new.py", 1)]
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="its file systems take no names that are not UTF-8")
@@ -251,9 +259,10 @@ def test_a_root_below_the_top_counts_its_own_files(repo):
 def test_folders_of_runs_do_not_count(repo):
     for path in (".runs/t/x", "out/t/state.json", "outer/x"):
         repo.write(path)
-    report = check(repo, left_out=(".runs", "out"))
+    report = check(repo, runs=(".runs", "out"))
     assert [change.path for change in report.changes] == ["outer/x"]
-    assert report.left_out == 2
+    assert len(report.difference.left_out) == 2
+    assert report.notices == ()
 
 
 def test_the_largest_files_are_named_first(repo):
@@ -279,7 +288,7 @@ def test_the_largest_files_are_named_first(repo):
     ],
 )
 def test_a_reason_lifts_the_budget_and_is_recorded(repo, flag, variable, reason, source):
-    rename(repo)
+    rewrite(repo)
     environ = {} if variable is None else {"DIFF_BUDGET_OVERRIDE_REASON": variable}
     report = check(repo, override=flag, lines=1, **environ)
     document = report.to_json()
@@ -292,7 +301,7 @@ def test_a_reason_lifts_the_budget_and_is_recorded(repo, flag, variable, reason,
 def test_an_override_needs_a_reason(repo, reason):
     with pytest.raises(UsageError, match="--override needs a reason"):
         check(repo, override=reason)
-    rename(repo)
+    rewrite(repo)
     report = check(repo, lines=1, DIFF_BUDGET_OVERRIDE_REASON=reason)
     assert report.status == "findings", "an empty variable counts as unset"
 
@@ -307,19 +316,21 @@ def test_an_override_that_nothing_needs_is_recorded_too(repo):
 
 def test_before_the_first_commit_nothing_is_measured(empty):
     empty.write("a.py")
-    report = check(empty, lines=1)
+    report = check(empty, base=None, lines=1)
     assert (report.base, report.changes, report.exit_code(dry_run=False)) == (None, (), 0)
     assert report.notices == ("Changes were not checked: the repository has no commit yet.",)
 
 
 def test_outside_a_repository_nothing_is_measured(plain):
-    assert check(plain).notices == ("Changes were not checked: this folder is not in a git repository.",)
+    assert check(plain, base=None).notices == (
+        "Changes were not checked: this folder is not in a git repository.",
+    )
     with pytest.raises(UsageError, match="--base"):
         check(plain, base="main")
 
 
 def test_without_git_nothing_is_measured(repo, tmp_path):
-    report = check(repo, PATH=str(tmp_path / "nothing"))
+    report = check(repo, base=None, PATH=str(tmp_path / "nothing"))
     assert report.notices == ("Changes were not checked: git is not installed.",)
 
 
@@ -331,8 +342,8 @@ def test_a_detached_head_and_a_shallow_clone(repo, tmp_path):
     repo.git("clone", "--quiet", "--depth=1", repo.root.as_uri(), str(clone.root))
     clone.git("update-ref", "-d", "refs/remotes/origin/main")
     clone.write("new.py", "1\n2\n")
-    report = check(clone)
-    assert (report.base_source, len(report.changes)) == ("first commit", 1)
+    report = check(clone, base=None)
+    assert (report.base.source, len(report.changes)) == ("main", 1)
     assert "shallow" in report.notices[0]
 
 
@@ -384,7 +395,7 @@ def test_a_lost_object_is_one_clear_message(repo):
 def test_text_and_exit_codes(repo, guard, flags, code, said):
     repo.write("codex.orchestrator.json", '{"guards": {"diff": {"lines": 5}}}')
     repo.commit()
-    rename(repo)
+    rewrite(repo)
     exit_code, out, err = guard("diff-budget", *flags, *(() if "--base" in flags else ("--base", "HEAD")))
     assert (exit_code, err) == (code, "")
     assert said in out.splitlines()[-1]
@@ -400,13 +411,25 @@ def test_json_is_one_document_with_all_there_is_to_know(repo, guard):
         "status": "ok",
         "unchecked": None,
         "base": repo.git("rev-parse", "HEAD"),
-        "base_source": "first commit",
+        "base_source": "main",
         "files": {"total": 1, "left_out": 0, "limit": 25},
         "lines": {"total": 2, "added": 2, "deleted": 0, "limit": 800},
-        "largest": [{"path": "new/c.py", "added": 2, "deleted": 0, "binary": False}],
+        "bytes": {"total": 0, "limit": 1_048_576},
+        "largest": [
+            {
+                "path": "new/c.py",
+                "renamed_from": None,
+                "added": 2,
+                "deleted": 0,
+                "binary": False,
+                "bytes": 0,
+            }
+        ],
         "override": {"reason": "why", "source": "--override"},
         "findings": [],
-        "notices": [],
+        "notices": [
+            UNCOMMITTED_ONLY,
+        ],
     }
 
 

@@ -15,8 +15,8 @@ import pytest
 
 from codex_orchestrator.cli import main
 from codex_orchestrator.errors import UsageError
+from codex_orchestrator.governance.guards.changes import ChangeRequest, read_changes
 from codex_orchestrator.governance.guards.difference import read_difference
-from codex_orchestrator.governance.guards.git import read_changes
 from codex_orchestrator.governance.guards.gitcommand import Setting, overrides, parse_settings
 from tests.repositories import Repo
 
@@ -27,6 +27,10 @@ COMMANDS = (
     ("guard", "evidence"),
     ("review", "--base", "HEAD~1"),
 )
+
+
+def asked(repo: Repo, environ: dict[str, str], base: str) -> ChangeRequest:
+    return ChangeRequest(root=repo.root, environ=environ, base=base)
 
 
 @pytest.fixture
@@ -213,18 +217,28 @@ def test_no_command_runs_what_is_planted(repo, planted, trap, monkeypatch, capsy
 
 @pytest.mark.parametrize("trap", [name for name in TRAPS if name not in ("lazy", "submodule")])
 def test_the_answer_stays_the_same(repo, planted, trap):
-    before = read_difference(repo.root, repo.environ, "HEAD~1")
+    before = read_difference(asked(repo, repo.environ, "HEAD~1"))
     TRAPS[trap](repo, planted[0])
-    assert read_difference(repo.root, repo.environ, "HEAD~1") == before
+    assert read_difference(asked(repo, repo.environ, "HEAD~1")) == before
     assert before.changes.paths == ("src/a.c",)
 
 
 def test_what_a_partial_clone_lacks_is_said(repo, planted):
     lazy(repo, planted[0])
-    assert read_changes(repo.root, repo.environ, "HEAD~1").paths == ("src/a.c",)
+    assert read_changes(asked(repo, repo.environ, "HEAD~1")).paths == ("src/a.c",)
     with pytest.raises(UsageError) as refused:
-        read_difference(repo.root, repo.environ, "HEAD")
+        read_difference(asked(repo, repo.environ, "HEAD"))
     assert "where this is a partial clone, have git fetch it first" in str(refused.value)
+
+
+def test_what_a_partial_clone_lacks_is_not_fetched_to_find_what_was_moved(repo, planted):
+    program, mark = planted
+    lazy(repo, program)
+    (repo.root / "src/a.c").unlink()
+    repo.write("src/b.c", "int a;\n")
+    with pytest.raises(UsageError):
+        read_difference(asked(repo, repo.environ, "HEAD"))
+    assert not mark.exists()
 
 
 def test_a_folder_that_looks_like_a_repository_is_none(repo, planted, monkeypatch, capsys):
@@ -252,7 +266,7 @@ def test_a_program_beside_the_files_is_not_taken_for_git(repo, planted, monkeypa
     for name in ("git", "node", "npm", "codex"):
         repo.write(f"bin/{name}", f"#!/bin/sh\nexec {program}\n").chmod(0o755)
     environ = {**repo.environ, "PATH": f"bin:.::{repo.environ['PATH']}"}
-    read_difference(repo.root, environ, "HEAD~1")
+    read_difference(asked(repo, environ, "HEAD~1"))
     monkeypatch.chdir(repo.root)
     monkeypatch.setenv("PATH", environ["PATH"])
     main(["doctor"])
@@ -287,14 +301,14 @@ def kept_elsewhere(repo: Repo, tmp_path, scope: str) -> dict[str, str]:
 @pytest.mark.parametrize("scope", ["global", "local"])
 def test_files_of_git_lfs_are_no_change(repo, tmp_path, scope):
     environ = kept_elsewhere(repo, tmp_path, scope)
-    assert read_changes(repo.root, environ, "HEAD").paths == ()
-    assert read_difference(repo.root, environ, "HEAD").files == ()
+    assert read_changes(asked(repo, environ, "HEAD")).paths == ()
+    assert read_difference(asked(repo, environ, "HEAD")).files == ()
 
 
 def test_extensions_of_git_lfs_are_the_repository_s(repo, tmp_path, planted):
     environ = kept_elsewhere(repo, tmp_path, "local")
     repo.git("config", "lfs.extension.x.clean", planted[0])
-    assert read_changes(repo.root, environ, "HEAD").paths == ("large.bin",)
+    assert read_changes(asked(repo, environ, "HEAD")).paths == ("large.bin",)
 
 
 def setting(scope, key, value="program"):

@@ -12,12 +12,14 @@ from pathlib import Path
 import pytest
 
 from codex_orchestrator.errors import UsageError
+from codex_orchestrator.governance.guards.changes import ChangeRequest
 from codex_orchestrator.governance.guards.report import render_text
 from codex_orchestrator.governance.guards.spec import (
     SpecGuardReport,
     SpecGuardRequest,
     check_specs,
 )
+from codex_orchestrator.pipelines.model import GuardSettings, SpecGuardSettings
 from tests.repositories import FRESH_SPEC, Repo
 
 TODAY = dt.date(2026, 3, 31)
@@ -31,8 +33,10 @@ class GuardedRepo(Repo):
     def check(
         self, base: str | None = None, *paths: str, folder: str = ".", **environ: str
     ) -> SpecGuardReport:
-        request = SpecGuardRequest(self.root / folder, self.environ | environ, TODAY, base, paths)
-        return check_specs(request)
+        settings = GuardSettings(spec=SpecGuardSettings(paths=paths))
+        root, environ = self.root / folder, self.environ | environ
+        change = ChangeRequest(root=root, environ=environ, base=base, settings=settings)
+        return check_specs(SpecGuardRequest(change, TODAY))
 
 
 @pytest.fixture
@@ -43,8 +47,9 @@ def plain(plain) -> GuardedRepo:
 
 @pytest.fixture
 def repo(empty) -> GuardedRepo:
-    """A repository whose first commit holds code and a reviewed spec."""
-    empty.commit("src/a.py", "tasks/specs/1.md")
+    """A repository whose first commit holds code and a reviewed spec, and which was pushed."""
+    first = empty.commit("src/a.py", "tasks/specs/1.md")
+    empty.git("update-ref", "refs/remotes/origin/main", first)
     return empty
 
 
@@ -55,10 +60,10 @@ def rules(report: SpecGuardReport) -> list[tuple[str, str]]:
 NEEDS_A_SPEC = [("tasks/specs", "code-without-spec")]
 
 
-def test_the_first_commit_is_the_base_and_its_own_files_are_no_change(repo):
+def test_what_the_base_has_is_no_change(repo):
     report = repo.check()
     assert report.base == repo.git("rev-parse", "HEAD")
-    assert report.base_source == "first commit"
+    assert report.base_source == "origin/main"
     assert (report.findings, report.changed_code, report.checked_specs, report.notices) == ((), (), 1, ())
 
 
@@ -227,17 +232,9 @@ def test_tags_are_bases_and_a_local_branch_does_not_pose_as_origin_main(repo):
     tagged = repo.git("rev-parse", "v1^{commit}")
     head = repo.commit("src/b.py")
     assert repo.check("v1").base == tagged
+    repo.git("update-ref", "-d", "refs/remotes/origin/main")
     repo.git("branch", "origin/main", head)
-    assert repo.check().base_source == "first commit"
-
-
-def test_the_first_commit_is_the_one_that_first_parents_lead_to(repo):
-    first = repo.git("rev-parse", "HEAD")
-    repo.git("switch", "--quiet", "--orphan", "imported")
-    repo.commit("imported.txt")
-    repo.git("switch", "--quiet", "main")
-    repo.git("merge", "--quiet", "--allow-unrelated-histories", "--message", "import", "imported")
-    assert repo.check().base == first
+    assert repo.check().base_source == "main"
 
 
 def test_unrelated_histories_are_compared_directly_with_a_notice(repo):
@@ -272,12 +269,12 @@ def test_a_bad_base_is_bad_use(repo, base):
 def test_a_bad_base_variable_is_bad_use_but_an_empty_one_is_unset(repo):
     with pytest.raises(UsageError, match=r'^BASE_SHA: "d+" names no commit in this repository'):
         repo.check(BASE_SHA="d" * 40)
-    assert repo.check(BASE_SHA="").base_source == "first commit"
+    assert repo.check(BASE_SHA="").base_source == "origin/main"
 
 
 def test_a_base_variable_of_zeros_is_unset_with_a_notice(repo):
     report = repo.check(BASE_SHA="0" * 40)
-    assert report.base_source == "first commit"
+    assert report.base_source == "origin/main"
     assert report.notices == ("BASE_SHA is all zeros, which means no earlier commit: it counts as unset.",)
     assert repo.check("HEAD", BASE_SHA="0" * 40).notices == ()
 
@@ -295,12 +292,13 @@ def shallow(repo, tmp_path) -> GuardedRepo:
 def test_a_shallow_clone_compares_with_what_was_fetched(shallow, repo):
     shallow.write("src/d.py")
     report = shallow.check()
-    assert (report.base_source, report.changed_code, report.notices) == ("origin/main", ("src/d.py",), ())
+    assert (report.base_source, report.changed_code, report.notices) == ("origin/HEAD", ("src/d.py",), ())
     shallow.git("update-ref", "-d", "refs/remotes/origin/main")
     report = shallow.check()
-    assert (report.base_source, report.changed_code) == ("first commit", ("src/d.py",))
-    assert report.notices == (
-        "This clone is shallow: changes are counted from the oldest commit that was fetched.",
+    assert (report.base_source, report.changed_code) == ("main", ("src/d.py",))
+    assert report.notices[0].endswith(
+        "This clone is shallow: to have its history, call: git fetch --unshallow "
+        "(in actions/checkout: fetch-depth: 0)."
     )
 
 

@@ -110,6 +110,33 @@ def test_the_text_says_the_same(project, repo):
     assert "\033" not in done.stdout
 
 
+def test_renamed_binary_and_left_out_files_are_shown_as_such(project, said, repo):
+    project.pipeline(GUARD)
+    repo.commit()
+    project.start("work")
+    (repo.root / "kept.txt").rename(repo.root / "moved.txt")
+    repo.write("logo.png").write_bytes(b"\0" * 34 * 1024)
+    repo.write("yarn.lock")
+    text = said("review", "--base", "HEAD")[1]
+    assert "2 files changed, 1 of them binary (34 KiB), 0 lines added and 0 deleted since " in text
+    assert "- `kept.txt → moved.txt`: +0 -0\n" in text
+    assert "- `logo.png`: binary, 34 KiB\n" in text
+    assert "- Left out 1 lock file: yarn.lock.\n" in text
+    change = handed_over(said, "--base", "HEAD")["change"]
+    assert (change["bytes"], change["left_out"]) == (34 * 1024, 1)
+    assert [file["renamed_from"] for file in change["changed"]] == [None, "kept.txt"]
+
+
+def test_a_hand_off_without_a_base_says_so(project, said, repo):
+    project.pipeline(GUARD)
+    repo.commit()
+    project.start("work")
+    document = handed_over(said)
+    assert document["open_questions"] == [NOT_KNOWN]
+    assert document["change"]["base_source"] == "main"
+    assert document["change"]["notices"][0].startswith("Only what is not committed is measured")
+
+
 def test_a_long_list_of_files_is_cut_in_the_text_alone(project, said, repo):
     project.pipeline(GUARD)
     repo.commit()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from codex_orchestrator.governance.guards.changes import ChangeRequest
 from codex_orchestrator.governance.guards.spec import SpecGuardRequest, check_specs
 from codex_orchestrator.governance.tasks.mirrors import write_changes
 from codex_orchestrator.governance.tasks.texts import Texts
@@ -91,7 +92,8 @@ def test_the_spec_guard_is_content_with_the_mini_spec(said, project):
     reviewed = re.search(r"^last_review: (\S+)$", spec, re.MULTILINE)[1]
     assert reviewed in (str(before), str(datetime.now(UTC).date()))
     assert 'title: "A \\"b\\": c # d"\n' in spec
-    report = check_specs(SpecGuardRequest(project.root, dict(os.environ), datetime.now(UTC).date()))
+    change = ChangeRequest(root=project.root, environ=dict(os.environ))
+    report = check_specs(SpecGuardRequest(change, datetime.now(UTC).date()))
     assert (report.checked_specs, report.findings) == (1, ())
 
 

@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codex_orchestrator.governance.guards.checklists import checked_boxes
-from codex_orchestrator.governance.guards.difference import count_lines, parse_numstat
+from codex_orchestrator.governance.guards.contents import count_lines
 from codex_orchestrator.governance.guards.markdown import code_of
 from codex_orchestrator.governance.guards.programs import CommandWords
+from codex_orchestrator.governance.guards.rawdiff import parse_diff
 from codex_orchestrator.governance.guards.references import names_in
 from codex_orchestrator.governance.guards.shellwords import calls
 
@@ -85,7 +86,12 @@ def test_a_zero_byte_at_the_beginning_makes_a_file_binary(tail, place):
     )
 )
 def test_counts_of_names_of_any_bytes_are_read(counts):
-    entries = (
+    blobs = b"1" * 40, b"0" * 40
+    raw = (b":100644 100644 %s %s M\0%s\0" % (*blobs, name) for name in counts)
+    numbers = (
         b"%s\t%s\t%s\0" % (*[b"-" if n is None else b"%d" % n] * 2, name) for name, n in counts.items()
     )
-    assert parse_numstat(b"".join(entries)) == {name: (n, n) for name, n in counts.items()}
+    found = parse_diff(b"".join((*raw, *numbers)))
+    assert {name: (one.added, one.deleted) for name, one in found.items()} == {
+        name: (n, n) for name, n in counts.items()
+    }

@@ -9,11 +9,7 @@ from pathlib import Path
 import pytest
 
 from codex_orchestrator.errors import UsageError
-from codex_orchestrator.governance.guards.git import (
-    base_candidates,
-    below,
-    status_paths,
-)
+from codex_orchestrator.governance.guards.git import below, status_paths
 from codex_orchestrator.governance.guards.gitcommand import git_environment
 from codex_orchestrator.governance.guards.report import Finding, render_text
 from codex_orchestrator.governance.guards.spec import (
@@ -154,32 +150,6 @@ def test_code_paths_outside_the_repository_are_refused(path):
     with pytest.raises(UsageError, match=r"guards\.spec\.paths: .* is not a path inside") as caught:
         code_paths([path])
     assert caught.value.exit_code == 2
-    assert caught.value.message.isprintable()
-
-
-@pytest.mark.parametrize(
-    ("base", "variable", "source", "ref", "required"),
-    [
-        ("main", "abc", "--base", "main", True),
-        (None, "abc", "BASE_SHA", "abc", True),
-        (None, "  abc\n", "BASE_SHA", "abc", True),
-        (None, "", "origin/main", "refs/remotes/origin/main", False),
-        (None, "   ", "origin/main", "refs/remotes/origin/main", False),
-        (None, "0" * 40, "origin/main", "refs/remotes/origin/main", False),
-        (None, "0" * 64, "origin/main", "refs/remotes/origin/main", False),
-        (None, None, "origin/main", "refs/remotes/origin/main", False),
-    ],
-)
-def test_where_the_base_is_looked_for(base, variable, source, ref, required):
-    environ = {} if variable is None else {"BASE_SHA": variable}
-    (candidate,) = base_candidates(base, environ)
-    assert (candidate.source, candidate.ref, candidate.required) == (source, ref, required)
-
-
-@pytest.mark.parametrize("base", ["", "  ", "-x", "--all", "a\0b"])
-def test_a_base_that_can_be_no_revision_is_refused(base):
-    with pytest.raises(UsageError, match="is not a revision") as caught:
-        base_candidates(base, {})
     assert caught.value.message.isprintable()
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from codex_orchestrator.governance.guards.base import Base
+from codex_orchestrator.governance.guards.changes import Changes
 from codex_orchestrator.governance.guards.difference import Difference, FileChange
-from codex_orchestrator.governance.guards.git import Base, Changes
 from codex_orchestrator.governance.review import (
     ReviewedChange,
     ReviewedRun,
@@ -169,7 +170,7 @@ def test_a_run_is_evidence_or_it_is_said_why_not(keys, evidence):
 def test_a_hand_off_cites_approvals_and_adds_up_the_change():
     approvals = [{"actor": "ada", "timestamp": NOW, "reason": "stage:gate:approved"}]
     run = run_of(DONE, manifest={"approvals": approvals})
-    change = change_of(FileChange("a", 3, 1), FileChange("b\udcff", 0, 0, binary=True))
+    change = change_of(FileChange("a", 3, 1), FileChange("b\udcff", 0, 0, binary=True, size=34 * 1024))
     document = hand_off(run, change, notes="Look here.", generated_at=NOW)
     assert document["approvals"] == [{**approvals[0], "cited_as": f"{run.path}#approvals[0]"}]
     assert {key: document["change"][key] for key in ("files", "added", "deleted", "binary")} == {
@@ -180,8 +181,10 @@ def test_a_hand_off_cites_approvals_and_adds_up_the_change():
     }
     assert [file["path"] for file in document["change"]["changed"]] == ["a", "b\\udcff"]
     assert (document["notes"], document["generated_at"]) == ("Look here.", NOW)
-    line = "2 files changed, 1 of them binary, 3 lines added and 1 deleted since aaaaaaaaaaaa (origin/main)."
-    assert change_line(document["change"]) == line
+    assert change_line(document["change"]) == (
+        "2 files changed, 1 of them binary (34 KiB), "
+        "3 lines added and 1 deleted since aaaaaaaaaaaa (origin/main)."
+    )
 
 
 def test_a_change_without_a_base_has_no_size():

@@ -179,6 +179,13 @@ def test_a_missing_tool_is_named(tmp_path):
         run_tool(["no-such-tool"], cwd=tmp_path, environ={"PATH": "/usr/bin"}, timeout_seconds=5)
 
 
+@pytest.mark.parametrize("given", [b"", b"text\0" * 100_000])
+def test_a_tool_reads_what_it_is_given_and_no_more(tmp_path, given):
+    environ = {"PATH": os.environ["PATH"]}
+    result = run_tool(["cat"], cwd=tmp_path, environ=environ, timeout_seconds=60, given=given)
+    assert (result.exit_code, result.stdout) == (0, given)
+
+
 def test_a_tool_that_hangs_is_given_up(tmp_path):
     with pytest.raises(OrchestratorError, match="did not end within"):
         run_tool(["sleep", "60"], cwd=tmp_path, environ={"PATH": os.environ["PATH"]}, timeout_seconds=0.2)

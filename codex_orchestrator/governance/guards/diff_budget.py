@@ -6,25 +6,21 @@ The rules are in docs/reference/guards.md, section "Diff budget".
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.errors import UsageError
 from codex_orchestrator.text import printable
 
-from .difference import FileChange, read_difference
+from .base import Base
+from .changes import ChangeRequest
+from .contents import told_size
+from .difference import Difference, FileChange, read_difference
 from .report import Finding, Report, counted, encodable
 
 OVERRIDE_FLAG = "--override"
 OVERRIDE_VARIABLE = "DIFF_BUDGET_OVERRIDE_REASON"
-# Written by package managers: long, and nobody reviews them line by line.
-LOCK_FILES = frozenset(
-    {
-        *("Cargo.lock", "Gemfile.lock", "Pipfile.lock", "composer.lock", "go.sum", "npm-shrinkwrap.json"),
-        *("package-lock.json", "pnpm-lock.yaml", "poetry.lock", "uv.lock", "yarn.lock"),
-    }
-)
 _LARGEST_SHOWN = 10
+_NAMED = 3
 _HINT = f"Split the change, or say why it must be this large with {OVERRIDE_FLAG} or {OVERRIDE_VARIABLE}."
 
 
@@ -41,22 +37,18 @@ class DiffBudgetRequest:
     """What to measure, and against what.
 
     Attributes:
-        root: The guarded folder.
-        environ: The environment (BASE_SHA, the override, and what git itself reads).
-        base: The value of ``--base``, or None.
+        change: The change.
         override: The value of ``--override``, or None.
         max_files: How many files may change.
         max_lines: How many lines may be added and deleted, together.
-        left_out: Folders whose files do not count, relative to the root.
+        max_bytes: How many bytes of binary files may be added or changed.
     """
 
-    root: Path
-    environ: Mapping[str, str]
-    base: str | None = None
+    change: ChangeRequest
     override: str | None = None
     max_files: int = 25
     max_lines: int = 800
-    left_out: tuple[str, ...] = ()
+    max_bytes: int = 1_048_576
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,25 +56,31 @@ class DiffBudgetReport(Report):
     """What was measured.
 
     Attributes:
-        base: Full hash of the commit compared with; None where changes were not measured.
-        base_source: ``--base``, ``BASE_SHA``, ``origin/main`` or ``first commit``; None like `base`.
-        changes: The files that count, sorted by path.
-        left_out: How many changed files do not count.
+        difference: The change.
         max_files: The budget of files.
         max_lines: The budget of lines.
+        max_bytes: The budget of bytes in binary files.
         override: The reason that was given, or None.
     """
 
     GUARD = "diff-budget"
     LABEL = "diff-budget"
 
-    base: str | None
-    base_source: str | None
-    changes: tuple[FileChange, ...]
-    left_out: int
+    difference: Difference
     max_files: int
     max_lines: int
+    max_bytes: int
     override: Override | None
+
+    @property
+    def changes(self) -> tuple[FileChange, ...]:
+        """The files that count, sorted by path."""
+        return self.difference.files
+
+    @property
+    def base(self) -> Base | None:
+        """The commit compared with; None where changes were not measured."""
+        return self.difference.changes.base
 
     @property
     def status(self) -> str:
@@ -95,21 +93,27 @@ class DiffBudgetReport(Report):
         """Base, sums, the largest files and the override."""
         added = sum(change.added for change in self.changes)
         deleted = sum(change.deleted for change in self.changes)
-        lines = {"total": added + deleted, "added": added, "deleted": deleted, "limit": self.max_lines}
+        left_out = len(self.difference.left_out)
         override = self.override
         return {
-            "base": self.base,
-            "base_source": self.base_source,
-            "files": {"total": len(self.changes), "left_out": self.left_out, "limit": self.max_files},
-            "lines": lines,
-            "largest": [_row(change) for change in largest(self.changes)],
+            "base": self.base and self.base.commit,
+            "base_source": self.base and self.base.source,
+            "files": {"total": len(self.changes), "left_out": left_out, "limit": self.max_files},
+            "lines": {
+                "total": added + deleted,
+                "added": added,
+                "deleted": deleted,
+                "limit": self.max_lines,
+            },
+            "bytes": {"total": total_bytes(self.changes), "limit": self.max_bytes},
+            "largest": [change.to_json() for change in largest(self.changes)],
             "override": override and {"reason": encodable(override.reason), "source": override.source},
         }
 
     @property
     def unchecked(self) -> str | None:
         """Without a commit to compare with, no change is seen."""
-        return None if self.base else "there is no commit to compare with."
+        return self.difference.changes.unchecked
 
     def preface(self) -> tuple[str, ...]:
         """The override first: a stage's summary shows the beginning of what it printed."""
@@ -123,9 +127,12 @@ class DiffBudgetReport(Report):
             return "changes not measured"
         lines = sum(change.lines for change in self.changes)
         files = f"{len(self.changes)} of {counted(self.max_files, 'file')}"
-        used = f"{files} and {lines} of {counted(self.max_lines, 'line')} changed"
-        more = f"; {counted(self.left_out, 'file')} left out" if self.left_out else ""
-        return f"{used} since {self.base[:12]} ({self.base_source}){more}"
+        size = total_bytes(self.changes)
+        binary = f", {told_size(size)} of {told_size(self.max_bytes)} in binary files" if size else ""
+        left_out = len(self.difference.left_out)
+        more = f"; {left_out} left out" if left_out else ""
+        since = f"since {self.base.commit[:12]} ({self.base.source})"
+        return f"{files} and {lines} of {counted(self.max_lines, 'line')} changed{binary} {since}{more}"
 
 
 def check_diff_budget(request: DiffBudgetRequest) -> DiffBudgetReport:
@@ -134,19 +141,20 @@ def check_diff_budget(request: DiffBudgetRequest) -> DiffBudgetReport:
     Raises:
         UsageError: An override without a reason, a bad base, or a repository that cannot be read.
     """
-    override = choose_override(request.override, request.environ)
-    difference = read_difference(request.root, request.environ, request.base)
-    counting = tuple(change for change in difference.files if not _is_left_out(change.path, request.left_out))
-    base = difference.changes.base
+    override = choose_override(request.override, request.change.environ)
+    difference = read_difference(request.change)
     return DiffBudgetReport(
-        findings=judge_size(counting, max_files=request.max_files, max_lines=request.max_lines),
-        notices=difference.changes.notices,
-        base=base.commit if base else None,
-        base_source=base.source if base else None,
-        changes=counting,
-        left_out=len(difference.files) - len(counting),
+        findings=judge_size(
+            difference.files,
+            max_files=request.max_files,
+            max_lines=request.max_lines,
+            max_bytes=request.max_bytes,
+        ),
+        notices=difference.notices,
+        difference=difference,
         max_files=request.max_files,
         max_lines=request.max_lines,
+        max_bytes=request.max_bytes,
         override=override,
     )
 
@@ -167,7 +175,9 @@ def choose_override(flag: str | None, environ: Mapping[str, str]) -> Override | 
     return Override(reason, OVERRIDE_VARIABLE) if reason else None
 
 
-def judge_size(changes: tuple[FileChange, ...], *, max_files: int, max_lines: int) -> tuple[Finding, ...]:
+def judge_size(
+    changes: tuple[FileChange, ...], *, max_files: int, max_lines: int, max_bytes: int
+) -> tuple[Finding, ...]:
     """What is too large about these changes."""
     findings = []
     if len(changes) > max_files:
@@ -175,27 +185,23 @@ def judge_size(changes: tuple[FileChange, ...], *, max_files: int, max_lines: in
         findings.append(Finding(".", "diff-files", message, _HINT))
     lines = sum(change.lines for change in changes)
     if lines > max_lines:
-        shown = ", ".join(f"{printable(one.path)} ({one.lines})" for one in largest(changes)[:3])
+        shown = ", ".join(f"{printable(one.name)} ({one.lines})" for one in largest(changes)[:_NAMED])
         message = f"{counted(lines, 'line')} changed, more than {max_lines}; the most in {shown}."
         findings.append(Finding(".", "diff-lines", message, _HINT))
+    size = total_bytes(changes)
+    if size > max_bytes:
+        most = sorted(changes, key=lambda change: (-change.size, change.path))[:_NAMED]
+        shown = ", ".join(f"{printable(one.name)} ({one.measure})" for one in most if one.size)
+        message = f"{told_size(size)} changed in binary files, more than {told_size(max_bytes)}: {shown}."
+        findings.append(Finding(".", "diff-bytes", message, _HINT))
     return tuple(findings)
 
 
 def largest(changes: Iterable[FileChange]) -> list[FileChange]:
-    """The files with the most changed lines, at most ten, the largest first."""
-    return sorted(changes, key=lambda change: (-change.lines, change.path))[:_LARGEST_SHOWN]
+    """The files with the most changed lines, then bytes, at most ten, the largest first."""
+    return sorted(changes, key=lambda change: (-change.lines, -change.size, change.path))[:_LARGEST_SHOWN]
 
 
-def _row(change: FileChange) -> dict[str, object]:
-    return {
-        "path": encodable(change.path),
-        "added": change.added,
-        "deleted": change.deleted,
-        "binary": change.binary,
-    }
-
-
-def _is_left_out(path: str, folders: tuple[str, ...]) -> bool:
-    if path.rpartition("/")[2] in LOCK_FILES:
-        return True
-    return any(path == folder or path.startswith(folder + "/") for folder in folders)
+def total_bytes(changes: Iterable[FileChange]) -> int:
+    """What binary files among them bring along."""
+    return sum(change.size for change in changes)

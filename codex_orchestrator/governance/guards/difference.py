@@ -1,4 +1,4 @@
-"""How large a change is: added and deleted lines of every changed file.
+"""How large a change is: lines of text, and bytes of what is none, of every changed file that counts.
 
 Counted as git counts them (docs/reference/guards.md, "Diff budget").
 """
@@ -6,22 +6,25 @@ Counted as git counts them (docs/reference/guards.md, "Diff budget").
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
-from codex_orchestrator import places
 from codex_orchestrator.dataclass import dataclass
-from codex_orchestrator.errors import StorageError, UsageError
-from codex_orchestrator.text import printable
 
-from .git import Changes, WorkTree, below, locate, read_changes
-from .gitcommand import git_environment
+from .blobs import blob_id, pair, parse_sizes
+from .changes import ChangeRequest, Changes, counting_of, of_itself, survey
+from .contents import count_lines, kind_and_size, opened, told_size
+from .counting import LeftOut, left_out_notices
+from .generated import find_generated
+from .git import WorkTree
+from .rawdiff import TrackedChange, parse_diff
+from .report import encodable
 
 # Where git too stops looking for lines: core.bigFileThreshold.
 _LARGEST_BYTES = 512 * 1024 * 1024
-# How far git looks for a zero byte before it takes a file for text.
-_LOOKED_AT_BYTES = 8_000
 _READ_BYTES = 1024 * 1024
+# Above this many of either, git pairs only files of the same content.
+_MOST_COMPARED = 1_000
 
 
 @dataclass(frozen=True)
@@ -33,118 +36,192 @@ class FileChange:
         added: Lines added since the base.
         deleted: Lines deleted since then.
         binary: Whether it has no lines to count.
+        size: The bytes of a binary file that is new or has another content; else 0.
+        renamed_from: Its path in the base, where that was another.
     """
 
     path: str
     added: int
     deleted: int
     binary: bool = False
+    size: int = 0
+    renamed_from: str | None = None
 
     @property
     def lines(self) -> int:
         """Added and deleted ones together."""
         return self.added + self.deleted
 
+    @property
+    def name(self) -> str:
+        """The path, after the one that it had before."""
+        return self.path if self.renamed_from is None else f"{self.renamed_from} → {self.path}"
+
+    @property
+    def measure(self) -> str:
+        """How much of it changed."""
+        if not self.binary:
+            return f"+{self.added} -{self.deleted}"
+        return f"binary, {told_size(self.size)}" if self.size else "binary"
+
+    def to_json(self) -> dict[str, object]:
+        """Plain values for JSON."""
+        return {
+            "path": encodable(self.path),
+            "renamed_from": self.renamed_from and encodable(self.renamed_from),
+            "added": self.added,
+            "deleted": self.deleted,
+            "binary": self.binary,
+            "bytes": self.size,
+        }
+
 
 @dataclass(frozen=True)
 class Difference:
-    """A change by its files, sorted by path; none where `changes` has no base."""
+    """A change by its files.
+
+    Attributes:
+        changes: The change.
+        files: The files that count, sorted by path; none where `changes` has no base.
+        left_out: What does not count.
+        says_itself: Changed files that say which files count.
+    """
 
     changes: Changes
     files: tuple[FileChange, ...]
+    left_out: tuple[LeftOut, ...] = ()
+    says_itself: tuple[str, ...] = ()
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What the reader must know about the comparison, one sentence each."""
+        itself = map(of_itself, self.says_itself)
+        return (*self.changes.notices, *left_out_notices(self.left_out), *itself)
 
 
-def read_difference(root: Path, environ: Mapping[str, str], base: str | None) -> Difference:
+def read_difference(request: ChangeRequest) -> Difference:
     """Measure what changed since the base, committed or not.
-
-    Args:
-        root: The guarded folder.
-        environ: Environment for git, and where BASE_SHA is looked up.
-        base: The value of ``--base``, or None.
 
     Raises:
         UsageError: As in `read_changes`, or a new file cannot be read.
     """
-    changes = read_changes(root, environ, base)
-    tree = locate(root, git_environment(environ)) if changes.base is not None else ""
-    if isinstance(tree, str) or changes.base is None:
+    tree, changes = survey(request)
+    if tree is None or changes.base is None:
         return Difference(changes, ())
-    measured = {change.path: change for change in _tracked(tree, changes.base.commit)}
-    for change in _untracked(tree):
-        earlier = measured.get(change.path, FileChange(change.path, 0, 0))
-        measured[change.path] = FileChange(
-            change.path, change.added, earlier.deleted, change.binary or earlier.binary
+    found = find_generated(tree, counting_of(request), changes.paths)
+    generated = {out.path for out in found.left_out}
+    counted = [path for path in changes.paths if path not in generated]
+    tracked = _tracked(tree, changes.base.commit, frozenset(counted))
+    new = [path for path in changes.untracked if path not in generated]
+    files = {path: _measured(tree, change) for path, change in tracked.items()}
+    for path in new:
+        added = _new_file(tree.root, path)
+        earlier = files.get(path, FileChange(path, 0, 0))
+        files[path] = FileChange(
+            path, added.added, earlier.deleted, added.binary or earlier.binary, added.size
         )
-    files = (measured.get(path) or FileChange(path, 0, 0) for path in changes.paths)
-    return Difference(changes, tuple(files))
+    moved = _moved(tree, changes.base.commit, tracked, new)
+    for path, old in moved.items():
+        files[path] = FileChange(path, 0, 0, files[path].binary, 0, old)
+    gone = {file.renamed_from for file in files.values()}
+    return Difference(
+        changes,
+        tuple(files.get(path) or FileChange(path, 0, 0) for path in counted if path not in gone),
+        (*changes.left_out, *found.left_out),
+        found.says_itself,
+    )
 
 
-def parse_numstat(output: bytes) -> dict[bytes, tuple[int | None, int | None]]:
-    """``git … --numstat -z --no-renames`` by path: lines added and deleted, None for a binary file."""
-    found = {}
-    for entry in filter(None, output.split(b"\0")):
-        added, deleted, path = entry.split(b"\t", 2)
-        found[path] = (_number(added), _number(deleted))
-    return found
+# ---------------------------------------------------------------- what git tracks
 
 
-def count_lines(chunks: Iterable[bytes]) -> int | None:
-    """How many lines a file has, the last of which may lack its end; None for a binary file.
-
-    Args:
-        chunks: Its content in order, in pieces of any size.
-    """
-    lines, last, looked_at = 0, b"\n", 0
-    for chunk in chunks:
-        if looked_at < _LOOKED_AT_BYTES and b"\0" in chunk[: _LOOKED_AT_BYTES - looked_at]:
-            return None
-        looked_at += len(chunk)
-        lines += chunk.count(b"\n")
-        last = chunk[-1:] or last
-    return lines + (last != b"\n")
+def _tracked(tree: WorkTree, base: str, counted: frozenset[str]) -> dict[str, TrackedChange]:
+    """Tracked files that count and differ from the base as they lie in the work tree, renamed ones once."""
+    found = _diff(tree, base, "--no-renames")
+    kinds = {change.kind for change in found.values()}
+    if {"A", "D"} <= kinds:
+        pairs = _diff(tree, base, "-M", f"-l{_MOST_COMPARED}", "--diff-filter=R")
+        for path, change in pairs.items():
+            # Where one end does not count, the other does for all that it is.
+            if {path, _below(tree, change.earlier)} <= counted:
+                found[path] = change
+                del found[_below(tree, change.earlier)]
+    return {path: change for path, change in found.items() if path in counted}
 
 
-def _number(digits: bytes) -> int | None:
-    return None if digits == b"-" else int(digits)
-
-
-def _tracked(tree: WorkTree, base: str) -> Iterable[FileChange]:
-    """Tracked files that differ from the base, as they lie in the work tree."""
+def _diff(tree: WorkTree, base: str, *words: str) -> dict[str, TrackedChange]:
     # Plumbing, so that no setting of the user changes what is counted.
     kind = (
-        *("--numstat", "-z", "--no-renames", "--no-ext-diff", "--no-textconv"),
+        "--raw",
+        "--numstat",
+        "-z",
+        "--no-abbrev",
+        "--no-ext-diff",
+        "--no-textconv",
         "--ignore-submodules=dirty",
     )
-    counts = parse_numstat(tree.output("diff-index", *kind, base, "--", "."))
-    for name in below(tree.prefix, tuple(counts)):
-        added, deleted = counts[os.fsencode(tree.prefix + name)]
-        yield FileChange(name, added or 0, deleted or 0, binary=added is None)
+    found = parse_diff(tree.output("diff-index", *kind, *words, base, "--", "."))
+    return {_below(tree, path): change for path, change in found.items()}
 
 
-def _untracked(tree: WorkTree) -> Iterable[FileChange]:
-    """New files: all their lines are added."""
-    output = tree.output("ls-files", "--others", "--exclude-standard", "-z", "--", ".")
-    for name in filter(None, output.split(b"\0")):
-        lines = _lines_of(tree.root / os.fsdecode(name), tree.root)
-        yield FileChange(os.fsdecode(name), lines or 0, 0, binary=lines is None)
+def _below(tree: WorkTree, path: bytes | None) -> str:
+    return os.fsdecode(path or b"").removeprefix(tree.prefix)
 
 
-def _lines_of(path: Path, root: Path) -> int | None:
-    try:
-        status = places.status(path, below=root)
-        if status is None:
-            return 0  # Removed since git listed it.
-        kind = places.kind_of(status)
-        if kind == "link":
-            return 1  # git stores where it leads: one line without an end.
+def _measured(tree: WorkTree, change: TrackedChange) -> FileChange:
+    path = _below(tree, change.path)
+    earlier = None if change.earlier is None else _below(tree, change.earlier)
+    binary = change.added is None
+    size = _size_unless(tree.root, path, change.blob) if binary and not change.same else 0
+    return FileChange(path, change.added or 0, change.deleted or 0, binary, size, earlier)
+
+
+def _moved(tree: WorkTree, base: str, tracked: Mapping[str, TrackedChange], new: list[str]) -> dict[str, str]:
+    """The old paths of new files that git does not track yet, and has the content of under a lost name."""
+    there = frozenset(new)
+    gone = {
+        path: change.blob
+        for path, change in tracked.items()
+        if change.kind == "D" and change.regular and path not in there
+    }
+    new = [path for path in new if path not in tracked]
+    if not gone or not new:
+        return {}
+    given = "".join(f"{blob}\n" for blob in dict.fromkeys(gone.values())).encode("ascii")
+    sizes = set(parse_sizes(tree.output("cat-file", "--batch-check", given=given)).values())
+    blobs = {}
+    for path in new:
+        with opened(tree.root, path) as found:
+            if found is not None and found[1] in sizes:
+                blobs[path] = blob_id(found[0], found[1], base)
+    return pair(gone, blobs)
+
+
+# ------------------------------------------------------------------ what is new
+
+
+def _new_file(root: Path, path: str) -> FileChange:
+    """A new file: all its lines are added."""
+    kind, size = kind_and_size(root, path)
+    if kind is None:
+        return FileChange(path, 0, 0)  # Removed since git listed it.
+    if kind == "link":
+        return FileChange(path, 1, 0)  # git stores where it leads: one line without an end.
+    if kind != "file":
         # A repository inside this one, or what was put in the file's place meanwhile.
-        if kind != "file" or status.st_size > _LARGEST_BYTES:
-            return None
-        with places.open_stream(path, below=root) as stream:
-            return count_lines(iter(lambda: stream.read(_READ_BYTES), b""))
-    except StorageError as error:
-        raise UsageError(error.message, hint=error.hint) from error
-    except FileNotFoundError:
-        return 0  # Removed since git listed it.
-    except OSError as error:
-        raise UsageError(f"{printable(str(path))} cannot be read: {error.strerror}.") from error
+        return FileChange(path, 0, 0, binary=True)
+    lines = None
+    if size <= _LARGEST_BYTES:
+        with opened(root, path) as found:
+            chunks = iter(()) if found is None else iter(lambda: found[0].read(_READ_BYTES), b"")
+            lines = count_lines(chunks)
+    return FileChange(path, lines or 0, 0, lines is None, size if lines is None else 0)
+
+
+def _size_unless(root: Path, path: str, blob: str) -> int:
+    """The size of a file that has another content than `blob`; 0 where it has that, or is gone."""
+    with opened(root, path) as found:
+        if found is None:
+            return 0
+        stream, size = found
+        return size if size > _LARGEST_BYTES or blob_id(stream, size, blob) != blob else 0

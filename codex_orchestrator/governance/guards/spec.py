@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from codex_orchestrator import places, sources
@@ -15,7 +15,8 @@ from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.errors import Misplaced, UsageError
 from codex_orchestrator.text import printable
 
-from .git import read_changes
+from .changes import ChangeRequest, read_changes
+from .counting import left_out_notices
 from .report import Fault, Report, counted, encodable
 
 CODE_FOLDERS = ("src", "app", "server", "migrations")
@@ -37,18 +38,12 @@ class SpecGuardRequest:
     """What to check.
 
     Attributes:
-        root: The guarded folder.
-        environ: The environment (BASE_SHA, and what git itself reads).
+        change: The change, with the configured code paths beside `CODE_FOLDERS` (``guards.spec.paths``).
         today: The date that reviews are judged at.
-        base: The value of ``--base``, or None.
-        paths: Code paths beside `CODE_FOLDERS`, relative to the root (the configured ``guards.spec.paths``).
     """
 
-    root: Path
-    environ: Mapping[str, str]
+    change: ChangeRequest
     today: dt.date
-    base: str | None = None
-    paths: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +52,8 @@ class SpecGuardReport(Report):
 
     Attributes:
         base: Full hash of the commit compared with; None where changes were not checked.
-        base_source: ``--base``, ``BASE_SHA``, ``origin/main`` or ``first commit``; None like `base`.
+        base_source: What named it; None like `base`.
+        why_unchecked: Why changes were not checked, in one sentence; None where they were.
         checked_specs: How many spec files were read.
         changed_code: Changed code paths, sorted.
     """
@@ -67,6 +63,7 @@ class SpecGuardReport(Report):
 
     base: str | None
     base_source: str | None
+    why_unchecked: str | None = None
     checked_specs: int
     changed_code: tuple[str, ...]
 
@@ -82,7 +79,7 @@ class SpecGuardReport(Report):
     @property
     def unchecked(self) -> str | None:
         """Without a commit to compare with, no change is seen."""
-        return None if self.base else "there is no commit to compare with."
+        return self.why_unchecked
 
     def scope(self) -> str:
         """How many specs were read, and what changed since when."""
@@ -99,21 +96,24 @@ def check_specs(request: SpecGuardRequest) -> SpecGuardReport:
     Raises:
         UsageError: A bad base or code path, or a repository or specs folder that cannot be read.
     """
-    folders = code_paths(request.paths)
-    changes = read_changes(request.root, request.environ, request.base)
+    root = request.change.root
+    folders = code_paths(request.change.settings.spec.paths)
+    changes = read_changes(request.change)
+    left_out = (out for out in changes.left_out if any(_lies_in(out.path, one) for one in folders))
     code, change_fault = judge_changes(changes.paths, folders)
     findings = [] if change_fault is None else [change_fault.at(SPECS_FOLDER)]
-    specs = tuple(_spec_files(request.root))
+    specs = tuple(_spec_files(root))
     for path in specs:
-        fault = _judge_file(request.root / path, request.root, request.today)
+        fault = _judge_file(root / path, root, request.today)
         if fault is not None:
             findings.append(fault.at(path))
     base = changes.base
     return SpecGuardReport(
         findings=tuple(findings),
-        notices=changes.notices,
+        notices=(*changes.notices, *left_out_notices(left_out)),
         base=base.commit if base else None,
         base_source=base.source if base else None,
+        why_unchecked=changes.unchecked,
         checked_specs=len(specs),
         changed_code=code,
     )
