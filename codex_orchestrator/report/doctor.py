@@ -18,6 +18,8 @@ from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.environment import CONFIG_NAME, PREFIX, Environment
 from codex_orchestrator.errors import ConfigurationError, OrchestratorError, StorageError, ToolMissing
 from codex_orchestrator.execution.process import run_tool
+from codex_orchestrator.governance.guards.base import tell_base
+from codex_orchestrator.governance.guards.changes import ChangeRequest
 from codex_orchestrator.governance.guards.git import why_unread
 from codex_orchestrator.governance.guards.gitcommand import git_environment
 from codex_orchestrator.governance.guards.report import counted
@@ -91,11 +93,16 @@ def examine(environment: Environment, clock: Clock) -> Iterator[Check]:
     yield _python_check(missing)
     definitions = _definitions(environment)
     called = "\n".join(_commands(definitions)) if isinstance(definitions, Definitions) else ""
-    for tool in _TOOLS:
-        yield _tool_check(environment, tool, required=_is_required(environment, tool, called))
+    tools = [
+        _tool_check(environment, tool, required=_is_required(environment, tool, called)) for tool in _TOOLS
+    ]
+    yield from tools
+    git_works = any(check.name == "git" and check.status == "ok" for check in tools)
     yield _configuration_check(environment, definitions)
     if isinstance(definitions, Definitions):
         yield from _plugin_checks(definitions)
+        if git_works:
+            yield _base_check(environment, definitions)
         yield from _environment_checks(definitions.packaged.project)
         for pipeline in definitions.pipelines.values():
             yield _pipeline_check(environment, definitions, pipeline)
@@ -205,6 +212,19 @@ def _plugin_checks(definitions: Definitions) -> Iterator[Check]:
             yield Check(f"plugin {name}", True, "failed", detail, hint)
         else:
             yield Check(f"plugin {name}", True, "ok", "found")
+
+
+def _base_check(environment: Environment, definitions: Definitions) -> Check:
+    """What guards and the hand-off would measure a change against."""
+    request = ChangeRequest.of(environment, definitions.configuration.guards, None)
+    try:
+        found = tell_base(environment.root, request.named_base)
+    except OrchestratorError as error:
+        return Check("base", True, "warning", error.message, error.hint)
+    if found.base is None:
+        return Check("base", False, "ok", " ".join(found.notices))
+    detail = f"changes are measured since {found.base.commit[:12]} ({found.base.source})"
+    return Check("base", True, "ok", "\n".join([detail, *found.notices]))
 
 
 def _environment_checks(project: Project) -> Iterator[Check]:

@@ -20,11 +20,13 @@ from codex_orchestrator.report.doctor import examine
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = [
-    *("python", "git", "node", "npm", "codex", "configuration"),
+    *("python", "git", "node", "npm", "codex", "configuration", "base"),
     *("pipeline diagnostics", "pipeline docs-review", "pipeline implementation-gate"),
     *("runs-fsync", "runs-locks", "out-fsync", "out-locks", "disk"),
 ]
 FOLDERS = NAMES[-5:-1]
+# It knows its version, and of no repository.
+GIT = 'case "$1" in --version) echo git 1.2.3;; *) echo "fatal: not a git repository" >&2; exit 128;; esac'
 TOOLS = ("git", "node", "npm", "codex")
 
 
@@ -35,6 +37,7 @@ def tools(tmp_path, monkeypatch):
     folder.mkdir()
     for name in TOOLS:
         put(folder, name, f"echo {name} 1.2.3")
+    put(folder, "git", GIT)
     monkeypatch.setenv("PATH", str(folder))
     return folder
 
@@ -293,6 +296,82 @@ def test_a_configuration_is_told_with_its_pipelines(project, doctor):
     assert doctor()[1]["configuration"]["detail"].startswith("no codex.orchestrator.json here; pipelines: ")
     project.pipelines(one=["true"], two=["true"])
     assert doctor()[1]["configuration"]["detail"].startswith("codex.orchestrator.json; pipelines: one, two")
+
+
+def test_a_plugin_that_is_not_there_keeps_every_run_from_starting(project, doctor):
+    project.write({"plugins": ["json", "no_such_plugin.at_all"]})
+    code, checks = doctor()
+    assert code == 1
+    assert checks["plugin json"]["status"] == "ok"
+    assert checks["plugin no_such_plugin.at_all"]["status"] == "failed"
+    assert project.cli("start", "docs-review").returncode == 2
+
+
+# ------------------------------------------------------------------ pipelines
+
+
+@pytest.mark.parametrize(
+    ("stage", "reason"),
+    [
+        ("no-such-tool --all", "no-such-tool is not installed"),
+        ("X=1 no-such-tool", "no-such-tool is not installed"),
+        ("git --version && no-such-tool", "no-such-tool is not installed"),
+        ("scripts/check.sh", "there is no scripts/check.sh"),
+        ("npm run missing", "there is no package.json"),
+        ({"command": "true", "skip": "not today"}, "not today"),
+    ],
+)
+def test_what_a_stage_lacks_is_told_with_its_pipeline(project, doctor, stage, reason):
+    project.pipeline(stage)
+    code, checks = doctor()
+    assert code == 0
+    check = checks["pipeline work"]
+    assert (check["status"], check["detail"]) == ("warning", f"1 of 1 stage cannot run here\ns1: {reason}")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("echo x", "cd a && no-such-tool", "$TOOL x", "for x in 1; do no-such-tool; done", "'unended"),
+        *("git --version | cat-is-not-looked-for", "npm install", "codex"),
+    ],
+)
+def test_what_cannot_be_told_before_is_not_told(project, doctor, tools, command):
+    put(tools, "cat-is-not-looked-for", "exit 0")
+    project.pipeline(command)
+    assert doctor()[1]["pipeline work"]["status"] == "ok"
+
+
+def test_what_scripts_lack_is_told_with_the_way_to_mend_it(project, said, tools):
+    document = {"scripts": {"test": "vitest"}, "devDependencies": {"vitest": "3"}}
+    (project.root / "package.json").write_text(json.dumps(document))
+    project.pipelines(own=["npm run test", "npm run build"])
+    code, out, _ = said("doctor")
+    lines = [" ".join(line.split()) for line in out.splitlines()]
+    place = lines.index("warning pipeline own 2 of 2 stages cannot run here")
+    assert code == 0
+    assert lines[place + 1 : place + 4] == [
+        "s1: node_modules is not there",
+        's2: package.json has no script "build"',
+        "npm install",
+    ]
+
+
+def test_a_stage_for_the_cloud_keeps_its_pipeline_from_starting(project, doctor):
+    project.pipelines(here=["true"], there=[{"command": "true", "executionMode": "cloud"}])
+    code, checks = doctor()
+    assert code == 1
+    assert checks["pipeline here"]["status"] == "ok"
+    assert checks["pipeline there"]["status"] == "failed"
+    assert checks["pipeline there"]["detail"] == "for the cloud, and there is no engine for it here: s1"
+
+
+def test_little_room_on_the_disk_is_a_warning(doctor, monkeypatch):
+    usage = shutil.disk_usage("/")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=50 * 1024 * 1024))
+    code, checks = doctor()
+    assert (code, checks["disk"]["status"]) == (0, "warning")
+    assert checks["disk"]["detail"].startswith("50 MiB free")
 
 
 # ------------------------------------------------------------------ folders
