@@ -48,13 +48,14 @@ class Placed:
 
 
 def starter_files(environment: Environment) -> Iterator[StarterFile]:
-    """The files for this repository, but for its ``.gitignore``.
+    """The files for this repository, but for its ``.gitignore``, and definitions where it has some elsewhere.
 
     Raises:
         UsageError: The task id of the environment, or the one that the root's name would give, is not valid.
     """
-    document, detail = _configuration(environment)
-    yield StarterFile(CONFIG_NAME, dumps(document), detail=detail)
+    if environment.config_name == CONFIG_NAME:
+        document, detail = _configuration(environment)
+        yield StarterFile(CONFIG_NAME, dumps(document), detail=detail)
     for path in resources.files_in(TEMPLATES / "scripts"):
         yield StarterFile(f"scripts/{path.name}", _rendered(path), files.EXECUTABLE)
 

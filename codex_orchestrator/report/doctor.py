@@ -14,7 +14,7 @@ from typing import Literal
 from codex_orchestrator import named
 from codex_orchestrator.clock import Clock
 from codex_orchestrator.dataclass import dataclass
-from codex_orchestrator.environment import CONFIG_NAME, PREFIX, Environment
+from codex_orchestrator.environment import PREFIX, Environment
 from codex_orchestrator.errors import ConfigurationError, OrchestratorError, StorageError, ToolMissing
 from codex_orchestrator.execution.process import run_tool
 from codex_orchestrator.governance.guards.git import why_unread
@@ -175,7 +175,8 @@ def _configuration_check(environment: Environment, definitions: Definitions | Co
         hint = f"Mend {environment.config_path}."
         return Check("configuration", True, "failed", definitions.message, hint)
     found = f"pipelines: {', '.join(definitions.pipelines)}"
-    where = CONFIG_NAME if named.is_there(environment.config_path) else f"no {CONFIG_NAME} here"
+    name = environment.config_name
+    where = name if named.is_there(environment.config_path) else f"no {name} here"
     return Check("configuration", True, "ok", f"{where}; {found}")
 
 
