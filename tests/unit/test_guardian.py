@@ -46,6 +46,7 @@ def spawn(tmp_path):
         process = subprocess.Popen(
             words or ["sh", "-c", command],
             executable=path,
+            cwd=tmp_path,
             env={"PATH": os.environ["PATH"], **({MARK_NAME: str(tmp_path)} if marked else {}), **variables},
             start_new_session=True,
             stdout=subprocess.DEVNULL,
