@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,12 +19,21 @@ from .identifiers import check_id, id_problem, slug
 from .text import printable
 
 CONFIG_NAME = "codex.orchestrator.json"
+PYPROJECT_NAME = "pyproject.toml"
+TABLE = ("tool", "codex-orchestrator")
+"""Where ``pyproject.toml`` holds what is otherwise in ``codex.orchestrator.json``."""
 TASK_VARIABLE = "MCP_RUNNER_TASK_ID"
 PREFIX = "CODEX_ORCHESTRATOR_"
 # What the settings of the privacy guard begin with.
 PRIVACY_GUARD = "CODEX_PRIVACY_GUARD"
 
 _ENFORCING = ("1", "true", "on", "yes", "enforce")
+# A line of pyproject.toml that begins our table, or one below it; compiled where it is needed. It takes back
+# nothing that it has matched, or a long line of blanks would be searched for ever.
+_OURS = (
+    rb"(?m)^(?:\xef\xbb\xbf)?+[ \t]*+\[{0,2}+[ \t]*+"
+    rb"""["']?tool["']?[ \t]*+\.[ \t]*+["']?codex-orchestrator["']?[ \t]*+[].=]"""
+)
 # What pytest puts into its own process for itself; a stage inherits the user's environment.
 _PYTEST_OWN = ("PYTEST_CURRENT_TEST", "PYTEST_VERSION")
 
@@ -39,6 +49,7 @@ class Environment:
         cwd: The folder that the command was called from, absolute.
         variables: The process's environment as it was at the start.
         root_named: Whether somebody has named the root, instead of having it looked for.
+        config_name: The name of the repo's definition file, which need not exist.
     """
 
     root: Path
@@ -47,11 +58,21 @@ class Environment:
     cwd: Path
     variables: Mapping[str, str]
     root_named: bool = False
+    config_name: str = CONFIG_NAME
 
     @property
     def config_path(self) -> Path:
         """The repo's definition file, which need not exist."""
-        return self.root / CONFIG_NAME
+        return self.root / self.config_name
+
+    @property
+    def config_in_words(self) -> str:
+        """Where people find the repo's definitions, or would put them."""
+        return (
+            self.config_name
+            if self.config_name == CONFIG_NAME
+            else f"[{'.'.join(TABLE)}] of {self.config_name}"
+        )
 
     def relative(self, path: Path) -> str:
         """``path`` as artefacts name it: relative to the root, with ``/``."""
@@ -92,7 +113,7 @@ def discover(cwd: Path, variables: Mapping[str, str], root_option: str | None = 
     cwd = cwd.absolute()
     inherited = _applies(cwd, variables, root_option)
     named_root = _named_root(cwd, variables if inherited else {}, root_option)
-    root = named_root or _found_root(cwd)
+    root, config_name = (named_root, definition_file(named_root)) if named_root else _found_root(cwd)
     if not named.is_executable(root):
         raise UsageError(
             f"The folder {printable(str(root))} may not be entered by this user.",
@@ -107,7 +128,34 @@ def discover(cwd: Path, variables: Mapping[str, str], root_option: str | None = 
         cwd=cwd,
         variables=variables,
         root_named=named_root is not None,
+        config_name=config_name or CONFIG_NAME,
     )
+
+
+def definition_file(folder: Path) -> str | None:
+    """The name of the file that holds a folder's definitions, or None (reference: configuration, "The file").
+
+    Where both files do, it is the first; `load_definitions` refuses that.
+    """
+    if named.kind(folder / CONFIG_NAME):
+        return CONFIG_NAME
+    return PYPROJECT_NAME if has_table(folder) else None
+
+
+def has_table(folder: Path) -> bool:
+    """Whether a folder's ``pyproject.toml`` has a line that begins our table.
+
+    It is not parsed: it may be another user's, and most of them have nothing to say to us. What cannot be
+    read has nothing to say either.
+    """
+    path = folder / PYPROJECT_NAME
+    if named.kind(path) != "file":
+        return False
+    try:
+        content = sources.read(path, root=folder)
+    except (OSError, Misplaced):
+        return False
+    return b"codex-orchestrator" in content and re.search(_OURS, content) is not None
 
 
 def choose_task(
@@ -126,7 +174,7 @@ def choose_task(
     if configured is not None:
         return TaskChoice(check_id(configured, name="task ID"))
     guess = check_id(slug(environment.root.name, fallback="task"), name="task ID")
-    hint = f"Set {TASK_VARIABLE}, or taskId in {CONFIG_NAME}."
+    hint = f"Set {TASK_VARIABLE}, or taskId in {environment.config_in_words}."
     return TaskChoice(guess, f'No task id given; using "{guess}". {hint}')
 
 
@@ -222,7 +270,7 @@ def _applies(cwd: Path, variables: Mapping[str, str], option: str | None) -> boo
         return False
     inside = here.relative_to(home).parts
     between = (home.joinpath(*inside[:depth]) for depth in range(1, len(inside) + 1))
-    return not any(named.kind(folder / CONFIG_NAME) for folder in between)
+    return not any(definition_file(folder) for folder in between)
 
 
 def _named_root(cwd: Path, variables: Mapping[str, str], option: str | None) -> Path | None:
@@ -235,12 +283,14 @@ def _named_root(cwd: Path, variables: Mapping[str, str], option: str | None) -> 
     return None
 
 
-def _found_root(cwd: Path) -> Path:
-    for marker in (CONFIG_NAME, ".git"):
-        for folder in (cwd, *cwd.parents):
-            if named.kind(folder / marker):
-                return folder
-    return cwd
+def _found_root(cwd: Path) -> tuple[Path, str | None]:
+    """The root by what is in it, and the name of its definition file."""
+    upwards = (cwd, *cwd.parents)
+    for folder in upwards:
+        name = definition_file(folder)
+        if name is not None:
+            return folder, name
+    return next((folder for folder in upwards if named.kind(folder / ".git")), cwd), None
 
 
 def _folder(root: Path, variable: str, value: str | None, default: str) -> Path:

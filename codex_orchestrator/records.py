@@ -195,7 +195,7 @@ def loads(
         raise TooDeep from error
     except MemoryError as error:
         raise ValueError("it does not fit into memory") from error
-    if text.count("[") + text.count("{") > MOST_LEVELS and _is_deep(value):
+    if text.count("[") + text.count("{") > MOST_LEVELS and is_deep(value):
         raise TooDeep
     # Only an escape can be half a character: UTF-8 has none.
     is_suspect = "\\ud" in text or "\\uD" in text
@@ -221,8 +221,9 @@ def dumps_line(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False) + "\n"
 
 
-def _is_deep(value: Any) -> bool:
-    level = [value]
+def is_deep(value: Any) -> bool:
+    """Whether arrays and objects are nested more than `MOST_LEVELS` deep in a value."""
+    level = [value] if isinstance(value, dict | list) else []
     for _ in range(MOST_LEVELS):
         level = [
             item

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from importlib import import_module, metadata
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.util import module_from_spec
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from codex_orchestrator import sources
 from codex_orchestrator.errors import ConfigurationError
 from codex_orchestrator.preparation import Prepared
 
@@ -55,9 +60,39 @@ def _installed() -> Iterator[Found]:
 
 
 def _named(prepared: Prepared) -> Iterator[Found]:
-    file = prepared.environment.config_path.name
+    file = prepared.environment.config_path
     for name in prepared.definitions.configuration.plugins:
-        yield name, f'{file}: plugins: "{name}"', partial(import_module, name)
+        yield name, f'{file.name}: plugins: "{name}"', partial(_module, name, file.parent)
+
+
+def _module(name: str, folder: Path) -> Any:
+    """A module that Python finds by itself, or one beside the definition file.
+
+    Of that folder, nothing but what is named comes in: it is not put on Python's path, where any file of it
+    could take the place of a module that is missing.
+    """
+    package = name.partition(".")[0]
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        spec = PathFinder.find_spec(package, [str(folder)]) if error.name == package else None
+        if spec is None:
+            raise
+    _load_beside(spec, folder)
+    return import_module(name)
+
+
+def _load_beside(spec: ModuleSpec, folder: Path) -> None:
+    for place in filter(None, (spec.origin, *(spec.submodule_search_locations or ()))):
+        sources.within(Path(place), folder)
+    module = module_from_spec(spec)
+    sys.modules[spec.name] = module
+    if spec.loader is not None:
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[spec.name]
+            raise
 
 
 def _load(

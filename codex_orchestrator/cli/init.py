@@ -40,11 +40,16 @@ def run(arguments: argparse.Namespace) -> int:
     environment = environment_of(arguments)
     project = Project(environment)
     called_by = caller(project.tree)
-    starters = [_definition_file(environment, project)]
+    # Elsewhere, definitions are in a file that is not ours to write.
+    defined = environment.config_name != CONFIG_NAME
+    starters = [] if defined else [_definition_file(environment, project)]
     if arguments.scripts or called_by is not None:
         starters += script_files()
     options = {"force": arguments.force, "dry_run": arguments.dry_run}
-    placed = [place(environment.root, file, **options) for file in starters]
+    placed = (
+        [Placed(CONFIG_NAME, "left", f"{environment.config_name} has the definitions")] if defined else []
+    )
+    placed += [place(environment.root, file, **options) for file in starters]
     placed.append(ignore(environment.root, dry_run=arguments.dry_run))
     failed = any(one.outcome == "failed" for one in placed)
     if arguments.format == "json":

@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(f"--timeout must be more than 0 and at most {_LONGEST_TIMEOUT} seconds.")
     environment = environment_of(arguments)
     definitions = load_definitions(environment)
-    command = _reviewer(definitions, arguments)
+    command = _reviewer(environment, definitions, arguments)
     guard = PrivacyGuard.of(environment, definitions.configuration.privacy, definitions.own_pipelines)
     found, from_within = _run_meant(environment, arguments)
     notes = arguments.notes and guard.scrub(arguments.notes)
@@ -79,7 +79,9 @@ def run(arguments: argparse.Namespace) -> int:
     return code
 
 
-def _reviewer(definitions: Definitions, arguments: argparse.Namespace) -> str | None:
+def _reviewer(
+    environment: Environment, definitions: Definitions, arguments: argparse.Namespace
+) -> str | None:
     """The command to be run; None where the hand-off is to be printed.
 
     Raises:
@@ -89,7 +91,7 @@ def _reviewer(definitions: Definitions, arguments: argparse.Namespace) -> str | 
     if arguments.force and command is None:
         raise UsageError(
             "--force: no reviewer is configured.",
-            hint='Set it in codex.orchestrator.json, such as "review": {"command": "codex review"}.',
+            hint=f"Set review.command in {environment.config_in_words}, such as to: codex review",
         )
     watched = arguments.format == "text" and current_actor().kind == "tty"
     if command is None or not (arguments.force or watched):

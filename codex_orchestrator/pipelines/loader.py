@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections import ChainMap
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, replace
-from typing import Any, Literal, NoReturn
+from typing import Literal, NoReturn
 
-from codex_orchestrator import sources
 from codex_orchestrator.dataclass import dataclass
-from codex_orchestrator.environment import CONFIG_NAME, Environment
-from codex_orchestrator.errors import ConfigurationError, Misplaced, UsageError
-from codex_orchestrator.records import Mismatch, TooDeep, from_json, loads, to_json
+from codex_orchestrator.environment import Environment
+from codex_orchestrator.errors import ConfigurationError, UsageError
+from codex_orchestrator.records import Mismatch, from_json, to_json
 from codex_orchestrator.text import printable
-from codex_orchestrator.validation import Path as JsonPath
 from codex_orchestrator.validation import Problem
 
 from .checks import StageSets, check_configuration, place_stages
@@ -28,11 +25,11 @@ from .model import Configuration, Pipeline, PipelineDefinition, Stage, StageSetR
 from .packaged import FittedSets, packaged_notice, read_packaged
 from .provenance import notice_above, refuse_foreign
 from .twins import adopt_twins
+from .written import Written, read_written
 
 Source = Literal["user", "default"]
 
 DEFAULT_PIPELINE = "diagnostics"
-_SHOWN_PROBLEMS = 20
 
 
 @dataclass(frozen=True)
@@ -80,16 +77,16 @@ def load_definitions(environment: Environment) -> Definitions:
         ConfigurationError: The repo's file cannot be used, or is another user's.
     """
     refuse_foreign(environment)
-    text = _read_text(environment)
-    configuration, notices = _read_configuration(text) if text is not None else (Configuration(), [])
-    packaged, written = read_packaged()
+    written = read_written(environment)
+    configuration, notices = _read_configuration(written) if written else (Configuration(), [])
+    packaged, packaged_sets = read_packaged()
     own_sets = _own_stages(configuration)
-    fitted = FittedSets(written, environment, own_sets)
+    fitted = FittedSets(packaged_sets, environment, own_sets)
     merged: StageSets = ChainMap(own_sets, fitted)  # type: ignore[arg-type]
-    if text is not None:
+    if written:
         # None of the packaged pipelines runs another.
         children = {item.id: frozenset[str]() for item in packaged}
-        _refuse(text, check_configuration(configuration, merged, children))
+        written.refuse(check_configuration(configuration, merged, children))
     own = [_resolve(item, merged, frozenset(configuration.stage_sets)) for item in configuration.pipelines]
     defined = {item.id: item for item in own}
     pipelines = _Pipelines(defined, {item.id: item for item in packaged}, fitted)
@@ -141,112 +138,27 @@ def pipeline_digest(pipeline: Pipeline) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _read_text(environment: Environment) -> str | None:
+def _read_configuration(written: Written) -> tuple[Configuration, list[str]]:
+    """The document in its shape, and the notices that go with it."""
     try:
-        return _decoded(sources.read(environment.config_path, root=environment.root))
-    except FileNotFoundError:
-        return None
-    except Misplaced as error:
-        raise ConfigurationError(
-            f"{CONFIG_NAME}: cannot be read: {error.message}", hint=error.hint
-        ) from error
-    except OSError as error:
-        raise ConfigurationError(f"{CONFIG_NAME}: cannot be read: {error.strerror or error}.") from error
-
-
-def _read_configuration(text: str) -> tuple[Configuration, list[str]]:
-    try:
-        return _shaped(text)
+        data, notices = adopt_twins(written.data)
+        try:
+            if written.repeats_keys:
+                raise Mismatch
+            return from_json(Configuration, data), notices
+        except Mismatch:
+            _explain(written, data)
     except RecursionError as error:
-        raise ConfigurationError(f"{CONFIG_NAME}: nested too deeply.") from error
+        raise ConfigurationError(f"{written.name}: nested too deeply.") from error
 
 
-def _shaped(text: str) -> tuple[Configuration, list[str]]:
-    data, repeats = _parse(text)
-    data, notices = adopt_twins(data)
-    try:
-        if repeats:
-            raise Mismatch
-        return from_json(Configuration, data), notices
-    except Mismatch:
-        _explain(text, data)
-
-
-def _decoded(content: bytes) -> str:
-    try:
-        return content.decode("utf-8-sig")  # Editors of Windows begin files with a mark.
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise ConfigurationError(f"{CONFIG_NAME}:{line}: not valid UTF-8: {error.reason}.") from error
-
-
-def _parse(text: str) -> tuple[Any, bool]:
-    """The document, and whether one of its objects repeats a key."""
-    repeats = False
-
-    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
-        nonlocal repeats
-        result = dict(items)
-        repeats = repeats or len(result) != len(items)
-        return result
-
-    try:
-        data = loads(text, object_pairs_hook=pairs, keep_halves=True)
-    except json.JSONDecodeError as error:
-        raise ConfigurationError(
-            f"{CONFIG_NAME}:{error.lineno}: not valid JSON at column {error.colno}: {error.msg}."
-        ) from error
-    except TooDeep as error:
-        raise ConfigurationError(f"{CONFIG_NAME}: {error}.") from error
-    except ValueError as error:
-        raise ConfigurationError(f"{CONFIG_NAME}: not valid JSON: a number has too many digits.") from error
-    try:
-        json.dumps(data, ensure_ascii=False, allow_nan=False).encode()
-    except ValueError:
-        _refuse(text, list(_not_writable(data, ())))
-    return data, repeats
-
-
-def _not_writable(data: Any, path: JsonPath) -> Iterator[Problem]:
-    """What Python's parser takes and no artefact could hold: NaN, infinities, halves of surrogate pairs."""
-    if isinstance(data, dict):
-        for key, value in data.items():
-            yield from _not_writable(key, path)
-            yield from _not_writable(value, (*path, key))
-    elif isinstance(data, list):
-        for index, value in enumerate(data):
-            yield from _not_writable(value, (*path, index))
-    elif isinstance(data, float) and not math.isfinite(data):
-        yield Problem(path, f"{data} is no number of JSON")
-    elif isinstance(data, str) and data.encode("utf-8", "ignore").decode() != data:
-        yield Problem(path, "a string holds half of a surrogate pair, which is not valid Unicode")
-
-
-def _explain(text: str, data: Any) -> NoReturn:
+def _explain(written: Written, data: object) -> NoReturn:
     from codex_orchestrator.validation import explain
 
-    from .positions import Positions
-
-    repeated = [Problem(where, "this key is repeated") for where in Positions(text).repeated_keys]
-    _refuse(text, [*repeated, *explain(Configuration, data)])
+    repeated = [Problem(where, "this key is repeated") for where in written.positions().repeated_keys]
+    written.refuse([*repeated, *explain(Configuration, data)])
     # The fast reader and pydantic read the same shapes; were they ever to differ, refuse all the same.
-    raise ConfigurationError(f"{CONFIG_NAME}: does not have the expected shape.")
-
-
-def _refuse(text: str, problems: list[Problem]) -> None:
-    if not problems:
-        return
-    from .positions import Positions
-
-    positions = Positions(text)
-    in_order = sorted(problems, key=lambda problem: positions.line(problem.path))
-    lines = [
-        printable(f"{CONFIG_NAME}:{positions.line(problem.path)}: {problem.where()}: {problem.message}.")
-        for problem in in_order[:_SHOWN_PROBLEMS]
-    ]
-    if len(problems) > _SHOWN_PROBLEMS:
-        lines.append(f"… and {len(problems) - _SHOWN_PROBLEMS} more.")
-    raise ConfigurationError("\n".join(lines))
+    raise ConfigurationError(f"{written.name}: does not have the expected shape.")
 
 
 def _own_stages(configuration: Configuration) -> StageSets:

@@ -15,7 +15,7 @@ from typing import Literal
 from codex_orchestrator import named
 from codex_orchestrator.clock import Clock
 from codex_orchestrator.dataclass import dataclass
-from codex_orchestrator.environment import CONFIG_NAME, PREFIX, Environment
+from codex_orchestrator.environment import PREFIX, Environment
 from codex_orchestrator.errors import ConfigurationError, OrchestratorError, StorageError, ToolMissing
 from codex_orchestrator.execution.process import run_tool
 from codex_orchestrator.governance.guards.base import tell_base
@@ -199,7 +199,8 @@ def _configuration_check(environment: Environment, definitions: Definitions | Co
         hint = f"Mend {environment.config_path}."
         return Check("configuration", True, "failed", definitions.message, hint)
     found = f"pipelines: {', '.join(definitions.pipelines)}"
-    where = CONFIG_NAME if named.is_there(environment.config_path) else f"no {CONFIG_NAME} here"
+    name = environment.config_name
+    where = name if named.is_there(environment.config_path) else f"no {name} here"
     return Check("configuration", True, "ok", f"{where}; {found}")
 
 
@@ -207,8 +208,10 @@ def _plugin_checks(definitions: Definitions) -> Iterator[Check]:
     """Whether the plugins that the definitions name can be found; they are not imported."""
     for name in definitions.configuration.plugins:
         top = name.partition(".")[0]
-        if find_spec(top) is None:
-            detail, hint = f"there is no module {name}", f"Install it for {shlex.quote(sys.executable)}."
+        beside = definitions.packaged.project.tree.first(f"{top}.py", f"{top}/__init__.py")
+        if find_spec(top) is None and beside is None:
+            detail = f"there is no module {name}"
+            hint = f"Install it for {shlex.quote(sys.executable)}, or put it beside the definition file."
             yield Check(f"plugin {name}", True, "failed", detail, hint)
         else:
             yield Check(f"plugin {name}", True, "ok", "found")

@@ -9,7 +9,7 @@ from typing import Any
 from codex_orchestrator import places, sources
 from codex_orchestrator.clock import SystemClock
 from codex_orchestrator.dataclass import dataclass
-from codex_orchestrator.environment import TASK_VARIABLE, Environment, choose_task
+from codex_orchestrator.environment import CONFIG_NAME, TASK_VARIABLE, Environment, choose_task
 from codex_orchestrator.errors import Misplaced, StorageError, UnknownRun
 from codex_orchestrator.identifiers import check_id, id_problem, is_run_id, new_run_id
 from codex_orchestrator.manifests import read_document
@@ -212,8 +212,17 @@ def task_of(environment: Environment, option: str | None) -> str:
 def _configured_task(environment: Environment) -> str | None:
     """``taskId`` of the definitions; a file that cannot be used is no reason to hide a run's status."""
     try:
-        document = loads(sources.read(environment.config_path, root=environment.root))
+        document = _definitions_of(environment)
     except (OSError, ValueError, Misplaced):
         return None
     task = document.get("taskId") if isinstance(document, dict) else None
     return task if isinstance(task, str) and id_problem(task) is None else None
+
+
+def _definitions_of(environment: Environment) -> Any:
+    content = sources.read(environment.config_path, root=environment.root)
+    if environment.config_name == CONFIG_NAME:
+        return loads(content)
+    from codex_orchestrator.pipelines.written import table_of
+
+    return table_of(content.decode("utf-8-sig"))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections import defaultdict
 from pathlib import Path
 
@@ -124,6 +126,97 @@ def test_an_installed_plugin_is_loaded_once(project, site, go, way):
         done = go(way, *words)
         assert done.returncode == 0, done.stderr
         assert heard(project) == ["ears_module"]
+
+
+BESIDE = {
+    "a module": ("ears", {"ears.py": HEARD}, "ears"),
+    "a package": ("ears", {"ears/__init__.py": "from .inner import *", "ears/inner.py": HEARD}, "ears.inner"),
+    "a module in a package": ("tools.ears", {"tools/__init__.py": "", "tools/ears.py": HEARD}, "tools.ears"),
+    "a module in a folder": ("tools.ears", {"tools/ears.py": HEARD}, "tools.ears"),
+}
+
+
+def lay(root: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_text(text)
+
+
+@every_way
+@pytest.mark.parametrize("case", BESIDE)
+def test_a_plugin_beside_the_definition_file_is_found(project, go, way, case):
+    name, files, told = BESIDE[case]
+    lay(project.root, files)
+    pipelines = [{"id": "work", "title": "Work", "stages": named(["true"])}]
+    project.write({"plugins": [name], "pipelines": pipelines})
+    done = go(way)
+    assert done.returncode == 0, done.stderr
+    assert heard(project) == [told]
+
+
+def start_as_installed(project, below: str = "") -> subprocess.CompletedProcess[str]:
+    """``start`` as the installed script is: without the current folder on Python's path."""
+    return subprocess.run(
+        [Path(sys.executable).with_name("codex-orchestrator"), "start", "work", "-q"],
+        cwd=project.root / below,
+        env=project.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_it_is_found_by_the_script_that_is_installed_and_from_a_folder_below(project):
+    lay(project.root, {"ears.py": HEARD, "below/x": ""})
+    project.write(
+        {"plugins": ["ears"], "pipelines": [{"id": "work", "title": "W", "stages": named(["true"])}]}
+    )
+    assert start_as_installed(project).returncode == 0
+    assert heard(project) == ["ears"]
+    assert start_as_installed(project, "below").returncode == 0
+    assert (project.root / "below" / "heard").read_text() == "ears work\n"
+
+
+def test_what_is_installed_counts_more_than_what_lies_there(project, site, go):
+    lay(site, {"ears.py": HEARD})
+    lay(project.root, {"ears.py": "raise RuntimeError('the other one')"})
+    project.write(
+        {"plugins": ["ears"], "pipelines": [{"id": "work", "title": "W", "stages": named(["true"])}]}
+    )
+    done = start_as_installed(project)
+    assert done.returncode == 0, done.stderr
+    assert heard(project) == ["ears"]
+
+
+@pytest.mark.parametrize(
+    ("files", "told"),
+    [
+        ({"other.py": ""}, "ModuleNotFoundError: No module named 'ears'"),
+        ({"ears.py": "import other", "other.py": ""}, "ModuleNotFoundError: No module named 'other'"),
+        ({"ears.py": "raise RuntimeError('not today')"}, "RuntimeError: not today"),
+        ({"ears.py": "x = ("}, "SyntaxError: "),
+    ],
+)
+def test_one_that_cannot_be_imported_from_there_is_refused(project, files, told):
+    lay(project.root, files)
+    project.write(
+        {"plugins": ["ears"], "pipelines": [{"id": "work", "title": "W", "stages": named(["true"])}]}
+    )
+    done = start_as_installed(project)
+    assert done.returncode == 2
+    assert f'codex.orchestrator.json: plugins: "ears" cannot be imported: {told}' in done.stderr
+    assert not (project.root / ".runs").exists()
+
+
+def test_one_that_a_link_leads_out_to_is_not_run(project, tmp_path):
+    (tmp_path / "outside.py").write_text(HEARD)
+    (project.root / "ears.py").symlink_to(tmp_path / "outside.py")
+    project.write(
+        {"plugins": ["ears"], "pipelines": [{"id": "work", "title": "W", "stages": named(["true"])}]}
+    )
+    done = start_as_installed(project)
+    assert done.returncode == 2
+    assert "ears.py is a link that leads out of" in done.stderr
 
 
 @both_ways

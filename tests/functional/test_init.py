@@ -181,6 +181,17 @@ def test_what_is_left_is_told_with_the_way_out(project, said):
     assert f"left       {CONFIG}: it is another one; --force replaces it" in out.splitlines()
 
 
+def test_where_pyproject_has_the_definitions_no_other_file_gets_them(project, said):
+    (project.root / "pyproject.toml").write_text('[tool.codex-orchestrator]\ntaskId = "t"\n')
+    before = tree(project.root)
+    for words in ((), ("--force",)):
+        code, out, _ = said("init", *words)
+        assert code == 0
+        assert f"left       {CONFIG}: pyproject.toml has the definitions" in out.splitlines()
+        assert tree(project.root) == {**before, ".gitignore": (project.root / ".gitignore").read_bytes()}
+    assert said("plan")[0] == 0
+
+
 def test_force_replaces_what_differs_and_nothing_else(project, init):
     init("--scripts")
     fresh = tree(project.root)

@@ -34,6 +34,7 @@ class ChangeRequest:
         base: The value of ``--base``, or None.
         settings: The configured base, and what counts and what does not.
         runs: The folders that runs write to, relative to the root.
+        definitions: The file that has the settings, relative to the root.
     """
 
     root: Path
@@ -41,6 +42,7 @@ class ChangeRequest:
     base: str | None = None
     settings: GuardSettings = GuardSettings()
     runs: tuple[str, ...] = ()
+    definitions: str = CONFIG_NAME
 
     @classmethod
     def of(cls, environment: Environment, settings: GuardSettings, base: str | None) -> ChangeRequest:
@@ -51,6 +53,7 @@ class ChangeRequest:
             base=base,
             settings=settings,
             runs=tuple(map(environment.relative, (environment.runs_dir, environment.out_dir))),
+            definitions=environment.config_name,
         )
 
     @property
@@ -120,7 +123,8 @@ def survey(request: ChangeRequest) -> tuple[WorkTree | None, Changes]:
         else:
             left_out.append(out)
     used = settings.base or settings.left_out or settings.counted
-    itself = (of_itself(CONFIG_NAME),) if used and CONFIG_NAME in {*tracked, *new} else ()
+    file = request.definitions
+    itself = (of_itself(file),) if used and file in {*tracked, *new} else ()
     return tree, Changes(
         found.base,
         tuple(counted),

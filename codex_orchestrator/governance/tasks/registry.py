@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 
 from codex_orchestrator import named
 from codex_orchestrator.dataclass import dataclass
-from codex_orchestrator.environment import CONFIG_NAME, Environment
+from codex_orchestrator.environment import Environment
 from codex_orchestrator.errors import UsageError
 
 from .index import Task, read_index
@@ -80,14 +80,14 @@ def require_place(environment: Environment, registry: Mapping[str, str], names: 
         shown = ", ".join(list(registry)[:_SHOWN_ENTRIES])
         more = ", …" if len(registry) > _SHOWN_ENTRIES else ""
         raise UsageError(
-            f'Unknown task "{names[0]}": no entry of "tasks" in {CONFIG_NAME} fits.',
+            f'Unknown task "{names[0]}": no entry of "tasks" in {environment.config_in_words} fits.',
             hint=f"Tasks here: {shown}{more}.",
         )
     folder = (environment.root / project).resolve()
     if named.kind(folder) != "folder":
         raise UsageError(
             f'Task "{names[0]}" belongs to the project "{project}", and there is no such folder.',
-            hint=f'Mend "tasks" in {CONFIG_NAME}.',
+            hint=f'Mend "tasks" in {environment.config_in_words}.',
         )
     root, cwd = environment.root.resolve(), environment.cwd.resolve()
     # From outside, by --root, it is the root that counts.
