@@ -17,7 +17,7 @@ from codex_orchestrator.scaffold.style import render as render_json
 from codex_orchestrator.scaffold.style import style_of
 
 from . import render
-from .common import add_format, add_root, environment_of
+from .common import add_format, add_root, environment_of, notify
 
 _WIDTH = len("unchanged")
 
@@ -51,6 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     placed += [place(environment.root, file, **options) for file in starters]
     placed.append(ignore(environment.root, dry_run=arguments.dry_run))
+    notify(project.notices)
     failed = any(one.outcome == "failed" for one in placed)
     if arguments.format == "json":
         render.emit_json(

@@ -106,6 +106,8 @@ def examine(environment: Environment, clock: Clock) -> Iterator[Check]:
         yield from _environment_checks(definitions.packaged.project)
         for pipeline in definitions.pipelines.values():
             yield _pipeline_check(environment, definitions, pipeline)
+        for notice in definitions.packaged.project.notices:
+            yield Check("repository", True, "warning", notice, "It was taken for missing.")
     for name, folder in (("runs", environment.runs_dir), ("out", environment.out_dir)):
         elsewhere = f"point {PREFIX}{name.upper()}_DIR at another folder"
         yield _sync_check(name, folder, clock, elsewhere)

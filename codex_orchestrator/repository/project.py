@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 
+from codex_orchestrator import sources
 from codex_orchestrator.environment import Environment
 
 from .machine import Machine
@@ -77,6 +78,7 @@ class Project:
 
     def __init__(self, environment: Environment) -> None:
         """Nothing is read yet."""
+        self._root = environment.root
         self.tree = DiskTree(environment.root)
         self.machine = Machine(environment, PythonProject(self.tree))
 
@@ -141,9 +143,15 @@ class Project:
 
     @cached_property
     def makefile(self) -> str | None:
-        """The text of the Makefile that make would take, or None."""
+        """The text of the Makefile that make would take, or None.
+
+        Raises:
+            OSError: It cannot be read.
+        """
         path = self.tree.first(*MAKEFILES)
-        return self.tree.text(path) if path else None
+        if path is None:
+            return None
+        return sources.read(self._root / path, root=self._root).decode("utf-8", "replace")
 
     @cached_property
     def make_targets(self) -> frozenset[str]:

@@ -94,7 +94,8 @@ class DiskTree(Tree):
         if folder not in self._listed:
             try:
                 self._listed[folder] = dict(sources.listed(self._root / folder, root=self._root))
-            except StorageError:
+            except StorageError as error:
+                self._note(error)
                 self._listed[folder] = {}
         return self._listed[folder]
 
@@ -105,11 +106,13 @@ class DiskTree(Tree):
             return found
         try:
             return sources.kind(self._root / path, root=self._root)
-        except Misplaced as error:
-            self.notices[error.message] = None
-        except StorageError:
-            pass
+        except StorageError as error:
+            self._note(error)
         return None
+
+    def _note(self, error: StorageError) -> None:
+        if isinstance(error, Misplaced):
+            self.notices[error.message] = None
 
     def text(self, path: str) -> str | None:
         """The content of a file, stray bytes replaced."""

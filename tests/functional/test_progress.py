@@ -361,7 +361,8 @@ def test_quiet_is_failures_and_the_answer(project, flag):
     assert text[1] == "Stage 'Bad' failed: exit code 3"
     assert "[" not in done.stdout
     assert text[text.index("1 stage did not run because of it: s3.") + 1] == ""
-    assert text[-5].startswith("Run started: ")
+    assert text[-6].startswith("Run started: ")
+    assert text[-1] == "1 stage was not run: --keep-going runs what does not need the failed one."
     project.pipeline("true")
     assert project.cli("start", "work", flag).stdout.splitlines()[3].startswith("Run started: ")
 

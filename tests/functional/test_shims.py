@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from codex_orchestrator.environment import discover
-from codex_orchestrator.scaffold import TEMPLATES, place, starter_files
+from codex_orchestrator.scaffold.placing import place
+from codex_orchestrator.scaffold.scripts import TEMPLATES, script_files
 from tests.conftest import clean_environment, until
 
 RUNNER, METRICS = "scripts/agents_mcp_runner.mjs", "scripts/mcp-runner-metrics.js"
@@ -66,7 +66,7 @@ class Repository:
         for name in TOOLS:
             if found := shutil.which(name):
                 (bin_folder / name).symlink_to(found)
-        for file in starter_files(discover(root, {})):
+        for file in script_files():
             assert place(root, file, force=False).outcome == "written"
 
     def command(self, shim: str, *words: str) -> list[str]:

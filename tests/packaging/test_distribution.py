@@ -226,7 +226,7 @@ def test_the_packaged_pipeline_is_found(installed: Path, tmp_path: Path) -> None
 
 
 def test_a_repository_is_set_up_and_its_scripts_find_the_way(installed: Path, tmp_path: Path) -> None:
-    run([str(installed / "codex-orchestrator"), "init"], tmp_path)
+    run([str(installed / "codex-orchestrator"), "init", "--scripts"], tmp_path)
     if (bash := shutil.which("bash")) is None:
         pytest.skip("bash is not installed")
     (tmp_path / ".venv").symlink_to(installed.parent)
