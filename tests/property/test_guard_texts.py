@@ -34,7 +34,7 @@ TEXTS = st.one_of(st.text(), st.lists(PIECES, max_size=40).map("".join))
 @given(TEXTS)
 def test_any_text_is_a_document(text):
     lines = len(code_of(text).prose)
-    for one in names_in(text, COMMANDS).references:
+    for one in names_in("page.md", text, COMMANDS).references:
         assert 1 <= one.line <= lines
         assert one.name
         assert one.kind != "path" or one.name in text
