@@ -18,15 +18,19 @@ _FOLDERS_OF_WORK = frozenset({".agent", "tasks"})
 _PAGE = re.compile(r".*\.(?:md|markdown|rst)", re.DOTALL)
 # What was so once stays in such pages as it was.
 _OF_THE_PAST = re.compile(
-    r"(?:.*[-_.])?(?:announce|archived?|change(?:s|log)|deprecat(?:ed|ions)|history|news|releases|release[-_]?notes|versionhistory"
-    r"|what(?:s|-s)[-_]?new)(?:[-_.].*)?",
+    r"(?:.*[-_.])?(?:announce|archived?|change(?:s|log)|deprecat(?:ed|ions)|history|news|releases|rel(?:ease)?[-_]?notes"
+    r"|versionhistory|what(?:s|-s)[-_]?new)(?:[-_.].*)?",
     re.DOTALL,
 )
-_WORK = r"\b(?:architecture|contribut|dev-|hacking|internals?\b|maintain|release-process|releasing)"
-_PATH_OF_WORK = re.compile(_WORK + r"|\bdevelop(?:er|ers|ing|ment)?\b")
+_PATH_OF_WORK = re.compile(
+    r"\b(?:architecture|contribut(?:e|ing|ions?|ors?)|dev(?=-)|develop(?:er|ers|ing|ment)?|hacking|internals?"
+    r"|maintain(?:er|ers|ing)?|release-process|releasing)\b"
+)
 _TITLE_OF_WORK = re.compile(
-    _WORK + r"|^(?:local )?develop(?:ing|ment|ers?)?\b"
-    r"|\brun(?:ning)? (?:the )?tests\b|\b(?:project|repository) (?:layout|structure)\b"
+    r"\b(?:contribut(?:e|ing|ions?|ors?)|hacking|maintain(?:ers|ing)|releasing|run(?:ning)? (?:the )?tests)\b"
+    r"|^(?:local )?develop(?:er|ers|ing|ment)(?: (?:guide|notes|workflow))?$"
+    r"|\bdevelopment (?:environment|set-?up)\b|\bfor (?:development|developers)\b"
+    r"|\b(?:project|repository) (?:layout|structure)\b"
 )
 
 

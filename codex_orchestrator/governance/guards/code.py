@@ -6,15 +6,25 @@ import re
 
 from codex_orchestrator.dataclass import dataclass
 
+_PLACE = re.compile(
+    r"\s+(?:command |script |target )?(?:from|in|inside|within)\s+(?:the\s+|your\s+)?`+([^`\n]+)`"
+)
 _LINE_END = re.compile(r"\r\n|\r|\n")
 
 
 @dataclass(frozen=True)
 class Span:
-    """Code within a line of text; `line` counts from 1."""
+    """Code within a line of text.
+
+    Attributes:
+        line: Where it begins, counted from 1.
+        text: The code.
+        place: The folder or package that follows it, as in "`make` in `docs`"; empty where none does.
+    """
 
     line: int
     text: str
+    place: str = ""
 
 
 @dataclass(frozen=True)
@@ -51,6 +61,12 @@ class Code:
     blocks: tuple[Block, ...]
     prose: tuple[str, ...]
     headings: tuple[Heading, ...] = ()
+
+
+def place_after(text: str, start: int) -> str:
+    """The code that follows at `start` after the word "in"; empty where other words do."""
+    found = _PLACE.match(text, start)
+    return found[1] if found else ""
 
 
 def lines_of(text: str) -> list[str]:

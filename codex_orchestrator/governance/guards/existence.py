@@ -66,7 +66,7 @@ class Existence:
         self._inventory = inventory
         self._packages = Packages(known.environment.root, inventory)
         self._whereabouts = Whereabouts(known.environment, inventory, self._packages)
-        self._makefiles = Makefiles(known.environment, inventory)
+        self._makefiles = Makefiles(known.environment)
 
     def judged(self, page: str, named: Named) -> Judgement:
         """What a page names, looked for.
@@ -108,17 +108,15 @@ class Existence:
         """Whether something that is there shows that the page speaks of this repository."""
         if one.kind == "path":
             return bool(self._inventory.lies_at(one.name, page))
-        return one.kind == "npm-script" or (
-            one.kind == "make-target" and one.name in (self._makefiles.targets or ())
-        )
+        return one.kind == "npm-script" or (one.kind == "make-target" and one.name in self._targets)
 
     def _is_there(self, one: Reference, page: str) -> bool:
         if one.kind == "path":
-            return self._inventory.has(one.name, page)
+            return self._whereabouts.has(one.name, page)
         if one.kind == "npm-script":
-            return one.name in (self._packages.scripts or ())
+            return self._packages.may_have_script(one.name)
         if one.kind == "make-target":
-            return self._makefiles.may_have(one.name)
+            return self._makefiles.may_have(one.name, page)
         if one.kind == "pipeline":
             return one.name in self._known.pipelines
         return self._missing_word(one) is None
@@ -132,7 +130,7 @@ class Existence:
         is_ours = at_home or self._is_for_work(one)
         if one.kind == "path":
             return self._whereabouts.fault(one.name, page, is_ours=is_ours, at_home=at_home)
-        names = self._makefiles.targets if one.kind == "make-target" else self._packages.scripts
+        names = self._targets if one.kind == "make-target" else self._packages.scripts
         if not (is_ours or any(is_misspelled(one.name, name) for name in names or ())):
             return None
         return self._missing_target(one.name) if one.kind == "make-target" else self._missing_script(one.name)
@@ -153,9 +151,15 @@ class Existence:
         return f'package.json has no script "{printable(name)}".'
 
     def _missing_target(self, name: str) -> str:
-        if self._makefiles.targets is None:
+        if self._makefiles.of_root is None:
             return f'The make target "{printable(name)}" is named, but there is no Makefile.'
         return f'The Makefile has no target "{printable(name)}".'
+
+    @property
+    def _targets(self) -> Collection[str]:
+        """The targets that the root's Makefile shows."""
+        root = self._makefiles.of_root
+        return root.names if root else ()
 
     def _is_ignored(self, words: str) -> bool:
         return any(fnmatchcase(words.rstrip("/"), pattern) for pattern in self._ignore)

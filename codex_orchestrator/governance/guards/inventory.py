@@ -65,6 +65,13 @@ class Inventory:
             return lies_there
         return any(_leads_somewhere(self._root / each) for each in self._ending(path.rstrip("/")))
 
+    def has_without_extension(self, path: str) -> bool:
+        """Whether there is a file of that path, from the root, and an extension."""
+        folder, _, name = path.rpartition("/")
+        return any(
+            each.rpartition("/")[2].partition(".")[0] == name for each in self._by_folder.get(folder, ())
+        )
+
     def lies_at(self, path: str, beside: str) -> bool | None:
         """Whether a path from the root or from beside a file leads somewhere; None where there is none."""
         for start in (self._root, (self._root / beside).parent):

@@ -70,12 +70,10 @@ def meant_by(path: str, kin: Iterable[str], reach: Reach) -> str | None:
         near = [each for each in namesakes if _other_folders(bare, each) <= reach]
         return near[0] if len(namesakes) == 1 and near else None
     near = [each for each in namesakes if _other_folders(bare, each) == 1]
-    if len(near) != 1 or reach is Reach.NONE:
+    if len(near) != 1 or reach is not Reach.ALL:
         return None
     # Names of folders, and names that many files have, need a likeness of the whole.
-    is_path = depth > _PAIR or (
-        reach is Reach.ALL and (path.endswith("/") or _is_known_pair(near[0], namesakes))
-    )
+    is_path = depth > _PAIR or path.endswith("/") or _is_known_pair(near[0], namesakes)
     return near[0] if is_path else None
 
 

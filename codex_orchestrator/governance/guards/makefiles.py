@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
-from functools import cached_property
+from dataclasses import replace
+from pathlib import PurePosixPath
 
+from codex_orchestrator import sources
+from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.environment import Environment
-from codex_orchestrator.errors import UsageError
+from codex_orchestrator.errors import Misplaced, UsageError
 from codex_orchestrator.pipelines.project import Project
-
-from .inventory import Inventory
 
 # A Makefile that takes targets from other files, or makes them of patterns, has more than it shows.
 _MORE_TARGETS = re.compile(r"^(?:-|s)?include\s|^[^\s#=]*[%$][^\n=]*:(?!=)", re.MULTILINE)
-_OF_DOCS = tuple(f"{folder}/{name}" for folder in ("doc", "docs") for name in ("Makefile", "make.bat"))
-# What `make` in the documentation's folder can do where Sphinx made that folder.
+_DOCS = ("doc", "docs")
+# What `make` can do in a folder that Sphinx made, where it hands on whatever it is asked for.
 _OF_SPHINX = frozenset(
     {
         "changes",
@@ -34,34 +35,66 @@ _OF_SPHINX = frozenset(
 )
 
 
+@dataclass(frozen=True)
+class Targets:
+    """The targets of a Makefile.
+
+    Attributes:
+        names: Those that it shows.
+        are_all: Whether it has no others.
+    """
+
+    names: frozenset[str]
+    are_all: bool
+
+
 class Makefiles:
-    """Knows the targets of the root's Makefile, and those that documentation comes with."""
+    """Knows the targets of Makefiles: in the root, where documentation lies, and beside pages."""
 
-    def __init__(self, environment: Environment, inventory: Inventory) -> None:
-        """Args: where the repository is, and what lies in it."""
-        self._project = Project(environment)
-        self._inventory = inventory
+    def __init__(self, environment: Environment) -> None:
+        """Args: where the repository is."""
+        self._environment = environment
+        self._known: dict[str, Targets | None] = {}
 
-    @cached_property
-    def targets(self) -> frozenset[str] | None:
-        """What the Makefile shows; None without one.
+    @property
+    def of_root(self) -> Targets | None:
+        """What the root's Makefile has; None without one.
 
         Raises:
             UsageError: It cannot be read.
         """
-        return self._project.make_targets if self._text is not None else None
+        return self._in("")
 
-    def may_have(self, target: str) -> bool:
-        """Whether there is such a target, as far as can be told."""
-        if self._text is not None and (
-            target in self._project.make_targets or _MORE_TARGETS.search(self._text)
-        ):
+    def may_have(self, name: str, page: str) -> bool:
+        """Whether there is such a target, as far as can be told.
+
+        Raises:
+            UsageError: A Makefile cannot be read.
+        """
+        root = self.of_root
+        if root is not None and (name in root.names or not root.are_all):
             return True
-        return target in _OF_SPHINX and any(path in self._inventory for path in _OF_DOCS)
+        beside = (str(folder) for folder in PurePosixPath(page).parents if folder.name)
+        others = [targets for folder in {*_DOCS, *beside} if (targets := self._in(folder)) is not None]
+        return any(name in one.names or (not one.are_all and name in _OF_SPHINX) for one in others)
 
-    @cached_property
-    def _text(self) -> str | None:
+    def _in(self, folder: str) -> Targets | None:
+        if folder not in self._known:
+            self._known[folder] = self._read(folder)
+        return self._known[folder]
+
+    def _read(self, folder: str) -> Targets | None:
+        root = self._environment.root
         try:
-            return self._project.makefile
+            if sources.kind(root / folder, root=root) != "folder":
+                return None
+        except Misplaced:
+            return None
+        project = Project(replace(self._environment, root=root / folder))
+        try:
+            text = project.makefile
         except OSError as error:
             raise UsageError(f"The Makefile cannot be read: {error.strerror}.") from error
+        if text is None:
+            return None
+        return Targets(project.make_targets, are_all=_MORE_TARGETS.search(text) is None)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import TYPE_CHECKING
 
-from .code import Block, Code, Heading, Span, lines_of
+from .code import Block, Code, Heading, Span, lines_of, place_after
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
@@ -71,17 +71,21 @@ def _title(before: list[str]) -> str:
 
 
 def _spans(inline: Token, first: int) -> Iterator[Span]:
+    text = inline.content
     line, counted = first + 1, 0
     for child in inline.children or ():
         if child.type == "code_inline":
-            line += inline.content.count("\n", counted, child.meta[_PLACE])
-            counted = child.meta[_PLACE]
-            code, before = (
-                child.content.strip(),
-                inline.content[max(0, child.meta[_PLACE] - _LONGEST_ROLE) : child.meta[_PLACE]],
-            )
-            if code and not _ROLE.search(before):
-                yield Span(line, code)
+            start: int = child.meta[_PLACE]
+            line += text.count("\n", counted, start)
+            counted = start
+            code, end = child.content.strip(), _end_of(child, start)
+            if code and not _ROLE.search(text, max(0, start - _LONGEST_ROLE), start):
+                yield Span(line, code, place_after(text, text.index(child.markup, end) + len(child.markup)))
+
+
+def _end_of(code: Token, start: int) -> int:
+    """Where the marks that end a span are not before; a space at both its ends is not in its content."""
+    return start + len(code.markup) + len(code.content)
 
 
 def _leave_out_comments(inline: Token, prose: list[str], first: int) -> None:

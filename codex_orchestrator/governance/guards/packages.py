@@ -46,6 +46,11 @@ class Packages:
                 f"{_PACKAGE} is not a JSON object, so that its scripts are not known."
             ) from error
 
+    def may_have_script(self, name: str) -> bool:
+        """Whether there is such a script, in the root or in a workspace, whose folder a page may speak of."""
+        others = (one.get("scripts") for one in self._of_npm)
+        return name in (self.scripts or ()) or any(name in _keys(scripts) for scripts in others)
+
     @cached_property
     def are_for_others(self) -> bool:
         """Whether something here is published, so that pages speak to people with projects of their own."""
@@ -58,6 +63,10 @@ class Packages:
         """Whether a path is a module of a package that is known here, as in ``import "name/part.js"``."""
         first, _, rest = path.partition("/")
         return first in self._modules and bool(rest)
+
+    def has_import(self, name: str) -> bool:
+        """Whether Python imports a package of this repository by that name."""
+        return any(f"{start}{name}/__init__.py" in self._inventory for start in ("", "src/"))
 
     @cached_property
     def _modules(self) -> frozenset[str]:

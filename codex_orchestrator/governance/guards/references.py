@@ -22,6 +22,7 @@ _SHELLS = frozenset(
     {"", "bash", "console", "sh", "shell", "shell-session", "shellsession", "terminal", "zsh"}
 )
 _MAKEFILES = frozenset({"make", "makefile"})
+_ROOTS = (".", "./", "package.json", "Makefile")  # where commands are at home
 _QUOTED = re.compile(r"""(["'])([^"'\n]+)\1""")
 _TARGET = re.compile(r"([\w./-]+(?: +[\w./-]+)*) *:(?!=)")
 _MAKERS = frozenset({"cp", "ln", "mkdir", "mv", "tee", "touch"})
@@ -79,7 +80,8 @@ def _once(
 
 def _calls_of_spans(spans: Iterable[Span]) -> Iterator[Call]:
     for span in spans:
-        yield from _at_home(calls([span.text], span.line))
+        if not span.place or span.place in _ROOTS:
+            yield from _at_home(calls([span.text], span.line))
 
 
 def _calls_of_blocks(blocks: Iterable[Block]) -> Iterator[Call]:

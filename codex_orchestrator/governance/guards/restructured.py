@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from .code import Block, Code, Heading, Span, lines_of
+from .code import Block, Code, Heading, Span, lines_of, place_after
 
 _CODE = frozenset({"code", "code-block", "prompt", "sourcecode"})  # a language follows
 _DATA = frozenset(
@@ -111,7 +111,8 @@ def _spans(prose: list[str]) -> Iterator[Span]:
         for found in _LITERAL.finditer(text):
             place += text.count("\n", counted, found.start())
             counted = found.start()
-            yield Span(place, " ".join((found["literal"] or found["role"]).split()))
+            code = " ".join((found["literal"] or found["role"]).split())
+            yield Span(place, code, place_after(text, found.end()))
         paragraph = []
 
 

@@ -128,6 +128,18 @@ class Whereabouts:
         self._inventory = inventory
         self._packages = packages
 
+    def has(self, path: str, page: str) -> bool:
+        """Whether a path leads somewhere: as it is, with an extension, or below the repository's own name."""
+        place = Place(path, page)
+        if self._inventory.has(path, page) or self._inventory.has_without_extension(place.whole):
+            return True
+        rest = place.whole.partition("/")[2]
+        return (
+            bool(rest)
+            and self._packages.has_import(place.first)
+            and self._inventory.lies_at(rest, "") is True
+        )
+
     def may_lie_here(self, path: str, page: str) -> bool:
         """Whether it looks like a path of this repository: by its first folder, or as it ends like a file."""
         place = Place(path, page)
@@ -147,6 +159,9 @@ class Whereabouts:
         place = Place(path, page)
         if self._lies_elsewhere(place):
             return False
+        if self._packages.has_import(place.first):
+            # Without a file it may as well be an owner, or a place in a repository of that name.
+            return place.is_file and self._is_in_a_folder(place)
         return self._must_be_here(place, at_home=at_home) if is_ours else self._is_of_this_project(place)
 
     def fault(self, path: str, page: str, *, is_ours: bool, at_home: bool) -> str | None:
@@ -174,10 +189,15 @@ class Whereabouts:
         return self._begins_here(place) or (is_file and (at_home or place.first in _OURS))
 
     def _is_of_this_project(self, place: Place) -> bool:
-        """Whether a path said of some project is one of this: its folder is here, and not in most."""
+        """Whether a path said of some project is one of this: its folder is here, and few have such."""
         # Two words without an extension may be anything, such as owner and repository.
         is_path = place.is_file or place.path.endswith("/") or place.whole.count("/") > 1
-        return is_path and place.first not in _COMMON and self._begins_at(place, *self._roots(place))
+        return (
+            is_path
+            and place.first not in _COMMON
+            and self._begins_at(place, *self._roots(place))
+            and self._is_in_a_folder(place)
+        )
 
     def _begins_here(self, place: Place) -> bool:
         """Whether its first folder is in the root or beside the page, or for a file among the sources."""
@@ -185,6 +205,11 @@ class Whereabouts:
 
     def _begins_at(self, place: Place, *starts: str) -> bool:
         return any(named.is_there(self._environment.root / start / place.first) for start in starts)
+
+    def _is_in_a_folder(self, place: Place) -> bool:
+        """Whether the folder is there that it should lie in."""
+        folder = posixpath.dirname(place.whole)
+        return any(named.is_there(self._environment.root / start / folder) for start in self._roots(place))
 
     def _roots(self, place: Place) -> tuple[str, ...]:
         return ("", _SOURCES) if place.is_file else ("",)
