@@ -13,7 +13,7 @@ _PLACE = re.compile(r"(?:::.*|#.*|:\d+(?:[:-]\d+)*)$")
 _STAND_IN = re.compile(
     r"""
     (?:^|[/._-])([A-Z])\1*(?=$|[/._-]) | YYYY
-    | (?:^|[/._-])(?:DATE|ID|NAME|SLUG|VERSION)(?=$|[/._-])
+    | (?:^|[/._-])(?:DATE|DIR|FILE|ID|NAME|PATH|SLUG|VERSION)(?=$|[/._-])
     | (?:^|/)(?:bar|baz|foo|foobar|qux|xxx+)(?=$|[/.])
     | (?:^|/)(?:my|some|your)[_-] | (?:^|/)my(?=[A-Z])
     | (?:^|/)(?:my|your)(?:app|application|code|lib|module|package|pkg|plugin|project|site)(?=$|[/._-])
