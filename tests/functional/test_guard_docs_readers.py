@@ -1,4 +1,4 @@
-"""The docs guard on pages for the users of a package: what names nothing of here, and what does all the same."""
+"""The docs guard on pages for the users of a package: what names nothing of here, and what does."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class DocsGuardReport(Report):
 
     Attributes:
         checked_pages: How many pages were read.
-        checked_names: How many names in them were looked for: they must be there, or are.
+        checked_names: How many names in them are missing, or would be missed.
     """
 
     GUARD = "docs"

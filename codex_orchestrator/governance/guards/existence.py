@@ -75,8 +75,11 @@ class Existence:
             UsageError: A package.json or a Makefile cannot be read.
         """
         wanted = [one for one in named.references if not self._is_ignored(one.words)]
-        there = [one for one in wanted if self._is_there(one, page)]
-        missing = [one for one in wanted if one not in there and not _is_shown(one, named)]
+        there: list[Reference] = []
+        missing: list[Reference] = []
+        for one in wanted:
+            (there if self._is_there(one, page) else missing).append(one)
+        missing = [one for one in missing if not _is_shown(one, named)]
         shown = sum(self._shows_home(one, page) for one in there)
         astray = sum(one.kind != "path" or self._whereabouts.may_lie_here(one.name, page) for one in missing)
         at_home = shown >= _AT_HOME * max(1, astray)
