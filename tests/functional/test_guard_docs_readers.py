@@ -51,8 +51,7 @@ NO_NAMES = {
         "cd my-app && node src/a.js\n```"
     ),
     "the user's files": (
-        "`src/main.js` `tests/test_app.py` `docs/api.md` `lib/x.js` "
-        "`.github/workflows/engine.yml` `config/a.json`"
+        "`src/main.js` `tests/test_app.py` `lib/x.js` `.github/workflows/engine.yml` `config/a.json`"
     ),
     "the user's folders": "`src/components/` `tests/` `packagename/` `versions/` `static/css/`",
     "the user's template over ours": (
@@ -91,7 +90,7 @@ NO_NAMES = {
     "the repository by its name": "`engine/CONTRIBUTING.md` `engine/docs/guide/start.md`",
     "names without their extension": "`docs/index` `benchmarks/run`",
     "roles of MyST": "{doc}`benchmarks/gone` {ref}`benchmarks/gone.py`",
-    "numbers": "`docs/guide/start2.md` `tests/data/one2.json`",
+    "numbers": "`docs/guide/start2.png` `tests/data/one2.json`",
     "a mark before a name": "`parts/private.py`",
     "names that many files have": "`blog/models.py` `other/conftest.py` `shop/index.ts`",
 }
@@ -101,6 +100,7 @@ NAMES = {
     "of the old extension": ("`src/index.js`", "src/index.ts"),
     "in the old folder": ("`bench/plot.py` `benchmarks/plot.py`", "benchmarks/deep/plot.py"),
     "removed, in a folder of this project": ("`benchmarks/gone.py`", None),
+    "removed, a page": ("`docs/gone.md`", None),
     "removed, in the package": ("`engine/parts/gone.py`", None),
     "a folder misspelled": ("`benchmark/deep/`", "benchmarks/deep"),
     "a script misspelled": ("`npm run biuld`", None),

@@ -110,7 +110,9 @@ class Existence:
     def _shows_home(self, one: Reference, page: str) -> bool:
         """Whether something that is there shows that the page speaks of this repository."""
         if one.kind == "path":
-            return bool(self._inventory.lies_at(one.name, page))
+            return self._whereabouts.may_lie_here(one.name, page) and bool(
+                self._inventory.lies_at(one.name, page)
+            )
         return one.kind == "npm-script" or (one.kind == "make-target" and one.name in self._targets)
 
     def _is_there(self, one: Reference, page: str) -> bool:

@@ -68,9 +68,8 @@ class Inventory:
     def has_without_extension(self, path: str) -> bool:
         """Whether there is a file of that path, from the root, and an extension."""
         folder, _, name = path.rpartition("/")
-        return any(
-            each.rpartition("/")[2].partition(".")[0] == name for each in self._by_folder.get(folder, ())
-        )
+        names = (each.rpartition("/")[2] for each in self._by_folder.get(folder, ()))
+        return any(each != name and each.partition(".")[0] == name for each in names)
 
     def lies_at(self, path: str, beside: str) -> bool | None:
         """Whether a path from the root or from beside a file leads somewhere; None where there is none."""

@@ -81,6 +81,7 @@ _COMMON = frozenset(
 )
 # Of these, those that a page for work means of its own repository, even where they are gone.
 _OURS = frozenset({".github", "docs", "lib", "scripts", "src", "test", "tests", "tools"})
+_OF_PAGES, _PAGES = ("doc", "docs"), (".markdown", ".md", ".rst")
 _SOURCES = "src"
 _EXTENSION = re.compile(r"\.[A-Za-z]\w{0,9}$")
 
@@ -107,6 +108,13 @@ class Place:
     def first(self) -> str:
         """The folder that it begins with."""
         return self.whole.partition("/")[0]
+
+    @property
+    def is_common(self) -> bool:
+        """Whether most projects have such a folder; a page in one, unless in capitals, is of this project."""
+        name, extension = posixpath.splitext(posixpath.basename(self.whole))
+        is_page = self.first in _OF_PAGES and extension in _PAGES and not name.isupper()
+        return self.first in _COMMON and not is_page
 
     @property
     def is_of_host(self) -> bool:
@@ -176,7 +184,7 @@ class Whereabouts:
 
     def _meant(self, place: Place, *, is_ours: bool) -> str | None:
         """What lies here and was meant by it."""
-        is_common = place.first in _COMMON
+        is_common = place.is_common
         if not is_ours and is_common and not self._begins_here(place):
             return None
         reach = Reach.ALL if is_ours else Reach.NONE if is_common else Reach.ONE
@@ -194,7 +202,7 @@ class Whereabouts:
         is_path = place.is_file or place.path.endswith("/") or place.whole.count("/") > 1
         return (
             is_path
-            and place.first not in _COMMON
+            and not place.is_common
             and self._begins_at(place, *self._roots(place))
             and self._is_in_a_folder(place)
         )
