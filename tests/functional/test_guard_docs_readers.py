@@ -90,6 +90,7 @@ NO_NAMES = {
     "the repository by its name": "`engine/CONTRIBUTING.md` `engine/docs/guide/start.md`",
     "names without their extension": "`docs/index` `benchmarks/run`",
     "roles of MyST": "{doc}`benchmarks/gone` {ref}`benchmarks/gone.py`",
+    "the user's pages": "`doc/index.md` `docs/TASKS.md`",
     "numbers": "`docs/guide/start2.png` `tests/data/one2.json`",
     "a mark before a name": "`parts/private.py`",
     "names that many files have": "`blog/models.py` `other/conftest.py` `shop/index.ts`",

@@ -49,6 +49,8 @@ def test_a_slip_of_the_hand(written, meant, alike):
         ("old/engine.py", ["src/a/b/engine.py"], Reach.ONE, None),
         ("old/engine.py", ["src/a/b/engine.py"], Reach.ALL, "src/a/b/engine.py"),
         ("old/engine.py", ["src/engine.py", "lib/engine.py"], Reach.ALL, None),
+        ("a/old/engine.py", ["a/b/engine.py", "c/d/engine.py"], Reach.ONE, "a/b/engine.py"),
+        ("a/old/engine.py", ["a/b/engine.py", "a/c/engine.py"], Reach.ALL, None),
         ("old/README.md", ["src/README.md"], Reach.ALL, None),
         ("old/a/__init__.py", ["src/a/__init__.py", "lib/x/y/__init__.py"], Reach.ALL, "src/a/__init__.py"),
         ("old/a/__init__.py", ["src/a/__init__.py"], Reach.ONE, None),

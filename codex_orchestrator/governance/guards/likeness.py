@@ -66,15 +66,15 @@ def meant_by(path: str, kin: Iterable[str], reach: Reach) -> str | None:
                 return each
     name = posixpath.basename(bare)
     namesakes = [each for each in relatives if posixpath.basename(each) == name]
-    if _is_telling(name):
-        near = [each for each in namesakes if _other_folders(bare, each) <= reach]
-        return near[0] if len(namesakes) == 1 and near else None
+    if _is_telling(name) and len(namesakes) == 1:
+        return namesakes[0] if _other_folders(bare, namesakes[0]) <= reach else None
     near = [each for each in namesakes if _other_folders(bare, each) == 1]
-    if len(near) != 1 or reach is not Reach.ALL:
+    if len(near) != 1 or reach is Reach.NONE:
         return None
     # Names of folders, and names that many files have, need a likeness of the whole.
     is_path = depth > _PAIR or path.endswith("/") or _is_known_pair(near[0], namesakes)
-    return near[0] if is_path else None
+    is_meant = is_path if reach is Reach.ALL else depth > _PAIR and _is_telling(name)
+    return near[0] if is_meant else None
 
 
 def _is_known_pair(meant: str, namesakes: list[str]) -> bool:

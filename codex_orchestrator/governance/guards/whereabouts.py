@@ -184,10 +184,9 @@ class Whereabouts:
 
     def _meant(self, place: Place, *, is_ours: bool) -> str | None:
         """What lies here and was meant by it."""
-        is_common = place.is_common
-        if not is_ours and is_common and not self._begins_here(place):
+        if not is_ours and place.first in _COMMON and not self._begins_here(place):
             return None
-        reach = Reach.ALL if is_ours else Reach.NONE if is_common else Reach.ONE
+        reach = Reach.ALL if is_ours else Reach.NONE if place.is_common else Reach.ONE
         kin = self._inventory.kin(place.whole, place.page)
         return meant_by(place.whole + "/" * place.path.endswith("/"), kin, reach)
 
