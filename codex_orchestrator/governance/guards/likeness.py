@@ -14,32 +14,18 @@ _SHORTEST = 3  # letters; shorter names are alike by chance
 _PAIR = 2  # words with a slash between them may be no path
 # Found in many a project, so that one of that name elsewhere is another file.
 _EVERYWHERE = re.compile(
-    r"(?:__\w+__|admin|agents|app|base|bar|changelog|claude|cli|client|common|contributing|conf|config|conftest|constants|core|example|foo|helpers?|index|lib"
-    r"|license|main|makefile|models?|module|package|plugin|pyproject|readme|run|server|settings|setup|tasks|tests?"
-    r"|types|urls|utils?|version|views)\.\w+",
+    r"(?:__\w+__|admin|agents|app|bar|base|changelog|claude|cli|client|common|conf|config|conftest|constants"
+    r"|contributing|core|example|foo|helpers?|index|lib|license|main|makefile|models?|module|package|plugin"
+    r"|pyproject|readme|run|server|settings|setup|tasks|tests?|types|urls|utils?|version|views)\.\w+",
     re.IGNORECASE,
 )
 # Folders of what has a name elsewhere too.
 _CONTAINERS = frozenset(
-    {
-        "",
-        "apps",
-        "crates",
-        "deps",
-        "external",
-        "lib",
-        "libs",
-        "modules",
-        "packages",
-        "plugins",
-        "src",
-        "submodules",
-    }
-    | {"third-party", "third_party", "vendor"}
+    {"", "apps", "crates", "deps", "external", "lib", "libs", "modules", "packages", "plugins"}
+    | {"src", "submodules", "third-party", "third_party", "vendor"}
 )
-_BUILT = frozenset(
-    {".css", ".html", ".map", ".o", ".pdf", ".pyc", ".so"}
-)  # made of a file of another extension
+# Made of a file of another extension.
+_BUILT = frozenset({".css", ".html", ".map", ".o", ".pdf", ".pyc", ".so"})
 
 
 class Reach(IntEnum):

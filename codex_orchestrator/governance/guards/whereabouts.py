@@ -20,64 +20,16 @@ from .paths import is_kind_of_media
 
 # Made by tools: documents name what will be there.
 _MADE = frozenset(
-    {
-        ".cache",
-        ".eggs",
-        ".git",
-        ".mypy_cache",
-        ".next",
-        ".nox",
-        ".pytest_cache",
-        ".ruff_cache",
-        ".runs",
-        ".tox",
-    }
-    | {
-        ".turbo",
-        ".venv",
-        "__pycache__",
-        "_build",
-        "build",
-        "coverage",
-        "dist",
-        "htmlcov",
-        "node_modules",
-        "out",
-    }
-    | {"site", "site-packages", "target", "venv"}
+    {".cache", ".eggs", ".git", ".mypy_cache", ".next", ".nox", ".pytest_cache", ".ruff_cache"}
+    | {".runs", ".tox", ".turbo", ".venv", "__pycache__", "_build", "build", "coverage", "dist"}
+    | {"htmlcov", "node_modules", "out", "site", "site-packages", "target", "venv"}
 )
 _MADE_ENDS = (".dist-info", ".egg-info")
 # Folders that most projects have: on a page for users, those of the reader's own project.
 _COMMON = frozenset(
-    {
-        ".github",
-        ".vscode",
-        "app",
-        "apps",
-        "assets",
-        "bin",
-        "conf",
-        "config",
-        "data",
-        "doc",
-        "docs",
-        "lib",
-        "migrations",
-    }
-    | {
-        "package",
-        "packages",
-        "plugins",
-        "public",
-        "script",
-        "scripts",
-        "server",
-        "spec",
-        "src",
-        "static",
-        "tasks",
-    }
-    | {"templates", "test", "tests", "tools", "web"}
+    {".github", ".vscode", "app", "apps", "assets", "bin", "conf", "config", "data", "doc"}
+    | {"docs", "lib", "migrations", "package", "packages", "plugins", "public", "script", "scripts"}
+    | {"server", "spec", "src", "static", "tasks", "templates", "test", "tests", "tools", "web"}
 )
 # Of these, those that a page for work means of its own repository, even where they are gone.
 _OURS = frozenset({".github", "docs", "lib", "scripts", "src", "test", "tests", "tools"})
@@ -227,9 +179,8 @@ class Whereabouts:
             return True
         if any(self._inventory.is_only_a_file(part) for part in place.whole.split("/")[:-1]):
             return True  # Two files: this/that.
-        if named.is_there(self._environment.root / place.first):
-            return is_kind_of_media(place.path)
-        return is_kind_of_media(place.path) or self._packages.has_module(place.path)
+        is_module = self._packages.has_module(place.path) and not self._begins_at(place, "")
+        return is_module or is_kind_of_media(place.path)
 
     def _is_made(self, whole: str) -> bool:
         """Whether it lies in a folder that tools make, where no such folder is part of the repository."""
