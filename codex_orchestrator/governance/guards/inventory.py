@@ -78,25 +78,23 @@ class Inventory:
                 return _leads_somewhere(start / path)
         return None
 
-    def kin(self, path: str, beside: str) -> Iterator[str]:
-        """The files and folders that have the name of a path, and those in its folder, wherever that is.
+    def kin(self, path: str, beside: str) -> set[str]:
+        """The files and folders that have the name of a path, and those in its folder that are about as long.
 
         Args:
             path: With its folder, from the root, from the folder of `beside`, or the end of a longer path.
             beside: The file that names it, relative to the root.
         """
         folder, _, name = path.rstrip("/").rpartition("/")
-        folders = {
-            folder,
-            posixpath.normpath(posixpath.join(posixpath.dirname(beside), folder)),
-            *self._ending(folder),
-        }
-        for each in {
-            *self._by_name.get(name, ()),
-            *(one for place in folders for one in self._by_folder.get(place, ())),
-        }:
-            if _leads_somewhere(self._root / each):
-                yield each
+        at_page = posixpath.normpath(posixpath.join(posixpath.dirname(beside), folder))
+        stem, _ = posixpath.splitext(path.rstrip("/"))
+        found = set(self._by_name.get(name, ()))
+        for place in {folder, at_page, *self._ending(folder)}:
+            length = len(place) + 1 + len(name) if place else len(name)
+            for each in self._by_folder.get(place, ()):
+                if abs(len(each) - length) <= 1 or posixpath.splitext(each)[0].endswith(stem):
+                    found.add(each)
+        return found
 
     def _ending(self, path: str) -> Iterator[str]:
         """The files and folders whose path ends in this one."""

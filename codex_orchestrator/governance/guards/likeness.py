@@ -75,10 +75,14 @@ def is_misspelled(written: str, meant: str) -> bool:
     A slip is a letter more, less or changed, or two in the wrong order. Numbers are none, as ``part1`` and
     ``part2`` are two things, nor are marks before a name, as in ``_private``.
     """
-    if written == meant or min(len(written), len(meant)) < _SHORTEST:
+    shorter = min(len(written), len(meant))
+    if written == meant or shorter < _SHORTEST or abs(len(written) - len(meant)) > 1:
         return False
     if written.lower() == meant.lower():
         return True
+    half = (shorter - 2) // 2  # of what is alike before or after the slip, one part is as long
+    if half > 0 and written[:half] != meant[:half] and written[-half:] != meant[-half:]:
+        return False
     start = _alike(written, meant)
     end = _alike(reversed(written[start:]), reversed(meant[start:]))
     one, other = written[start : len(written) - end], meant[start : len(meant) - end]

@@ -140,7 +140,9 @@ class Whereabouts:
             return None
         reach = Reach.ALL if is_ours else Reach.NONE if place.is_common else Reach.ONE
         kin = self._inventory.kin(place.whole, place.page)
-        return meant_by(place.whole + "/" * place.path.endswith("/"), kin, reach)
+        meant = meant_by(place.whole + "/" * place.path.endswith("/"), kin, reach)
+        # Git lists what is deleted and not committed yet.
+        return meant if meant is not None and self._inventory.lies_at(meant, "") else None
 
     def _must_be_here(self, place: Place, *, at_home: bool) -> bool:
         """Whether a path said of this repository is one that can be looked for."""
