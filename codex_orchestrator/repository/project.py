@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 
-from codex_orchestrator import sources
 from codex_orchestrator.environment import Environment
 
 from .machine import Machine
 from .native import native_ways
 from .node import NodeProject, node_ways, read_node_project, script_way
 from .python import MARKS, USUAL, PythonProject
-from .runners import MAKEFILES, make_targets, runners, ways
+from .runners import runners, ways
 from .tree import PACKAGE_JSON, DiskTree, Tree
 from .ways import Choice, Deed, Ways
 
@@ -78,7 +77,6 @@ class Project:
 
     def __init__(self, environment: Environment) -> None:
         """Nothing is read yet."""
-        self._root = environment.root
         self.tree = DiskTree(environment.root)
         self.machine = Machine(environment, PythonProject(self.tree))
 
@@ -138,22 +136,3 @@ class Project:
         if name not in node.scripts:
             return None if name.startswith("-") else f'{PACKAGE_JSON} has no script "{name}"'
         return self.machine.choose(Ways((script_way(node, name),), "", "")).missing
-
-    # What the docs guard asks.
-
-    @cached_property
-    def makefile(self) -> str | None:
-        """The text of the Makefile that make would take, or None.
-
-        Raises:
-            OSError: It cannot be read.
-        """
-        path = self.tree.first(*MAKEFILES)
-        if path is None:
-            return None
-        return sources.read(self._root / path, root=self._root).decode("utf-8", "replace")
-
-    @cached_property
-    def make_targets(self) -> frozenset[str]:
-        """The targets that the Makefile itself has; none without one."""
-        return make_targets(self.makefile or "")

@@ -110,7 +110,7 @@ GUARD = f"{shlex.quote(sys.executable)} -m codex_orchestrator guard"
 @pytest.mark.parametrize(
     ("guard", "exit_code", "summary"),
     [
-        ("docs", 0, "docs-guard: no findings; 0 names on 1 page checked."),
+        ("docs", 0, "Notice: The pages name nothing that could be looked for.\ndocs-guard: no findings"),
         ("evidence", 0, "evidence-guard: not checked: no task list has a checked box."),
         ("diff-budget", 1, "Exited with code 1"),
         ("diff-budget --dry-run", 0, ".: 2 files changed, more than 1. [diff-files]\n"),

@@ -5,8 +5,11 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from codex_orchestrator.governance.guards import restructured
 from codex_orchestrator.governance.guards.checklists import checked_boxes
+from codex_orchestrator.governance.guards.code import lines_of
 from codex_orchestrator.governance.guards.contents import count_lines
+from codex_orchestrator.governance.guards.likeness import Reach, is_misspelled, meant_by
 from codex_orchestrator.governance.guards.markdown import code_of
 from codex_orchestrator.governance.guards.programs import CommandWords
 from codex_orchestrator.governance.guards.rawdiff import parse_diff
@@ -26,7 +29,7 @@ PIECES = st.sampled_from(
         *("codex-orchestrator ", "start ", "guard ", "--task", "--", "-f", "=", "[", "]"),
         *("python -m codex_orchestrator ", "pytest --codex-pipeline", "src/a.py", "../", "/"),
         *("manifest.json", ".runs/", "build", "T", "NN", "…", "...", "\r", "\u2028", "\x0c", "\0"),
-        *("\udcff", "é", " "),
+        *("\udcff", "é", " ", "::", ".. ", ".. code:: sh", ":file:`", "``", "====", "{ref}", " in the "),
     ]
 )
 TEXTS = st.one_of(st.text(), st.lists(PIECES, max_size=40).map("".join))
@@ -35,10 +38,12 @@ TEXTS = st.one_of(st.text(), st.lists(PIECES, max_size=40).map("".join))
 @given(TEXTS)
 def test_any_text_is_a_document(text):
     lines = len(code_of(text).prose)
-    for one in names_in(text, COMMANDS).references:
-        assert 1 <= one.line <= lines
-        assert one.name
-        assert one.kind != "path" or one.name in text
+    assert len(restructured.code_of(text).prose) == lines
+    for page in ("page.md", "page.rst"):
+        for one in names_in(page, text, COMMANDS).references:
+            assert 1 <= one.line <= lines
+            assert one.name
+            assert one.kind != "path" or one.name in text
     for box in checked_boxes(text):
         assert 1 <= box.line <= lines
         assert all(cited.endswith("/manifest.json") and cited in text for cited in box.cited)
@@ -51,6 +56,35 @@ def test_the_prose_has_as_many_lines_as_the_text_and_nothing_else(text):
     assert len(prose) == len(lines)
     if "<!--" not in text:
         assert all(kept in ("", line) for kept, line in zip(prose, lines, strict=True))
+
+
+@given(TEXTS)
+def test_the_prose_of_a_restructured_text_lies_in_it(text):
+    code = restructured.code_of(text)
+    lines = [line.expandtabs().rstrip() for line in lines_of(text)]
+    assert all(kept in line for kept, line in zip(code.prose, lines, strict=True))
+    for block in code.blocks:
+        assert 1 <= block.line <= block.line + len(block.lines) - 1 <= len(lines)
+        assert block.lines[0]
+        assert block.lines[-1]
+        assert all(shown in lines[block.line - 1 + place] for place, shown in enumerate(block.lines))
+
+
+@given(
+    st.lists(st.sampled_from(["src", "srcs", "a.py", "b.py", "a.js", "deep"]), min_size=1, max_size=4).map(
+        "/".join
+    )
+)
+def test_what_is_meant_is_there(path):
+    kin = ("src/a.py", "src/deep", "deep/src/b.py", "a.js")
+    for reach in Reach:
+        assert meant_by(path, kin, reach) in (*kin, None)
+
+
+@given(st.text(), st.text())
+def test_a_slip_is_one_in_both_ways_and_never_none(one, other):
+    assert is_misspelled(one, other) == is_misspelled(other, one)
+    assert not is_misspelled(one, one)
 
 
 @given(st.text(alphabet="ab \n-", max_size=60))

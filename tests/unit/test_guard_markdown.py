@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from codex_orchestrator.governance.guards.markdown import Block, Span, code_of
+from codex_orchestrator.governance.guards.code import Block, Span
+from codex_orchestrator.governance.guards.markdown import code_of
 from codex_orchestrator.governance.guards.shellwords import Call, calls
 
 

@@ -22,7 +22,7 @@ COMMANDS = {
 
 def found(text: str) -> list[str]:
     """Each reference as `kind name`, a flag or argument with its command."""
-    references = names_in(text, COMMANDS).references
+    references = names_in("page.md", text, COMMANDS).references
     return [f"{one.kind} {one.command}{one.command and ' '}{one.name}" for one in references]
 
 
@@ -148,7 +148,7 @@ def test_paths(span, path):
 
 def test_each_thing_is_named_once_and_in_order():
     text = "`make b`\n`make a` `make b`\n\n```sh\nmake a\n```\n"
-    assert [(one.line, one.name) for one in names_in(text, {}).references] == [(1, "b"), (2, "a")]
+    assert [(one.line, one.name) for one in names_in("page.md", text, {}).references] == [(1, "b"), (2, "a")]
 
 
 def test_what_a_page_makes_and_shows():
@@ -157,6 +157,6 @@ def test_what_a_page_makes_and_shows():
         "```sh\nmkdir -p lib deep/er\necho x > lib/x.py\ncat <<END > conf.json\n"
         '{"id": "second"}\nEND\n```\n\n```makefile\nthird fourth: x\n\tnpm run no\n```\n'
     )
-    named = names_in(text, {})
+    named = names_in("page.md", text, {})
     assert named.made == {"web/app.js", "lib", "deep/er", "lib/x.py", "conf.json"}
     assert named.shown >= {"first", "second", "third", "fourth"}

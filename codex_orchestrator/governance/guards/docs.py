@@ -8,14 +8,13 @@ from __future__ import annotations
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.pipelines.model import DocsGuardSettings
 
+from .audience import is_page
 from .existence import Existence, Known
 from .inventory import Inventory
 from .pages import PageReader
 from .references import names_in
 from .report import Finding, Report, counted
 
-TOP_PAGES = ("README.md", "AGENTS.md")
-FOLDERS = ("docs", "tasks", ".agent")
 TASKS_PAGE = "docs/TASKS.md"
 
 
@@ -38,7 +37,7 @@ class DocsGuardReport(Report):
 
     Attributes:
         checked_pages: How many pages were read.
-        checked_names: How many names in them were looked for.
+        checked_names: How many names in them are missing, or would be missed.
     """
 
     GUARD = "docs"
@@ -73,27 +72,23 @@ def check_docs(request: DocsGuardRequest) -> DocsGuardReport:
     existence = Existence(request.known, inventory, ignore=request.settings.ignore)
     findings: list[Finding] = []
     checked = 0
-    for path in filter(_is_page, inventory.files):
+    for path in filter(is_page, inventory.files):
         text = reader.read(path)
         if text is None:
             continue
-        named = names_in(text, request.known.commands)
-        checked += len(named.references)
-        findings += [fault.at(path) for fault in existence.faults(path, named)]
+        judgement = existence.judged(path, names_in(path, text, request.known.commands))
+        checked += judgement.checked
+        findings += [fault.at(path) for fault in judgement.faults]
         if path == TASKS_PAGE:
             findings += _judge_length(text, request.settings.tasks_lines)
+    if reader.count and not checked:
+        reader.notices.append("The pages name nothing that could be looked for.")
     return DocsGuardReport(
         findings=tuple(sorted([*findings, *reader.findings], key=lambda one: (one.path, one.line or 0))),
         notices=tuple(reader.notices),
         checked_pages=reader.count,
         checked_names=checked,
     )
-
-
-def _is_page(path: str) -> bool:
-    if "/" not in path:
-        return path in TOP_PAGES
-    return path.partition("/")[0] in FOLDERS and path.lower().endswith(".md")
 
 
 def _judge_length(text: str, limit: int) -> list[Finding]:

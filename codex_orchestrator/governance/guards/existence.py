@@ -5,30 +5,26 @@ The rules are in docs/reference/guards.md, section "Docs guard".
 
 from __future__ import annotations
 
-import posixpath
-import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from fnmatch import fnmatchcase
-from functools import cached_property
 
-from codex_orchestrator import named, sources
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.environment import Environment
-from codex_orchestrator.errors import UsageError
-from codex_orchestrator.records import loads
-from codex_orchestrator.repository.project import Project
 from codex_orchestrator.text import printable
 
 from .inventory import Inventory
+from .likeness import is_misspelled
+from .makefiles import Makefiles
+from .packages import Packages
 from .programs import CommandWords, Reference
 from .references import Named
 from .report import Fault
+from .whereabouts import Whereabouts
 
-# Made by runs, builds and package managers: documents name what will be there.
-_MADE_LATER = frozenset({".git", ".runs", ".venv", "node_modules", "out"})
-_EXTENSION = re.compile(r"\.[A-Za-z]\w{0,9}$")
-# A Makefile that takes targets from other files, or makes them of patterns, has more than it shows.
-_MORE_TARGETS = re.compile(r"^(?:-|s)?include\s|^[^\s#=]*[%$][^\n=]*:(?!=)", re.MULTILINE)
+# A page is at home where it names so many things that are there, and as many times what is not.
+_AT_HOME = 3
+# What every repository has some of; the other kinds are words of our own command line.
+_OF_REPOSITORIES = ("make-target", "npm-script", "path")
 _HINT = "Correct the page; a name that belongs elsewhere can be listed in guards.docs.ignore."
 
 
@@ -47,38 +43,102 @@ class Known:
     commands: Mapping[str, CommandWords]
 
 
+@dataclass(frozen=True)
+class Judgement:
+    """What became of the names of a page.
+
+    Attributes:
+        faults: Those that lead nowhere and should not.
+        checked: How many were looked for.
+    """
+
+    faults: tuple[Fault, ...]
+    checked: int
+
+
 class Existence:
     """Knows what there is in a repository, and what a page may name without its being there."""
 
     def __init__(self, known: Known, inventory: Inventory, *, ignore: Iterable[str] = ()) -> None:
         """Args: what there is beside files, the files, and patterns of names that are not looked for."""
         self._known = known
-        self._inventory = inventory
         self._ignore = tuple(pattern.rstrip("/") for pattern in ignore)
-        self._environment = known.environment
-        self._project = Project(known.environment)
+        self._inventory = inventory
+        self._packages = Packages(known.environment.root, inventory)
+        self._whereabouts = Whereabouts(known.environment, inventory, self._packages)
+        self._makefiles = Makefiles(known.environment)
 
-    def faults(self, page: str, named: Named) -> Iterator[Fault]:
-        """What a page names and is not there."""
-        for one in named.references:
-            told = None if self._is_ignored(one.words) else self._missing(one, page, named)
-            if told is not None:
-                yield Fault(f"docs-{one.kind}", told, _HINT, one.line)
+    def judged(self, page: str, named: Named) -> Judgement:
+        """What a page names, looked for.
 
-    def _missing(self, one: Reference, page: str, named: Named) -> str | None:
-        """Why a reference leads nowhere, or None."""
+        Raises:
+            UsageError: A package.json or a Makefile cannot be read.
+        """
+        wanted = [one for one in named.references if not self._is_ignored(one.words)]
+        there: list[Reference] = []
+        missing: list[Reference] = []
+        for one in wanted:
+            (there if self._is_there(one, page) else missing).append(one)
+        missing = [one for one in missing if not _is_shown(one, named)]
+        shown = sum(self._shows_home(one, page) for one in there)
+        astray = sum(one.kind != "path" or self._whereabouts.may_lie_here(one.name, page) for one in missing)
+        at_home = shown >= _AT_HOME * max(1, astray)
+        faults = tuple(
+            Fault(f"docs-{one.kind}", told, _HINT, one.line)
+            for one in missing
+            if (told := self._fault(one, page, at_home=at_home)) is not None
+        )
+        # Would it be wrong, if it were one more of those that are not there?
+        at_home = shown - 1 >= _AT_HOME * (astray + 1)
+        return Judgement(faults, len(faults) + sum(self._counts(one, page, at_home=at_home) for one in there))
+
+    def _counts(self, one: Reference, page: str, *, at_home: bool) -> bool:
+        """Whether something that is there would be missed."""
+        if one.kind not in _OF_REPOSITORIES:
+            return True
+        is_ours = at_home or self._is_for_work(one)
+        if one.kind != "path":
+            return is_ours
+        return self._inventory.lies_at(one.name, page) is not None and self._whereabouts.must_lead_somewhere(
+            one.name, page, is_ours=is_ours, at_home=at_home
+        )
+
+    def _is_for_work(self, one: Reference) -> bool:
+        """Whether it is said to those who work here, as all is where nothing is made for others."""
+        return one.for_work or not self._packages.are_for_others
+
+    def _shows_home(self, one: Reference, page: str) -> bool:
+        """Whether something that is there shows that the page speaks of this repository."""
         if one.kind == "path":
-            return self._missing_path(one.name, page, named)
+            return self._whereabouts.may_lie_here(one.name, page) and bool(
+                self._inventory.lies_at(one.name, page)
+            )
+        return one.kind == "npm-script" or (one.kind == "make-target" and one.name in self._targets)
+
+    def _is_there(self, one: Reference, page: str) -> bool:
+        if one.kind == "path":
+            return self._whereabouts.has(one.name, page)
+        if one.kind == "npm-script":
+            return self._packages.may_have_script(one.name)
+        if one.kind == "make-target":
+            return self._makefiles.may_have(one.name, page)
+        if one.kind == "pipeline":
+            return one.name in self._known.pipelines
+        return self._missing_word(one) is None
+
+    def _fault(self, one: Reference, page: str, *, at_home: bool) -> str | None:
+        """Why a reference that leads nowhere is wrong; None where it may speak of another repository."""
+        if one.kind == "pipeline":
+            return f'There is no pipeline "{printable(one.name)}".'
         if one.kind in ("command", "flag", "argument"):
             return self._missing_word(one)
-        if one.name in named.shown:
+        is_ours = at_home or self._is_for_work(one)
+        if one.kind == "path":
+            return self._whereabouts.fault(one.name, page, is_ours=is_ours, at_home=at_home)
+        names = self._targets if one.kind == "make-target" else self._packages.scripts
+        if not (is_ours or any(is_misspelled(one.name, name) for name in names or ())):
             return None
-        if one.kind == "pipeline":
-            known = one.name in self._known.pipelines
-            return None if known else f'There is no pipeline "{printable(one.name)}".'
-        if one.kind == "npm-script":
-            return self._missing_script(one.name)
-        return self._missing_target(one.name)
+        return self._missing_target(one.name) if one.kind == "make-target" else self._missing_script(one.name)
 
     def _missing_word(self, one: Reference) -> str | None:
         """Of our own command line."""
@@ -90,63 +150,29 @@ class Existence:
             return None if one.name in commands[one.command].flags else f"{program} has no flag {name}."
         return None if one.name in commands[one.command].choices else f'{program} knows no "{name}".'
 
-    def _missing_script(self, name: str) -> str | None:
-        if self._scripts is None:
+    def _missing_script(self, name: str) -> str:
+        if self._packages.scripts is None:
             return f'The npm script "{printable(name)}" is named, but there is no package.json.'
-        return None if name in self._scripts else f'package.json has no script "{printable(name)}".'
+        return f'package.json has no script "{printable(name)}".'
 
-    def _missing_target(self, name: str) -> str | None:
-        try:
-            makefile = self._project.makefile
-        except OSError as error:
-            raise UsageError(f"The Makefile cannot be read: {error.strerror}.") from error
-        if makefile is None:
+    def _missing_target(self, name: str) -> str:
+        if self._makefiles.of_root is None:
             return f'The make target "{printable(name)}" is named, but there is no Makefile.'
-        if name in self._project.make_targets or _MORE_TARGETS.search(makefile):
-            return None
         return f'The Makefile has no target "{printable(name)}".'
 
-    def _missing_path(self, path: str, page: str, named: Named) -> str | None:
-        bare = path.rstrip("/")
-        if bare in named.made or any(made.startswith(bare + "/") for made in named.made):
-            return None
-        if not self._belongs_here(path, page) or self._inventory.has(path, page):
-            return None
-        return None if self._inventory.ignores(path) else f"There is no {printable(path)}."
-
-    def _belongs_here(self, path: str, page: str) -> bool:
-        """Whether it is a path of this repository that must be there now, and no other word with a slash."""
-        beside = posixpath.dirname(page) if path.startswith("..") else ""
-        place = posixpath.normpath(posixpath.join(beside, path))
-        first, _, rest = place.partition("/")
-        if first == ".." or first in _MADE_LATER or self._is_of_runs(place) or "node_modules" in rest:
-            return False
-        if first != "." and named.is_there(self._environment.root / first):
-            return True
-        if "." in first.removeprefix("."):
-            return False  # The name of a host.
-        # A folder without a folder around it may be anywhere, like a file without one.
-        return (path.endswith("/") and bool(rest)) or _EXTENSION.search(path) is not None
-
-    def _is_of_runs(self, path: str) -> bool:
-        folders = (self._environment.runs_dir, self._environment.out_dir)
-        return any((self._environment.root / path).is_relative_to(folder) for folder in folders)
+    @property
+    def _targets(self) -> Collection[str]:
+        """The targets that the root's Makefile shows."""
+        root = self._makefiles.of_root
+        return root.names if root else ()
 
     def _is_ignored(self, words: str) -> bool:
         return any(fnmatchcase(words.rstrip("/"), pattern) for pattern in self._ignore)
 
-    @cached_property
-    def _scripts(self) -> Collection[str] | None:
-        """The scripts of package.json; None without one."""
-        root = self._environment.root
-        try:
-            scripts = loads(sources.read(root / "package.json", root=root)).get("scripts", {})
-            return frozenset(scripts) if isinstance(scripts, dict) else frozenset()
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise UsageError(f"package.json cannot be read: {error.strerror}.") from error
-        except (ValueError, AttributeError) as error:
-            raise UsageError(
-                "package.json is not a JSON object, so that its scripts are not known."
-            ) from error
+
+def _is_shown(one: Reference, named: Named) -> bool:
+    """Whether the page itself makes or defines it."""
+    if one.kind == "path":
+        bare = one.name.rstrip("/")
+        return bare in named.made or any(made.startswith(bare + "/") for made in named.made)
+    return one.kind in ("make-target", "npm-script", "pipeline") and one.name in named.shown

@@ -10,64 +10,40 @@ from collections.abc import Iterator
 from functools import cache
 from typing import TYPE_CHECKING
 
-from codex_orchestrator.dataclass import dataclass
+from .code import Block, Code, Heading, Span, lines_of, place_after
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
     from markdown_it.rules_inline import StateInline
     from markdown_it.token import Token
 
-_LINE_END = re.compile(r"\r\n|\r|\n")
 _COMMENT, _COMMENT_END = "<!--", "-->"
 _COMMENTS = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 _TITLE_WITHIN = 3  # lines before a block
 # Links, emphasis and the like change nothing about what is code, and cost time that grows with its square.
 _INLINE_RULES = ["text", "newline", "escape", "backticks"]
 _PLACE = "place"
-
-
-@dataclass(frozen=True)
-class Span:
-    """Code within a line of text; `line` counts from 1."""
-
-    line: int
-    text: str
-
-
-@dataclass(frozen=True)
-class Block:
-    """A block of code.
-
-    Attributes:
-        line: Its first line of content, counted from 1.
-        language: The first word after the fence in lower case; empty where there is none.
-        lines: Its content.
-        title: The span that ends the text before it, as in "save as `notes.txt`:"; empty where there is none.
-    """
-
-    line: int
-    language: str
-    lines: tuple[str, ...]
-    title: str = ""
-
-
-@dataclass(frozen=True)
-class Code:
-    """All the code of a text, and the text without its blocks and comments, line by line."""
-
-    spans: tuple[Span, ...]
-    blocks: tuple[Block, ...]
-    prose: tuple[str, ...]
+# MyST writes `{ref}` before what is no code; of its roles one is about files.
+_ROLE = re.compile(r"\{(?!file\})[a-z][\w:.+-]*\}\Z", re.IGNORECASE)
+_LONGEST_ROLE = 40
 
 
 def code_of(text: str) -> Code:
     """The code in a Markdown text."""
-    prose = _LINE_END.split(text)
+    prose = lines_of(text)
     spans: list[Span] = []
     blocks: list[Block] = []
+    headings: list[Heading] = []
+    level = 0
     for token in _parser().parse(text):
         first, end = token.map or (0, 0)
-        if token.type == "inline":
+        if token.type == "heading_open":
+            level = int(token.tag[1:])
+        elif token.type == "heading_close":
+            level = 0
+        elif token.type == "inline":
+            if level:
+                headings.append(Heading(first + 1, level, token.content))
             spans += _spans(token, first)
             _leave_out_comments(token, prose, first)
         elif token.type == "html_block":
@@ -75,7 +51,7 @@ def code_of(text: str) -> Code:
         elif token.type in ("fence", "code_block"):
             blocks.append(_block(token, first, prose[max(0, first - _TITLE_WITHIN) : first]))
             prose[first:end] = [""] * (end - first)
-    return Code(tuple(spans), tuple(blocks), tuple(prose))
+    return Code(tuple(spans), tuple(blocks), tuple(prose), tuple(headings))
 
 
 def _block(token: Token, first: int, before: list[str]) -> Block:
@@ -95,13 +71,21 @@ def _title(before: list[str]) -> str:
 
 
 def _spans(inline: Token, first: int) -> Iterator[Span]:
+    text = inline.content
     line, counted = first + 1, 0
     for child in inline.children or ():
         if child.type == "code_inline":
-            line += inline.content.count("\n", counted, child.meta[_PLACE])
-            counted = child.meta[_PLACE]
-            if code := child.content.strip():
-                yield Span(line, code)
+            start: int = child.meta[_PLACE]
+            line += text.count("\n", counted, start)
+            counted = start
+            code, end = child.content.strip(), _end_of(child, start)
+            if code and not _ROLE.search(text, max(0, start - _LONGEST_ROLE), start):
+                yield Span(line, code, place_after(text, text.index(child.markup, end) + len(child.markup)))
+
+
+def _end_of(code: Token, start: int) -> int:
+    """Where the marks that end a span are not before; a space at both its ends is not in its content."""
+    return start + len(code.markup) + len(code.content)
 
 
 def _leave_out_comments(inline: Token, prose: list[str], first: int) -> None:

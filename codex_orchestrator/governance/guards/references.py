@@ -1,4 +1,4 @@
-"""What a Markdown text names in its code: npm scripts, make targets, pipelines, commands, flags and paths.
+"""What a page names in its code: npm scripts, make targets, pipelines, commands, flags and paths.
 
 Pure, and total. The rules are in docs/reference/guards.md, section "Docs guard".
 """
@@ -6,11 +6,14 @@ Pure, and total. The rules are in docs/reference/guards.md, section "Docs guard"
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from codex_orchestrator.dataclass import dataclass
 
-from .markdown import Block, Span, code_of
+from . import markdown, restructured
+from .audience import is_for_work, is_markdown, lines_for_work
+from .code import Block, Span
 from .paths import path_in
 from .programs import CommandWords, Reference, named_by
 from .shellwords import Call, calls
@@ -19,6 +22,7 @@ _SHELLS = frozenset(
     {"", "bash", "console", "sh", "shell", "shell-session", "shellsession", "terminal", "zsh"}
 )
 _MAKEFILES = frozenset({"make", "makefile"})
+_ROOTS = (".", "./", "package.json", "Makefile")  # where commands are at home
 _QUOTED = re.compile(r"""(["'])([^"'\n]+)\1""")
 _TARGET = re.compile(r"([\w./-]+(?: +[\w./-]+)*) *:(?!=)")
 _MAKERS = frozenset({"cp", "ln", "mkdir", "mv", "tee", "touch"})
@@ -39,28 +43,45 @@ class Named:
     shown: frozenset[str]
 
 
-def names_in(text: str, commands: Mapping[str, CommandWords]) -> Named:
-    """What a Markdown text names.
+def names_in(page: str, text: str, commands: Mapping[str, CommandWords]) -> Named:
+    """What a page names.
 
     Args:
+        page: Its path, which says how to read it, and to whom it speaks.
         text: Any text.
         commands: The words of ``codex-orchestrator``, by command; of the program itself under the empty name.
     """
-    code = code_of(text)
+    code = (markdown if is_markdown(page) else restructured).code_of(text)
     called = [*_calls_of_spans(code.spans), *_calls_of_blocks(code.blocks)]
     references = [one for call in called if not call.fails for one in named_by(call, commands)]
     references += [Reference(span.line, "path", path) for span in code.spans if (path := path_in(span.text))]
-    first: dict[tuple[str, str, str], Reference] = {}
-    for one in sorted(references, key=lambda one: one.line):
-        first.setdefault((one.kind, one.name, one.command), one)
+    for_work = frozenset() if is_for_work(page) else lines_for_work(code.headings, len(code.prose))
     made = {name for call in called for name in _made_by(call)} | {block.title for block in code.blocks}
     made_paths = (path_in(name) or name for name in made)
-    return Named(tuple(first.values()), frozenset(filter(None, made_paths)), _shown(code.blocks, called))
+    return Named(
+        tuple(_once(references, for_work, everywhere=is_for_work(page))),
+        frozenset(filter(None, made_paths)),
+        _shown(code.blocks, called),
+    )
+
+
+def _once(
+    references: Iterable[Reference], for_work: Collection[int], *, everywhere: bool
+) -> Iterator[Reference]:
+    """Each thing where it is named first, and for work where it is so anywhere on the page."""
+    first: dict[tuple[str, str, str], Reference] = {}
+    for one in sorted(references, key=lambda one: one.line):
+        key = (one.kind, one.name, one.command)
+        first.setdefault(key, one)
+        if everywhere or one.line in for_work:
+            first[key] = replace(first[key], for_work=True)
+    return iter(first.values())
 
 
 def _calls_of_spans(spans: Iterable[Span]) -> Iterator[Call]:
     for span in spans:
-        yield from _at_home(calls([span.text], span.line))
+        if not span.place or span.place in _ROOTS:
+            yield from _at_home(calls([span.text], span.line))
 
 
 def _calls_of_blocks(blocks: Iterable[Block]) -> Iterator[Call]:
