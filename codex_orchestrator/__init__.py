@@ -1,20 +1,23 @@
-"""Runs pipelines of stages for a task and leaves auditable evidence on disk."""
+"""Runs pipelines of stages for a task and leaves auditable evidence on disk.
+
+Whatever `codex_orchestrator.api` has can be imported from here too.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load_manifest", "validate_manifest"]
+_FUNCTIONS = ("load_manifest", "validate_manifest")
 
 if TYPE_CHECKING:
-    from .manifests import load_manifest, validate_manifest
+    from .api import *  # noqa: F403
 
 
 def __getattr__(name: str) -> object:
-    """The helpers for other tools are loaded when first asked for."""
-    if name in ("load_manifest", "validate_manifest"):
-        from . import manifests
-
-        return getattr(manifests, name)
+    """A public name, loaded when it is first asked for."""
+    # Python asks here for each module of ours before it imports it; these have none of our names.
+    if name[:1].isupper() or name in _FUNCTIONS:
+        return getattr(import_module(".api", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -262,7 +262,7 @@ def python_errors() -> str:
         if isinstance(item, type) and issubclass(item, errors.OrchestratorError)
     ]
     rows = ((f"`{one.__name__}`", f"`{one.__base__.__name__}`", f"`{one.code}`") for one in found)
-    return table(("Class in `codex_orchestrator.errors`", "Base", "`code`"), rows)
+    return table(("Class", "Base", "`code`"), rows)
 
 
 def _first_sentence(one: type) -> str:

@@ -13,10 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from codex_orchestrator.pipelines.model import Pipeline
-    from codex_orchestrator.run.events import Event
-    from codex_orchestrator.run.exec_events import ExecChunk
-    from codex_orchestrator.run.shapes import CommandEntry, Manifest
+    from codex_orchestrator.api import CommandEntry, Event, ExecChunk, Manifest, Pipeline
 
 
 def pytest_codex_modify_pipeline(config: pytest.Config, pipeline: Pipeline) -> Pipeline | None:
