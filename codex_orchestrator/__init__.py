@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 _FUNCTIONS = ("load_manifest", "validate_manifest")
 
 if TYPE_CHECKING:
-    from .api import *  # noqa: F403
+    from codex_orchestrator.api import *  # noqa: F403
 
 
 def __getattr__(name: str) -> object:

@@ -17,7 +17,7 @@ def run() -> NoReturn:
     through all objects once more.
     """
     gc.set_threshold(_OBJECTS_BETWEEN_LOOKS)
-    from .cli import main
+    from codex_orchestrator.cli import main
 
     code = main()
     for name in ("stdout", "stderr"):

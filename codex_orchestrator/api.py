@@ -21,8 +21,9 @@ if TYPE_CHECKING:
         UnknownRun,
         UsageError,
     )
-    from codex_orchestrator.manifests import load_manifest, validate_manifest
-    from codex_orchestrator.pipelines.model import (
+    from codex_orchestrator.evidence.manifests import load_manifest, validate_manifest
+    from codex_orchestrator.model.control_plane import ControlPlane
+    from codex_orchestrator.model.definitions import (
         CommandStage,
         ManualStage,
         Pipeline,
@@ -31,8 +32,7 @@ if TYPE_CHECKING:
         Stage,
         SubpipelineStage,
     )
-    from codex_orchestrator.run.control_plane import ControlPlane
-    from codex_orchestrator.run.events import (
+    from codex_orchestrator.model.events import (
         ApprovalRecorded,
         AttemptFailed,
         ChildChanged,
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
         StageSkipped,
         StageWaiting,
     )
-    from codex_orchestrator.run.exec_events import (
+    from codex_orchestrator.model.exec_events import (
         CommandEnd,
         CommandStart,
         ExecBegin,
@@ -57,9 +57,7 @@ if TYPE_CHECKING:
         ExecRetry,
         PrivacyDecided,
     )
-    from codex_orchestrator.run.instances import Scheduler
-    from codex_orchestrator.run.privacy.record import Privacy
-    from codex_orchestrator.run.shapes import (
+    from codex_orchestrator.model.manifest import (
         Approval,
         ChildRun,
         CommandEntry,
@@ -70,6 +68,8 @@ if TYPE_CHECKING:
         Manifest,
         ResumeEvent,
     )
+    from codex_orchestrator.model.privacy_record import Privacy
+    from codex_orchestrator.model.scheduler import Scheduler
 
 __all__ = [
     "Approval",
@@ -137,11 +137,11 @@ _HOMES = {
         "UnknownRun",
         "UsageError",
     ),
-    "codex_orchestrator.manifests": (
+    "codex_orchestrator.evidence.manifests": (
         "load_manifest",
         "validate_manifest",
     ),
-    "codex_orchestrator.pipelines.model": (
+    "codex_orchestrator.model.definitions": (
         "CommandStage",
         "ManualStage",
         "Pipeline",
@@ -150,8 +150,8 @@ _HOMES = {
         "Stage",
         "SubpipelineStage",
     ),
-    "codex_orchestrator.run.control_plane": ("ControlPlane",),
-    "codex_orchestrator.run.events": (
+    "codex_orchestrator.model.control_plane": ("ControlPlane",),
+    "codex_orchestrator.model.events": (
         "ApprovalRecorded",
         "AttemptFailed",
         "ChildChanged",
@@ -167,7 +167,7 @@ _HOMES = {
         "StageSkipped",
         "StageWaiting",
     ),
-    "codex_orchestrator.run.exec_events": (
+    "codex_orchestrator.model.exec_events": (
         "CommandEnd",
         "CommandStart",
         "ExecBegin",
@@ -176,9 +176,9 @@ _HOMES = {
         "ExecRetry",
         "PrivacyDecided",
     ),
-    "codex_orchestrator.run.instances": ("Scheduler",),
-    "codex_orchestrator.run.privacy.record": ("Privacy",),
-    "codex_orchestrator.run.shapes": (
+    "codex_orchestrator.model.scheduler": ("Scheduler",),
+    "codex_orchestrator.model.privacy_record": ("Privacy",),
+    "codex_orchestrator.model.manifest": (
         "Approval",
         "ChildRun",
         "CommandEntry",

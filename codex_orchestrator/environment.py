@@ -11,12 +11,11 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from codex_orchestrator import named, sources
 from codex_orchestrator.dataclass import dataclass
-
-from . import named, sources
-from .errors import Misplaced, UsageError
-from .identifiers import check_id, id_problem, slug
-from .text import printable
+from codex_orchestrator.errors import Misplaced, UsageError
+from codex_orchestrator.identifiers import check_id, id_problem, slug
+from codex_orchestrator.text import printable
 
 CONFIG_NAME = "codex.orchestrator.json"
 PYPROJECT_NAME = "pyproject.toml"

@@ -15,7 +15,7 @@ Exit codes: docs/reference/command-line.md, "Exit codes".
 
 from __future__ import annotations
 
-from .text import printable
+from codex_orchestrator.text import printable
 
 EXIT_OK = 0
 EXIT_RUN_FAILED = 1

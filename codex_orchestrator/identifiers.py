@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 import re
 
-from .clock import parse_timestamp, timestamp
-from .errors import UsageError
-from .text import is_hidden
+from codex_orchestrator.clock import parse_timestamp, timestamp
+from codex_orchestrator.errors import UsageError
+from codex_orchestrator.text import is_hidden
 
 _RESERVED = ("local-mcp", "latest")
 _FORBIDDEN = '/\\<>:"|?*'

@@ -9,8 +9,8 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
-from . import places
-from .errors import StorageError
+from codex_orchestrator import places
+from codex_orchestrator.errors import StorageError
 
 
 def kind(path: Path) -> places.Kind | None:

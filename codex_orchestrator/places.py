@@ -20,8 +20,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from .errors import Misplaced, StorageError
-from .text import printable
+from codex_orchestrator.errors import Misplaced, StorageError
+from codex_orchestrator.text import printable
 
 Kind = Literal["file", "folder", "link", "special"]
 

@@ -10,9 +10,9 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
-from . import places
-from .errors import Misplaced
-from .text import printable
+from codex_orchestrator import places
+from codex_orchestrator.errors import Misplaced
+from codex_orchestrator.text import printable
 
 
 def within(path: Path, root: Path) -> Path:

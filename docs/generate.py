@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from codex_orchestrator import cli, errors
-from codex_orchestrator.artefacts import ARTEFACTS
-from codex_orchestrator.run.privacy.parts import COMMON_WORDS
+from codex_orchestrator.evidence.artefacts import ARTEFACTS
+from codex_orchestrator.privacy.parts import COMMON_WORDS
 from codex_orchestrator.schemas import schema_text
 
 REFERENCE = Path(__file__).parent / "reference"

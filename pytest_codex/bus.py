@@ -12,15 +12,14 @@ import pytest
 
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.errors import UsageError
-from codex_orchestrator.pipelines.model import Pipeline
-from codex_orchestrator.records import Mismatch, from_json, to_json
-from codex_orchestrator.run.events import Event, RunCompleted, RunResumed, RunStarted, StageCompleted
-from codex_orchestrator.run.exec_events import ExecChunk
-from codex_orchestrator.run.privacy.guard import PrivacyGuard
-from codex_orchestrator.run.shapes import Manifest
-
-from .halt import LEAVING, Halt
-from .telling import tell
+from codex_orchestrator.model.codec import Mismatch, from_json, to_json
+from codex_orchestrator.model.definitions import Pipeline
+from codex_orchestrator.model.events import Event, RunCompleted, RunResumed, RunStarted, StageCompleted
+from codex_orchestrator.model.exec_events import ExecChunk
+from codex_orchestrator.model.manifest import Manifest
+from codex_orchestrator.privacy.guard import PrivacyGuard
+from pytest_codex.halt import LEAVING, Halt
+from pytest_codex.messages import tell
 
 _CHUNKS = "CODEX_ORCHESTRATOR_EXEC_EVENT_MAX_CHUNKS"
 # Each may be of 64 KiB, and they are kept for every stage that runs.

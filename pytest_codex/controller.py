@@ -11,23 +11,22 @@ from typing import TYPE_CHECKING
 import pytest
 
 from codex_orchestrator.clock import SystemClock
+from codex_orchestrator.definitions.schedule import ReadyQueue, Work
+from codex_orchestrator.engine.preparation import Prepared, modified
 from codex_orchestrator.execution.cancellation import Cancellation
-from codex_orchestrator.pipelines.schedule import ReadyQueue, Work
-from codex_orchestrator.preparation import Prepared, modified
-from codex_orchestrator.run.approvals import Ask
-from codex_orchestrator.run.shapes import Manifest
-
-from . import signals
-from .bus import EventBus, chunks_kept
-from .collecting import PathlessCollection
-from .halt import Halt
-from .nodes import PipelineNode, StageItem
-from .runs import SessionRuns
-from .stages import Stages
-from .telling import tell
+from codex_orchestrator.model.manifest import Manifest
+from codex_orchestrator.rules.approvals import Ask
+from pytest_codex import signals
+from pytest_codex.bus import EventBus, chunks_kept
+from pytest_codex.collecting import PathlessCollection
+from pytest_codex.halt import Halt
+from pytest_codex.messages import tell
+from pytest_codex.nodes import PipelineNode, StageItem
+from pytest_codex.runs import SessionRuns
+from pytest_codex.stages import Stages
 
 if TYPE_CHECKING:
-    from .dispatch import Dispatcher, Engine
+    from pytest_codex.dispatch import Dispatcher, Engine
 
 
 class Controller(PathlessCollection):
@@ -143,7 +142,7 @@ class Controller(PathlessCollection):
 
     def dispatcher(self, session: pytest.Session, engine: Engine) -> Dispatcher:
         """What runs the session's items at once, on an engine."""
-        from .dispatch import Dispatcher
+        from pytest_codex.dispatch import Dispatcher
 
         # Nobody is kept waiting by a decision, unless a person has to be asked for it.
         late = self.work.late if self._ask else ()

@@ -13,18 +13,17 @@ from typing import Protocol
 import pytest
 
 from codex_orchestrator.clock import Clock, timestamp
-from codex_orchestrator.pipelines.schedule import ReadyQueue
-from codex_orchestrator.run.events import Event
-from codex_orchestrator.run.exec_events import ExecEvent
-from codex_orchestrator.run.instances import Cause, Checkpoint
-from codex_orchestrator.run.stage import END_OF_SESSION, LOSS_OF_EVIDENCE, StageOutcome, StageRequest
-
-from .assignments import Assignments
-from .halt import Halt
-from .jobs import Job, Place
-from .nodes import StageItem
-from .runs import PipelineRun
-from .stages import Executed, Stages
+from codex_orchestrator.definitions.schedule import ReadyQueue
+from codex_orchestrator.model.events import Event
+from codex_orchestrator.model.exec_events import ExecEvent
+from codex_orchestrator.model.scheduler import Cause, Checkpoint
+from codex_orchestrator.rules.stage import END_OF_SESSION, LOSS_OF_EVIDENCE, StageOutcome, StageRequest
+from pytest_codex.assignments import Assignments
+from pytest_codex.halt import Halt
+from pytest_codex.jobs import Job, Place
+from pytest_codex.nodes import StageItem
+from pytest_codex.runs import PipelineRun
+from pytest_codex.stages import Executed, Stages
 
 
 class Engine(Protocol):

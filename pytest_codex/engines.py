@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from codex_orchestrator.engine.preparation import Prepared
 from codex_orchestrator.errors import UsageError
 from codex_orchestrator.execution import descriptors
-from codex_orchestrator.preparation import Prepared
 
 if TYPE_CHECKING:
-    from .controller import Controller
+    from pytest_codex.controller import Controller
 
 # Each takes a thread and a few descriptors.
 _MOST_JOBS = 256
@@ -63,11 +63,11 @@ def is_distributed(config: pytest.Config) -> bool:
 def engine_plugin(controller: Controller, *, jobs: int, distributed: bool = False) -> object | None:
     """The plugin that runs stages at once, or None where pytest's own loop runs one after the other."""
     if distributed:
-        from .scheduling import StageScheduling
+        from pytest_codex.scheduling import StageScheduling
 
         return StageScheduling(controller)
     if jobs > 1:
-        from .local import JobsLoop
+        from pytest_codex.local import JobsLoop
 
         return JobsLoop(controller, jobs)
     return None

@@ -7,13 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 from codex_orchestrator.dataclass import dataclass
-from codex_orchestrator.manager import TaskManager
-from codex_orchestrator.run.events import Event
-from codex_orchestrator.run.exec_events import CommandEnd, ExecBegin, ExecEnd, ExecRetry, PrivacyDecided
-from codex_orchestrator.run.instances import POLICY
-from codex_orchestrator.run.stage import END_OF_SESSION, StageOutcome, StageRequest
-
-from .runs import PipelineRun
+from codex_orchestrator.engine.manager import TaskManager
+from codex_orchestrator.model.events import Event
+from codex_orchestrator.model.exec_events import CommandEnd, ExecBegin, ExecEnd, ExecRetry, PrivacyDecided
+from codex_orchestrator.model.scheduler import POLICY
+from codex_orchestrator.rules.stage import END_OF_SESSION, StageOutcome, StageRequest
+from pytest_codex.runs import PipelineRun
 
 
 @dataclass(frozen=True)

@@ -15,14 +15,13 @@ import pytest
 from codex_orchestrator.clock import Clock
 from codex_orchestrator.execution.builder import CommandBuilder
 from codex_orchestrator.execution.cancellation import Cancellation
-from codex_orchestrator.run.stage import StageRequest
-
-from .dispatch import Dispatcher
-from .jobs import Place
-from .runs import PipelineRun
+from codex_orchestrator.rules.stage import StageRequest
+from pytest_codex.dispatch import Dispatcher
+from pytest_codex.jobs import Place
+from pytest_codex.runs import PipelineRun
 
 if TYPE_CHECKING:
-    from .controller import Controller
+    from pytest_codex.controller import Controller
 
 # Threads that are further ahead than this wait, and so do the commands whose output they read.
 _MESSAGES_WAITING = 64

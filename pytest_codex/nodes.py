@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 
 from codex_orchestrator.text import one_line, printable
-
-from .for_tests import setup_hooks
-from .halt import LEAVING
+from pytest_codex.halt import LEAVING
+from pytest_codex.plugins_for_tests import setup_hooks
 
 if TYPE_CHECKING:
-    from codex_orchestrator.pipelines.planned import Planned
+    from codex_orchestrator.definitions.planned import Planned
 
 
 class StageRunner(Protocol):

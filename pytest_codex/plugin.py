@@ -13,7 +13,7 @@ _INPUT = "codex_orchestrator"
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
     """Hooks for other people's plugins."""
-    from . import newhooks
+    from pytest_codex import newhooks
 
     pluginmanager.add_hookspecs(newhooks)
 
@@ -54,7 +54,7 @@ def pytest_load_initial_conftests(
     """A pipeline run loads no conftest, and leaves out what serves tests only: they are not what runs."""
     known = early_config.known_args_namespace
     if getattr(known, "codex_pipeline", None) or getattr(known, "codex_resume", None):
-        from .for_tests import keep_away
+        from pytest_codex.plugins_for_tests import keep_away
 
         keep_away(early_config, parser, args)
     return (yield)
@@ -65,7 +65,7 @@ def pytest_cmdline_main(config: pytest.Config) -> Generator[None, object, object
     """Have xdist take ``--tx`` alone for a wish to distribute, and not replace dying workers for ever."""
     option = config.option
     if _is_wanted(config):
-        from .for_tests import heed_command_line
+        from pytest_codex.plugins_for_tests import heed_command_line
 
         heed_command_line(config, option)
         if getattr(option, "tx", None):
@@ -80,11 +80,11 @@ def pytest_cmdline_main(config: pytest.Config) -> Generator[None, object, object
 def pytest_configure(config: pytest.Config) -> None:
     """Take the session over where a pipeline is asked for; last, when the terminal reporter is there."""
     if _is_worker_for_stages(config):
-        from .worker import Worker
+        from pytest_codex.worker import Worker
 
         config.pluginmanager.register(Worker(config), "codex-worker")
     elif _is_wanted(config) and not config.getoption("help", False):
-        from .takeover import register
+        from pytest_codex.takeover import register
 
         register(config)
 

@@ -9,18 +9,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
-from codex_orchestrator import gates
 from codex_orchestrator.clock import Clock
+from codex_orchestrator.definitions.planned import Planned
+from codex_orchestrator.engine import gates
+from codex_orchestrator.engine.lifecycle import LiveRun, open_run
+from codex_orchestrator.engine.manager import Obstacle, TaskManager
+from codex_orchestrator.engine.preparation import Prepared
+from codex_orchestrator.engine.resuming import Resume, child_of, resume_run
 from codex_orchestrator.execution.guardian import Guardian
-from codex_orchestrator.lifecycle import LiveRun, open_run
-from codex_orchestrator.manager import Obstacle, TaskManager
-from codex_orchestrator.pipelines.model import SubpipelineStage
-from codex_orchestrator.pipelines.planned import Planned
-from codex_orchestrator.preparation import Prepared
-from codex_orchestrator.resuming import Resume, child_of, resume_run
-from codex_orchestrator.run.events import Event
-from codex_orchestrator.run.layout import RunLayout, TaskLayout
-from codex_orchestrator.run.shapes import Manifest
+from codex_orchestrator.model.definitions import SubpipelineStage
+from codex_orchestrator.model.events import Event
+from codex_orchestrator.model.manifest import Manifest
+from codex_orchestrator.rules.layout import RunLayout, TaskLayout
 
 ObserveRun = Callable[[str, Manifest, Event, Manifest], object]
 

@@ -17,15 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from codex_orchestrator.run.instances import POLICY
+from codex_orchestrator.model.scheduler import POLICY
 from codex_orchestrator.text import printable
-
-from .bare import VARIABLES, WORKER
-from .workers import WorkerEngine
+from pytest_codex.bare import VARIABLES, WORKER
+from pytest_codex.workers import WorkerEngine
 
 if TYPE_CHECKING:
-    from .controller import Controller
-    from .dispatch import Dispatcher
+    from pytest_codex.controller import Controller
+    from pytest_codex.dispatch import Dispatcher
 
 _TICK_SECONDS = 0.1
 # As long as a command may take to end that has runs of its own to end.

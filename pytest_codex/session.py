@@ -11,6 +11,7 @@ from typing import TextIO
 import pytest
 
 from codex_orchestrator.dataclass import dataclass
+from codex_orchestrator.engine.preparation import Prepared
 from codex_orchestrator.errors import (
     EXIT_INTERNAL,
     EXIT_INTERRUPTED,
@@ -18,16 +19,14 @@ from codex_orchestrator.errors import (
     OrchestratorError,
     UsageError,
 )
-from codex_orchestrator.preparation import Prepared
-from codex_orchestrator.run.approvals import Ask
-from codex_orchestrator.run.shapes import Manifest
-
-from . import newhooks
-from .bare import BARE, VARIABLES
-from .controller import Controller
-from .engines import engine_plugin, jobs_of, require_room
-from .others import load_plugins
-from .terminal.session import SessionProgress
+from codex_orchestrator.model.manifest import Manifest
+from codex_orchestrator.rules.approvals import Ask
+from pytest_codex import newhooks
+from pytest_codex.bare import BARE, VARIABLES
+from pytest_codex.controller import Controller
+from pytest_codex.engines import engine_plugin, jobs_of, require_room
+from pytest_codex.progress.session import SessionProgress
+from pytest_codex.run_plugins import load_plugins
 
 _ROOT = "CODEX_ORCHESTRATOR_ROOT"
 # What pytest's own codes are here, where they are not about the run.

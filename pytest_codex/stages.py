@@ -8,23 +8,22 @@ import pytest
 
 from codex_orchestrator.clock import Clock
 from codex_orchestrator.dataclass import dataclass
+from codex_orchestrator.engine.gates import decide, fail_child, leave_out
+from codex_orchestrator.engine.manager import TaskManager
 from codex_orchestrator.errors import OrchestratorError, StorageError
 from codex_orchestrator.execution.builder import CommandBuilder
-from codex_orchestrator.gates import decide, fail_child, leave_out
-from codex_orchestrator.manager import TaskManager
-from codex_orchestrator.pipelines.model import CommandStage, ManualStage
-from codex_orchestrator.report.failure import decision_help, failure_cause, failure_details
-from codex_orchestrator.run.approvals import Answer, Ask
-from codex_orchestrator.run.events import Event
-from codex_orchestrator.run.shapes import CommandEntry, Manifest
-from codex_orchestrator.run.stage import StageOutcome
-from codex_orchestrator.run.verdict import execution_error
+from codex_orchestrator.model.definitions import CommandStage, ManualStage
+from codex_orchestrator.model.events import Event
+from codex_orchestrator.model.manifest import CommandEntry, Manifest
+from codex_orchestrator.rules.approvals import Answer, Ask
+from codex_orchestrator.rules.stage import StageOutcome
+from codex_orchestrator.rules.verdict import execution_error
 from codex_orchestrator.text import gist, one_line
-
-from .for_tests import run_by_pytest_alone
-from .halt import LEAVING, Halt
-from .nodes import FailureReport, StageFailed, StageItem
-from .runs import PipelineRun, SessionRuns
+from codex_orchestrator.views.failure import decision_help, failure_cause, failure_details
+from pytest_codex.halt import LEAVING, Halt
+from pytest_codex.nodes import FailureReport, StageFailed, StageItem
+from pytest_codex.plugins_for_tests import run_by_pytest_alone
+from pytest_codex.runs import PipelineRun, SessionRuns
 
 
 @dataclass

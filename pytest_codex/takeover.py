@@ -8,19 +8,18 @@ from dataclasses import replace
 
 import pytest
 
+from codex_orchestrator.engine.preparation import Asked, prepare, require_runnable
 from codex_orchestrator.environment import Environment, discover
 from codex_orchestrator.errors import OrchestratorError
-from codex_orchestrator.preparation import Asked, prepare, require_runnable
-from codex_orchestrator.report.lookup import named_run, task_of
-from codex_orchestrator.report.resuming import asked_to_resume
-from codex_orchestrator.run.privacy.guard import PrivacyGuard
-
-from . import for_tests
-from .controller import Controller
-from .engines import engine_plugin, is_distributed, jobs_of, require_room
-from .others import load_plugins
-from .telling import tell
-from .terminal.reporting import PytestProgress
+from codex_orchestrator.privacy.guard import PrivacyGuard
+from codex_orchestrator.views.lookup import named_run, task_of
+from codex_orchestrator.views.resuming import asked_to_resume
+from pytest_codex import plugins_for_tests as for_tests
+from pytest_codex.controller import Controller
+from pytest_codex.engines import engine_plugin, is_distributed, jobs_of, require_room
+from pytest_codex.messages import tell
+from pytest_codex.progress.reporting import PytestProgress
+from pytest_codex.run_plugins import load_plugins
 
 _NAME = "codex-controller"
 # What xdist has without a user's saying, and what it would make of --tx.

@@ -24,12 +24,11 @@ from codex_orchestrator.execution.cancellation import Cancellation
 from codex_orchestrator.execution.guardian import Guardian
 from codex_orchestrator.execution.late import LateOutput
 from codex_orchestrator.execution.leftovers import end_left, named
-from codex_orchestrator.run.privacy.guard import PrivacyGuard
-from codex_orchestrator.run.stage import StageRequest
-
-from . import signals
-from .collecting import PathlessCollection
-from .nodes import Slot
+from codex_orchestrator.privacy.guard import PrivacyGuard
+from codex_orchestrator.rules.stage import StageRequest
+from pytest_codex import signals
+from pytest_codex.collecting import PathlessCollection
+from pytest_codex.nodes import Slot
 
 # Where xdist hands the controller's channel to the worker.
 INPUT = "codex_orchestrator"

@@ -19,7 +19,7 @@ from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.errors import OrchestratorError
 from codex_orchestrator.execution.leftovers import end_left
 from codex_orchestrator.execution.process import signal_if
-from codex_orchestrator.run.exec_events import (
+from codex_orchestrator.model.exec_events import (
     CommandEnd,
     ExecBegin,
     ExecChunk,
@@ -27,14 +27,13 @@ from codex_orchestrator.run.exec_events import (
     ExecRetry,
     PrivacyDecided,
 )
-from codex_orchestrator.run.instances import POLICY, RecoveryPolicy
-from codex_orchestrator.run.stage import StageOutcome, StageRequest
-
-from .dispatch import Dispatcher
-from .halt import Halt
-from .jobs import Place
-from .runs import PipelineRun
-from .worker import INPUT
+from codex_orchestrator.model.scheduler import POLICY, RecoveryPolicy
+from codex_orchestrator.rules.stage import StageOutcome, StageRequest
+from pytest_codex.dispatch import Dispatcher
+from pytest_codex.halt import Halt
+from pytest_codex.jobs import Place
+from pytest_codex.runs import PipelineRun
+from pytest_codex.worker import INPUT
 
 # A worker that is further ahead waits, and so does the command whose output it reads.
 _MESSAGES_WAITING = 64

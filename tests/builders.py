@@ -6,18 +6,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 from codex_orchestrator.clock import Clock
+from codex_orchestrator.definitions.graph import dependencies
+from codex_orchestrator.definitions.planner import CommandPlanner, Plan
+from codex_orchestrator.engine.lifecycle import RunOptions, open_run
+from codex_orchestrator.engine.manager import TaskManager
 from codex_orchestrator.environment import Environment
-from codex_orchestrator.lifecycle import RunOptions, open_run
-from codex_orchestrator.manager import TaskManager
-from codex_orchestrator.pipelines.graph import dependencies
-from codex_orchestrator.pipelines.model import CommandStage, Limits, Pipeline
-from codex_orchestrator.pipelines.planner import CommandPlanner, Plan
-from codex_orchestrator.run import reviewer
-from codex_orchestrator.run.drift import DriftSample
-from codex_orchestrator.run.layout import RunLayout, TaskLayout
-from codex_orchestrator.run.opening import first_manifest
-from codex_orchestrator.run.reviewer import RunSummary
-from codex_orchestrator.run.shapes import Manifest, MetricsLine
+from codex_orchestrator.model.definitions import CommandStage, Limits, Pipeline
+from codex_orchestrator.model.manifest import Manifest, MetricsLine
+from codex_orchestrator.rules import reviewer
+from codex_orchestrator.rules.drift import DriftSample
+from codex_orchestrator.rules.layout import RunLayout, TaskLayout
+from codex_orchestrator.rules.opening import first_manifest
+from codex_orchestrator.rules.reviewer import RunSummary
 
 NOW = "2026-11-21T02:44:32.979Z"
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from codex_orchestrator.checks.candidates import CI_BASES
 from codex_orchestrator.cli import main
-from codex_orchestrator.governance.guards.candidates import CI_BASES
 from tests.repositories import Repo, git_variables
 
 # A test run may itself be a stage of a run, or run in CI or under an agent.

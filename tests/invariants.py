@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from codex_orchestrator.artefacts import check_file
+from codex_orchestrator.evidence.artefacts import check_file
 
 TERMINAL = ("succeeded", "failed", "cancelled")
 # What a sub-pipeline's entry may say of a child that ended so.

@@ -1,7 +1,7 @@
 """Secrets as they stand in real files and outputs, by kind: each shape as somebody would meet it.
 
 What stands between « and » is the secret. It is made up anew from its form, so that this file holds none.
-Forms are those of ``codex_orchestrator/run/privacy/rules.py``; also ``<k20>``, 20 lines of base64 as in
+Forms are those of ``codex_orchestrator/privacy/rules.py``; also ``<k20>``, 20 lines of base64 as in
 keys, and ``<p>``, a password that a person chose.
 """
 

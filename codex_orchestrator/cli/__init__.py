@@ -23,7 +23,7 @@ from codex_orchestrator.errors import (
     OrchestratorError,
     UsageError,
 )
-from codex_orchestrator.store.output import patient
+from codex_orchestrator.evidence.output import patient
 
 COMMANDS = {
     "init": "set up a repository",
@@ -116,14 +116,14 @@ def _answer(words: list[str]) -> int:
     except Exception as error:
         if isinstance(error, OSError) and error.filename is None:
             raise  # Nobody takes the answer.
-        from .internal import internal_error
+        from codex_orchestrator.cli.internal import internal_error
 
         return _refuse(internal_error(error), words)
     return code
 
 
 def _refuse(error: OrchestratorError, words: Sequence[str]) -> int:
-    from .render import refuse
+    from codex_orchestrator.cli.render import refuse
 
     with suppress(BrokenPipeError):
         refuse(error, as_json=_wants_json(words))

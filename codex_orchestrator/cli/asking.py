@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-from codex_orchestrator.pipelines.model import ManualStage
-from codex_orchestrator.run.approvals import Actor, Answer, Ask, Decision, actor_kind
-from codex_orchestrator.run.shapes import Manifest
+from codex_orchestrator.model.definitions import ManualStage
+from codex_orchestrator.model.manifest import Manifest
+from codex_orchestrator.rules.approvals import Actor, Answer, Ask, Decision, actor_kind
 from codex_orchestrator.text import flattened, printable
 
 _DECISIONS: dict[str, Decision] = {

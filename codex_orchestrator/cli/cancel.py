@@ -6,18 +6,26 @@ import argparse
 import shlex
 import signal
 
+from codex_orchestrator.cli import render
+from codex_orchestrator.cli.common import (
+    add_format,
+    add_root,
+    add_run,
+    add_task,
+    environment_of,
+    found_run,
+    notify,
+    task_of,
+)
 from codex_orchestrator.clock import SystemClock
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.errors import EXIT_OK, EXIT_RUN_FAILED, OrchestratorError, UnknownRun, UsageError
+from codex_orchestrator.evidence.locks import is_held
+from codex_orchestrator.evidence.owner import is_of_this_host, objection, read_owner
 from codex_orchestrator.execution.process import signal_if
-from codex_orchestrator.report.lookup import FoundRun, find_run, read_manifest
-from codex_orchestrator.report.status import liveness_of_run
-from codex_orchestrator.run.shapes import TERMINAL, Owner
-from codex_orchestrator.store.locks import is_held
-from codex_orchestrator.store.owner import is_of_this_host, objection, read_owner
-
-from . import render
-from .common import add_format, add_root, add_run, add_task, environment_of, found_run, notify, task_of
+from codex_orchestrator.model.manifest import TERMINAL, Owner
+from codex_orchestrator.views.lookup import FoundRun, find_run, read_manifest
+from codex_orchestrator.views.status import liveness_of_run
 
 _LONGEST_WAIT = 86_400
 _POLL_SECONDS = 0.05

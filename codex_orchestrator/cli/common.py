@@ -6,12 +6,11 @@ import argparse
 import os
 from pathlib import Path
 
+from codex_orchestrator.cli import render
 from codex_orchestrator.environment import Environment, discover
 from codex_orchestrator.errors import UsageError
-from codex_orchestrator.report import lookup
-from codex_orchestrator.report.lookup import FoundRun
-
-from . import render
+from codex_orchestrator.views import lookup
+from codex_orchestrator.views.lookup import FoundRun
 
 
 def add_root(parser: argparse.ArgumentParser) -> None:

@@ -5,25 +5,32 @@ from __future__ import annotations
 import argparse
 import shlex
 
+from codex_orchestrator.cli import render
+from codex_orchestrator.cli.asking import current_actor
+from codex_orchestrator.cli.common import (
+    add_format,
+    add_root,
+    add_run,
+    add_task,
+    environment_of,
+    found_run,
+    task_of,
+)
+from codex_orchestrator.cli.session import add_running, run_and_tell
 from codex_orchestrator.clock import SystemClock
+from codex_orchestrator.definitions.loader import load_definitions
+from codex_orchestrator.engine.preparation import Prepared, prepare, require_runnable
 from codex_orchestrator.environment import PRIVACY_GUARD, Environment
 from codex_orchestrator.errors import EXIT_OK, UsageError
-from codex_orchestrator.pipelines.loader import load_definitions
-from codex_orchestrator.preparation import Prepared, prepare, require_runnable
-from codex_orchestrator.records import to_json
-from codex_orchestrator.report.lookup import FoundRun
-from codex_orchestrator.report.resuming import asked_to_resume
-from codex_orchestrator.report.waiting import first_above, run_to_decide
-from codex_orchestrator.run.approvals import Answer, Decision, scrubbed
-from codex_orchestrator.run.privacy.guard import PrivacyGuard
-from codex_orchestrator.run.shapes import Receipt
-from codex_orchestrator.store.decisions import record_decision
+from codex_orchestrator.evidence.decisions import record_decision
+from codex_orchestrator.model.codec import to_json
+from codex_orchestrator.model.manifest import Receipt
+from codex_orchestrator.privacy.guard import PrivacyGuard
+from codex_orchestrator.rules.approvals import Answer, Decision, scrubbed
 from codex_orchestrator.text import flattened
-
-from . import render
-from .asking import current_actor
-from .common import add_format, add_root, add_run, add_task, environment_of, found_run, task_of
-from .session import add_running, run_and_tell
+from codex_orchestrator.views.lookup import FoundRun
+from codex_orchestrator.views.resuming import asked_to_resume
+from codex_orchestrator.views.waiting import first_above, run_to_decide
 
 
 def add_deciding(parser: argparse.ArgumentParser) -> None:

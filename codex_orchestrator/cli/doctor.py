@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 
+from codex_orchestrator.cli import render
+from codex_orchestrator.cli.common import add_format, add_root, environment_of
 from codex_orchestrator.clock import SystemClock
 from codex_orchestrator.errors import EXIT_OK, EXIT_RUN_FAILED
-from codex_orchestrator.records import to_json
-from codex_orchestrator.report.doctor import check_lines, examine
-
-from . import render
-from .common import add_format, add_root, environment_of
+from codex_orchestrator.model.codec import to_json
+from codex_orchestrator.views.doctor import check_lines, examine
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
-    from codex_orchestrator.preparation import Prepared
-    from codex_orchestrator.run.approvals import Ask
+    from codex_orchestrator.engine.preparation import Prepared
+    from codex_orchestrator.rules.approvals import Ask
     from pytest_codex.session import SessionResult
 
 

@@ -7,18 +7,17 @@ from dataclasses import replace
 from typing import Literal
 
 from codex_orchestrator import places
+from codex_orchestrator.cli import render
+from codex_orchestrator.cli.common import add_format, add_root, add_task, environment_of, notify, task_of
 from codex_orchestrator.clock import SystemClock
 from codex_orchestrator.errors import EXIT_OK, EXIT_RUN_FAILED, Misplaced, StorageError, UsageError
-from codex_orchestrator.report.cleanup import Cleanup, RemovedRun
-from codex_orchestrator.report.inventory import foreign_parents, inventory, run_facts
-from codex_orchestrator.report.lookup import odd_entries, task_ids
-from codex_orchestrator.run.layout import RunLayout, TaskLayout
-from codex_orchestrator.run.retention import Policy, RunFacts, decide, parse_age
-from codex_orchestrator.store import housekeeping
-from codex_orchestrator.store.sweep import sweep
-
-from . import render
-from .common import add_format, add_root, add_task, environment_of, notify, task_of
+from codex_orchestrator.evidence import housekeeping
+from codex_orchestrator.evidence.sweep import sweep
+from codex_orchestrator.rules.layout import RunLayout, TaskLayout
+from codex_orchestrator.rules.retention import Policy, RunFacts, decide, parse_age
+from codex_orchestrator.views.cleanup import Cleanup, RemovedRun
+from codex_orchestrator.views.inventory import foreign_parents, inventory, run_facts
+from codex_orchestrator.views.lookup import odd_entries, task_ids
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -5,20 +5,19 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
+from codex_orchestrator.checks.changes import ChangeRequest
+from codex_orchestrator.checks.diff_budget import DiffBudgetRequest, check_diff_budget
+from codex_orchestrator.checks.docs import DocsGuardRequest, check_docs
+from codex_orchestrator.checks.evidence import check_evidence
+from codex_orchestrator.checks.existence import Known
+from codex_orchestrator.checks.report import Report, render_text
+from codex_orchestrator.checks.spec import SpecGuardRequest, check_specs
+from codex_orchestrator.cli import render
+from codex_orchestrator.cli.common import add_format, add_root, environment_of
 from codex_orchestrator.clock import SystemClock, utc_date
+from codex_orchestrator.definitions.loader import load_definitions
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.errors import UsageError
-from codex_orchestrator.governance.guards.changes import ChangeRequest
-from codex_orchestrator.governance.guards.diff_budget import DiffBudgetRequest, check_diff_budget
-from codex_orchestrator.governance.guards.docs import DocsGuardRequest, check_docs
-from codex_orchestrator.governance.guards.evidence import check_evidence
-from codex_orchestrator.governance.guards.existence import Known
-from codex_orchestrator.governance.guards.report import Report, render_text
-from codex_orchestrator.governance.guards.spec import SpecGuardRequest, check_specs
-from codex_orchestrator.pipelines.loader import load_definitions
-
-from . import render
-from .common import add_format, add_root, environment_of
 
 GUARDS = {
     "spec": "changed code needs a changed spec",
@@ -66,7 +65,7 @@ def _check_specs(environment: Environment, arguments: argparse.Namespace) -> Rep
 
 
 def _check_docs(environment: Environment, _arguments: argparse.Namespace) -> Report:
-    from .vocabulary import command_words
+    from codex_orchestrator.cli.vocabulary import command_words
 
     definitions = load_definitions(environment)
     return check_docs(

@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Mapping
 
+from codex_orchestrator.cli import render
+from codex_orchestrator.cli.common import add_format, add_root, environment_of, notify
 from codex_orchestrator.environment import CONFIG_NAME, Environment, choose_task
 from codex_orchestrator.errors import EXIT_OK, EXIT_RUN_FAILED
-from codex_orchestrator.records import to_json
+from codex_orchestrator.model.codec import to_json
 from codex_orchestrator.repository.project import Project
 from codex_orchestrator.repository.ways import Choice
 from codex_orchestrator.scaffold.definition import definition
@@ -15,9 +17,6 @@ from codex_orchestrator.scaffold.placing import Placed, StarterFile, ignore, pla
 from codex_orchestrator.scaffold.scripts import caller, script_files
 from codex_orchestrator.scaffold.style import render as render_json
 from codex_orchestrator.scaffold.style import style_of
-
-from . import render
-from .common import add_format, add_root, environment_of, notify
 
 _WIDTH = len("unchanged")
 

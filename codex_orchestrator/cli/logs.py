@@ -6,14 +6,22 @@ import argparse
 import os
 import sys
 
+from codex_orchestrator.cli import render
+from codex_orchestrator.cli.common import (
+    add_format,
+    add_root,
+    add_run,
+    add_task,
+    environment_of,
+    found_run,
+    notify,
+    task_of,
+)
 from codex_orchestrator.clock import SystemClock
 from codex_orchestrator.errors import EXIT_OK, UsageError
-from codex_orchestrator.report.logs import LogReader, OutputText, StageNames, left_out, parse_event
-from codex_orchestrator.report.lookup import FoundRun, read_manifest
-from codex_orchestrator.report.status import liveness_of_run
-
-from . import render
-from .common import add_format, add_root, add_run, add_task, environment_of, found_run, notify, task_of
+from codex_orchestrator.views.logs import LogReader, OutputText, StageNames, left_out, parse_event
+from codex_orchestrator.views.lookup import FoundRun, read_manifest
+from codex_orchestrator.views.status import liveness_of_run
 
 _POLL_SECONDS = 0.1
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 
+from codex_orchestrator.cli import render
+from codex_orchestrator.cli.common import add_format, add_root, add_task, environment_of, task_of
 from codex_orchestrator.clock import SystemClock
 from codex_orchestrator.errors import EXIT_OK
-from codex_orchestrator.report.metrics import metrics_document, metrics_lines, read_metrics
-from codex_orchestrator.run.layout import TaskLayout
-
-from . import render
-from .common import add_format, add_root, add_task, environment_of, task_of
+from codex_orchestrator.rules.layout import TaskLayout
+from codex_orchestrator.views.metrics import metrics_document, metrics_lines, read_metrics
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 
+from codex_orchestrator.cli import render
+from codex_orchestrator.cli.common import add_format, add_root, add_task, environment_of, notify
+from codex_orchestrator.engine.preparation import Asked, prepare
 from codex_orchestrator.errors import EXIT_OK
-from codex_orchestrator.preparation import Asked, prepare
-from codex_orchestrator.report.plan import plan_document, plan_lines
-
-from . import render
-from .common import add_format, add_root, add_task, environment_of, notify
+from codex_orchestrator.views.plan import plan_document, plan_lines
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,10 +10,10 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from codex_orchestrator.clock import Clock
-from codex_orchestrator.store.output import write_all
+from codex_orchestrator.evidence.output import write_all
 
 if TYPE_CHECKING:
-    from codex_orchestrator.run.privacy.stream import StreamGuard
+    from codex_orchestrator.privacy.stream import StreamGuard
 
 _READ_BYTES = 65_536
 _POLL_SECONDS = 0.05

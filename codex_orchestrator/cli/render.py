@@ -14,8 +14,8 @@ from typing import Any, TextIO
 
 from codex_orchestrator.environment import PRIVACY_GUARD, enforces
 from codex_orchestrator.errors import InternalError, OrchestratorError
-from codex_orchestrator.records import dumps, dumps_line
-from codex_orchestrator.store import output
+from codex_orchestrator.evidence import output
+from codex_orchestrator.model.codec import dumps, dumps_line
 from codex_orchestrator.text import harmless, printable, visible_json
 
 _WIDE = 1_000
@@ -101,7 +101,7 @@ def _scrub() -> Callable[[str], str]:
     """What takes secrets out of words that no guard of a run has seen: there may be no definitions yet."""
     if not enforces(os.environ, PRIVACY_GUARD):
         return str
-    from codex_orchestrator.run.privacy.guard import PrivacyGuard
+    from codex_orchestrator.privacy.guard import PrivacyGuard
 
     return PrivacyGuard.of_variables(os.environ).scrub
 

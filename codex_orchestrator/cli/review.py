@@ -9,20 +9,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from codex_orchestrator.checks.changes import ChangeRequest
+from codex_orchestrator.cli import render
+from codex_orchestrator.cli.asking import current_actor
+from codex_orchestrator.cli.common import (
+    add_format,
+    add_root,
+    add_task,
+    environment_of,
+    found_run,
+    notify,
+    task_of,
+)
+from codex_orchestrator.cli.relay import relayed
 from codex_orchestrator.clock import SystemClock
+from codex_orchestrator.definitions.loader import Definitions, load_definitions
 from codex_orchestrator.environment import PREFIX, Environment
 from codex_orchestrator.errors import EXIT_OK, UnknownRun, UsageError
 from codex_orchestrator.execution.process import run_with_input
-from codex_orchestrator.governance.guards.changes import ChangeRequest
-from codex_orchestrator.pipelines.loader import Definitions, load_definitions
-from codex_orchestrator.report.lookup import LATEST, FoundRun
-from codex_orchestrator.report.review import ReviewRequest, review_document, review_text
-from codex_orchestrator.run.privacy.guard import PrivacyGuard
-
-from . import render
-from .asking import current_actor
-from .common import add_format, add_root, add_task, environment_of, found_run, notify, task_of
-from .relay import relayed
+from codex_orchestrator.privacy.guard import PrivacyGuard
+from codex_orchestrator.views.lookup import LATEST, FoundRun
+from codex_orchestrator.views.review import ReviewRequest, review_document, review_text
 
 _LONGEST_TIMEOUT = 86_400
 _STDOUT, _STDERR = 1, 2

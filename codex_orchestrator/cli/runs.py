@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 
+from codex_orchestrator.cli import render
+from codex_orchestrator.cli.common import add_format, add_root, environment_of, notify
 from codex_orchestrator.clock import SystemClock
 from codex_orchestrator.errors import EXIT_OK, Misplaced, UsageError
 from codex_orchestrator.identifiers import check_id
-from codex_orchestrator.report.lookup import list_runs
-from codex_orchestrator.report.status import runs_row
-
-from . import render
-from .common import add_format, add_root, environment_of, notify
+from codex_orchestrator.views.lookup import list_runs
+from codex_orchestrator.views.status import runs_row
 
 _HEADER = ("RUN", "TASK", "PIPELINE", "STATUS", "LIVENESS", "STARTED")
 _KEYS = ("run_id", "task_id", "pipeline_id", "status", "liveness", "started_at")

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 
+from codex_orchestrator.cli import render
 from codex_orchestrator.errors import EXIT_OK, UsageError
 from codex_orchestrator.schemas import schema_names, schema_text
-
-from . import render
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,6 +8,11 @@ import shlex
 import sys
 from typing import Any
 
+from codex_orchestrator.cli import render
+from codex_orchestrator.cli.common import notify
+from codex_orchestrator.cli.internal import internal_error
+from codex_orchestrator.definitions.planned import Planned
+from codex_orchestrator.engine.preparation import Prepared, require_runnable
 from codex_orchestrator.errors import (
     EXIT_INTERRUPTED,
     EXIT_OK,
@@ -15,14 +20,8 @@ from codex_orchestrator.errors import (
     EXIT_WAITING,
     OrchestratorError,
 )
-from codex_orchestrator.pipelines.planned import Planned
-from codex_orchestrator.preparation import Prepared, require_runnable
-from codex_orchestrator.run.approvals import Ask
-from codex_orchestrator.run.shapes import Manifest
-
-from . import render
-from .common import notify
-from .internal import internal_error
+from codex_orchestrator.model.manifest import Manifest
+from codex_orchestrator.rules.approvals import Ask
 
 _SIGNALLED = 128
 
@@ -72,7 +71,7 @@ def run_and_tell(
     """
     require_runnable(prepared)
     notify(prepared.notices)
-    from .engine import run_prepared
+    from codex_orchestrator.cli.engine import run_prepared
 
     as_json = arguments.format == "json"
     progress = sys.stderr if as_json else sys.stdout

@@ -5,17 +5,24 @@ from __future__ import annotations
 import argparse
 import sys
 
+from codex_orchestrator.cli import render
+from codex_orchestrator.cli.common import (
+    add_format,
+    add_root,
+    add_run,
+    add_task,
+    environment_of,
+    found_run,
+    task_of,
+)
 from codex_orchestrator.clock import SystemClock
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.errors import EXIT_OK, UsageError
-from codex_orchestrator.governance.tasks.registry import look_up
-from codex_orchestrator.report.lineage import tree_lines
-from codex_orchestrator.report.lookup import FoundRun, read_manifest
-from codex_orchestrator.report.status import status_document, status_lines
-from codex_orchestrator.report.waiting import waiting_lines
-
-from . import render
-from .common import add_format, add_root, add_run, add_task, environment_of, found_run, task_of
+from codex_orchestrator.tasks.registry import look_up
+from codex_orchestrator.views.lineage import tree_lines
+from codex_orchestrator.views.lookup import FoundRun, read_manifest
+from codex_orchestrator.views.status import status_document, status_lines
+from codex_orchestrator.views.waiting import waiting_lines
 
 _LONGEST_INTERVAL = 86_400
 _OVER = ("finished", "dead", "waiting")

@@ -5,19 +5,18 @@ from __future__ import annotations
 import argparse
 from contextlib import nullcontext
 
+from codex_orchestrator.cli import render
+from codex_orchestrator.cli.common import add_format, add_root, environment_of, notify
 from codex_orchestrator.clock import SystemClock, utc_date
+from codex_orchestrator.definitions.loader import load_definitions
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.errors import EXIT_OK, EXIT_RUN_FAILED, UsageError
-from codex_orchestrator.governance.tasks.creating import create_task, new_task
-from codex_orchestrator.governance.tasks.index import TASK_INDEX, read_index
-from codex_orchestrator.governance.tasks.mirrors import plan_sync, write_changes
-from codex_orchestrator.governance.tasks.registry import require_place
-from codex_orchestrator.governance.tasks.texts import Texts, alone
-from codex_orchestrator.pipelines.loader import load_definitions
-from codex_orchestrator.report.tasks import created_document, created_lines, sync_document, sync_lines
-
-from . import render
-from .common import add_format, add_root, environment_of, notify
+from codex_orchestrator.tasks.creating import create_task, new_task
+from codex_orchestrator.tasks.index import TASK_INDEX, read_index
+from codex_orchestrator.tasks.mirrors import plan_sync, write_changes
+from codex_orchestrator.tasks.registry import require_place
+from codex_orchestrator.tasks.texts import Texts, alone
+from codex_orchestrator.views.tasks import created_document, created_lines, sync_document, sync_lines
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -6,11 +6,10 @@ import argparse
 from pathlib import Path
 
 from codex_orchestrator import named
-from codex_orchestrator.artefacts import ARTEFACTS, Finding, check_file, check_folder
+from codex_orchestrator.cli import render
+from codex_orchestrator.cli.common import add_format, current_folder
 from codex_orchestrator.errors import EXIT_OK, EXIT_RUN_FAILED, UsageError
-
-from . import render
-from .common import add_format, current_folder
+from codex_orchestrator.evidence.artefacts import ARTEFACTS, Finding, check_file, check_folder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 
 from codex_orchestrator import __version__
+from codex_orchestrator.cli import render
+from codex_orchestrator.cli.common import add_format
 from codex_orchestrator.errors import EXIT_OK
-
-from . import render
-from .common import add_format
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from codex_orchestrator.governance.guards.programs import CommandWords
-
-from . import build_parser
+from codex_orchestrator.checks.programs import CommandWords
+from codex_orchestrator.cli import build_parser
 
 
 def command_words() -> dict[str, CommandWords]:

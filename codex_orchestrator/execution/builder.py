@@ -12,7 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from codex_orchestrator.clock import Clock, timestamp
-from codex_orchestrator.run.exec_events import (
+from codex_orchestrator.execution.cancellation import Cancellation
+from codex_orchestrator.execution.capture import Chunk, StreamCapture
+from codex_orchestrator.execution.guardian import Guardian
+from codex_orchestrator.execution.late import LateOutput, Sink
+from codex_orchestrator.execution.leftovers import end_left
+from codex_orchestrator.execution.process import SpawnError, StageProcess, signal_name
+from codex_orchestrator.execution.reading import OutputReader, StreamName
+from codex_orchestrator.execution.watch import Ending, Nested, ProcessWatch
+from codex_orchestrator.model.exec_events import (
     CommandEnd,
     ExecBegin,
     ExecChunk,
@@ -20,21 +28,12 @@ from codex_orchestrator.run.exec_events import (
     ExecRetry,
     PrivacyDecided,
 )
-from codex_orchestrator.run.privacy.guard import PrivacyGuard
-from codex_orchestrator.run.privacy.policy import SHADOW_REASON
-from codex_orchestrator.run.stage import StageOutcome, StageRequest, failure_words
-
-from .cancellation import Cancellation
-from .capture import Chunk, StreamCapture
-from .guardian import Guardian
-from .late import LateOutput, Sink
-from .leftovers import end_left
-from .process import SpawnError, StageProcess, signal_name
-from .reading import OutputReader, StreamName
-from .watch import Ending, Nested, ProcessWatch
+from codex_orchestrator.privacy.guard import PrivacyGuard
+from codex_orchestrator.privacy.policy import SHADOW_REASON
+from codex_orchestrator.rules.stage import StageOutcome, StageRequest, failure_words
 
 if TYPE_CHECKING:
-    from codex_orchestrator.run.privacy.stream import Decision
+    from codex_orchestrator.privacy.stream import Decision
 
 # Told of an attempt that failed and is followed by another: the stage's id, and how it ended.
 Failed = Callable[[str, StageOutcome], None]

@@ -7,7 +7,7 @@ import selectors
 import signal
 from contextlib import suppress
 
-from .process import signal_name
+from codex_orchestrator.execution.process import signal_name
 
 # Selectors refuse to wait for weeks at once.
 _LONGEST_WAIT_SECONDS = 3_600.0

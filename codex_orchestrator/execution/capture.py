@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from codex_orchestrator.dataclass import dataclass
 
 if TYPE_CHECKING:
-    from codex_orchestrator.run.privacy.stream import Decision, StreamGuard
+    from codex_orchestrator.privacy.stream import Decision, StreamGuard
 
 CHUNK_BYTES = 65_536
 _PAGE_BYTES = 4_096

@@ -10,8 +10,8 @@ import sys
 import threading
 from pathlib import Path
 
-from .leftovers import has_members
-from .process import Listener
+from codex_orchestrator.execution.leftovers import has_members
+from codex_orchestrator.execution.process import Listener
 
 # A shell starts in a millisecond. It kills at once what it was told of, and leaves the rest to an
 # interpreter, whose start-up costs nothing where all went well.

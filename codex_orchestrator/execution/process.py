@@ -23,9 +23,8 @@ from codex_orchestrator import named
 from codex_orchestrator.clock import Clock
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.errors import OrchestratorError, ToolMissing
-
-from .arguments import encoded, encoded_environment, excess
-from .leftovers import end_left
+from codex_orchestrator.execution.arguments import encoded, encoded_environment, excess
+from codex_orchestrator.execution.leftovers import end_left
 
 NOT_FOUND = 127
 NOT_EXECUTABLE = 126

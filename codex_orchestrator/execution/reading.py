@@ -8,9 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import IO, Literal
 
 from codex_orchestrator.clock import Clock
-
-from .capture import Chunk, StreamCapture
-from .process import pipe_bytes
+from codex_orchestrator.execution.capture import Chunk, StreamCapture
+from codex_orchestrator.execution.process import pipe_bytes
 
 StreamName = Literal["stdout", "stderr"]
 Output = Callable[[StreamName, Chunk], None]

@@ -12,11 +12,10 @@ from collections.abc import Callable, Collection
 
 from codex_orchestrator.clock import Clock
 from codex_orchestrator.dataclass import dataclass
-
-from .cancellation import Cancellation
-from .escalation import Escalation
-from .process import StageProcess
-from .reading import OutputReader
+from codex_orchestrator.execution.cancellation import Cancellation
+from codex_orchestrator.execution.escalation import Escalation
+from codex_orchestrator.execution.process import StageProcess
+from codex_orchestrator.execution.reading import OutputReader
 
 DRAIN_SECONDS = 0.25
 GRACE_SECONDS = 5.0

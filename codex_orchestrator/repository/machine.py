@@ -14,9 +14,8 @@ from pathlib import Path
 
 from codex_orchestrator import named
 from codex_orchestrator.environment import Environment
-
-from .python import PythonProject, unmet
-from .ways import Choice, Need, Way, Ways
+from codex_orchestrator.repository.python import PythonProject, unmet
+from codex_orchestrator.repository.ways import Choice, Need, Way, Ways
 
 _INSTALLED = re.compile(r"(?P<name>.+?)-[^-]+\.(?:dist|egg)-info$")
 _TOOL = re.compile(r"\{tool:([\w-]+)\}")

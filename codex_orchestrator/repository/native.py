@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .tree import Tree
-from .ways import Deed, Need, Way
+from codex_orchestrator.repository.tree import Tree
+from codex_orchestrator.repository.ways import Deed, Need, Way
 
 _CARGO = Need("program", "cargo", "install Rust")
 _CLIPPY = Need("program", "cargo-clippy", "rustup component add clippy")

@@ -9,9 +9,8 @@ from itertools import islice
 from typing import Any, Literal
 
 from codex_orchestrator.dataclass import dataclass
-
-from .tree import PACKAGE_JSON, Tree
-from .ways import Deed, Need, Way
+from codex_orchestrator.repository.tree import PACKAGE_JSON, Tree
+from codex_orchestrator.repository.ways import Deed, Need, Way
 
 Manager = Literal["npm", "pnpm", "yarn", "bun"]
 

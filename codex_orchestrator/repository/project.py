@@ -9,14 +9,13 @@ from collections.abc import Mapping
 from functools import cached_property
 
 from codex_orchestrator.environment import Environment
-
-from .machine import Machine
-from .native import native_ways
-from .node import NodeProject, node_ways, read_node_project, script_way
-from .python import MARKS, USUAL, PythonProject
-from .runners import runners, ways
-from .tree import PACKAGE_JSON, DiskTree, Tree
-from .ways import Choice, Deed, Ways
+from codex_orchestrator.repository.machine import Machine
+from codex_orchestrator.repository.native import native_ways
+from codex_orchestrator.repository.node import NodeProject, node_ways, read_node_project, script_way
+from codex_orchestrator.repository.python import MARKS, USUAL, PythonProject
+from codex_orchestrator.repository.runners import runners, ways
+from codex_orchestrator.repository.tree import PACKAGE_JSON, DiskTree, Tree
+from codex_orchestrator.repository.ways import Choice, Deed, Ways
 
 DEEDS: tuple[Deed, ...] = ("build", "lint", "types", "test")
 

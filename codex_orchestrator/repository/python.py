@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
-from .runners import NAMES
-from .tree import PYPROJECT, Tree
-from .ways import Deed, Need, Way
+from codex_orchestrator.repository.runners import NAMES
+from codex_orchestrator.repository.tree import PYPROJECT, Tree
+from codex_orchestrator.repository.ways import Deed, Need, Way
 
 MARKS = (PYPROJECT, "setup.cfg", "setup.py")
 PRE_COMMIT = ".pre-commit-config.yaml"

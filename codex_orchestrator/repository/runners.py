@@ -6,9 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 
 from codex_orchestrator.dataclass import dataclass
-
-from .tree import Tree
-from .ways import Deed, Need, Way
+from codex_orchestrator.repository.tree import Tree
+from codex_orchestrator.repository.ways import Deed, Need, Way
 
 MAKEFILES = ("GNUmakefile", "makefile", "Makefile")
 _JUSTFILES = ("justfile", "Justfile", ".justfile", "JUSTFILE")

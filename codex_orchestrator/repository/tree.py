@@ -11,8 +11,8 @@ from typing import Any
 
 from codex_orchestrator import sources
 from codex_orchestrator.errors import Misplaced, StorageError
+from codex_orchestrator.model.codec import loads
 from codex_orchestrator.places import Kind
-from codex_orchestrator.records import loads
 
 PACKAGE_JSON = "package.json"
 PYPROJECT = "pyproject.toml"

@@ -9,8 +9,8 @@ from typing import Literal
 from codex_orchestrator import places, sources
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.errors import Misplaced, StorageError
-from codex_orchestrator.store import files
-from codex_orchestrator.store.lines import append
+from codex_orchestrator.evidence import files
+from codex_orchestrator.evidence.lines import append
 
 Outcome = Literal["written", "replaced", "extended", "unchanged", "left", "failed"]
 

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from codex_orchestrator import resources
+from codex_orchestrator.evidence import files
 from codex_orchestrator.repository.tree import Tree
-from codex_orchestrator.store import files
-
-from .placing import StarterFile
+from codex_orchestrator.scaffold.placing import StarterFile
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
 _PART = re.compile(r"^\S+ @(?P<name>[\w.]+)@\n", re.MULTILINE)

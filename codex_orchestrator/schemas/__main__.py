@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from codex_orchestrator.artefacts import ARTEFACTS
-from codex_orchestrator.records import dumps
-from codex_orchestrator.store import files
-from codex_orchestrator.validation import json_schema
-
-from . import FOLDER
+from codex_orchestrator.evidence import files
+from codex_orchestrator.evidence.artefacts import ARTEFACTS
+from codex_orchestrator.model.codec import dumps
+from codex_orchestrator.model.explain import json_schema
+from codex_orchestrator.schemas import FOLDER
 
 
 def generate() -> dict[str, str]:

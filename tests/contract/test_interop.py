@@ -9,10 +9,10 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from codex_orchestrator.artefacts import check_file
+from codex_orchestrator.definitions.loader import load_definitions
+from codex_orchestrator.definitions.planner import CommandPlanner
 from codex_orchestrator.environment import discover
-from codex_orchestrator.pipelines.loader import load_definitions
-from codex_orchestrator.pipelines.planner import CommandPlanner
+from codex_orchestrator.evidence.artefacts import check_file
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from codex_orchestrator.definitions.loader import load_definitions
 from codex_orchestrator.environment import discover
-from codex_orchestrator.pipelines.loader import load_definitions
-from codex_orchestrator.run.request_rules import problems_of
-from codex_orchestrator.run.run_request import build_request
+from codex_orchestrator.rules.request_rules import problems_of
+from codex_orchestrator.rules.run_request import build_request
 from tests.builders import NOW, layout_of
 from tests.conftest import named
 

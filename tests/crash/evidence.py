@@ -14,14 +14,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from codex_orchestrator.artefacts import check_file
 from codex_orchestrator.clock import SystemClock
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.errors import UnknownRun
-from codex_orchestrator.report.lookup import FoundRun, read_manifest
-from codex_orchestrator.report.status import status_document
-from codex_orchestrator.run.layout import RunLayout, TaskLayout
-from codex_orchestrator.run.shapes import TERMINAL
+from codex_orchestrator.evidence.artefacts import check_file
+from codex_orchestrator.model.manifest import TERMINAL
+from codex_orchestrator.rules.layout import RunLayout, TaskLayout
+from codex_orchestrator.views.lookup import FoundRun, read_manifest
+from codex_orchestrator.views.status import status_document
 
 from .processes import TASK, Done
 

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from codex_orchestrator.clock import SystemClock, timestamp
+from codex_orchestrator.engine.manager import TaskManager
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.errors import OrchestratorError
-from codex_orchestrator.manager import TaskManager
-from codex_orchestrator.pipelines.model import CommandStage
-from codex_orchestrator.run.exec_events import CommandEnd, CommandStart, ExecChunk
-from codex_orchestrator.run.stage import StageOutcome
+from codex_orchestrator.model.definitions import CommandStage
+from codex_orchestrator.model.exec_events import CommandEnd, CommandStart, ExecChunk
+from codex_orchestrator.rules.stage import StageOutcome
 from tests.builders import opened_manager, pipeline_of
 
 from .evidence import gaps, readable, settled, truthful

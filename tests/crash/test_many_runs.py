@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from codex_orchestrator.store.locks import SOFT_SUFFIX
+from codex_orchestrator.evidence.locks import SOFT_SUFFIX
 from tests.conftest import Project, named
 
 from .crowd import GATE, crowd, patiently

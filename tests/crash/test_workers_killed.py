@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 
-from codex_orchestrator.pipelines.graph import reached_failure
+from codex_orchestrator.definitions.graph import reached_failure
 from tests.conftest import DEADLINE_SECONDS, Project, named, needs_xdist, processes_in, until
 from tests.functional import at_once
 from tests.invariants import broken, manifests

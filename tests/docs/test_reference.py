@@ -20,8 +20,8 @@ import codex_orchestrator
 import pytest_codex
 from codex_orchestrator import cli, errors
 from codex_orchestrator.environment import PREFIX, discover, stage_variables
-from codex_orchestrator.run import shapes
-from codex_orchestrator.run.layout import TaskLayout
+from codex_orchestrator.model import manifest as shapes
+from codex_orchestrator.rules.layout import TaskLayout
 from codex_orchestrator.schemas import schema_names, schema_text
 
 ROOT = Path(__file__).resolve().parents[2]

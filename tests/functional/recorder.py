@@ -8,8 +8,8 @@ import os
 import threading
 from pathlib import Path
 
-from codex_orchestrator.records import to_json
-from codex_orchestrator.run.events import encode
+from codex_orchestrator.model.codec import to_json
+from codex_orchestrator.model.events import encode
 
 inside = []
 

@@ -12,7 +12,7 @@ import sys
 
 import pytest
 
-from codex_orchestrator.store.owner import read_owner
+from codex_orchestrator.evidence.owner import read_owner
 from tests.conftest import DEADLINE_SECONDS, Project
 
 GATE = {"kind": "manual", "id": "gate", "title": "Look at it", "instructions": "See that it is good."}

@@ -11,13 +11,13 @@ import jsonschema
 import pytest
 
 from codex_orchestrator.cli import main
+from codex_orchestrator.definitions.checks import check_configuration
+from codex_orchestrator.definitions.loader import load_definitions
+from codex_orchestrator.engine.preparation import Asked, prepare
 from codex_orchestrator.environment import discover
 from codex_orchestrator.errors import ConfigurationError
-from codex_orchestrator.pipelines.checks import check_configuration
-from codex_orchestrator.pipelines.loader import load_definitions
-from codex_orchestrator.pipelines.model import Configuration
-from codex_orchestrator.preparation import Asked, prepare
-from codex_orchestrator.records import from_json, to_json
+from codex_orchestrator.model.codec import from_json, to_json
+from codex_orchestrator.model.definitions import Configuration
 from codex_orchestrator.schemas import schema_text
 
 NAME = "codex.orchestrator.json"

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from codex_orchestrator.artefacts import check_file
+from codex_orchestrator.evidence.artefacts import check_file
 from tests.conftest import named, needs_xdist
 from tests.invariants import broken
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from codex_orchestrator.definitions.loader import load_definitions
 from codex_orchestrator.environment import discover
-from codex_orchestrator.pipelines.loader import load_definitions
-from codex_orchestrator.pipelines.model import CommandStage
+from codex_orchestrator.model.definitions import CommandStage
 
 GUARD = f"{sys.executable} -P -m codex_orchestrator guard spec --dry-run"
 SHELL_GUARD = "bash scripts/spec-guard.sh --dry-run"

@@ -15,8 +15,8 @@ import pytest
 
 from codex_orchestrator.clock import FakeClock
 from codex_orchestrator.environment import discover
-from codex_orchestrator.report import doctor as module
-from codex_orchestrator.report.doctor import examine
+from codex_orchestrator.views import doctor as module
+from codex_orchestrator.views.doctor import examine
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = [

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from codex_orchestrator.definitions.loader import load_definitions
 from codex_orchestrator.environment import discover
-from codex_orchestrator.pipelines.loader import load_definitions
 from tests.repositories import Repo, git_variables
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from codex_orchestrator.clock import timestamp
-from codex_orchestrator.records import dumps_line, to_json
-from codex_orchestrator.store import locks
+from codex_orchestrator.evidence import locks
+from codex_orchestrator.model.codec import dumps_line, to_json
 from tests.builders import records_of
 
 KEYS = [

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from codex_orchestrator.checks.base import FoundBase, tell_base
+from codex_orchestrator.checks.candidates import NamedBase
 from codex_orchestrator.errors import UsageError
-from codex_orchestrator.governance.guards.base import FoundBase, tell_base
-from codex_orchestrator.governance.guards.candidates import NamedBase
 from tests.repositories import Repo
 
 ONLY_UNCOMMITTED = "Only what is not committed is measured, as "

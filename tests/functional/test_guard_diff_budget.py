@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from codex_orchestrator.checks.changes import ChangeRequest
+from codex_orchestrator.checks.diff_budget import DiffBudgetRequest, check_diff_budget
+from codex_orchestrator.checks.difference import FileChange
 from codex_orchestrator.errors import UsageError
-from codex_orchestrator.governance.guards.changes import ChangeRequest
-from codex_orchestrator.governance.guards.diff_budget import DiffBudgetRequest, check_diff_budget
-from codex_orchestrator.governance.guards.difference import FileChange
 from tests.repositories import Repo
 
 

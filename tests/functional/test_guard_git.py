@@ -13,11 +13,11 @@ import subprocess
 
 import pytest
 
+from codex_orchestrator.checks.changes import ChangeRequest, read_changes
+from codex_orchestrator.checks.difference import read_difference
+from codex_orchestrator.checks.gitcommand import Setting, overrides, parse_settings
 from codex_orchestrator.cli import main
 from codex_orchestrator.errors import UsageError
-from codex_orchestrator.governance.guards.changes import ChangeRequest, read_changes
-from codex_orchestrator.governance.guards.difference import read_difference
-from codex_orchestrator.governance.guards.gitcommand import Setting, overrides, parse_settings
 from tests.repositories import Repo
 
 COMMANDS = (

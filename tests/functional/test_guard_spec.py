@@ -11,15 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from codex_orchestrator.checks.changes import ChangeRequest
+from codex_orchestrator.checks.report import render_text
+from codex_orchestrator.checks.spec import SpecGuardReport, SpecGuardRequest, check_specs
 from codex_orchestrator.errors import UsageError
-from codex_orchestrator.governance.guards.changes import ChangeRequest
-from codex_orchestrator.governance.guards.report import render_text
-from codex_orchestrator.governance.guards.spec import (
-    SpecGuardReport,
-    SpecGuardRequest,
-    check_specs,
-)
-from codex_orchestrator.pipelines.model import GuardSettings, SpecGuardSettings
+from codex_orchestrator.model.definitions import GuardSettings, SpecGuardSettings
 from tests.repositories import FRESH_SPEC, Repo
 
 TODAY = dt.date(2026, 3, 31)

@@ -700,7 +700,7 @@ def test_a_second_signal_ends_a_hook_that_hangs(project, plug, live, jobs):
 
 MODIFY = """\
 from dataclasses import replace
-from codex_orchestrator.pipelines.model import CommandStage, Pipeline, SubpipelineStage
+from codex_orchestrator.model.definitions import CommandStage, Pipeline, SubpipelineStage
 
 def added(id, command="true", **keys):
     return CommandStage(kind="command", id=id, title=id, command=command, **keys)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from codex_orchestrator.records import dumps_line, to_json
+from codex_orchestrator.model.codec import dumps_line, to_json
 from tests.builders import records_of
 
 TASK = ".runs/task-1"

@@ -97,12 +97,12 @@ def test_nothing_of_ours_is_compiled_anew_for_its_assertions(project):
         "import sys, pytest\n"
         "pytest.register_assert_rewrite('codex_orchestrator', 'pytest_codex')\n"
         "def pytest_codex_run_completed():\n"
-        "    for name in 'codex_orchestrator.manager', 'pytest_codex.controller':\n"
+        "    for name in 'codex_orchestrator.engine.manager', 'pytest_codex.controller':\n"
         "        print(name, type(sys.modules[name].__loader__).__name__)\n"
     )
     project.pipeline("true")
     done = project.pytest("--codex-pipeline=work", "-p", "spy", "-s", environment={"PYTHONPATH": "."})
-    for name in ("codex_orchestrator.manager", "pytest_codex.controller"):
+    for name in ("codex_orchestrator.engine.manager", "pytest_codex.controller"):
         assert f"{name} SourceFileLoader" in done.stdout
 
 

@@ -10,8 +10,8 @@ import sys
 
 import pytest
 
-import pytest_codex.terminal.progress as progress_module
-from pytest_codex.terminal.heartbeat import Heartbeat
+import pytest_codex.progress.progress as progress_module
+from pytest_codex.progress.heartbeat import Heartbeat
 from tests.terminal import Terminal
 from tests.ways import WAYS, every_way
 

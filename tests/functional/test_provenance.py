@@ -8,10 +8,10 @@ import os
 import pytest
 
 from codex_orchestrator import places
+from codex_orchestrator.definitions.loader import load_definitions
+from codex_orchestrator.definitions.provenance import refuse_foreign
 from codex_orchestrator.environment import discover
 from codex_orchestrator.errors import ConfigurationError
-from codex_orchestrator.pipelines.loader import load_definitions
-from codex_orchestrator.pipelines.provenance import refuse_foreign
 
 NOBODY = 65534
 RUNNING = (

@@ -9,10 +9,10 @@ import re
 import pytest
 
 from codex_orchestrator.cli import main
+from codex_orchestrator.definitions.loader import load_definitions
 from codex_orchestrator.environment import discover
 from codex_orchestrator.errors import ConfigurationError
-from codex_orchestrator.pipelines.loader import load_definitions
-from codex_orchestrator.validation import Problem
+from codex_orchestrator.model.explain import Problem
 from tests.conftest import named
 from tests.functional.test_configuration import BAD, GOOD_FILES, SCHEMA_CANNOT
 from tests.toml_writer import TomlWriter

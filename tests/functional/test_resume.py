@@ -544,7 +544,7 @@ def test_a_manifest_never_names_an_error_file_that_is_gone(project, said, monkey
         raise StorageError("no")
 
     with monkeypatch.context() as patched:
-        patched.setattr("codex_orchestrator.store.resuming.files.move", refuse)
+        patched.setattr("codex_orchestrator.evidence.resuming.files.move", refuse)
         code, _, _ = said("resume", "--run", "latest")
     assert code == 1
     assert run.manifest["commands"][0]["error_file"] is None

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from codex_orchestrator.artefacts import check_file
+from codex_orchestrator.evidence.artefacts import check_file
 from tests.conftest import Run
 
 # Counts its runs in a file of the stage's own: "$n" is the number of this one.

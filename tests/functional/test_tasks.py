@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from codex_orchestrator.governance.guards.changes import ChangeRequest
-from codex_orchestrator.governance.guards.spec import SpecGuardRequest, check_specs
-from codex_orchestrator.governance.tasks.mirrors import write_changes
-from codex_orchestrator.governance.tasks.texts import Texts
-from codex_orchestrator.store.locks import held_lock
+from codex_orchestrator.checks.changes import ChangeRequest
+from codex_orchestrator.checks.spec import SpecGuardRequest, check_specs
+from codex_orchestrator.evidence.locks import held_lock
+from codex_orchestrator.tasks.mirrors import write_changes
+from codex_orchestrator.tasks.texts import Texts
 
 NAME = "0042-payments"
 CHECKLIST = f"tasks/tasks-{NAME}.md"
@@ -501,7 +501,7 @@ def test_a_disk_that_refuses_is_one_message(task, said, monkeypatch):
     def refuse(*_arguments):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("codex_orchestrator.store.files.write_all", refuse)
+    monkeypatch.setattr("codex_orchestrator.evidence.files.write_all", refuse)
     before = files(task)
     code, _, err = said("task", "sync")
     assert code == 1
@@ -524,7 +524,7 @@ def test_tasks_begun_at_once_are_all_there(project):
 
 
 def test_who_waits_in_vain_says_so(task, said, monkeypatch):
-    monkeypatch.setattr("codex_orchestrator.governance.tasks.texts._PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr("codex_orchestrator.tasks.texts._PATIENCE_SECONDS", 0.0)
     edit(task, CHECKLIST, "- [ ] The change", "- [ ] All")
     with held_lock(task / ".runs" / ".tasks.lock", below=task) as held:
         assert held

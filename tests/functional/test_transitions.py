@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 import pytest
 
 from codex_orchestrator.environment import discover
-from codex_orchestrator.pipelines.model import ManualStage
-from codex_orchestrator.run.approvals import Actor, Answer, make_receipt
-from codex_orchestrator.run.layout import TaskLayout
-from codex_orchestrator.store.resuming import add_receipt
+from codex_orchestrator.evidence.resuming import add_receipt
+from codex_orchestrator.model.definitions import ManualStage
+from codex_orchestrator.rules.approvals import Actor, Answer, make_receipt
+from codex_orchestrator.rules.layout import TaskLayout
 from tests.invariants import broken, manifests
 
 MANUAL = {"kind": "manual", "id": "ask", "title": "Ask", "instructions": "Look at it."}

@@ -19,7 +19,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("codex_orchestrator", "pytest_codex")
-PACKAGED = "codex_orchestrator/pipelines/packaged/"
+PACKAGED = "codex_orchestrator/definitions/packaged/"
 LEFT_BEHIND = {".venv", ".nox", ".runs", "out", "dist", "build", ".coverage", ".hypothesis"}
 
 

@@ -7,9 +7,9 @@ from dataclasses import asdict
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from codex_orchestrator.records import dumps_line
-from codex_orchestrator.run.events import encode
-from codex_orchestrator.run.exec_events import ExecChunk
+from codex_orchestrator.model.codec import dumps_line
+from codex_orchestrator.model.events import encode
+from codex_orchestrator.model.exec_events import ExecChunk
 
 # What JSON escapes, what only looks as if it did, and what the encoder itself looks for.
 AWKWARD = ['"', "\\", *map(chr, range(0x20)), "\x7f", "\x80", "\x85", "\u2028", "\u2029", "\ufeff", "\ufffd"]

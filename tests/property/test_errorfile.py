@@ -7,9 +7,9 @@ import json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codex_orchestrator.pipelines.model import CommandStage, Limits
-from codex_orchestrator.run.errorfile import end_of, render_error
-from codex_orchestrator.run.stage import StageOutcome
+from codex_orchestrator.model.definitions import CommandStage, Limits
+from codex_orchestrator.rules.errorfile import end_of, render_error
+from codex_orchestrator.rules.stage import StageOutcome
 from tests.builders import layout_of, opened_run, pipeline_of
 
 NOW = "2026-11-21T02:44:32.979Z"

@@ -5,16 +5,16 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codex_orchestrator.governance.guards import restructured
-from codex_orchestrator.governance.guards.checklists import checked_boxes
-from codex_orchestrator.governance.guards.code import lines_of
-from codex_orchestrator.governance.guards.contents import count_lines
-from codex_orchestrator.governance.guards.likeness import Reach, is_misspelled, meant_by
-from codex_orchestrator.governance.guards.markdown import code_of
-from codex_orchestrator.governance.guards.programs import CommandWords
-from codex_orchestrator.governance.guards.rawdiff import parse_diff
-from codex_orchestrator.governance.guards.references import names_in
-from codex_orchestrator.governance.guards.shellwords import calls
+from codex_orchestrator.checks import restructured
+from codex_orchestrator.checks.checklists import checked_boxes
+from codex_orchestrator.checks.code import lines_of
+from codex_orchestrator.checks.contents import count_lines
+from codex_orchestrator.checks.likeness import Reach, is_misspelled, meant_by
+from codex_orchestrator.checks.markdown import code_of
+from codex_orchestrator.checks.programs import CommandWords
+from codex_orchestrator.checks.rawdiff import parse_diff
+from codex_orchestrator.checks.references import names_in
+from codex_orchestrator.checks.shellwords import calls
 
 COMMANDS = {
     "": CommandWords({"--version": False}),

@@ -7,16 +7,9 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codex_orchestrator.records import dumps, to_json
-from codex_orchestrator.run.instances import (
-    Assignment,
-    AssignmentMetadata,
-    RecoveryCheckpoint,
-    RecoveryPolicy,
-    Scheduler,
-    WorkerAttempt,
-)
-from codex_orchestrator.run.shapes import (
+from codex_orchestrator.evidence.coordinator import _ManifestEncoder
+from codex_orchestrator.model.codec import dumps, to_json
+from codex_orchestrator.model.manifest import (
     Approval,
     ChildRun,
     CommandEntry,
@@ -27,7 +20,14 @@ from codex_orchestrator.run.shapes import (
     Manifest,
     ResumeEvent,
 )
-from codex_orchestrator.store.coordinator import _ManifestEncoder
+from codex_orchestrator.model.scheduler import (
+    Assignment,
+    AssignmentMetadata,
+    RecoveryCheckpoint,
+    RecoveryPolicy,
+    Scheduler,
+    WorkerAttempt,
+)
 
 TEXT = st.text(st.sampled_from('ab\n"\\\t\x00é€🙂\u2028\x7f') | st.characters(codec="utf-8"), max_size=6)
 MAYBE = st.none() | TEXT

@@ -7,7 +7,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codex_orchestrator.pipelines.graph import (
+from codex_orchestrator.definitions.graph import (
     Dependencies,
     blocked,
     dependencies,
@@ -17,7 +17,7 @@ from codex_orchestrator.pipelines.graph import (
     requirements,
     topological_order,
 )
-from codex_orchestrator.pipelines.model import CommandStage, Stage
+from codex_orchestrator.model.definitions import CommandStage, Stage
 
 NAMES = "abcdefgh"
 

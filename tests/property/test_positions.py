@@ -8,8 +8,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codex_orchestrator.pipelines.positions import Positions
-from codex_orchestrator.validation import Path
+from codex_orchestrator.definitions.positions import Positions
+from codex_orchestrator.model.explain import Path
 
 KEYS = st.text(st.sampled_from('ab{}[]:,"\\\n é\u2028'), max_size=3)
 DOCUMENTS = st.recursive(

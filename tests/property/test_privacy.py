@@ -7,10 +7,10 @@ import itertools
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from codex_orchestrator.run.privacy.finding import Finder
-from codex_orchestrator.run.privacy.parts import parts_of
-from codex_orchestrator.run.privacy.policy import PrivacyPolicy, secret_values
-from codex_orchestrator.run.privacy.stream import StreamGuard
+from codex_orchestrator.privacy.finding import Finder
+from codex_orchestrator.privacy.parts import parts_of
+from codex_orchestrator.privacy.policy import PrivacyPolicy, secret_values
+from codex_orchestrator.privacy.stream import StreamGuard
 from tests.encodings import ENCODINGS, revealed
 from tests.secrets_corpus import CASES, ENVIRONMENT, HARMLESS_LINES
 

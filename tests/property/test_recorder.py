@@ -7,9 +7,8 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codex_orchestrator.pipelines.model import CommandStage
-from codex_orchestrator.run import recorder
-from codex_orchestrator.run.events import (
+from codex_orchestrator.model.definitions import CommandStage
+from codex_orchestrator.model.events import (
     AttemptFailed,
     Event,
     RunStarted,
@@ -18,10 +17,11 @@ from codex_orchestrator.run.events import (
     StageCompleted,
     StageReleased,
 )
-from codex_orchestrator.run.exec_events import CommandEnd, CommandStart, ExecBegin, PrivacyDecided
-from codex_orchestrator.run.instances import Checkpoint
-from codex_orchestrator.run.privacy.record import empty_record
-from codex_orchestrator.run.shapes import Manifest
+from codex_orchestrator.model.exec_events import CommandEnd, CommandStart, ExecBegin, PrivacyDecided
+from codex_orchestrator.model.manifest import Manifest
+from codex_orchestrator.model.privacy_record import empty_record
+from codex_orchestrator.model.scheduler import Checkpoint
+from codex_orchestrator.rules import recorder
 from tests.builders import opened_run, pipeline_of
 
 SECONDS = st.integers(0, 59).map(lambda second: f"2026-11-21T02:44:{second:02d}.000Z")

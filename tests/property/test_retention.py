@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codex_orchestrator.run.retention import Policy, RunFacts, decide
+from codex_orchestrator.rules.retention import Policy, RunFacts, decide
 
 NOW = 1_000.0
 NAMES = [f"r{number}" for number in range(8)]

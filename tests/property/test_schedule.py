@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codex_orchestrator.pipelines.schedule import DEFAULT_CAPACITY, ReadyQueue, Work
+from codex_orchestrator.definitions.schedule import DEFAULT_CAPACITY, ReadyQueue, Work
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codex_orchestrator.artefacts import ARTEFACTS
-from codex_orchestrator.records import Mismatch, OneOf, dumps, from_json, json_name, to_json
-from codex_orchestrator.validation import explain
+from codex_orchestrator.evidence.artefacts import ARTEFACTS
+from codex_orchestrator.model.codec import Mismatch, OneOf, dumps, from_json, json_name, to_json
+from codex_orchestrator.model.explain import explain
 
 ANY_JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

@@ -11,16 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codex_orchestrator.environment import Environment
-from codex_orchestrator.governance.tasks.blocks import MarkFault, parts_of
-from codex_orchestrator.governance.tasks.index import read_index
-from codex_orchestrator.governance.tasks.mirrors import (
-    SHARED,
-    checklist_of,
-    copies_of,
-    plan_sync,
-    write_changes,
-)
-from codex_orchestrator.governance.tasks.texts import Texts
+from codex_orchestrator.tasks.blocks import MarkFault, parts_of
+from codex_orchestrator.tasks.index import read_index
+from codex_orchestrator.tasks.mirrors import SHARED, checklist_of, copies_of, plan_sync, write_changes
+from codex_orchestrator.tasks.texts import Texts
 
 TASKS = ("1-a", "2-b")
 FILES = tuple(

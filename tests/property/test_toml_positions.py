@@ -9,8 +9,8 @@ from typing import Any
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from codex_orchestrator.pipelines.toml_positions import TomlPositions
-from codex_orchestrator.validation import Path
+from codex_orchestrator.definitions.toml_positions import TomlPositions
+from codex_orchestrator.model.explain import Path
 from tests.toml_writer import TomlWriter
 
 NAMES = st.text(st.sampled_from("ab-1 .é\"#[]{}=,\\'\n\u2028"), max_size=3)

@@ -11,16 +11,16 @@ from unittest import mock
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codex_orchestrator.artefacts import check_file
 from codex_orchestrator.clock import FakeClock
 from codex_orchestrator.environment import Environment
-from codex_orchestrator.report.logs import LogReader, OutputText, StageNames
-from codex_orchestrator.run.events import StageSkipped, encode
-from codex_orchestrator.run.exec_events import ExecChunk
-from codex_orchestrator.run.layout import TaskLayout
-from codex_orchestrator.run.reviewer import metrics_line
-from codex_orchestrator.store.metrics import MetricsRecorder
+from codex_orchestrator.evidence.artefacts import check_file
+from codex_orchestrator.evidence.metrics import MetricsRecorder
+from codex_orchestrator.model.events import StageSkipped, encode
+from codex_orchestrator.model.exec_events import ExecChunk
+from codex_orchestrator.rules.layout import TaskLayout
+from codex_orchestrator.rules.reviewer import metrics_line
 from codex_orchestrator.text import one_line
+from codex_orchestrator.views.logs import LogReader, OutputText, StageNames
 from tests.builders import NOW, layout_of, opened_run, pipeline_of
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)

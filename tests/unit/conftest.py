@@ -9,8 +9,8 @@ import pytest
 
 from codex_orchestrator import places
 from codex_orchestrator.environment import Environment
-from codex_orchestrator.run.layout import TaskLayout
-from codex_orchestrator.store import files, lines, output
+from codex_orchestrator.evidence import files, lines, output
+from codex_orchestrator.rules.layout import TaskLayout
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
 

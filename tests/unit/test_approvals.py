@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from codex_orchestrator.clock import timestamp
+from codex_orchestrator.engine.preparation import Asked, prepare
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.errors import UsageError
-from codex_orchestrator.pipelines.model import CommandStage, ManualStage
-from codex_orchestrator.preparation import Asked, prepare
-from codex_orchestrator.run.approvals import (
+from codex_orchestrator.model.definitions import CommandStage, ManualStage
+from codex_orchestrator.rules.approvals import (
     Actor,
     Answer,
     actor_kind,
@@ -24,7 +24,7 @@ from codex_orchestrator.run.approvals import (
     stage_to_decide,
     valid_receipt,
 )
-from codex_orchestrator.run.verdict import SUMMARY_LENGTH, awaiting, judge_decision
+from codex_orchestrator.rules.verdict import SUMMARY_LENGTH, awaiting, judge_decision
 from tests.builders import opened_run, pipeline_of
 
 NOW = 1_763_693_072.979

@@ -218,7 +218,7 @@ def imports_of(package: str) -> Look:
 def saves_manifests(module: Module) -> Iterator[Finding]:
     """The writer of files called with a path that is a manifest's."""
     for call, name in module.calls():
-        if name.startswith("codex_orchestrator.store.files.") and call.args:
+        if name.startswith("codex_orchestrator.evidence.files.") and call.args:
             target = ast.unparse(call.args[0])
             if "manifest" in target.lower():
                 yield call.lineno, f"{name.rpartition('.')[2]}({target}, …)"
@@ -255,7 +255,7 @@ RULES = (
     Rule(
         "only these write or rename files",
         writes,
-        ("codex_orchestrator/store/files.py", "codex_orchestrator/store/lines.py"),
+        ("codex_orchestrator/evidence/files.py", "codex_orchestrator/evidence/lines.py"),
     ),
     Rule(
         "only these open, list, look at, make or remove what lies at a path",
@@ -266,12 +266,12 @@ RULES = (
             "codex_orchestrator/sources.py",
             "codex_orchestrator/named.py",
             # These write and remove, in folders that `places` has opened.
-            "codex_orchestrator/store/files.py",
-            "codex_orchestrator/store/lines.py",
+            "codex_orchestrator/evidence/files.py",
+            "codex_orchestrator/evidence/lines.py",
             # These read what nobody puts there: the package's own files, those of other packages, and /proc.
             "codex_orchestrator/resources.py",
-            "pytest_codex/others.py",
-            "codex_orchestrator/store/owner.py",
+            "pytest_codex/run_plugins.py",
+            "codex_orchestrator/evidence/owner.py",
             "codex_orchestrator/execution/leftovers.py",
         ),
     ),
@@ -283,19 +283,19 @@ RULES = (
             *("codex_orchestrator/cli/render.py", "codex_orchestrator/cli/asking.py"),
             # Where standard output is broken, and not a word of others is in it.
             "codex_orchestrator/cli/__init__.py",
-            "pytest_codex/telling.py",
+            "pytest_codex/messages.py",
         ),
     ),
     Rule("only this file reads time", reads_time, ("codex_orchestrator/clock.py",)),
     Rule(
         "only these files import rich",
         imports_of("rich"),
-        ("codex_orchestrator/cli/render.py", "pytest_codex/terminal/live.py"),
+        ("codex_orchestrator/cli/render.py", "pytest_codex/progress/live.py"),
     ),
     Rule(
         "only this file saves a manifest",
         saves_manifests,
-        ("codex_orchestrator/store/coordinator.py",),
+        ("codex_orchestrator/evidence/coordinator.py",),
     ),
     Rule("nobody imports pytest's private modules", imports_of("_pytest")),
     Rule(
@@ -392,7 +392,10 @@ SEEN: tuple[tuple[Look, str], ...] = (
     (imports_of("_pytest"), "def f():\n    import _pytest.config"),
     (saves_manifests, "from . import files\nfiles.replace(layout.manifest, b'')"),
     (saves_manifests, "from .files import replace\nreplace(manifest_path, b'')"),
-    (saves_manifests, "from codex_orchestrator.store.files import append\nappend(a / 'manifest.json', b'')"),
+    (
+        saves_manifests,
+        "from codex_orchestrator.evidence.files import append\nappend(a / 'manifest.json', b'')",
+    ),
     (changes_environment, "import os\nos.environ['A'] = '1'"),
     (changes_environment, "import os\ndel os.environ['A']"),
     (changes_environment, "import os\nos.environ |= {}"),
@@ -427,12 +430,12 @@ UNSEEN: tuple[tuple[Look, str], ...] = (
 
 @pytest.mark.parametrize(("look", "source"), SEEN, ids=range(len(SEEN)))
 def test_a_rule_sees_what_it_forbids(look: Look, source: str) -> None:
-    assert list(look(Module("codex_orchestrator/store/sample.py", source)))
+    assert list(look(Module("codex_orchestrator/evidence/sample.py", source)))
 
 
 @pytest.mark.parametrize(("look", "source"), UNSEEN, ids=range(len(UNSEEN)))
 def test_a_rule_leaves_the_rest_alone(look: Look, source: str) -> None:
-    assert not list(look(Module("codex_orchestrator/store/sample.py", source)))
+    assert not list(look(Module("codex_orchestrator/evidence/sample.py", source)))
 
 
 # ------------------------------------------------------------------ start-up

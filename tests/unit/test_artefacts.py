@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from codex_orchestrator.artefacts import ARTEFACTS, check_file, check_folder
+from codex_orchestrator.evidence.artefacts import ARTEFACTS, check_file, check_folder
 
 DEEP = {"array": b"[" * 100_000, "object": b'{"a":' * 100_000, "whole": b"[" * 100_000 + b"]" * 100_000}
 

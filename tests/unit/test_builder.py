@@ -14,8 +14,8 @@ from codex_orchestrator.execution.cancellation import Cancellation
 from codex_orchestrator.execution.guardian import Guardian
 from codex_orchestrator.execution.late import LateOutput
 from codex_orchestrator.execution.leftovers import find_left, signal_left
-from codex_orchestrator.run.exec_events import CommandEnd, ExecBegin, ExecChunk, ExecEnd, ExecRetry
-from codex_orchestrator.run.stage import StageRequest
+from codex_orchestrator.model.exec_events import CommandEnd, ExecBegin, ExecChunk, ExecEnd, ExecRetry
+from codex_orchestrator.rules.stage import StageRequest
 
 # Counts its runs in a file: "$n" is the number of this one.
 COUNT = "n=$(($(cat n 2>/dev/null || echo 0) + 1)); echo $n > n; "

@@ -10,12 +10,12 @@ import pytest
 
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.errors import UsageError
-from codex_orchestrator.pipelines.model import CommandStage
-from codex_orchestrator.run import recorder
-from codex_orchestrator.run.events import Event, RunStarted, StageCompleted
-from codex_orchestrator.run.exec_events import CommandStart, ExecChunk
-from codex_orchestrator.run.privacy.guard import PrivacyGuard
-from codex_orchestrator.run.privacy.policy import PrivacyPolicy
+from codex_orchestrator.model.definitions import CommandStage
+from codex_orchestrator.model.events import Event, RunStarted, StageCompleted
+from codex_orchestrator.model.exec_events import CommandStart, ExecChunk
+from codex_orchestrator.privacy.guard import PrivacyGuard
+from codex_orchestrator.privacy.policy import PrivacyPolicy
+from codex_orchestrator.rules import recorder
 from pytest_codex import newhooks
 from pytest_codex.bus import EventBus, chunks_kept
 from pytest_codex.halt import Halt

@@ -9,10 +9,7 @@ import pytest
 
 from codex_orchestrator.clock import SystemClock
 from codex_orchestrator.environment import Environment, run_around
-from codex_orchestrator.run.layout import RunLayout
-from codex_orchestrator.run.lineage import known_children, news_of, upserted, with_children
-from codex_orchestrator.run.shapes import ChildRun
-from codex_orchestrator.store.children import (
+from codex_orchestrator.evidence.children import (
     ParentLink,
     find_parent,
     live_owners,
@@ -20,8 +17,11 @@ from codex_orchestrator.store.children import (
     read_children,
     settle_children,
 )
-from codex_orchestrator.store.locks import RunLock, held_lock
-from codex_orchestrator.store.owner import render_owner, this_process
+from codex_orchestrator.evidence.locks import RunLock, held_lock
+from codex_orchestrator.evidence.owner import render_owner, this_process
+from codex_orchestrator.model.manifest import ChildRun
+from codex_orchestrator.rules.layout import RunLayout
+from codex_orchestrator.rules.lineage import known_children, news_of, upserted, with_children
 from tests.builders import NOW, opened_run, pipeline_of
 
 A = ChildRun("a", "p", "in_progress", ".runs/t/cli/a/manifest.json")

@@ -9,13 +9,7 @@ from pathlib import Path
 import pytest
 
 from codex_orchestrator import named
-from codex_orchestrator.environment import (
-    Environment,
-    choose_task,
-    discover,
-    lineage_around,
-    stage_variables,
-)
+from codex_orchestrator.environment import Environment, choose_task, discover, lineage_around, stage_variables
 from codex_orchestrator.errors import UsageError
 
 ROOT = "CODEX_ORCHESTRATOR_ROOT"

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from codex_orchestrator.pipelines.model import CommandStage, Limits
-from codex_orchestrator.run.errorfile import end_of, render_error
-from codex_orchestrator.run.shapes import Manifest, StageError
-from codex_orchestrator.run.stage import StageOutcome
-from codex_orchestrator.validation import explain
+from codex_orchestrator.model.definitions import CommandStage, Limits
+from codex_orchestrator.model.explain import explain
+from codex_orchestrator.model.manifest import Manifest, StageError
+from codex_orchestrator.rules.errorfile import end_of, render_error
+from codex_orchestrator.rules.stage import StageOutcome
 from tests.builders import layout_of, opened_run, pipeline_of
 
 NOW = "2026-11-21T02:44:32.979Z"

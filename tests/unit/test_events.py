@@ -7,8 +7,8 @@ from typing import get_args
 
 import pytest
 
-from codex_orchestrator.records import from_json
-from codex_orchestrator.run.events import (
+from codex_orchestrator.model.codec import from_json
+from codex_orchestrator.model.events import (
     AnyEvent,
     ApprovalRecorded,
     AttemptFailed,
@@ -26,7 +26,7 @@ from codex_orchestrator.run.events import (
     StageWaiting,
     encode,
 )
-from codex_orchestrator.run.exec_events import (
+from codex_orchestrator.model.exec_events import (
     CommandEnd,
     CommandStart,
     ExecBegin,
@@ -35,7 +35,7 @@ from codex_orchestrator.run.exec_events import (
     ExecRetry,
     PrivacyDecided,
 )
-from codex_orchestrator.run.instances import Checkpoint
+from codex_orchestrator.model.scheduler import Checkpoint
 
 STAMP = {"timestamp": "2026-11-21T02:44:32.979Z", "index": 2}
 ATTEMPT = {"correlation_id": "c", "attempt": 1}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from codex_orchestrator.report.failure import failure_cause, failure_details
-from codex_orchestrator.run.shapes import CommandEntry
-from codex_orchestrator.run.stage import StageOutcome
+from codex_orchestrator.model.manifest import CommandEntry
+from codex_orchestrator.rules.stage import StageOutcome
+from codex_orchestrator.views.failure import failure_cause, failure_details
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from codex_orchestrator.pipelines.graph import (
+from codex_orchestrator.definitions.graph import (
     blocked,
     dependencies,
     find_cycle,
@@ -15,7 +15,7 @@ from codex_orchestrator.pipelines.graph import (
     requirements,
     topological_order,
 )
-from codex_orchestrator.pipelines.model import CommandStage, ManualStage, SubpipelineStage
+from codex_orchestrator.model.definitions import CommandStage, ManualStage, SubpipelineStage
 
 
 def stage(stage_id: str, needs: tuple[str, ...] | None = None) -> CommandStage:

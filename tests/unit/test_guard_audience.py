@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from codex_orchestrator.governance.guards.audience import is_for_work, is_page, lines_for_work
-from codex_orchestrator.governance.guards.code import Heading
+from codex_orchestrator.checks.audience import is_for_work, is_page, lines_for_work
+from codex_orchestrator.checks.code import Heading
 
 PAGES = (
     *("README", "readme.md", "Readme.Markdown", "README.rst", "README.txt", "AGENTS.md", "CLAUDE.md"),

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from codex_orchestrator.errors import UsageError
-from codex_orchestrator.governance.guards.candidates import (
+from codex_orchestrator.checks.candidates import (
     CI_BASES,
     Branches,
     NamedBase,
@@ -14,6 +13,7 @@ from codex_orchestrator.governance.guards.candidates import (
     ci_candidates,
     is_branch_name,
 )
+from codex_orchestrator.errors import UsageError
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ import dataclasses
 
 import pytest
 
-from codex_orchestrator.governance.guards.checklists import checked_boxes
-from codex_orchestrator.governance.guards.evidence import judge_run
-from codex_orchestrator.pipelines.model import CommandStage
-from codex_orchestrator.records import to_json
+from codex_orchestrator.checks.checklists import checked_boxes
+from codex_orchestrator.checks.evidence import judge_run
+from codex_orchestrator.model.codec import to_json
+from codex_orchestrator.model.definitions import CommandStage
 from tests.builders import NOW, opened_run, pipeline_of
 
 A, B = ".runs/t/cli/a/manifest.json", ".runs/t/cli/b/manifest.json"

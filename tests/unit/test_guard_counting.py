@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from codex_orchestrator.errors import UsageError
-from codex_orchestrator.governance.guards.blobs import pair, parse_sizes
-from codex_orchestrator.governance.guards.contents import told_size
-from codex_orchestrator.governance.guards.counting import (
+from codex_orchestrator.checks.blobs import pair, parse_sizes
+from codex_orchestrator.checks.contents import told_size
+from codex_orchestrator.checks.counting import (
     Counting,
     LeftOut,
     Reason,
@@ -17,8 +16,9 @@ from codex_orchestrator.governance.guards.counting import (
     is_marked_generated,
     left_out_notices,
 )
-from codex_orchestrator.governance.guards.globs import parse_globs
-from codex_orchestrator.governance.guards.rawdiff import parse_diff
+from codex_orchestrator.checks.globs import parse_globs
+from codex_orchestrator.checks.rawdiff import parse_diff
+from codex_orchestrator.errors import UsageError
 
 UNTRACKED = frozenset({"new", "dist", "x.egg-info", "py"})
 COUNTING = Counting(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from codex_orchestrator.governance.guards.likeness import Reach, is_misspelled, meant_by
+from codex_orchestrator.checks.likeness import Reach, is_misspelled, meant_by
 
 
 @pytest.mark.parametrize(

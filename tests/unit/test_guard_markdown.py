@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from codex_orchestrator.governance.guards.code import Block, Span
-from codex_orchestrator.governance.guards.markdown import code_of
-from codex_orchestrator.governance.guards.shellwords import Call, calls
+from codex_orchestrator.checks.code import Block, Span
+from codex_orchestrator.checks.markdown import code_of
+from codex_orchestrator.checks.shellwords import Call, calls
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from codex_orchestrator.governance.guards.paths import path_in
-from codex_orchestrator.governance.guards.programs import CommandWords
-from codex_orchestrator.governance.guards.references import names_in
+from codex_orchestrator.checks.paths import path_in
+from codex_orchestrator.checks.programs import CommandWords
+from codex_orchestrator.checks.references import names_in
 
 START = CommandWords(
     {"--task": True, "--root": True, "--only": True, "--interactive": False}, takes_pipeline=True

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from codex_orchestrator.governance.guards.code import Block, Heading, Span
-from codex_orchestrator.governance.guards.restructured import code_of
+from codex_orchestrator.checks.code import Block, Heading, Span
+from codex_orchestrator.checks.restructured import code_of
 
 
 @pytest.mark.parametrize(

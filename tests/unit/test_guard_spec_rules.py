@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from codex_orchestrator.errors import UsageError
-from codex_orchestrator.governance.guards.git import below, status_paths
-from codex_orchestrator.governance.guards.gitcommand import git_environment
-from codex_orchestrator.governance.guards.report import Finding, render_text
-from codex_orchestrator.governance.guards.spec import (
+from codex_orchestrator.checks.git import below, status_paths
+from codex_orchestrator.checks.gitcommand import git_environment
+from codex_orchestrator.checks.report import Finding, render_text
+from codex_orchestrator.checks.spec import (
     CODE_FOLDERS,
     SpecGuardReport,
     code_paths,
     judge_changes,
     judge_front_matter,
 )
+from codex_orchestrator.errors import UsageError
 
 TODAY = dt.date(2026, 3, 31)
 HASH = "0123456789abcdef0123456789abcdef01234567"

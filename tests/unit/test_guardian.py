@@ -23,8 +23,8 @@ from codex_orchestrator.execution.leftovers import (
     kill_left,
     named,
 )
-from codex_orchestrator.run.privacy.guard import PrivacyGuard
-from codex_orchestrator.run.privacy.policy import PrivacyPolicy
+from codex_orchestrator.privacy.guard import PrivacyGuard
+from codex_orchestrator.privacy.policy import PrivacyPolicy
 from codex_orchestrator.text import flattened
 from tests.conftest import is_alive, until
 

@@ -7,14 +7,7 @@ import re
 import pytest
 
 from codex_orchestrator.errors import EXIT_USAGE, UsageError
-from codex_orchestrator.identifiers import (
-    born,
-    check_id,
-    id_problem,
-    new_run_id,
-    slug,
-    stage_file_stem,
-)
+from codex_orchestrator.identifiers import born, check_id, id_problem, new_run_id, slug, stage_file_stem
 
 REFUSED = [
     ("", "it is empty"),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from codex_orchestrator.records import to_json
-from codex_orchestrator.run.instances import (
+from codex_orchestrator.model.codec import to_json
+from codex_orchestrator.model.explain import explain
+from codex_orchestrator.model.scheduler import (
     Assignment,
     AssignmentMetadata,
     Checkpoint,
@@ -17,7 +18,6 @@ from codex_orchestrator.run.instances import (
     released,
     requested,
 )
-from codex_orchestrator.validation import explain
 
 LOST = Checkpoint(reason="auto", action="requeue", detail="killed by SIGKILL")
 

@@ -6,7 +6,7 @@ from hashlib import sha256
 
 import pytest
 
-from codex_orchestrator.governance.instructions import SOURCES, read_instructions
+from codex_orchestrator.engine.instructions import SOURCES, read_instructions
 
 BOM = "\ufeff"
 

@@ -12,9 +12,9 @@ from codex_orchestrator.execution.builder import CommandBuilder
 from codex_orchestrator.execution.cancellation import Cancellation
 from codex_orchestrator.execution.guardian import Guardian
 from codex_orchestrator.execution.late import LateOutput
-from codex_orchestrator.run.exec_events import ExecChunk, ExecEnd, PrivacyDecided
-from codex_orchestrator.run.privacy.policy import PrivacyPolicy
-from codex_orchestrator.run.stage import StageRequest
+from codex_orchestrator.model.exec_events import ExecChunk, ExecEnd, PrivacyDecided
+from codex_orchestrator.privacy.policy import PrivacyPolicy
+from codex_orchestrator.rules.stage import StageRequest
 from tests.conftest import until
 
 # Answers each line with itself, until there are no more.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from codex_orchestrator.run.events import StageCompleted
-from codex_orchestrator.run.exec_events import ExecChunk
-from codex_orchestrator.run.log_limit import LogLimit
+from codex_orchestrator.model.events import StageCompleted
+from codex_orchestrator.model.exec_events import ExecChunk
+from codex_orchestrator.rules.log_limit import LogLimit
 
 NOW = "2026-11-21T02:44:32.979Z"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from codex_orchestrator.pipelines.mode import parse_mode, resolve_mode
-from codex_orchestrator.pipelines.model import CommandStage, ManualStage, PlanHints
+from codex_orchestrator.definitions.mode import parse_mode, resolve_mode
+from codex_orchestrator.model.definitions import CommandStage, ManualStage, PlanHints
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 
 from codex_orchestrator import named, places, sources
 from codex_orchestrator.errors import Misplaced, StorageError
-from codex_orchestrator.store import files, lines
+from codex_orchestrator.evidence import files, lines
 
 pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
 

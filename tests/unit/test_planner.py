@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from codex_orchestrator.definitions.planner import CommandPlanner
 from codex_orchestrator.errors import UsageError
-from codex_orchestrator.pipelines.model import Pipeline
-from codex_orchestrator.pipelines.planner import CommandPlanner
-from codex_orchestrator.records import from_json, to_json
+from codex_orchestrator.model.codec import from_json, to_json
+from codex_orchestrator.model.definitions import Pipeline
 
 
 def pipeline(*stages: dict[str, object], description: str | None = None) -> Pipeline:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from codex_orchestrator.pipelines.positions import Positions
+from codex_orchestrator.definitions.positions import Positions
 
 TEXT = """\
 {

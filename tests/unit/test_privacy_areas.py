@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codex_orchestrator.run.privacy.areas import Areas
-from codex_orchestrator.run.privacy.finding import LONG_WORDS, Finder
-from codex_orchestrator.run.privacy.places import PLACES
-from codex_orchestrator.run.privacy.policy import PrivacyPolicy
+from codex_orchestrator.privacy.areas import Areas
+from codex_orchestrator.privacy.finding import LONG_WORDS, Finder
+from codex_orchestrator.privacy.places import PLACES
+from codex_orchestrator.privacy.policy import PrivacyPolicy
 from tests.secret_shapes import SHAPES, filled
 from tests.secrets_corpus import CASES, HARMLESS_LINES
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from codex_orchestrator.run.privacy.finding import Finder
-from codex_orchestrator.run.privacy.guard import PrivacyGuard
-from codex_orchestrator.run.privacy.policy import PrivacyPolicy, secret_values
-from codex_orchestrator.run.privacy.stream import StreamGuard
+from codex_orchestrator.privacy.finding import Finder
+from codex_orchestrator.privacy.guard import PrivacyGuard
+from codex_orchestrator.privacy.policy import PrivacyPolicy, secret_values
+from codex_orchestrator.privacy.stream import StreamGuard
 from tests.secrets_corpus import CASES, ENVIRONMENT, HARMLESS_LINES
 
 ANSI = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07")

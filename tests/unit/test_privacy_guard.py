@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from codex_orchestrator.pipelines.model import CommandStage, ManualStage, PlanHints, Session, SubpipelineStage
-from codex_orchestrator.run.privacy.guard import PrivacyGuard
-from codex_orchestrator.run.privacy.policy import PrivacyPolicy
+from codex_orchestrator.model.definitions import (
+    CommandStage,
+    ManualStage,
+    PlanHints,
+    Session,
+    SubpipelineStage,
+)
+from codex_orchestrator.privacy.guard import PrivacyGuard
+from codex_orchestrator.privacy.policy import PrivacyPolicy
 from tests.builders import pipeline_of
 
 SECRET = "from-stage"

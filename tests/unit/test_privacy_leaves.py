@@ -7,8 +7,8 @@ import uuid
 
 import pytest
 
-from codex_orchestrator.run.privacy.finding import Finder
-from codex_orchestrator.run.privacy.policy import PrivacyPolicy
+from codex_orchestrator.privacy.finding import Finder
+from codex_orchestrator.privacy.policy import PrivacyPolicy
 
 FINDER = Finder(PrivacyPolicy("enforce"))
 

@@ -10,13 +10,13 @@ import pytest
 
 from codex_orchestrator.environment import discover
 from codex_orchestrator.errors import UsageError
-from codex_orchestrator.pipelines.model import CommandStage, PrivacyRule, PrivacySettings
-from codex_orchestrator.pipelines.patterns import compile_pattern, pattern_problem
-from codex_orchestrator.run.privacy.finding import Finder
-from codex_orchestrator.run.privacy.guard import PrivacyGuard
-from codex_orchestrator.run.privacy.parts import parts_of
-from codex_orchestrator.run.privacy.policy import CustomRule, PrivacyPolicy, secret_values
-from codex_orchestrator.run.stage import StageRequest
+from codex_orchestrator.model.definitions import CommandStage, PrivacyRule, PrivacySettings
+from codex_orchestrator.model.patterns import compile_pattern, pattern_problem
+from codex_orchestrator.privacy.finding import Finder
+from codex_orchestrator.privacy.guard import PrivacyGuard
+from codex_orchestrator.privacy.parts import parts_of
+from codex_orchestrator.privacy.policy import CustomRule, PrivacyPolicy, secret_values
+from codex_orchestrator.rules.stage import StageRequest
 from tests.builders import pipeline_of
 
 SECRET = [

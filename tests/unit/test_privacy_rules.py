@@ -6,10 +6,10 @@ import re
 
 import pytest
 
-from codex_orchestrator.run.privacy.finding import LONG_WORDS, Finder, reason_of
-from codex_orchestrator.run.privacy.places import PLACES
-from codex_orchestrator.run.privacy.policy import PrivacyPolicy
-from codex_orchestrator.run.privacy.rules import Rule
+from codex_orchestrator.privacy.finding import LONG_WORDS, Finder, reason_of
+from codex_orchestrator.privacy.places import PLACES
+from codex_orchestrator.privacy.policy import PrivacyPolicy
+from codex_orchestrator.privacy.rules import Rule
 from tests.secret_shapes import filled
 
 FINDER = Finder(PrivacyPolicy("enforce"))

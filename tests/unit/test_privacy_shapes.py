@@ -6,9 +6,9 @@ import collections
 
 import pytest
 
-from codex_orchestrator.run.privacy.finding import Finder
-from codex_orchestrator.run.privacy.policy import PrivacyPolicy
-from codex_orchestrator.run.privacy.stream import StreamGuard
+from codex_orchestrator.privacy.finding import Finder
+from codex_orchestrator.privacy.policy import PrivacyPolicy
+from codex_orchestrator.privacy.stream import StreamGuard
 from tests.secret_shapes import SHAPES, Shape, held
 
 FINDER = Finder(PrivacyPolicy("enforce"))

@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from codex_orchestrator.run.privacy.finding import Finder
-from codex_orchestrator.run.privacy.policy import CustomRule, PrivacyPolicy
-from codex_orchestrator.run.privacy.stream import HOLD_SECONDS, StreamGuard
+from codex_orchestrator.privacy.finding import Finder
+from codex_orchestrator.privacy.policy import CustomRule, PrivacyPolicy
+from codex_orchestrator.privacy.stream import HOLD_SECONDS, StreamGuard
 
 READ_BYTES = 65_536
 LINES = "first line of it\nab\nthird line of it"

@@ -10,8 +10,8 @@ from base64 import b64encode
 
 import pytest
 
-from codex_orchestrator.run.privacy.parts import is_random, parts_of
-from codex_orchestrator.run.privacy.values import Values
+from codex_orchestrator.privacy.parts import is_random, parts_of
+from codex_orchestrator.privacy.values import Values
 from tests.encodings import ENCODINGS, revealed
 from tests.unit.test_privacy_stream import guard_of, whole
 

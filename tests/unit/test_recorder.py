@@ -6,9 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from codex_orchestrator.pipelines.model import CommandStage
-from codex_orchestrator.run import recorder
-from codex_orchestrator.run.events import (
+from codex_orchestrator.model.definitions import CommandStage
+from codex_orchestrator.model.events import (
     AttemptFailed,
     RunCompleted,
     RunStarted,
@@ -18,9 +17,10 @@ from codex_orchestrator.run.events import (
     StageReleased,
     StageSkipped,
 )
-from codex_orchestrator.run.exec_events import CommandEnd, CommandStart, ExecBegin, ExecChunk, ExecEnd
-from codex_orchestrator.run.instances import Checkpoint
-from codex_orchestrator.run.shapes import Manifest
+from codex_orchestrator.model.exec_events import CommandEnd, CommandStart, ExecBegin, ExecChunk, ExecEnd
+from codex_orchestrator.model.manifest import Manifest
+from codex_orchestrator.model.scheduler import Checkpoint
+from codex_orchestrator.rules import recorder
 from tests.builders import opened_run, pipeline_of
 
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from codex_orchestrator.pipelines.model import CommandStage
-from codex_orchestrator.run.events import (
+from codex_orchestrator.model.definitions import CommandStage
+from codex_orchestrator.model.events import (
     RunCompleted,
     RunResumed,
     RunStarted,
@@ -17,9 +17,9 @@ from codex_orchestrator.run.events import (
     StageReleased,
     encode,
 )
-from codex_orchestrator.run.exec_events import CommandStart, ExecBegin
-from codex_orchestrator.run.replay import catch_up, read_back
-from codex_orchestrator.run.shapes import Manifest
+from codex_orchestrator.model.exec_events import CommandStart, ExecBegin
+from codex_orchestrator.model.manifest import Manifest
+from codex_orchestrator.rules.replay import catch_up, read_back
 from tests.builders import opened_run, pipeline_of
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from codex_orchestrator.run.retention import Policy, RunFacts, decide, parse_age
+from codex_orchestrator.rules.retention import Policy, RunFacts, decide, parse_age
 
 NOW = 1_000_000.0
 EVERYTHING = Policy(keep=0)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from codex_orchestrator.governance.guards.base import Base
-from codex_orchestrator.governance.guards.changes import Changes
-from codex_orchestrator.governance.guards.difference import Difference, FileChange
-from codex_orchestrator.governance.review import (
+from codex_orchestrator.checks.base import Base
+from codex_orchestrator.checks.changes import Changes
+from codex_orchestrator.checks.difference import Difference, FileChange
+from codex_orchestrator.checks.hand_off import (
     ReviewedChange,
     ReviewedRun,
     change_line,

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from codex_orchestrator.pipelines.model import CommandStage, PlanHints
-from codex_orchestrator.pipelines.planner import CommandPlanner
-from codex_orchestrator.records import to_json
-from codex_orchestrator.run.instances import Checkpoint, Scheduler, assigned, released, requested
-from codex_orchestrator.run.reviewer import CommandReviewer, RunSummary, metrics_line
-from codex_orchestrator.run.shapes import Approval, Handle, HandleMetadata, Manifest, MetricsLine
-from codex_orchestrator.run.summary import guardrail_status
-from codex_orchestrator.validation import explain
+from codex_orchestrator.definitions.planner import CommandPlanner
+from codex_orchestrator.model.codec import to_json
+from codex_orchestrator.model.definitions import CommandStage, PlanHints
+from codex_orchestrator.model.explain import explain
+from codex_orchestrator.model.manifest import Approval, Handle, HandleMetadata, Manifest, MetricsLine
+from codex_orchestrator.model.scheduler import Checkpoint, Scheduler, assigned, released, requested
+from codex_orchestrator.rules.reviewer import CommandReviewer, RunSummary, metrics_line
+from codex_orchestrator.rules.summary import guardrail_status
 from tests.builders import opened_run, pipeline_of
 
 START = "2026-11-21T02:44:32.979Z"

@@ -7,16 +7,16 @@ import json
 
 import pytest
 
-from codex_orchestrator.pipelines.model import (
+from codex_orchestrator.model.control_plane import RequestProblem, judged
+from codex_orchestrator.model.definitions import (
     CommandStage,
     ManualStage,
     Pipeline,
     Session,
     SubpipelineStage,
 )
-from codex_orchestrator.run.control_plane import RequestProblem, judged
-from codex_orchestrator.run.request_rules import problems_of
-from codex_orchestrator.run.run_request import build_request
+from codex_orchestrator.rules.request_rules import problems_of
+from codex_orchestrator.rules.run_request import build_request
 from tests.builders import NOW, layout_of
 
 STAGES = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from codex_orchestrator.pipelines.schedule import ReadyQueue, Work
+from codex_orchestrator.definitions.schedule import ReadyQueue, Work
 
 
 def queue(waits, *, resources=None, late=(), capacities=None) -> ReadyQueue:

@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 
 from codex_orchestrator.clock import FakeClock, SystemClock, timestamp
+from codex_orchestrator.engine.manager import TaskManager
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.errors import StorageError
-from codex_orchestrator.manager import TaskManager
-from codex_orchestrator.pipelines.model import CommandStage, Pipeline
-from codex_orchestrator.records import dumps, to_json
-from codex_orchestrator.run.exec_events import CommandStart, ExecBegin, ExecChunk
-from codex_orchestrator.run.layout import TaskLayout
-from codex_orchestrator.run.stage import StageOutcome
-from codex_orchestrator.store import files
-from codex_orchestrator.store.coordinator import PersistenceCoordinator, mark_recorded
+from codex_orchestrator.evidence import files
+from codex_orchestrator.evidence.coordinator import PersistenceCoordinator, mark_recorded
+from codex_orchestrator.model.codec import dumps, to_json
+from codex_orchestrator.model.definitions import CommandStage, Pipeline
+from codex_orchestrator.model.exec_events import CommandStart, ExecBegin, ExecChunk
+from codex_orchestrator.rules.layout import TaskLayout
+from codex_orchestrator.rules.stage import StageOutcome
 from tests.builders import opened_manager, opened_run, pipeline_of
 
 pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")

@@ -9,13 +9,13 @@ import pytest
 
 from codex_orchestrator.clock import FakeClock
 from codex_orchestrator.errors import StorageError
-from codex_orchestrator.run.control_plane import ControlPlane, RequestProblem, judged
-from codex_orchestrator.run.drift import KEPT_ENTRIES, DriftReport
-from codex_orchestrator.run.layout import TaskLayout
-from codex_orchestrator.store import files, journal, locks
-from codex_orchestrator.store.drift import DriftReporter
-from codex_orchestrator.store.finished import FinishedRun, merge_queued
-from codex_orchestrator.validation import explain
+from codex_orchestrator.evidence import files, journal, locks
+from codex_orchestrator.evidence.drift import DriftReporter
+from codex_orchestrator.evidence.finished import FinishedRun, merge_queued
+from codex_orchestrator.model.control_plane import ControlPlane, RequestProblem, judged
+from codex_orchestrator.model.explain import explain
+from codex_orchestrator.rules.drift import KEPT_ENTRIES, DriftReport
+from codex_orchestrator.rules.layout import TaskLayout
 
 pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from codex_orchestrator.errors import StorageError
-from codex_orchestrator.store import files
+from codex_orchestrator.evidence import files
 
 
 def left(folder: Path) -> list[str]:

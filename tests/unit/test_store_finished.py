@@ -11,12 +11,12 @@ import pytest
 
 from codex_orchestrator.clock import FakeClock
 from codex_orchestrator.errors import StorageError
-from codex_orchestrator.records import dumps
-from codex_orchestrator.run.layout import RunLayout, TaskLayout
-from codex_orchestrator.store import files, journal, locks
-from codex_orchestrator.store import finished as finished_module
-from codex_orchestrator.store.coordinator import mark_recorded
-from codex_orchestrator.store.finished import FinishedRun, Recording, merge_queued
+from codex_orchestrator.evidence import files, journal, locks
+from codex_orchestrator.evidence import finished as finished_module
+from codex_orchestrator.evidence.coordinator import mark_recorded
+from codex_orchestrator.evidence.finished import FinishedRun, Recording, merge_queued
+from codex_orchestrator.model.codec import dumps
+from codex_orchestrator.rules.layout import RunLayout, TaskLayout
 from tests.builders import metrics_line_of, summary_of
 
 pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")

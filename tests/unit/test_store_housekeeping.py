@@ -10,10 +10,8 @@ import pytest
 
 from codex_orchestrator.clock import FakeClock
 from codex_orchestrator.errors import Misplaced, StorageError
-from codex_orchestrator.records import dumps, dumps_line, to_json
-from codex_orchestrator.run.layout import RunLayout
-from codex_orchestrator.store import files, locks
-from codex_orchestrator.store.housekeeping import (
+from codex_orchestrator.evidence import files, locks
+from codex_orchestrator.evidence.housekeeping import (
     bytes_of,
     discard,
     is_queued,
@@ -23,6 +21,8 @@ from codex_orchestrator.store.housekeeping import (
     remove_run,
     trash_dir,
 )
+from codex_orchestrator.model.codec import dumps, dumps_line, to_json
+from codex_orchestrator.rules.layout import RunLayout
 from tests.builders import opened_run, pipeline_of, records_of
 
 pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
@@ -125,7 +125,7 @@ def test_a_run_that_another_process_removed_first_does_not_come_back(task, monke
         files.remove_tree(run.folder, below=run.base)
         return locks.held_lock(path, below=below)
 
-    monkeypatch.setattr("codex_orchestrator.store.housekeeping.held_lock", removed_meanwhile)
+    monkeypatch.setattr("codex_orchestrator.evidence.housekeeping.held_lock", removed_meanwhile)
     assert remove(run) == "gone"
     assert not run.folder.exists()
 
@@ -137,7 +137,7 @@ def test_a_run_that_goes_while_its_lock_is_taken_is_gone(task, monkeypatch):
         files.remove_tree(run.folder, below=run.base)
         raise StorageError(f"Cannot lock {path}: No such file or directory.")
 
-    monkeypatch.setattr("codex_orchestrator.store.housekeeping.held_lock", vanish)
+    monkeypatch.setattr("codex_orchestrator.evidence.housekeeping.held_lock", vanish)
     assert remove(run) == "gone"
 
 
@@ -147,7 +147,7 @@ def test_a_lock_that_cannot_be_made_is_named(task, monkeypatch):
     def refuse(path, **_):
         raise StorageError(f"Cannot lock {path}: Read-only file system.")
 
-    monkeypatch.setattr("codex_orchestrator.store.housekeeping.held_lock", refuse)
+    monkeypatch.setattr("codex_orchestrator.evidence.housekeeping.held_lock", refuse)
     with pytest.raises(StorageError, match="Read-only"):
         remove(run)
     assert is_whole(run)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from codex_orchestrator.errors import StorageError
-from codex_orchestrator.store.lines import LogFile, append, append_block, lines_backwards, mend_last_line
+from codex_orchestrator.evidence.lines import LogFile, append, append_block, lines_backwards, mend_last_line
 
 
 @pytest.mark.parametrize("most", [1, 3, 1_000])

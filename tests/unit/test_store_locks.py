@@ -15,15 +15,15 @@ import threading
 import pytest
 
 from codex_orchestrator.errors import Busy, StorageError
-from codex_orchestrator.store.locks import RunLock, held_lock, wait_for_lock
-from codex_orchestrator.store.owner import read_owner, render_owner, this_process
+from codex_orchestrator.evidence.locks import RunLock, held_lock, wait_for_lock
+from codex_orchestrator.evidence.owner import read_owner, render_owner, this_process
 
 UNSUPPORTED = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
 
 HOLDER = """
     import errno, fcntl, sys
     from pathlib import Path
-    from codex_orchestrator.store.locks import held_lock
+    from codex_orchestrator.evidence.locks import held_lock
 
     if sys.argv[2] == "soft":
         def refuse(*_):

@@ -8,12 +8,12 @@ import os
 import pytest
 
 from codex_orchestrator.clock import FakeClock
-from codex_orchestrator.records import dumps_line, to_json
-from codex_orchestrator.run.layout import TaskLayout
-from codex_orchestrator.run.shapes import MetricsLine, MetricsSummary
-from codex_orchestrator.store import files, locks
-from codex_orchestrator.store.metrics import MetricsRecorder
-from codex_orchestrator.validation import explain
+from codex_orchestrator.evidence import files, locks
+from codex_orchestrator.evidence.metrics import MetricsRecorder
+from codex_orchestrator.model.codec import dumps_line, to_json
+from codex_orchestrator.model.explain import explain
+from codex_orchestrator.model.manifest import MetricsLine, MetricsSummary
+from codex_orchestrator.rules.layout import TaskLayout
 
 pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
 

@@ -12,13 +12,13 @@ from dataclasses import replace
 
 import pytest
 
+from codex_orchestrator.evidence import owner as module
+from codex_orchestrator.evidence.locks import RunLock, is_held
+from codex_orchestrator.evidence.owner import exists, has_open, is_alive, objection, owns, this_process
 from codex_orchestrator.execution import process as process_module
 from codex_orchestrator.execution.process import signal_if
-from codex_orchestrator.records import Mismatch, from_json, to_json
-from codex_orchestrator.run.shapes import LARGEST_PID, Owner
-from codex_orchestrator.store import owner as module
-from codex_orchestrator.store.locks import RunLock, is_held
-from codex_orchestrator.store.owner import exists, has_open, is_alive, objection, owns, this_process
+from codex_orchestrator.model.codec import Mismatch, from_json, to_json
+from codex_orchestrator.model.manifest import LARGEST_PID, Owner
 
 needs_proc = pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="without /proc")  # noqa: PTH112
 NO_IDS = (-(2**40), -1, 0, LARGEST_PID + 1, 10**30)

@@ -6,11 +6,14 @@ import json
 
 import pytest
 
-from codex_orchestrator.pipelines.planner import Plan
-from codex_orchestrator.records import dumps, dumps_line, to_json
-from codex_orchestrator.run import reviewer
-from codex_orchestrator.run.layout import TaskLayout
-from codex_orchestrator.run.reviewer import (
+from codex_orchestrator.definitions.planner import Plan
+from codex_orchestrator.evidence.state import TaskStateStore
+from codex_orchestrator.model.codec import dumps, dumps_line, to_json
+from codex_orchestrator.model.explain import explain
+from codex_orchestrator.model.manifest import StateIndex
+from codex_orchestrator.rules import reviewer
+from codex_orchestrator.rules.layout import TaskLayout
+from codex_orchestrator.rules.reviewer import (
     BuildResult,
     Decision,
     HandleSummary,
@@ -21,9 +24,6 @@ from codex_orchestrator.run.reviewer import (
     RunSummary,
     State,
 )
-from codex_orchestrator.run.shapes import StateIndex
-from codex_orchestrator.store.state import TaskStateStore
-from codex_orchestrator.validation import explain
 
 pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
 

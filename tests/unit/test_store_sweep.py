@@ -11,12 +11,12 @@ import pytest
 
 from codex_orchestrator.clock import FakeClock
 from codex_orchestrator.errors import StorageError
-from codex_orchestrator.run.layout import RunLayout, TaskLayout
-from codex_orchestrator.store import files
-from codex_orchestrator.store.evidence import create_run_folder
-from codex_orchestrator.store.locks import held_lock
-from codex_orchestrator.store.owner import render_owner, this_process
-from codex_orchestrator.store.sweep import Swept, sweep
+from codex_orchestrator.evidence import files
+from codex_orchestrator.evidence.evidence import create_run_folder
+from codex_orchestrator.evidence.locks import held_lock
+from codex_orchestrator.evidence.owner import render_owner, this_process
+from codex_orchestrator.evidence.sweep import Swept, sweep
+from codex_orchestrator.rules.layout import RunLayout, TaskLayout
 
 pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
 

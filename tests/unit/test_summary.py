@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from codex_orchestrator.pipelines.guardrails import guardrails_required
-from codex_orchestrator.pipelines.model import CommandStage
-from codex_orchestrator.run.control_plane import RequestProblem, judged
-from codex_orchestrator.run.ending import Ending, add_warnings, final_status, finish
-from codex_orchestrator.run.opening import with_request
-from codex_orchestrator.run.shapes import Approval, GuardrailCounts, Manifest
-from codex_orchestrator.run.summary import (
+from codex_orchestrator.definitions.guardrails import guardrails_required
+from codex_orchestrator.model.control_plane import RequestProblem, judged
+from codex_orchestrator.model.definitions import CommandStage
+from codex_orchestrator.model.manifest import Approval, GuardrailCounts, Manifest
+from codex_orchestrator.rules.ending import Ending, add_warnings, final_status, finish
+from codex_orchestrator.rules.opening import with_request
+from codex_orchestrator.rules.summary import (
     compose_summary,
     doubts,
     failure_line,

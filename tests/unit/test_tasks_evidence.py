@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from codex_orchestrator.governance.tasks.evidence import Evidence, filled, newest_evidence
-from codex_orchestrator.run.layout import TaskLayout
+from codex_orchestrator.rules.layout import TaskLayout
+from codex_orchestrator.tasks.evidence import Evidence, filled, newest_evidence
 
 FIRST, SECOND, THIRD = (f"2026-11-2{day}T00-00-00-000Z-00000000" for day in (1, 2, 3))
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from codex_orchestrator.errors import UsageError
-from codex_orchestrator.governance.tasks.index import (
+from codex_orchestrator.tasks.index import (
     TASK_INDEX,
     parse_index,
     read_index,

@@ -9,7 +9,7 @@ import pytest
 
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.errors import UsageError
-from codex_orchestrator.governance.tasks.registry import look_up, project_of, require_place
+from codex_orchestrator.tasks.registry import look_up, project_of, require_place
 
 REGISTRY = {"01*": "packages/web", "0102-api": "packages/api", "0[2-3]??-*": "packages/api", "0900": "."}
 

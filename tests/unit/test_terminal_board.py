@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_codex.terminal.board import Board, Ended, Stage, arrange
-from pytest_codex.terminal.lines import counted
+from pytest_codex.progress.board import Board, Ended, Stage, arrange
+from pytest_codex.progress.lines import counted
 
 PASSED, SKIPPED = Ended("passed", 0.5), Ended("skipped", 0.0, "blocked: work::b failed")
 FAILED = Ended("failed", 0.25, "exit code 3", "Stage 'B' failed: exit code 3")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_codex.terminal.board import Ended, Stage
-from pytest_codex.terminal.github import (
+from pytest_codex.progress.board import Ended, Stage
+from pytest_codex.progress.github import (
     MESSAGE_LENGTH,
     SUMMARY_BYTES,
     Gate,

@@ -7,8 +7,8 @@ from threading import Event
 import pytest
 
 from codex_orchestrator.clock import FakeClock, SystemClock
-from pytest_codex.terminal.board import Board, Ended, stages_of
-from pytest_codex.terminal.heartbeat import LIMIT_SECONDS, Heartbeat, Silences
+from pytest_codex.progress.board import Board, Ended, stages_of
+from pytest_codex.progress.heartbeat import LIMIT_SECONDS, Heartbeat, Silences
 
 LIMIT = 30.0
 

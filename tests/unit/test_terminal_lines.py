@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_codex.terminal.board import Ended, Stage
-from pytest_codex.terminal.ending import consequences, root_failure
-from pytest_codex.terminal.lines import elapsed, ended, still_running
-from pytest_codex.terminal.manner import Manner, choose
-from pytest_codex.terminal.stream import Prefixer
+from pytest_codex.progress.board import Ended, Stage
+from pytest_codex.progress.ending import consequences, root_failure
+from pytest_codex.progress.lines import elapsed, ended, still_running
+from pytest_codex.progress.stream import Prefixer
+from pytest_codex.progress.style import Manner, choose
 
 RED, RESET = "\x1b[31m", "\x1b[0m"
 

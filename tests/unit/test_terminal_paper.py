@@ -14,9 +14,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from pytest_codex.terminal.above import Above
-from pytest_codex.terminal.paper import Paper
-from pytest_codex.terminal.patience import Patience
+from pytest_codex.progress.above import Above
+from pytest_codex.progress.output import Paper
+from pytest_codex.progress.slow_readers import Patience
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from codex_orchestrator.pipelines.model import CommandStage
-from codex_orchestrator.run.stage import StageOutcome, failure_words
-from codex_orchestrator.run.verdict import Verdict, judge
+from codex_orchestrator.model.definitions import CommandStage
+from codex_orchestrator.rules.stage import StageOutcome, failure_words
+from codex_orchestrator.rules.verdict import Verdict, judge
 
 
 def stage(**keys: object) -> CommandStage:

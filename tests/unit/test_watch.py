@@ -17,8 +17,8 @@ from codex_orchestrator.execution.guardian import Guardian
 from codex_orchestrator.execution.late import LateOutput
 from codex_orchestrator.execution.leftovers import find_left, signal_left
 from codex_orchestrator.execution.process import run_tool
-from codex_orchestrator.run.exec_events import ExecChunk
-from codex_orchestrator.run.stage import StageRequest
+from codex_orchestrator.model.exec_events import ExecChunk
+from codex_orchestrator.rules.stage import StageRequest
 
 
 @pytest.fixture(params=["process descriptors", "polling"])

@@ -11,8 +11,8 @@ from codex_orchestrator.execution.cancellation import Cancellation
 from codex_orchestrator.execution.capture import StreamCapture
 from codex_orchestrator.execution.reading import OutputReader
 from codex_orchestrator.execution.watch import ProcessWatch
-from codex_orchestrator.run.privacy.guard import PrivacyGuard
-from codex_orchestrator.run.privacy.policy import PrivacyPolicy
+from codex_orchestrator.privacy.guard import PrivacyGuard
+from codex_orchestrator.privacy.policy import PrivacyPolicy
 
 VALUE = "kelp-Harbour/71-and-salt"
 FIRST, SECOND = (

@@ -14,9 +14,9 @@ from codex_orchestrator import __version__
 from codex_orchestrator.clock import FakeClock
 from codex_orchestrator.errors import OrchestratorError
 from codex_orchestrator.execution.cancellation import Cancellation
-from codex_orchestrator.run.exec_events import ExecChunk
-from codex_orchestrator.run.instances import RecoveryPolicy
-from codex_orchestrator.run.stage import StageOutcome, StageRequest
+from codex_orchestrator.model.exec_events import ExecChunk
+from codex_orchestrator.model.scheduler import RecoveryPolicy
+from codex_orchestrator.rules.stage import StageOutcome, StageRequest
 from pytest_codex.halt import Halt
 from pytest_codex.worker import INPUT
 from pytest_codex.workers import WorkerEngine

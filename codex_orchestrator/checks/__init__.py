@@ -1,0 +1,1 @@
+"""The guards, the hand-off of a run, and the git that they ask."""

@@ -1,0 +1,164 @@
+"""A git work tree, and how it is asked (docs/reference/guards.md, section "What git executes")."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from codex_orchestrator.checks.gitcommand import ALWAYS, SETTINGS, Setting, overrides, parse_settings
+from codex_orchestrator.dataclass import dataclass
+from codex_orchestrator.errors import OrchestratorError, ToolMissing, UsageError
+from codex_orchestrator.execution.process import ToolResult, run_tool
+from codex_orchestrator.text import printable
+
+# Enough for the untracked files of a very large tree; a git that takes longer is stuck.
+GIT_TIMEOUT_SECONDS = 120.0
+_NO_SUCH_SETTING = 1
+_NOT_BARE = "Guards look at work trees, and a folder that looks like a repository hides the one around it."
+# What versions of git say where a partial clone lacks something and may not fetch it.
+_LACKING = (b"unable to read ", b"promisor", b"lazy fetching disabled", b"' not allowed")
+_FETCH_FIRST = "Guards fetch nothing: where this is a partial clone, have git fetch it first (git diff, say)."
+
+
+@dataclass(frozen=True)
+class WorkTree:
+    """One folder inside a git work tree, and how to ask git about it.
+
+    Attributes:
+        root: The folder.
+        environ: The environment for git.
+        prefix: The folder as git names it from the top of the work tree: empty or ``a/b/``.
+        shallow: Whether the history was fetched in part only.
+        overrides: Words that keep git from running what this repository's settings name.
+    """
+
+    root: Path
+    environ: Mapping[str, str]
+    prefix: str = ""
+    shallow: bool = False
+    overrides: tuple[str, ...] = ()
+
+    def run(self, *arguments: str, given: bytes = b"") -> ToolResult:
+        """Whatever git answers to words and what it reads on standard input.
+
+        Raises:
+            ToolMissing: git is not installed.
+            UsageError: It does not end or start.
+        """
+        argv = ("git", *ALWAYS, *self.overrides, *arguments)
+        try:
+            return run_tool(
+                argv,
+                cwd=self.root,
+                environ=self.environ,
+                timeout_seconds=GIT_TIMEOUT_SECONDS,
+                given=given,
+            )
+        except ToolMissing:
+            raise
+        except OrchestratorError as error:
+            # A guard's exit code 1 says that there are findings: one that could not look must not say so.
+            raise UsageError(error.message, hint=error.hint) from error
+
+    def output(self, *arguments: str, given: bytes = b"") -> bytes:
+        """What git prints; raises UsageError when git fails."""
+        result = self.run(*arguments, given=given)
+        if result.exit_code != 0:
+            complaint = git_complaint(result)
+            where = printable(str(self.root))
+            hint = _FETCH_FIRST if any(word in result.stderr for word in _LACKING) else None
+            raise UsageError(f"git {arguments[0]} failed in {where}: {complaint}", hint=hint)
+        return result.stdout
+
+    def commit(self, ref: str) -> str | None:
+        """The full hash of the commit that `ref` names, or None."""
+        result = self.run("rev-parse", "--verify", "--quiet", ref + "^{commit}")
+        return result.stdout.decode("ascii").strip() if result.exit_code == 0 else None
+
+
+def locate(root: Path, environ: Mapping[str, str]) -> WorkTree | str:
+    """The work tree around `root`, or in a few words why there is none.
+
+    Args:
+        root: The guarded folder.
+        environ: What `git_environment` gave.
+
+    Raises:
+        ToolMissing: git is not installed.
+        UsageError: git refuses to read the repository.
+    """
+    asked = WorkTree(root, environ)
+    result = asked.run("rev-parse", "--is-inside-work-tree", "--is-shallow-repository", "--show-prefix")
+    if result.exit_code != 0:
+        if (refusal := _refusal(root, result)) is not None:
+            raise refusal
+        return "this folder is not in a git repository"
+    # The prefix comes last and may hold line breaks of its own.
+    inside, shallow, prefix = result.stdout.split(b"\n", 2)
+    if inside != b"true":
+        return "this folder is not in a git work tree"
+    own = overrides(_filter_settings(asked))
+    return WorkTree(root, environ, os.fsdecode(prefix.removesuffix(b"\n")), shallow == b"true", own)
+
+
+def why_unread(root: Path, environ: Mapping[str, str]) -> UsageError | None:
+    """Why git refuses to read the repository around a folder; None where it reads it, or there is none.
+
+    Args:
+        root: The folder.
+        environ: What `git_environment` gave.
+
+    Raises:
+        ToolMissing: git is not installed.
+        UsageError: It does not end or start.
+    """
+    result = WorkTree(root, environ).run("rev-parse", "--is-inside-work-tree")
+    return _refusal(root, result) if result.exit_code != 0 else None
+
+
+def _refusal(root: Path, result: ToolResult) -> UsageError | None:
+    """What git's failing to look at a repository means; None where there is none."""
+    complaint = git_complaint(result)
+    if complaint.startswith("not a git repository"):
+        return None
+    hint = _NOT_BARE if complaint.startswith("cannot use bare repository") else _advice(result)
+    return UsageError(f"git cannot read the repository at {printable(str(root))}: {complaint}", hint=hint)
+
+
+def _filter_settings(tree: WorkTree) -> list[Setting]:
+    result = tree.run(*SETTINGS)
+    if result.exit_code == _NO_SUCH_SETTING:
+        return []
+    if result.exit_code != 0:
+        raise UsageError(
+            f"git cannot tell where its settings come from in {printable(str(tree.root))}: "
+            f"{git_complaint(result)}",
+            hint="Guards need git 2.26 or newer.",
+        )
+    return parse_settings(result.stdout)
+
+
+def status_paths(output: bytes) -> tuple[bytes, ...]:
+    """The paths in ``git status --porcelain=v1 -z --no-renames``, each after two letters and a space."""
+    return tuple(entry[3:] for entry in output.split(b"\0") if entry)
+
+
+def below(prefix: str, paths: tuple[bytes, ...]) -> tuple[str, ...]:
+    """Paths of the work tree as paths of its subfolder `prefix` (empty or ``a/b/``), sorted, once each."""
+    names = {os.fsdecode(path) for path in paths}
+    return tuple(sorted(name.removeprefix(prefix) for name in names if name.startswith(prefix)))
+
+
+def git_complaint(result: ToolResult) -> str:
+    """Why git gave up: the first line of its stderr that says so, without its ``fatal:``."""
+    lines = result.stderr.decode("utf-8", "replace").strip().splitlines()
+    fatal = [line for line in lines if line.startswith("fatal:")] or lines
+    return printable(fatal[0].removeprefix("fatal:").strip()) if fatal else f"exit code {result.exit_code}"
+
+
+def _advice(result: ToolResult) -> str | None:
+    """What git says to call where a repository is somebody else's."""
+    lines = map(str.strip, result.stderr.decode("utf-8", "replace").splitlines())
+    command = next((line for line in lines if line.startswith("git config ")), None)
+    return command and printable(f"If you trust whoever owns it, call: {command}")

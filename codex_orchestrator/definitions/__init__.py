@@ -1,0 +1,1 @@
+"""From what is written to what may run: read, checked, ordered, planned."""

@@ -1,0 +1,284 @@
+"""From what a user asked to what will run: everything that can be refused is refused here.
+
+Both ways in, ``start`` and ``pytest --codex-pipeline``, come through `prepare`; nothing is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from codex_orchestrator.dataclass import dataclass
+from codex_orchestrator.definitions.loader import (
+    Definitions,
+    load_definitions,
+    notices_of,
+    refuse_invalid,
+    users,
+)
+from codex_orchestrator.definitions.mode import Mode, parse_mode
+from codex_orchestrator.definitions.planned import Planned
+from codex_orchestrator.definitions.planner import CommandPlanner
+from codex_orchestrator.engine.lifecycle import RunOptions
+from codex_orchestrator.engine.resuming import Resume
+from codex_orchestrator.environment import Environment, choose_task, notice_of_git_hook, run_around
+from codex_orchestrator.errors import UsageError
+from codex_orchestrator.evidence.ancestors import refuse_recursion
+from codex_orchestrator.evidence.children import find_parent
+from codex_orchestrator.identifiers import check_id
+from codex_orchestrator.model.definitions import Pipeline, SubpipelineStage
+from codex_orchestrator.privacy.guard import PrivacyGuard
+from codex_orchestrator.tasks.registry import look_up, require_place
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the user asked for; None where the default is meant.
+
+    Attributes:
+        pipeline: A pipeline id.
+        task: A task id.
+        parent_run: The run id of the parent.
+        approval_policy: Recorded as it is.
+        target: A target stage.
+        known_target: The target of the run to take up again; counts where it is still there.
+        execution_mode: ``mcp`` or ``cloud``.
+        only: Stage ids to run and no others.
+        start_from: The stage id to begin at.
+        keep_going: Whether a failure stops only what needs the failed stage, whatever the definitions say.
+        resume: The run to take up again.
+    """
+
+    pipeline: str | None = None
+    task: str | None = None
+    parent_run: str | None = None
+    approval_policy: str | None = None
+    target: str | None = None
+    known_target: str | None = None
+    execution_mode: str | None = None
+    only: tuple[str, ...] = ()
+    start_from: str | None = None
+    keep_going: bool = False
+    resume: Resume | None = None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What will run, decided to the end.
+
+    Attributes:
+        environment: Where things are.
+        asked: What the user asked for.
+        definitions: The repo's definitions.
+        planned: The pipeline, with those that its stages run.
+        options: What the run records of the request.
+        resume: The run to take up again, or None for a new one.
+        notices: What to tell the user once, on stderr.
+    """
+
+    environment: Environment
+    asked: Asked
+    definitions: Definitions
+    planned: Planned
+    options: RunOptions
+    resume: Resume | None
+    notices: tuple[str, ...]
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The pipeline that was asked for."""
+        return self.planned.pipeline
+
+
+def prepare(environment: Environment, asked: Asked) -> Prepared:
+    """Load, validate and plan.
+
+    Raises:
+        UsageError: Anything asked for is wrong or cannot be done here.
+        ConfigurationError: The repo's definitions cannot be used.
+    """
+    return _prepared(environment, load_definitions(environment), asked)
+
+
+def modified(prepared: Prepared, change: Callable[[Pipeline], Pipeline]) -> Prepared:
+    """The same, with the pipelines of it changed: the one asked for, and those that the changed ones run.
+
+    Args:
+        prepared: What would run.
+        change: What becomes of a pipeline.
+
+    Raises:
+        ConfigurationError: What comes out is no valid definition.
+        UsageError: What was asked for cannot be done with it.
+    """
+    pipelines = dict(prepared.definitions.pipelines)
+    names = [prepared.pipeline.id]
+    for name in names:
+        if name not in pipelines:
+            continue  # It is refused below.
+        pipelines[name] = change(pipelines[name])
+        run_by_it = (each.pipeline for each in pipelines[name].stages if isinstance(each, SubpipelineStage))
+        names += [each for each in dict.fromkeys(run_by_it) if each not in names]
+    given = prepared.definitions
+    changed = [name for name in names if pipelines.get(name) != given.pipelines.get(name)]
+    if not changed:
+        return prepared
+    refuse_invalid(pipelines, given.configuration)
+    # What a plugin has changed is a packaged pipeline no more.
+    definitions = replace(given, pipelines=pipelines, sources={**given.sources, **users(changed)})
+    again = _prepared(prepared.environment, definitions, prepared.asked)
+    require_runnable(again)
+    return again
+
+
+def _prepared(environment: Environment, definitions: Definitions, asked: Asked) -> Prepared:
+    configuration = definitions.configuration
+    task = choose_task(environment, asked.task, configuration.task_id)
+    known_task = look_up(environment, task.task_id)
+    require_place(environment, configuration.tasks or {}, known_task.names)
+    parent = _parent(environment, asked)
+    _require_text("--approval-policy", asked.approval_policy)
+    pipeline = definitions.choose(asked.pipeline)
+    stages = {f"{pipeline.id}:{stage.id}" for stage in pipeline.stages}
+    known = asked.known_target if asked.known_target in stages else None
+    target = asked.target or known or environment.setting("CODEX_ORCHESTRATOR_TARGET_STAGE")
+    guard = PrivacyGuard.of(environment, configuration.privacy, definitions.own_pipelines)
+    mode = _mode(asked.execution_mode)
+    planned = _planned(definitions, pipeline, guard, target=target, mode=mode, keep_going=asked.keep_going)
+    notices = (
+        task.notice,
+        known_task.notice,
+        *notices_of(definitions, pipeline),
+        notice_of_git_hook(environment),
+    )
+    return Prepared(
+        environment=environment,
+        asked=asked,
+        definitions=definitions,
+        planned=replace(planned, selected=_selected(pipeline, planned.order, asked)),
+        options=RunOptions(
+            task.task_id,
+            parent,
+            asked.approval_policy and guard.scrub(asked.approval_policy),
+            find_parent(environment, parent) if parent is not None else None,
+            task_slug=known_task.task.slug if known_task.task else None,
+            guard=guard,
+            log_bytes=configuration.limits.log_bytes,
+        ),
+        resume=asked.resume,
+        notices=tuple(notice for notice in notices if notice),
+    )
+
+
+def require_runnable(prepared: Prepared) -> None:
+    """Refuse, before anything is written, what cannot be run here.
+
+    Raises:
+        UsageError: A stage is for the cloud, or waits for an approval that ``never`` comes; or a pipeline
+            would be started from within itself.
+    """
+    if prepared.resume is None:
+        around = (prepared.options.parent_run_id, run_around(prepared.environment))
+        refuse_recursion(
+            prepared.environment,
+            prepared.pipeline.id,
+            starting=prepared.planned.started(),
+            # A parent that is named does not hide the run that this process belongs to.
+            parents=[run_id for run_id in dict.fromkeys(around) if run_id is not None],
+        )
+    _require_runnable(prepared.planned, prepared.options.approval_policy)
+
+
+def _require_runnable(planned: Planned, approval_policy: str | None) -> None:
+    name = planned.pipeline.id
+    for stage, item in zip(planned.pipeline.stages, planned.plan.items, strict=True):
+        if item.requires_cloud:
+            raise UsageError(
+                f'Stage "{stage.id}" of pipeline "{name}" needs a cloud engine, and there is none here.',
+                hint="Set its executionMode to mcp, or pass --execution-mode mcp.",
+            )
+        if stage.kind == "manual" and approval_policy == "never":
+            raise UsageError(
+                f'Stage "{stage.id}" of pipeline "{name}" needs an approval, '
+                "and the approval policy is never.",
+                hint="Leave out --approval-policy never, or the stage.",
+            )
+    for child in planned.children.values():
+        _require_runnable(child, approval_policy)
+
+
+def _planned(
+    definitions: Definitions,
+    pipeline: Pipeline,
+    guard: PrivacyGuard,
+    *,
+    target: str | None,
+    mode: Mode | None,
+    keep_going: bool,
+) -> Planned:
+    """A pipeline and those below it; that there is no cycle was checked when they were loaded."""
+    shown = guard.pipeline(pipeline)
+    planner = CommandPlanner(pipeline, target=target, mode=mode, shown=shown)
+    order = tuple(planner.order())
+    children = {
+        stage.id: _planned(
+            definitions,
+            definitions.choose(stage.pipeline),
+            guard,
+            target=None,
+            mode=mode,
+            keep_going=keep_going,
+        )
+        for stage in pipeline.stages
+        if isinstance(stage, SubpipelineStage)
+    }
+    return Planned(
+        pipeline,
+        shown,
+        planner.plan(),
+        order,
+        frozenset(order),
+        children,
+        keep_going=keep_going or bool(pipeline.keep_going),
+    )
+
+
+def _parent(environment: Environment, asked: Asked) -> str | None:
+    """The run that starts this one: as asked for, else the one around this process; a resume keeps its."""
+    if asked.parent_run is not None:
+        return check_id(asked.parent_run, name="run ID")
+    return run_around(environment) if asked.resume is None else None
+
+
+def _require_text(flag: str, value: str | None) -> None:
+    """Refuse bytes that are no text, which no artefact can hold.
+
+    Raises:
+        UsageError: It is none.
+    """
+    if value is not None and not value.isprintable():
+        raise UsageError(f"{flag} {value!a} is not a line of printable text.")
+
+
+def _mode(word: str | None) -> Mode | None:
+    if word is None:
+        return None
+    mode = parse_mode(word)
+    if mode is None:
+        raise UsageError(f'Unknown execution mode "{word}".', hint="Use mcp or cloud.")
+    return mode
+
+
+def _selected(pipeline: Pipeline, order: tuple[str, ...], asked: Asked) -> frozenset[str]:
+    for wanted in (*asked.only, *([asked.start_from] if asked.start_from else [])):
+        if wanted not in order:
+            known = ", ".join(stage.id for stage in pipeline.stages)
+            raise UsageError(
+                f'Unknown stage "{wanted}" in pipeline "{pipeline.id}".', hint=f"Stages: {known}."
+            )
+    selected = order[order.index(asked.start_from) :] if asked.start_from else order
+    if asked.only:
+        selected = tuple(stage_id for stage_id in selected if stage_id in asked.only)
+    if not selected:
+        raise UsageError("--only and --from together leave no stage to run.")
+    return frozenset(selected)

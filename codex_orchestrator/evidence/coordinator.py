@@ -1,0 +1,269 @@
+"""PersistenceCoordinator: the one path of every manifest and heartbeat write.
+
+It always holds the newest manifest. `save` puts it on disk at once, `note` with whatever is written
+next, and a heartbeat alone rewrites it at most every 30 s (docs/reference/files.md, "Paths").
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
+
+from codex_orchestrator import places
+from codex_orchestrator.clock import Clock, timestamp
+from codex_orchestrator.errors import StorageError
+from codex_orchestrator.evidence import files
+from codex_orchestrator.evidence.locks import held_lock
+from codex_orchestrator.model.codec import OMIT_NONE, dumps, loads, to_json
+from codex_orchestrator.model.manifest import Approval, ChildRun, CommandEntry, Handle, Manifest
+from codex_orchestrator.model.scheduler import Assignment, Scheduler, WorkerAttempt
+from codex_orchestrator.rules import recorder
+from codex_orchestrator.rules.layout import RunLayout
+from codex_orchestrator.rules.lineage import known_children, news_of, with_children
+
+# What there are many of, and most of which stay as they are.
+_Kept = CommandEntry | Handle | WorkerAttempt
+_MANIFEST_HEARTBEAT_SECONDS = 30.0
+_SLOW_SECONDS = 10.0
+# Before the second and the third attempt to write.
+_RETRY_SECONDS = (0.05, 0.2)
+
+
+class PersistenceCoordinator:
+    """The single writer of one run's manifest and heartbeat; safe to call from two threads.
+
+    Attributes:
+        warnings: What went wrong and was made good, and what took too long.
+    """
+
+    def __init__(
+        self,
+        layout: RunLayout,
+        clock: Clock,
+        *,
+        notify: Callable[[str], None] = lambda _: None,
+        slow_seconds: float = _SLOW_SECONDS,
+    ) -> None:
+        """Nothing is touched yet.
+
+        Args:
+            layout: The run.
+            clock: Time.
+            notify: Told at once when a write takes too long.
+            slow_seconds: How long that is.
+        """
+        self._layout = layout
+        self._clock = clock
+        self._notify = notify
+        self._slow_seconds = slow_seconds
+        self._encoder = _ManifestEncoder()
+        self._guard = threading.Lock()
+        self._manifest: Manifest | None = None
+        self._dirty = False
+        self._beat_at: str | None = None
+        self._written_at = 0.0
+        self._begun_at: float | None = None
+        self.manifest_writes = 0
+        self.heartbeat_writes = 0
+        self.heartbeat_failures = 0
+        self.warnings: dict[str, None] = {}
+
+    def save(self, manifest: Manifest) -> None:
+        """Put the manifest on disk before returning.
+
+        Raises:
+            StorageError: It could not be written, also after trying again.
+        """
+        with self._turn():
+            self._take(manifest)
+            self._write_with_retries()
+
+    def note(self, manifest: Manifest) -> None:
+        """Keep the manifest for the next write, which a heartbeat brings at the latest."""
+        with self._turn():
+            self._take(manifest)
+
+    def beat(self, *, alone: bool = False) -> None:
+        """Write the heartbeat and, unless ``alone``, a manifest that is due; failures are counted only."""
+        with self._turn():
+            moment = timestamp(self._clock.now())
+            try:
+                files.replace(
+                    self._layout.heartbeat,
+                    f"{moment}\n".encode(),
+                    below=self._layout.base,
+                    durable=False,
+                )
+                self._beat_at = moment
+                self.heartbeat_writes += 1
+                due = self._clock.monotonic() - self._written_at >= _MANIFEST_HEARTBEAT_SECONDS
+                if not alone and self._manifest is not None and (self._dirty or due):
+                    self._write()
+            except StorageError:
+                self.heartbeat_failures += 1
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Write alone. A disk that hangs is waited for, as nothing may be lost, but not in silence."""
+        if not self._guard.acquire(timeout=self._patience()):
+            self._warn_of_slowness()
+            self._guard.acquire()
+        begun_at = self._begun_at = self._clock.monotonic()
+        try:
+            yield
+        finally:
+            if self._clock.monotonic() - begun_at > self._slow_seconds:
+                self._warn_of_slowness()
+            self._begun_at = None
+            self._guard.release()
+
+    def _patience(self) -> float:
+        """How much longer whoever writes now may take."""
+        begun_at = self._begun_at
+        elapsed = 0.0 if begun_at is None else self._clock.monotonic() - begun_at
+        return max(0.0, self._slow_seconds - elapsed)
+
+    def _warn_of_slowness(self) -> None:
+        warning = f"The disk takes longer than {self._slow_seconds:g} s to write in {self._layout.folder}."
+        if warning not in self.warnings:
+            self.warnings[warning] = None
+            self._notify(warning)
+
+    def _take(self, manifest: Manifest) -> None:
+        self._manifest = manifest
+        self._dirty = True
+
+    def _write_with_retries(self) -> None:
+        failure: StorageError | None = None
+        for delay in (*_RETRY_SECONDS, None):
+            try:
+                self._write()
+                break
+            except StorageError as error:
+                if delay is None:
+                    raise
+                failure = error
+                self._clock.sleep(delay)
+        if failure is not None:
+            self.warnings[f"Written at a later attempt: {failure.message}"] = None
+
+    def _write(self) -> None:
+        if self._manifest is None:
+            return
+        manifest = self._manifest
+        if self._beat_at is not None:
+            manifest = recorder.beat(manifest, self._beat_at)
+        files.replace(self._layout.manifest, self._encoder.encode(manifest), below=self._layout.base)
+        self._dirty = False
+        self._written_at = self._clock.monotonic()
+        self.manifest_writes += 1
+
+
+def mark_recorded(layout: RunLayout) -> bool:
+    """Set ``metrics_recorded`` in the manifest of a run whose record was merged for it.
+
+    Returns:
+        False where the run's owner is still at it, and sets it itself.
+
+    Raises:
+        StorageError: The manifest could not be written.
+    """
+    if not places.has_folder(layout.folder, below=layout.base):
+        return True  # The run was removed: its record counts all the same.
+    with held_lock(layout.lock, below=layout.base) as held:
+        if not held:
+            return False
+        files.remove_temporaries(layout.folder, below=layout.base)
+        try:
+            manifest = loads(places.read(layout.manifest, below=layout.base))
+        except (OSError, ValueError):
+            return True  # It never finished its first manifest.
+        if isinstance(manifest, dict) and manifest.get("metrics_recorded") is False:
+            manifest["metrics_recorded"] = True
+            files.replace(layout.manifest, dumps(manifest).encode(), below=layout.base)
+    return True
+
+
+def add_approvals(layout: RunLayout, approvals: Sequence[Approval]) -> None:
+    """Add decisions to the manifest of a run that nobody runs; all else in it stays as it is.
+
+    With the run's lock held, by whom the manifest was read before.
+
+    Raises:
+        StorageError: The manifest could not be written.
+    """
+    files.remove_temporaries(layout.folder, below=layout.base)
+    manifest = loads(places.read(layout.manifest, below=layout.base))
+    known = manifest["approvals"]
+    manifest["approvals"] = [*known, *(item for item in map(to_json, approvals) if item not in known)]
+    manifest["updated_at"] = max(manifest["updated_at"], *(item.timestamp for item in approvals))
+    files.replace(layout.manifest, dumps(manifest).encode(), below=layout.base)
+
+
+def add_children(layout: RunLayout, children: Sequence[ChildRun], *, now: str) -> None:
+    """Take up children in the manifest of a run that nobody owns, with its lock held.
+
+    Args:
+        layout: The run.
+        children: Those that it has.
+        now: The moment, as a timestamp.
+
+    Raises:
+        StorageError: The manifest could not be written.
+    """
+    try:
+        manifest = loads(places.read(layout.manifest, below=layout.base))
+    except (OSError, ValueError):
+        return  # It was removed, or never finished its first manifest.
+    news = news_of(known_children(manifest), children)
+    if news and isinstance(manifest, dict):
+        document = with_children(manifest, news, now=now)
+        files.replace(layout.manifest, dumps(document).encode(), below=layout.base)
+
+
+class _ManifestEncoder:
+    """Manifest to JSON as `records.dumps` writes it, entries that have not changed taken from before.
+
+    A run of n stages writes its manifest n times; without this, encoding alone would be quadratic
+    in the pure-Python encoder that the standard library falls back to for indented output.
+    """
+
+    def __init__(self) -> None:
+        # By identity: entries are frozen, and one that is kept here cannot give its id to another.
+        self._known: dict[int, tuple[_Kept, str]] = {}
+        self._scalar = json.JSONEncoder(ensure_ascii=False).encode
+
+    def encode(self, manifest: Manifest) -> bytes:
+        return (self._object(manifest, "\n") + "\n").encode()
+
+    def _object(self, value: Manifest | Scheduler | Assignment, line: str) -> str:
+        """An object of ours; ``line`` is a new line and its indent."""
+        members = []
+        for field in fields(value):
+            item = getattr(value, field.name)
+            if item is None and field.metadata.get(OMIT_NONE):
+                continue
+            members.append(f'{line}  "{field.name}": {self._value(item, line + "  ")}')
+        return "{" + ",".join(members) + line + "}"
+
+    def _value(self, value: object, line: str) -> str:
+        if value is None or isinstance(value, str | int):
+            return self._scalar(value)
+        if isinstance(value, Scheduler):
+            return self._object(value, line)
+        inner = line + "  "
+        if isinstance(value, tuple) and value and isinstance(value[0], _Kept):
+            return "[" + ",".join([self._kept(item, inner) for item in value]) + line + "]"
+        if isinstance(value, tuple) and value and isinstance(value[0], Assignment):
+            return "[" + ",".join([inner + self._object(item, inner) for item in value]) + line + "]"
+        return json.dumps(to_json(value), indent=2, ensure_ascii=False).replace("\n", line)
+
+    def _kept(self, item: _Kept, line: str) -> str:
+        known = self._known.get(id(item))
+        if known is None:
+            body = json.dumps(to_json(item), indent=2, ensure_ascii=False)
+            known = self._known[id(item)] = (item, line + body.replace("\n", line))
+        return known[1]

@@ -1,0 +1,324 @@
+"""An append-only file fed from pending files, so that no record is lost, whoever dies when.
+
+Each finished run first leaves its record in a file of its own. Whoever holds the lock appends all
+pending records, then removes them, then writes the aggregate, which says how many bytes of the
+journal it covers. Whatever lies beyond those bytes was appended by a merger that died on the way:
+it is read, counted, and not appended again. So each step may be the last, and the cost does not
+grow with the journal (docs/reference/files.md, "Metrics and state").
+
+A run that was resumed leaves a record again, under another name. Its line stands for the earlier one,
+if there is one, which is looked for in the journal from its end. Each merger takes all records that
+wait, in the order of the runs' ids: so a record that was there before a run began lies before all of the
+run's own, and the search ends there. It costs what was recorded since the run began.
+
+A record of a run that is counted already, and is no later one, is not counted again. What is no record of
+the run that its name tells stays where it is, and is told of: nobody's bytes but our own are appended.
+
+A run that is merged by another, and is still busy with its manifest, is told by a file of another
+name, which it removes when the manifest says so, or whoever merges next where it cannot any more.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from codex_orchestrator import places
+from codex_orchestrator.clock import parse_timestamp
+from codex_orchestrator.dataclass import dataclass
+from codex_orchestrator.errors import Misplaced, StorageError
+from codex_orchestrator.evidence import files
+from codex_orchestrator.evidence.lines import append, lines_backwards, mend_last_line
+from codex_orchestrator.evidence.locks import held_lock
+from codex_orchestrator.evidence.pending import Pending, pending_in
+from codex_orchestrator.identifiers import born
+from codex_orchestrator.model.codec import Mismatch, T, dumps_line, from_json, loads
+from codex_orchestrator.text import printable
+
+PATIENCE_SECONDS = 10.0
+_LOOKS = 3
+# Between a record's time and the moment at which it is there to be merged; also for clocks that are set back.
+_SLACK_SECONDS = 60.0
+_QUEUED = ".json"
+_MERGED = ".merged"
+
+Settle = Callable[[str], bool]
+
+
+def read_aggregate(path: Path, shape: type[T], *, below: Path) -> T | None:
+    """What an aggregate on disk says; None where there is none yet, or another tool's: it is made anew.
+
+    Raises:
+        Misplaced: What is there is not to be opened.
+    """
+    try:
+        return from_json(shape, loads(places.read(path, below=below)), strict=False)
+    except (OSError, ValueError, Mismatch):
+        return None
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    """A record that waits, and its line."""
+
+    pending: Pending
+    line: bytes
+
+
+class Journal(ABC):
+    """One journal and its aggregate; a store says what the aggregate is.
+
+    Attributes:
+        notices: What was met among the records and is none, and was left alone.
+    """
+
+    def __init__(self, path: Path, *, pending: Path, lock: Path, below: Path) -> None:
+        """Nothing is touched yet.
+
+        Args:
+            path: The append-only file.
+            pending: The folder of records to come, one file per run.
+            lock: Held while merging.
+            below: The folder above them that the user has chosen.
+        """
+        self.notices: dict[str, None] = {}
+        self._below = below
+        self._path = path
+        self._pending = pending
+        self._lock = lock
+
+    @abstractmethod
+    def covered_bytes(self) -> int:
+        """How much of the journal the aggregate on disk covers; 0 where there is no usable one."""
+
+    @abstractmethod
+    def update(
+        self, lines: Sequence[bytes], covered_bytes: int, *, rebuild: bool, replaced: Sequence[bytes]
+    ) -> None:
+        """Count more lines, or (``rebuild``) these lines alone, and write the aggregate.
+
+        Args:
+            lines: The lines.
+            covered_bytes: How much of the journal is counted with them.
+            rebuild: Whether nothing was counted before.
+            replaced: Lines that were counted before, and that others of ``lines`` stand for now.
+        """
+
+    @abstractmethod
+    @abstractmethod
+    def head(self) -> bytes:
+        """What every line of ours begins with, up to and with the quote before the run's id."""
+
+    @abstractmethod
+    def run_of(self, document: Any) -> str | None:
+        """The run that a record is of, or None where it is none: not of the journal's shape."""
+
+    @abstractmethod
+    def left_at(self, document: dict[str, Any]) -> object:
+        """The timestamp at which a record was left, where it says so."""
+
+    def queue_line(self, name: str, line: bytes) -> None:
+        """Leave a run's record where any merger finds it.
+
+        Args:
+            name: Of the record, see `record_name`.
+            line: The record.
+
+        Raises:
+            StorageError: It could not be written.
+        """
+        files.make_folder(self._pending, below=self._below)
+        files.replace(self._pending_file(name), line, below=self._below)
+
+    def is_queued(self, name: str) -> bool:
+        """Whether a run's record still waits."""
+        return _is_ours(self._pending_file(name), self._below)
+
+    def merge(self, name: str, settle: Settle, *, patience_seconds: float = PATIENCE_SECONDS) -> bool:
+        """Merge all pending records, or see that another process has merged this run's.
+
+        Args:
+            name: The record on whose behalf this is done.
+            settle: Called with the id of each merged run; whether that run knows of it, so that its
+                pending file may go.
+            patience_seconds: How long to try for the lock.
+
+        Returns:
+            False where the record still waits, as the lock could not be had.
+
+        Raises:
+            StorageError: Something could not be written; nothing is lost by it.
+        """
+        if not self.is_queued(name):
+            return True
+        with held_lock(
+            self._lock,
+            below=self._below,
+            patience_seconds=patience_seconds,
+            unless=lambda: not self.is_queued(name),
+        ) as held:
+            if held:
+                self._merge_locked(settle)
+        if held and self._waiting():
+            self.merge_now(settle)
+        return held or not self.is_queued(name)
+
+    def merge_now(self, settle: Settle) -> bool:
+        """Merge all pending records if the lock can be had at once; whether it could.
+
+        Raises:
+            StorageError: Something could not be written; nothing is lost by it.
+        """
+        merged = False
+        for _ in range(_LOOKS):
+            with held_lock(self._lock, below=self._below) as held:
+                if not held:
+                    break
+                self._merge_locked(settle)
+                merged = True
+            # A run may have queued while the lock was held, and found it taken for the last time.
+            if not self._waiting():
+                break
+        return merged
+
+    def is_merged(self, name: str) -> bool:
+        """Whether a run's record was merged by another, and the run has not said yet that it knows."""
+        return _is_ours(self._merged_file(name), self._below)
+
+    def forget(self, name: str) -> None:
+        """The run knows that its record was merged.
+
+        Raises:
+            StorageError: The disk refused.
+        """
+        files.remove(self._merged_file(name), below=self._below)
+
+    def _merge_locked(self, settle: Settle) -> None:
+        # Under the lock nobody else writes here: what is left was left by the dead.
+        files.remove_temporaries(self._path.parent, below=self._below)
+        covered = self.covered_bytes()
+        rebuild = covered > self._size()
+        start = 0 if rebuild else covered
+        appended = self._tail(start)
+        waiting = self._waiting()
+        # Nobody knows any more which of the lines of a dead merger were those of resumed runs.
+        runs = [run for run in map(self._run_of_line, appended) if run is not None]
+        earlier = self._earlier_lines([*runs, *(one.pending.run_id for one in waiting)], start)
+        known = {**earlier, **{run: line for line in appended if (run := self._run_of_line(line))}}
+        fresh = [one for one in waiting if not _stands(one, known.get(one.pending.run_id))]
+        if fresh:
+            append(self._path, b"".join(one.line for one in fresh), below=self._below)
+        self._settle([one.pending for one in waiting], settle)
+        if fresh or appended or rebuild:
+            counted = {*runs, *(one.pending.run_id for one in fresh)}
+            self.update(
+                [*appended, *(one.line for one in fresh)],
+                self._size(),
+                rebuild=rebuild or start == 0,
+                replaced=[line for run, line in earlier.items() if run in counted],
+            )
+
+    def _waiting(self) -> list[_Waiting]:
+        """The records to come. What is none is left where it is, and told of."""
+        found, odd = pending_in(self._pending, _QUEUED, below=self._below)
+        self.notices.update(dict.fromkeys(odd))
+        waiting = []
+        for pending in found:
+            try:
+                document = loads(places.read(pending.path, below=self._below))
+                run_id = self.run_of(document)
+            except FileNotFoundError:
+                continue  # Whoever has merged it removes it just now.
+            except (OSError, ValueError, Misplaced):
+                document, run_id = None, None
+            if run_id == pending.run_id:
+                waiting.append(_Waiting(pending, dumps_line(document).encode()))
+            else:
+                name = printable(str(pending.path))
+                self.notices[f"{name} is no record of run {pending.run_id}, and is left alone."] = None
+        return waiting
+
+    def _settle(self, merged: Sequence[Pending], settle: Settle) -> None:
+        left = [one for one in merged if not self._settled(one, settle)]
+        for one in left:
+            files.move(one.path, one.path.with_suffix(_MERGED), below=self._below)
+        # After the others, and once more for those: a run that ended meanwhile has looked too early.
+        for one in pending_in(self._pending, _MERGED, below=self._below)[0]:
+            self._settled(one, settle)
+        if merged:
+            # Or a record could be back after a power failure, when the aggregate covers it already.
+            files.sync_folder(self._pending, below=self._below)
+
+    def _settled(self, pending: Pending, settle: Settle) -> bool:
+        known = settle(pending.run_id)
+        if known:
+            files.remove(pending.path, below=self._below)
+        return known
+
+    def _tail(self, start: int) -> list[bytes]:
+        """The whole lines from ``start`` on; one that its writer died in is pending still."""
+        if self._size() == start:
+            return []
+        mend_last_line(self._path, below=self._below)
+        with places.open_stream(self._path, below=self._below) as journal:
+            journal.seek(start)
+            return journal.read().splitlines(keepends=True)
+
+    def _earlier_lines(self, run_ids: Iterable[str], end: int) -> dict[str, bytes]:
+        """For each of some runs its last line before ``end``, where it has one."""
+        sought = {run_id: born(run_id) for run_id in run_ids}
+        found: dict[str, bytes] = {}
+        for line in lines_backwards(self._path, end, below=self._below) if sought and end else ():
+            run_id = self._run_of_line(line)
+            if run_id in sought:
+                found[run_id] = line + b"\n"
+                del sought[run_id]
+            left_at = self._left_at(line) if sought else None
+            if left_at is not None:
+                sought = {name: since for name, since in sought.items() if not _is_later(since, left_at)}
+            if not sought:
+                break
+        return found
+
+    def _run_of_line(self, line: bytes) -> str | None:
+        """The run of a line of the journal, whose other keys may be those of other tools."""
+        match = re.match(re.escape(self.head()) + rb'([^"\\]+)"', line)
+        return match[1].decode("utf-8", "replace") if match else None
+
+    def _left_at(self, line: bytes) -> float | None:
+        try:
+            document = loads(line)
+        except ValueError:
+            return None
+        moment = self.left_at(document) if isinstance(document, dict) else None
+        return parse_timestamp(moment) if isinstance(moment, str) else None
+
+    def _size(self) -> int:
+        found = places.status(self._path, below=self._below)
+        return 0 if found is None else found.st_size
+
+    def _pending_file(self, name: str) -> Path:
+        return self._pending / f"{name}{_QUEUED}"
+
+    def _merged_file(self, name: str) -> Path:
+        return self._pending / f"{name}{_MERGED}"
+
+
+def _is_ours(path: Path, below: Path) -> bool:
+    try:
+        return places.has_file(path, below=below)
+    except StorageError:
+        return False  # No record of ours is in a place that is not.
+
+
+def _stands(one: _Waiting, known: bytes | None) -> bool:
+    """Whether a record is counted already: that very line is, or a line of the run's only start."""
+    return known is not None and (one.line == known or one.pending.attempt == 1)
+
+
+def _is_later(since: float | None, left_at: float) -> bool:
+    """Whether a run surely began after a record was left."""
+    return since is not None and left_at + _SLACK_SECONDS < since

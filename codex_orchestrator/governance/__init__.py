@@ -1,1 +1,0 @@
-"""Governance: the rules a change is held to, apart from the running of it."""

@@ -1,0 +1,1 @@
+"""What things are, as frozen dataclasses: definitions, manifest, events; how they become JSON and back."""

@@ -1,1 +1,0 @@
-"""What may run: definitions, their validation, and plans. Pure but for reading the definitions."""

@@ -1,0 +1,1 @@
+"""The records of tasks, and the pages that mirror them."""

@@ -1,0 +1,1 @@
+"""What commands tell: facts gathered into JSON values and lines."""
