@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from codex_orchestrator.engine.halt import Halt
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.errors import UsageError
 from codex_orchestrator.model.codec import Mismatch, from_json, to_json
@@ -18,7 +19,7 @@ from codex_orchestrator.model.events import Event, RunCompleted, RunResumed, Run
 from codex_orchestrator.model.exec_events import ExecChunk
 from codex_orchestrator.model.manifest import Manifest
 from codex_orchestrator.privacy.guard import PrivacyGuard
-from pytest_codex.halt import LEAVING, Halt
+from pytest_codex.leaving import LEAVING
 from pytest_codex.messages import tell
 
 _CHUNKS = "CODEX_ORCHESTRATOR_EXEC_EVENT_MAX_CHUNKS"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
-from functools import reduce
+from functools import partial, reduce
 from operator import or_
 from typing import TYPE_CHECKING
 
@@ -12,21 +12,23 @@ import pytest
 
 from codex_orchestrator.clock import SystemClock
 from codex_orchestrator.definitions.schedule import ReadyQueue, Work
+from codex_orchestrator.engine.halt import Halt
 from codex_orchestrator.engine.preparation import Prepared, modified
+from codex_orchestrator.engine.runs import SessionRuns
 from codex_orchestrator.execution.cancellation import Cancellation
 from codex_orchestrator.model.manifest import Manifest
 from codex_orchestrator.rules.approvals import Ask
 from pytest_codex import signals
 from pytest_codex.bus import EventBus, chunks_kept
 from pytest_codex.collecting import PathlessCollection
-from pytest_codex.halt import Halt
+from pytest_codex.leaving import leave
 from pytest_codex.messages import tell
 from pytest_codex.nodes import PipelineNode, StageItem
-from pytest_codex.runs import SessionRuns
 from pytest_codex.stages import Stages
 
 if TYPE_CHECKING:
-    from pytest_codex.dispatch import Dispatcher, Engine
+    from codex_orchestrator.engine.dispatcher import Dispatcher
+    from codex_orchestrator.engine.protocol import Engine
 
 
 class Controller(PathlessCollection):
@@ -49,7 +51,7 @@ class Controller(PathlessCollection):
             ask: Asks a person to decide on a manual stage; None where nobody is to be asked.
         """
         self.prepared = tuple(prepared)
-        self.halt = Halt()
+        self.halt = Halt(leave)
         self.runs: SessionRuns
         self.stages: Stages
         self.work: Work
@@ -127,7 +129,7 @@ class Controller(PathlessCollection):
         cancellation = self.halt.cancellation = Cancellation()
 
         def signalled(number: int) -> None:
-            self.halt.signalled(session, number)
+            self.halt.signalled(partial(setattr, session, "shouldstop"), number)
 
         with closing(cancellation), signals.caught(signalled, waker=cancellation.waker):
             try:
@@ -142,13 +144,15 @@ class Controller(PathlessCollection):
 
     def dispatcher(self, session: pytest.Session, engine: Engine) -> Dispatcher:
         """What runs the session's items at once, on an engine."""
-        from pytest_codex.dispatch import Dispatcher
+        from codex_orchestrator.engine.dispatcher import Dispatcher
+        from pytest_codex.item_stages import ItemStages
 
         # Nobody is kept waiting by a decision, unless a person has to be asked for it.
         late = self.work.late if self._ask else ()
         work = Work(self.work.waits, self.work.resources, late).only([i.nodeid for i in session.items])
         capacities = self.prepared[0].definitions.configuration.resources or {}
-        return Dispatcher(session, self.stages, self.halt, ReadyQueue(work, capacities), engine, self.clock)
+        stages = ItemStages(session, self.stages)
+        return Dispatcher(stages, self.halt, ReadyQueue(work, capacities), engine, self.clock)
 
     def end_early(self, session: pytest.Session) -> None:
         """End the session as pytest's own loop would have.

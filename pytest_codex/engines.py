@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +14,8 @@ from codex_orchestrator.errors import UsageError
 from codex_orchestrator.execution import descriptors
 
 if TYPE_CHECKING:
+    from codex_orchestrator.engine.protocol import DrivenEngine
+    from codex_orchestrator.execution.cancellation import Cancellation
     from pytest_codex.controller import Controller
 
 # Each takes a thread and a few descriptors.
@@ -67,7 +70,32 @@ def engine_plugin(controller: Controller, *, jobs: int, distributed: bool = Fals
 
         return StageScheduling(controller)
     if jobs > 1:
-        from pytest_codex.local import JobsLoop
+        from codex_orchestrator.engine.threads import ThreadEngine
 
-        return JobsLoop(controller, jobs)
+        return EngineLoop(controller, partial(ThreadEngine, jobs, controller.clock))
     return None
+
+
+class EngineLoop:
+    """The plugin whose loop has an engine run several stages at once."""
+
+    def __init__(self, controller: Controller, made: Callable[[Cancellation], DrivenEngine]) -> None:
+        """Nothing runs yet.
+
+        Args:
+            controller: The session's.
+            made: Makes the engine, given what cancels its commands.
+        """
+        self._controller = controller
+        self._made = made
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
+        """In the place of pytest's, where there is something to run."""
+        cancellation = self._controller.halt.cancellation
+        if cancellation is None:
+            return None
+        engine = self._made(cancellation)
+        engine.drive(self._controller.dispatcher(session, engine))
+        self._controller.end_early(session)
+        return True

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 
 from codex_orchestrator.text import one_line, printable
-from pytest_codex.halt import LEAVING
+from pytest_codex.leaving import LEAVING
 from pytest_codex.plugins_for_tests import setup_hooks
 
 if TYPE_CHECKING:

@@ -23,8 +23,8 @@ from pytest_codex.bare import VARIABLES, WORKER
 from pytest_codex.workers import WorkerEngine
 
 if TYPE_CHECKING:
+    from codex_orchestrator.engine.dispatcher import Dispatcher
     from pytest_codex.controller import Controller
-    from pytest_codex.dispatch import Dispatcher
 
 _TICK_SECONDS = 0.1
 # As long as a command may take to end that has runs of its own to end.

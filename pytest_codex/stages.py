@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from codex_orchestrator.clock import Clock
-from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.engine.gates import decide, fail_child, leave_out
+from codex_orchestrator.engine.halt import Halt
+from codex_orchestrator.engine.jobs import Executed
 from codex_orchestrator.engine.manager import TaskManager
+from codex_orchestrator.engine.runs import PipelineRun, SessionRuns
 from codex_orchestrator.errors import OrchestratorError, StorageError
 from codex_orchestrator.execution.builder import CommandBuilder
 from codex_orchestrator.model.definitions import CommandStage, ManualStage
@@ -20,29 +20,9 @@ from codex_orchestrator.rules.stage import StageOutcome
 from codex_orchestrator.rules.verdict import execution_error
 from codex_orchestrator.text import gist, one_line
 from codex_orchestrator.views.failure import decision_help, failure_cause, failure_details
-from pytest_codex.halt import LEAVING, Halt
+from pytest_codex.leaving import LEAVING
 from pytest_codex.nodes import FailureReport, StageFailed, StageItem
 from pytest_codex.plugins_for_tests import run_by_pytest_alone
-from pytest_codex.runs import PipelineRun, SessionRuns
-
-
-@dataclass
-class Executed:
-    """A command that was run elsewhere than in its item's call.
-
-    Attributes:
-        outcome: How it ended.
-        started: When it began, in seconds since the epoch.
-        duration: How long it took, in seconds.
-        node: The xdist worker that it ran on, or None.
-        taken_up: Whether its item knows.
-    """
-
-    outcome: StageOutcome
-    started: float
-    duration: float
-    node: Any = None
-    taken_up: bool = False
 
 
 class Stages:

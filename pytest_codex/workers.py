@@ -16,6 +16,10 @@ from typing import Any
 from codex_orchestrator import __version__
 from codex_orchestrator.clock import Clock
 from codex_orchestrator.dataclass import dataclass
+from codex_orchestrator.engine.dispatcher import Dispatcher
+from codex_orchestrator.engine.halt import Halt
+from codex_orchestrator.engine.jobs import Place
+from codex_orchestrator.engine.runs import PipelineRun
 from codex_orchestrator.errors import OrchestratorError
 from codex_orchestrator.execution.leftovers import end_left
 from codex_orchestrator.execution.process import signal_if
@@ -29,10 +33,6 @@ from codex_orchestrator.model.exec_events import (
 )
 from codex_orchestrator.model.scheduler import POLICY, RecoveryPolicy
 from codex_orchestrator.rules.stage import StageOutcome, StageRequest
-from pytest_codex.dispatch import Dispatcher
-from pytest_codex.halt import Halt
-from pytest_codex.jobs import Place
-from pytest_codex.runs import PipelineRun
 from pytest_codex.worker import INPUT
 
 # A worker that is further ahead waits, and so does the command whose output it reads.

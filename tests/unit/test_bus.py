@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from codex_orchestrator.engine.halt import Halt
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.errors import UsageError
 from codex_orchestrator.model.definitions import CommandStage
@@ -18,7 +19,7 @@ from codex_orchestrator.privacy.policy import PrivacyPolicy
 from codex_orchestrator.rules import recorder
 from pytest_codex import newhooks
 from pytest_codex.bus import EventBus, chunks_kept
-from pytest_codex.halt import Halt
+from pytest_codex.leaving import leave
 from tests.builders import NOW, opened_run, pipeline_of
 
 PIPELINE = pipeline_of(CommandStage(kind="command", id="a", title="A", command="true"))
@@ -66,7 +67,7 @@ class Told:
         manager.add_hookspecs(newhooks)
         for number, plugin in enumerate(plugins, start=1):
             manager.register(plugin, f"plugin-{number}")
-        self.halt = Halt()
+        self.halt = Halt(leave)
         guard = PrivacyGuard(PrivacyPolicy("enforce", (), ("kelp-harbour",)))
         self.bus = EventBus(Config(manager), self.halt, guard=guard, chunks_kept=kept)
         self.manifest = opened_run(PIPELINE)

@@ -12,12 +12,13 @@ import pytest
 
 from codex_orchestrator import __version__
 from codex_orchestrator.clock import FakeClock
+from codex_orchestrator.engine.halt import Halt
 from codex_orchestrator.errors import OrchestratorError
 from codex_orchestrator.execution.cancellation import Cancellation
 from codex_orchestrator.model.exec_events import ExecChunk
 from codex_orchestrator.model.scheduler import RecoveryPolicy
 from codex_orchestrator.rules.stage import StageOutcome, StageRequest
-from pytest_codex.halt import Halt
+from pytest_codex.leaving import leave
 from pytest_codex.worker import INPUT
 from pytest_codex.workers import WorkerEngine
 from tests.builders import NOW
@@ -77,7 +78,7 @@ class Engine:
 
     def __init__(self) -> None:
         self.clock = FakeClock()
-        self.halt = Halt()
+        self.halt = Halt(leave)
         self.cancellation = self.halt.cancellation = Cancellation()
         self.woken: list = []
         self.asked: list = []

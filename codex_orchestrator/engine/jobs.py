@@ -8,11 +8,11 @@ from typing import Any
 
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.engine.manager import TaskManager
+from codex_orchestrator.engine.runs import PipelineRun
 from codex_orchestrator.model.events import Event
 from codex_orchestrator.model.exec_events import CommandEnd, ExecBegin, ExecEnd, ExecRetry, PrivacyDecided
 from codex_orchestrator.model.scheduler import POLICY
 from codex_orchestrator.rules.stage import END_OF_SESSION, StageOutcome, StageRequest
-from pytest_codex.runs import PipelineRun
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,30 @@ class Place:
 
     Attributes:
         instance_id: The worker's id, or None where it is this process.
-        node: xdist's worker, or None.
+        node: The worker as its engine knows it, or None.
     """
 
     instance_id: str | None = None
     node: Any = None
+
+
+@dataclass
+class Executed:
+    """A command that was run elsewhere than in its item's call.
+
+    Attributes:
+        outcome: How it ended.
+        started: When it began, in seconds since the epoch.
+        duration: How long it took, in seconds.
+        node: The worker that it ran on, as its engine knows it, or None.
+        taken_up: Whether its item knows.
+    """
+
+    outcome: StageOutcome
+    started: float
+    duration: float
+    node: Any = None
+    taken_up: bool = False
 
 
 @dataclass

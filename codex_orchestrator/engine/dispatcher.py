@@ -8,43 +8,18 @@ from __future__ import annotations
 import signal
 from collections import deque
 from dataclasses import replace
-from typing import Protocol
-
-import pytest
 
 from codex_orchestrator.clock import Clock, timestamp
 from codex_orchestrator.definitions.schedule import ReadyQueue
 from codex_orchestrator.model.events import Event
 from codex_orchestrator.model.exec_events import ExecEvent
 from codex_orchestrator.model.scheduler import Cause, Checkpoint
-from codex_orchestrator.rules.stage import END_OF_SESSION, LOSS_OF_EVIDENCE, StageOutcome, StageRequest
-from pytest_codex.assignments import Assignments
-from pytest_codex.halt import Halt
-from pytest_codex.jobs import Job, Place
-from pytest_codex.nodes import StageItem
-from pytest_codex.runs import PipelineRun
-from pytest_codex.stages import Executed, Stages
+from codex_orchestrator.rules.stage import END_OF_SESSION, LOSS_OF_EVIDENCE, StageOutcome
 
-
-class Engine(Protocol):
-    """Runs commands elsewhere than on the main thread, and says of them what a `Dispatcher` hears."""
-
-    @property
-    def size(self) -> int:
-        """How many commands it runs at once, at most."""
-        ...
-
-    def free(self) -> bool:
-        """Whether it can be given another command."""
-        ...
-
-    def start(self, nodeid: str, request: StageRequest, run: PipelineRun) -> Place:
-        """Run a command; the answer is where."""
-        ...
-
-    def cancel(self, number: int, by: str) -> None:
-        """End all that it runs, with a signal."""
-        ...
+from .assignments import Assignments
+from .halt import Halt
+from .jobs import Executed, Job
+from .protocol import Engine, SessionStages
 
 
 class Dispatcher:
@@ -52,8 +27,7 @@ class Dispatcher:
 
     def __init__(
         self,
-        session: pytest.Session,
-        stages: Stages,
+        stages: SessionStages,
         halt: Halt,
         queue: ReadyQueue,
         engine: Engine,
@@ -62,27 +36,23 @@ class Dispatcher:
         """Nothing has begun.
 
         Args:
-            session: The session, with its items.
-            stages: What items ask.
+            stages: The session's stages.
             halt: Ends the session early.
-            queue: The session's items.
+            queue: Which of them may run now.
             engine: What runs commands.
             clock: Time.
         """
         self._engine = engine
-        self._session = session
         self._stages = stages
         self._halt = halt
         self._queue = queue
         self._clock = clock
-        self._items = {item.nodeid: item for item in session.items if isinstance(item, StageItem)}
         self._jobs: dict[str, Job] = {}
         self._has_command: dict[str, bool] = {}
         self._assignments = Assignments(self._record, clock)
         # By node id, what waits for another worker, before all that has not begun.
         self._again: deque[str] = deque()
         self._stopping = False
-        self._seen_enough: bool | str = False
         self._breakdown: BaseException | None = None
 
     @property
@@ -109,11 +79,10 @@ class Dispatcher:
             nodeid = self._queue.take(self._has_room)
             if nodeid is None:
                 break
-            item = self._items[nodeid]
-            if self._needs_engine(nodeid) and item.set_up_early():
+            if self._needs_engine(nodeid) and self._stages.set_up(nodeid):
                 self._start(nodeid)
             else:
-                self._stages.report(item)
+                self._stages.report(nodeid)
                 self._queue.end(nodeid)
             self._heed_the_session()
 
@@ -129,7 +98,7 @@ class Dispatcher:
 
     def late(self, nodeid: str, event: ExecEvent) -> None:
         """Something that a command left running on a worker has written."""
-        run = self._stages.runs.of(nodeid)
+        run = self._stages.run_of(nodeid)
         if run.manager is not None and not run.closed:
             with self._halt.recording():
                 run.manager.late.sink(event)
@@ -216,31 +185,19 @@ class Dispatcher:
 
     def warn(self, text: str) -> None:
         """Have the summaries of the session's runs say something."""
-        for root in self._stages.runs.roots:
-            root.warnings.append(text)
+        self._stages.warn(text)
 
     # How.
 
     def _heed_the_session(self) -> None:
-        """Where pytest has seen enough (``-x``, a signal), end what runs, and begin no more."""
-        if self._stopping:
-            if self._seen_enough:
-                # What is ended because of it is no further reason.
-                self._session.shouldfail = self._seen_enough
-            return
-        if not (self._session.shouldfail or self._session.shouldstop or self._halt.requested):
+        """Where the session has seen enough (``-x``, a signal), end what runs, and begin no more."""
+        why = self._stages.stop()
+        if self._stopping or (why is None and not self._halt.requested):
             return
         self._stopping = True
-        self._seen_enough = self._session.shouldfail
-        if not self._halt.requested:
-            self._engine.cancel(signal.SIGTERM, self._option_that_stops())
+        if why is not None and not self._halt.requested:
+            self._engine.cancel(signal.SIGTERM, why)
         self.give_up("The session ended before it could be tried again")
-
-    def _option_that_stops(self) -> str:
-        option = self._session.config.getoption
-        if self._session.shouldfail and option("maxfail", 0):
-            return "-x" if option("maxfail") == 1 else f"--maxfail={option('maxfail')}"
-        return "--stepwise" if option("stepwise", False) else "a plugin that stops the session"
 
     def _has_room(self, nodeid: str) -> bool:
         return not self._needs_engine(nodeid) or self._engine.free()
@@ -248,17 +205,16 @@ class Dispatcher:
     def _needs_engine(self, nodeid: str) -> bool:
         """Asked of items whose needs have all ended, so the answer stays."""
         if nodeid not in self._has_command:
-            self._has_command[nodeid] = self._stages.is_for_an_engine(self._items[nodeid])
+            self._has_command[nodeid] = self._stages.has_command(nodeid)
         return self._has_command[nodeid]
 
     def _start(self, nodeid: str) -> None:
-        item = self._items[nodeid]
-        run = self._stages.runs.of(nodeid)
+        run = self._stages.run_of(nodeid)
         if run.manager is None:
             raise RuntimeError(f"{nodeid}: its run is not open")
         started, monotonic = self._clock.now(), self._clock.monotonic()
         with self._halt.recording():
-            request = run.manager.start(item.name)
+            request = run.manager.start(nodeid.rpartition("::")[2])
         job = self._jobs[nodeid] = Job(nodeid, run, run.manager, request, started, monotonic)
         self._hand_over(job)
 
@@ -272,12 +228,11 @@ class Dispatcher:
         self._halt.running = bool(self._jobs)
         job.run.guardian.forget_empty()
         outcome = replace(outcome, retried=outcome.retried or job.tried_before)
-        item = self._items[job.nodeid]
         if self._breakdown is None:
             executed = Executed(outcome, job.started, self._duration_ms(job) / 1000, job.place.node)
-            self._stages.take_up(item, executed)
+            self._stages.take_up(job.nodeid, executed)
         else:
-            self._stages.write_down(item, outcome, self._breakdown)
+            self._stages.write_down(job.nodeid, outcome, self._breakdown)
         self._queue.end(job.nodeid)
 
     def _duration_ms(self, job: Job) -> int:

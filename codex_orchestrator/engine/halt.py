@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
-import pytest
-
-from codex_orchestrator.errors import Busy, OrchestratorError, UsageError
+from codex_orchestrator.errors import OrchestratorError
 from codex_orchestrator.execution.cancellation import Cancellation
-
-# pytest's own code for what the user has to put right.
-_USAGE = 4
-# What a plugin ends the session with; whatever else it raises is a mistake.
-LEAVING = (KeyboardInterrupt, pytest.exit.Exception)
 
 
 class Halt:
@@ -29,7 +22,13 @@ class Halt:
         telling: Whether a plugin's hook is called, which a second signal ends.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, leave: Callable[[OrchestratorError], NoReturn]) -> None:
+        """Nothing has ended anything.
+
+        Args:
+            leave: Ends the session for an error; it does not return.
+        """
+        self._leave = leave
         self.error: OrchestratorError | None = None
         self.cancelled_by: int | None = None
         self.cancellation: Cancellation | None = None
@@ -48,13 +47,13 @@ class Halt:
         """The name of the signal that has cancelled the session, or None."""
         return self.cancellation.by or None if self.cancellation else None
 
-    def signalled(self, session: pytest.Session, number: int) -> None:
-        """End the stages, then the session."""
+    def signalled(self, stop: Callable[[str], object], number: int) -> None:
+        """End the stages, then the session, which is told why by ``stop``."""
         cancellation = self.cancellation
         if cancellation is None:
             return
         cancellation.request(number)
-        session.shouldstop = f"cancelled by {cancellation.by}"
+        stop(f"cancelled by {cancellation.by}")
         # Nothing of ours is to be ended: someone's hook hangs, or a person is asked.
         hangs = self.telling or not self.running
         if self.asking or (cancellation.requests > 1 and hangs):
@@ -75,7 +74,7 @@ class Halt:
     def stop(self, error: OrchestratorError) -> NoReturn:
         """Evidence cannot be written: going on would be running without a record."""
         self.error = error
-        pytest.exit(str(error), returncode=_USAGE if isinstance(error, UsageError | Busy) else 1)
+        self._leave(error)
 
     def leave(self, error: BaseException) -> None:
         """Raise what somebody ends the session with as soon as `recording` is done; the first counts."""

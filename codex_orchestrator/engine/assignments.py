@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from codex_orchestrator.clock import Clock, timestamp
+from codex_orchestrator.engine.jobs import Job
 from codex_orchestrator.model.events import Event, SchedulerStarted, StageAssigned, StageReleased
 from codex_orchestrator.model.scheduler import Checkpoint, Outcome
-from pytest_codex.jobs import Job
 
 
 class Assignments:

@@ -8,43 +8,18 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from queue import Empty, Queue
-from typing import TYPE_CHECKING
-
-import pytest
 
 from codex_orchestrator.clock import Clock
+from codex_orchestrator.engine.dispatcher import Dispatcher
+from codex_orchestrator.engine.jobs import Place
+from codex_orchestrator.engine.runs import PipelineRun
 from codex_orchestrator.execution.builder import CommandBuilder
 from codex_orchestrator.execution.cancellation import Cancellation
 from codex_orchestrator.rules.stage import StageRequest
-from pytest_codex.dispatch import Dispatcher
-from pytest_codex.jobs import Place
-from pytest_codex.runs import PipelineRun
-
-if TYPE_CHECKING:
-    from pytest_codex.controller import Controller
 
 # Threads that are further ahead than this wait, and so do the commands whose output they read.
 _MESSAGES_WAITING = 64
 _POLL_SECONDS = 0.05
-
-
-class JobsLoop:
-    """The plugin whose loop runs several stages at once."""
-
-    def __init__(self, controller: Controller, size: int) -> None:
-        self._controller = controller
-        self._size = size
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
-        """In the place of pytest's, where there is something to run."""
-        cancellation = self._controller.halt.cancellation
-        if cancellation is None:
-            return None
-        engine = ThreadEngine(self._size, self._controller.clock, cancellation)
-        engine.drive(self._controller.dispatcher(session, engine))
-        self._controller.end_early(session)
-        return True
 
 
 class ThreadEngine:
