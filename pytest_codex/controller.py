@@ -15,10 +15,10 @@ from codex_orchestrator.definitions.schedule import ReadyQueue, Work
 from codex_orchestrator.engine.halt import Halt
 from codex_orchestrator.engine.preparation import Prepared, modified
 from codex_orchestrator.engine.runs import SessionRuns
+from codex_orchestrator.execution import signals
 from codex_orchestrator.execution.cancellation import Cancellation
 from codex_orchestrator.model.manifest import Manifest
 from codex_orchestrator.rules.approvals import Ask
-from pytest_codex import signals
 from pytest_codex.bus import EventBus, chunks_kept
 from pytest_codex.collecting import PathlessCollection
 from pytest_codex.leaving import leave

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
 
 from codex_orchestrator.checks.changes import ChangeRequest
 from codex_orchestrator.cli import render
@@ -26,6 +24,7 @@ from codex_orchestrator.clock import SystemClock
 from codex_orchestrator.definitions.loader import Definitions, load_definitions
 from codex_orchestrator.environment import PREFIX, Environment
 from codex_orchestrator.errors import EXIT_OK, UnknownRun, UsageError
+from codex_orchestrator.execution import signals
 from codex_orchestrator.execution.process import run_with_input
 from codex_orchestrator.privacy.guard import PrivacyGuard
 from codex_orchestrator.views.lookup import LATEST, FoundRun
@@ -34,7 +33,6 @@ from codex_orchestrator.views.review import ReviewRequest, review_document, revi
 _LONGEST_TIMEOUT = 86_400
 _STDOUT, _STDERR = 1, 2
 _SIGNALLED = 128
-_ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -127,7 +125,12 @@ def _call(
     sys.stdout.flush()
     # Standard output holds one JSON document, and nothing else.
     as_json = arguments.format == "json"
-    with _told_to_end() as signals, _streams(guard, stdout=_STDERR if as_json else None) as (out, err):
+    told: list[int] = []
+    # They would end this process at once, and leave the reviewer behind.
+    with (
+        signals.caught(told.append, left_ignored=signals.SIGNALS),
+        _streams(guard, stdout=_STDERR if as_json else None) as (out, err),
+    ):
         code = run_with_input(
             command,
             cwd=environment.root,
@@ -137,10 +140,10 @@ def _call(
             stderr=err,
             timeout_seconds=arguments.timeout,
             clock=SystemClock(),
-            stopped=lambda: bool(signals),
+            stopped=lambda: bool(told),
         )
-    if signals:
-        return _SIGNALLED + signals[0]
+    if told:
+        return _SIGNALLED + told[0]
     if code != EXIT_OK:
         notify((f"The reviewer ended with exit code {code}.",))
     return code
@@ -158,23 +161,3 @@ def _streams(guard: PrivacyGuard, *, stdout: int | None) -> Iterator[tuple[int |
         relayed(_STDERR, guard.stream(), clock) as err,
     ):
         yield out, err
-
-
-@contextmanager
-def _told_to_end() -> Iterator[list[int]]:
-    """Remember the signals that would end this process at once, and leave the reviewer behind."""
-    told: list[int] = []
-
-    def remember(number: int, _frame: FrameType | None) -> None:
-        told.append(number)
-
-    before = {number: signal.getsignal(number) for number in _ENDING}
-    try:
-        for number, handler in before.items():
-            # Whoever ignores one, as nohup does, has it ignored by what it starts.
-            if handler is not signal.SIG_IGN:
-                signal.signal(number, remember)
-        yield told
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

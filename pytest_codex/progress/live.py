@@ -17,12 +17,12 @@ from rich.live import Live
 from rich.text import Text
 
 from codex_orchestrator.clock import Clock
+from codex_orchestrator.execution.signals import caught
 from codex_orchestrator.text import last_line
 from pytest_codex.progress.board import Board, Stage, State, arrange, stages_of
 from pytest_codex.progress.lines import STYLES, counted, elapsed, ended, running_for, waiting
 from pytest_codex.progress.output import Paper
 from pytest_codex.progress.plain import PlainScreen
-from pytest_codex.signals import caught
 
 _PER_SECOND = 8
 _BAR_WIDTH = 20

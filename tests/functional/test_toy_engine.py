@@ -1,4 +1,4 @@
-"""An engine of somebody else's, in a session without pytest: the protocol has all that it needs of the core."""
+"""An engine of somebody else's, in a session without pytest: the protocol has all that it needs."""
 
 from __future__ import annotations
 

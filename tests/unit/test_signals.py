@@ -10,7 +10,7 @@ from contextlib import closing
 import pytest
 
 from codex_orchestrator.execution.cancellation import Cancellation
-from pytest_codex.signals import caught
+from codex_orchestrator.execution.signals import caught
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])

@@ -1,18 +1,26 @@
-"""SIGHUP, SIGINT and SIGTERM for as long as a run lasts (docs/reference/command-line.md, "Signals")."""
+"""SIGHUP, SIGINT and SIGTERM, while something lasts that they may not cut off.
+
+What they mean is in docs/reference/command-line.md, "Signals".
+"""
 
 from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-_SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def caught(react: Callable[[int], None], *numbers: int, waker: int | None = None) -> Iterator[None]:
+def caught(
+    react: Callable[[int], object],
+    *numbers: int,
+    waker: int | None = None,
+    left_ignored: Collection[int] = (signal.SIGHUP,),
+) -> Iterator[None]:
     """Have ``react`` hear of each signal instead of what was set before, which is put back afterwards.
 
     Args:
@@ -20,9 +28,10 @@ def caught(react: Callable[[int], None], *numbers: int, waker: int | None = None
         numbers: The signals; all three where none is given.
         waker: A descriptor that is written to with each signal, or None. Python calls ``react`` between
             two of its own steps, so a wait that begins just after a signal has to be ended by that.
+        left_ignored: Those that stay ignored where they are, for this process and what it starts; a hang-up
+            is ignored by nohup.
 
-    Only the main thread may set handlers; a session in another one keeps those it has. A hang-up that is
-    ignored (nohup) stays so.
+    Only the main thread may set handlers; a session in another one keeps those it has.
     """
 
     def handler(number: int, _frame: FrameType | None) -> None:
@@ -31,8 +40,8 @@ def caught(react: Callable[[int], None], *numbers: int, waker: int | None = None
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-    heard = [number for number in numbers or _SIGNALS if number != signal.SIGHUP or not nohup]
+    ignored = {number for number in left_ignored if signal.getsignal(number) is signal.SIG_IGN}
+    heard = [number for number in numbers or SIGNALS if number not in ignored]
     previous = {number: signal.signal(number, handler) for number in heard}
     waker_before = None if waker is None else signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
     try:
