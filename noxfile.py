@@ -1,7 +1,11 @@
-"""The built wheel under every Python that is installed here, bare, among other people's plugins, beside each
-of sixty of them, with every pytest that is supported, and without pytest-xdist.
+"""All that is run on this project, each a session; what follows ``--`` goes to its tool.
 
-``nox`` runs all sessions, ``nox -s tests-3.12`` one of them. What follows ``--`` goes to pytest; the sessions
+The first ones work in the environment that ``dev.py`` has made, and are called by it, as in ``python3 dev.py
+check``. The others have environments of their own: the built wheel under every Python that is installed here,
+bare, among other people's plugins, beside each of sixty of them, with every pytest that is supported, and
+without pytest-xdist.
+
+``nox -s tests-3.12`` runs one of them. The sessions
 ``versions`` and ``without_xdist`` run the functional tests where it names none:
 ``nox -s "versions-3.11(9.0)" -- tests/functional/test_plugin.py``. The tests are copied away from the
 packages, so that only the installed wheel can be imported.
@@ -10,6 +14,7 @@ packages, so that only the installed wheel can be imported.
 import re
 import shutil
 import tempfile
+import tomllib
 from pathlib import Path
 
 import nox
@@ -38,6 +43,130 @@ FUNCTIONAL = ("tests/functional",)
 OUTSIDE = {"TMPDIR": tempfile.gettempdir()}
 
 nox.options.error_on_missing_interpreters = False
+nox.options.sessions = ["check"]
+
+
+# What must pass before a commit, quick ones first.
+CHECKS = ("lint", "types", "imports", "docs", "test")
+# What a newcomer's first minute has room for: runs from one end to the other, and what they rest on.
+FAST = (
+    "tests/functional/test_start.py",
+    "tests/contract/test_api.py",
+    *(
+        f"tests/unit/test_{name}.py"
+        for name in ("graph", "recorder", "records", "summary", "verdict", "identifiers")
+    ),
+)
+here = nox.session(venv_backend="none")
+
+
+# ------------------------------------------------------------------ in the environment of dev.py
+
+
+@here
+def check(session: nox.Session) -> None:
+    """Everything that must pass before a commit; the first that fails ends it."""
+    for name in CHECKS:
+        session.log(name)
+        globals()[name].func(session)
+
+
+@here
+def diagnostics(session: nox.Session) -> None:
+    """The product on its own repository: build, lint, types, a fast selection of the tests, spec guard."""
+    session.run("codex-orchestrator", "start", "diagnostics", *session.posargs)
+
+
+@here
+def gate(session: nox.Session) -> None:
+    """The implementation gate on this repository, its tests the fast selection too."""
+    session.run("codex-orchestrator", "start", "implementation-gate", *session.posargs)
+
+
+@here
+def lint(session: nox.Session) -> None:
+    """Style and likely mistakes."""
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@here
+def types(session: nox.Session) -> None:
+    """Types, strictly."""
+    session.run("mypy")
+
+
+@here
+def imports(session: nox.Session) -> None:
+    """Who may import whom."""
+    session.run("lint-imports")
+
+
+@here
+def docs(session: nox.Session) -> None:
+    """The pages as HTML; a warning is an error."""
+    options = ("--quiet", "-W", "--keep-going", "-b", "html")
+    session.run("python", "-m", "sphinx", *options, "docs", "docs/_build/html")
+
+
+@here
+def test(session: nox.Session) -> None:
+    """The tests, on all cores: none needs another one's leavings."""
+    session.run("python", "-m", "pytest", "-n", "auto", "--dist", "worksteal", *_words(session), env=OUTSIDE)
+
+
+@here
+def fast(session: nox.Session) -> None:
+    """A fast selection of the tests; `test` runs all."""
+    session.log(f"a selection of the tests: {', '.join(FAST)}")
+    session.run("python", "-m", "pytest", "-q", "-n", "auto", *FAST, *_words(session), env=OUTSIDE)
+
+
+@here
+def coverage(session: nox.Session) -> None:
+    """The tests under coverage, started from outside so that the plugin's own import is seen."""
+    session.run("python", "-m", "coverage", "run", "-m", "pytest", *_words(session), env=OUTSIDE)
+    session.run("python", "-m", "coverage", "report")
+
+
+@here
+def build(session: nox.Session) -> None:
+    """Wheel and sdist, with the environment's hatchling."""
+    session.run("python", "-m", "build", "--no-isolation", *_words(session))
+
+
+@here
+def faults(session: nox.Session) -> None:
+    """Kills, refusing and full disks, crowds, hostile repositories: every point and trap that is known."""
+    words = ("-m", "pytest", "tests/crash", "tests/hostile", *_words(session))
+    session.run("python", *words, env={"FAULTS": "all", **OUTSIDE})
+
+
+@here
+def bench(session: nox.Session) -> None:
+    """Whole processes timed side by side with their peers."""
+    session.run("python", "-m", "tests.bench", *session.posargs)
+
+
+@here
+def schemas(session: nox.Session) -> None:
+    """The JSON Schemas, written anew from the shapes."""
+    session.run("python", "-m", "codex_orchestrator.schemas", *session.posargs)
+
+
+@here
+def changelog(session: nox.Session) -> None:
+    """The next release's notes: shown, or written where towncrier's own arguments say so."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    session.run("towncrier", "build", "--version", project["version"], *(session.posargs or ["--draft"]))
+
+
+def _words(session: nox.Session) -> list[str]:
+    """What was given to this session, and not to `check` as a whole."""
+    return [] if session.name == "check" else list(session.posargs)
+
+
+# ------------------------------------------------------------------ in environments of their own
 
 
 def built_wheel(session: nox.Session) -> Path:

@@ -129,14 +129,14 @@ class PythonProject:
         for name in _NAMES[deed]:
             if name in sessions:
                 why = f'noxfile.py has the session "{name}"'
-                yield Way(f"nox -s {name}", why, (_program("nox", "pipx install nox"),))
+                yield Way(f"{{tool:nox}} -s {name}", why, (_program("nox", "pipx install nox"),))
                 break
         tox = _program("tox", "pipx install tox")
         found = next((name for name in _NAMES[deed] if name in self._tox_environments), None)
         if found is not None:
-            yield Way(f"tox -e {found}", f'{self._tox_file} has the environment "{found}"', (tox,))
+            yield Way(f"{{tool:tox}} -e {found}", f'{self._tox_file} has the environment "{found}"', (tox,))
         elif deed == "test" and self._tox_file:
-            yield Way("tox -e py", f"there is a {self._tox_file}", (tox,))
+            yield Way("{tool:tox} -e py", f"there is a {self._tox_file}", (tox,))
 
     def _build_ways(self) -> Iterator[Way]:
         if not self._is_package:

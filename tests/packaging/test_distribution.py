@@ -139,7 +139,7 @@ def test_the_sdist_is_complete_and_clean(distributions: Path) -> None:
     (path,) = distributions.glob("*.tar.gz")
     with tarfile.open(path) as archive:
         members = {name.partition("/")[2] for name in archive.getnames()}
-    expected = {"pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "Makefile", "conftest.py", "dev.py"}
+    expected = {"pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "conftest.py", "dev.py"}
     for folder in (*PACKAGES, "pipelines", "tests", "docs", "changelog.d"):
         expected |= {name for name in sources(ROOT / folder) if "/_build/" not in name}
     assert expected <= members

@@ -49,18 +49,18 @@ def commands(files: Mapping[str, str], deed) -> list[str]:
         (
             {"noxfile.py": "@nox.session\n@other\ndef lint(s): ...\n", "setup.py": ""},
             "lint",
-            ["nox -s lint"],
+            ["{tool:nox} -s lint"],
         ),
         (
             {"noxfile.py": "@session(python='3.11', name='lint')\ndef other(s): ...\n", "setup.py": ""},
             "lint",
-            ["nox -s lint"],
+            ["{tool:nox} -s lint"],
         ),
-        ({"tox.toml": "[env.lint]\n", "setup.py": ""}, "lint", ["tox -e lint"]),
+        ({"tox.toml": "[env.lint]\n", "setup.py": ""}, "lint", ["{tool:tox} -e lint"]),
         (
             {"pyproject.toml": "[tool.tox.env.style]\n[tool.ruff]\n"},
             "lint",
-            ["tox -e style", "{tool:ruff} check .", "{tool:ruff} check ."],
+            ["{tool:tox} -e style", "{tool:ruff} check .", "{tool:ruff} check ."],
         ),
         ({"setup.cfg": "[mypy]\nfiles = src\n"}, "types", ["{tool:mypy}", "{tool:mypy}"]),
         ({"setup.cfg": "[mypy]\n"}, "types", ["{tool:mypy} .", "{tool:mypy} ."]),
