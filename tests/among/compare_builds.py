@@ -1,7 +1,7 @@
 """Runs a dozen pipelines with two builds, and compares all that they leave: only ids and times may differ.
 
-``python tests/among/compare_builds.py OLD NEW``, each a checkout; both run on this interpreter. Output may come
-in pieces of any size, so that each stage prints once, or in one piece.
+``python tests/among/compare_builds.py OLD NEW``, each a checkout; both run on this interpreter. Output may
+come in pieces of any size, so that each stage prints once, or in one piece.
 """
 
 from __future__ import annotations
@@ -63,9 +63,8 @@ def main(old: str, new: str) -> int:
         for variables in ({}, ENFORCED) if name == "has secrets" else ({},):
             left, right = (left_behind(Path(build).resolve(), stages, variables) for build in (old, new))
             lines = list(difflib.unified_diff(left, right, "old", "new", lineterm="", n=1))
-            print(
-                f"{'differs' if lines else 'same'}: {name}{' (enforced)' if variables else ''}, {len(left)} lines"
-            )
+            what = f"{name}{' (enforced)' if variables else ''}, {len(left)} lines"
+            print(f"{'differs' if lines else 'same'}: {what}")
             print("\n".join(line[:160] for line in lines[:40]))
             different += bool(lines)
     return 1 if different else 0
