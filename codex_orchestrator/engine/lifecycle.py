@@ -48,6 +48,25 @@ class RunOptions:
     guard: PrivacyGuard = field(default_factory=PrivacyGuard)
     log_bytes: int | None = None
 
+    def recording(
+        self, layout: RunLayout, clock: Clock, *, notify: Callable[[str], None], observe: Observe
+    ) -> RunRecording:
+        """What writes a run, which this process then owns.
+
+        Raises:
+            Busy: A live process owns it.
+            StorageError: Its lock cannot be made.
+        """
+        return RunRecording(
+            layout,
+            clock,
+            notify=notify,
+            observe=observe,
+            parent=self.parent,
+            guard=self.guard,
+            log_bytes=self.log_bytes,
+        )
+
 
 @dataclass(frozen=True)
 class LiveRun:
@@ -135,15 +154,7 @@ def open_run(
     layout = create_run_folder(task, clock)
     if announce is not None:
         announce(layout)
-    recording = RunRecording(
-        layout,
-        clock,
-        notify=notify,
-        observe=observe,
-        parent=options.parent,
-        guard=options.guard,
-        log_bytes=options.log_bytes,
-    )
+    recording = options.recording(layout, clock, notify=notify, observe=observe)
     shown = options.guard.pipeline(pipeline)
     token = write_first_files(layout, pipeline, options.guard, clock)
     instructions = read_instructions(environment.root)

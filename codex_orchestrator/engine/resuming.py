@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Protocol
 
 from codex_orchestrator import places
 from codex_orchestrator.clock import Clock, timestamp
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.definitions.loader import pipeline_digest
+from codex_orchestrator.definitions.planned import Planned
 from codex_orchestrator.engine.lifecycle import LiveRun, RunOptions, checked_request, end_processes
 from codex_orchestrator.errors import Busy, StorageError, UnknownRun, UsageError
 from codex_orchestrator.evidence.evidence import write_plan
@@ -25,7 +25,6 @@ from codex_orchestrator.evidence.resuming import (
 )
 from codex_orchestrator.execution.leftovers import named
 from codex_orchestrator.identifiers import id_problem
-from codex_orchestrator.model.definitions import Pipeline
 from codex_orchestrator.model.events import RunResumed
 from codex_orchestrator.model.manifest import CommandEntry, Manifest, ResumeEvent
 from codex_orchestrator.privacy.guard import PrivacyGuard
@@ -65,21 +64,9 @@ class Resume:
         return self if run_id == self.run_id else replace(self, run_id=run_id, token=None)
 
 
-class Tree(Protocol):
-    """A pipeline and those that its stages run."""
-
-    @property
-    def pipeline(self) -> Pipeline:
-        """The pipeline."""
-
-    @property
-    def children(self) -> Mapping[str, Tree]:
-        """By stage id, what those stages run."""
-
-
 def resume_run(
     layout: RunLayout,
-    tree: Tree,
+    planned: Planned,
     request: Resume,
     options: RunOptions,
     *,
@@ -104,18 +91,10 @@ def resume_run(
         raise Busy(f"A live process owns the run ({layout.folder}).", hint="Wait for it to end.")
     if not is_owned_here(layout) and _may_ask(manifest, request):
         # Before the lock is taken too, so that a refusal leaves no trace.
-        _refuse_changes(layout, manifest, tree, request, options.guard)
-    recording = RunRecording(
-        layout,
-        clock,
-        notify=notify,
-        observe=observe,
-        parent=options.parent,
-        guard=options.guard,
-        log_bytes=options.log_bytes,
-    )
+        _refuse_changes(layout, manifest, planned, request, options.guard)
+    recording = options.recording(layout, clock, notify=notify, observe=observe)
     try:
-        return _resumed(layout, tree, request, recording, clock, target)
+        return _resumed(layout, planned, request, recording, clock, target)
     except BaseException:
         recording.abandon()
         raise
@@ -137,14 +116,14 @@ def read_resumable(layout: RunLayout) -> Manifest:
 
 def _resumed(
     layout: RunLayout,
-    tree: Tree,
+    planned: Planned,
     request: Resume,
     recording: RunRecording,
     clock: Clock,
     target: str | None,
 ) -> LiveRun:
     manifest, replay = read_known(layout)
-    pipeline = tree.pipeline
+    pipeline = planned.pipeline
     event = ResumeEvent(
         actor=recording.guard.line(request.actor) or "cli",
         reason=recording.guard.line(request.reason) or "manual-resume",
@@ -157,7 +136,7 @@ def _resumed(
     if manifest.status == "succeeded":
         recording.amend(with_resume_event(manifest, event))
         return LiveRun(layout, recording, digest, done=True)
-    _refuse_changes(layout, manifest, tree, request, recording.guard)
+    _refuse_changes(layout, manifest, planned, request, recording.guard)
     left = end_processes(layout, clock=clock)
     make_ready(layout)
     plan = read_plan(layout)
@@ -231,7 +210,7 @@ def _may_ask(manifest: Manifest, request: Resume) -> bool:
 
 
 def _refuse_changes(
-    layout: RunLayout, manifest: Manifest, tree: Tree, request: Resume, guard: PrivacyGuard
+    layout: RunLayout, manifest: Manifest, planned: Planned, request: Resume, guard: PrivacyGuard
 ) -> None:
     """Refuse before anything is run, also what a run further down would be refused for.
 
@@ -239,28 +218,28 @@ def _refuse_changes(
         UsageError: A pipeline has changed, and that was not accepted.
         UnknownRun: The manifest of a run further down cannot be gone on with.
     """
-    found = list(_changed(layout, manifest, tree, guard))
+    found = list(_changed(layout, manifest, planned, guard))
     if found and not request.accept_changes:
-        name, listed = tree.pipeline.id, "; ".join(found)
+        name, listed = planned.pipeline.id, "; ".join(found)
         raise UsageError(
             f'Run {layout.run_id} is not resumed: pipeline "{name}" has changed since: {listed}.',
             hint="Pass --accept-changes to go on with the pipeline as it is now, or start a new run.",
         )
 
 
-def _changed(layout: RunLayout, manifest: Manifest, tree: Tree, guard: PrivacyGuard) -> Iterator[str]:
+def _changed(layout: RunLayout, manifest: Manifest, planned: Planned, guard: PrivacyGuard) -> Iterator[str]:
     """What is different in the pipeline of a run that has not succeeded, and in those below it."""
     if manifest.status == "succeeded":
         return
     plan = read_plan(layout)
     if plan is None:
-        yield from changes_by_entries(manifest.commands, tree.pipeline)
-    elif plan.digest != pipeline_digest(tree.pipeline):
-        yield from changes(plan.pipeline, guard.pipeline(tree.pipeline)) or [
+        yield from changes_by_entries(manifest.commands, planned.pipeline)
+    elif plan.digest != pipeline_digest(planned.pipeline):
+        yield from changes(plan.pipeline, guard.pipeline(planned.pipeline)) or [
             "values that the plan does not show"
         ]
     for entry in manifest.commands:
-        child = tree.children.get(entry.id)
+        child = planned.children.get(entry.id)
         below = child_of(layout.task, entry, child.pipeline.id) if child is not None else None
         if child is not None and below is not None and entry.status != "succeeded":
             for line in _changed(below, read_resumable(below), child, guard):
