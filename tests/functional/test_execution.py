@@ -809,3 +809,40 @@ def test_processes_get_what_the_definition_file_says_under_any_locale(project, l
     assert (project.root / "where").read_text("utf-8") == f"{project.root / WORDS}\n"
     folder = project.runs()[-1]
     assert f"{WORDS}\\n" in (folder / "commands" / "01-s1.ndjson").read_text("utf-8")
+
+
+WAY_OF_A_CHUNK = """
+import sys, traceback
+from codex_orchestrator.evidence.evidence import EventLog
+
+def write(log, event, really=EventLog.write):
+    if event.type == "exec:chunk":
+        frames = [frame.filename for frame in traceback.extract_stack()[:-1]]
+        ours = [name for name in frames if "/codex_orchestrator/" in name or "/pytest_codex/" in name]
+        read = max(place for place, name in enumerate(ours) if name.endswith("execution/reading.py"))
+        print("\\n".join(ours[read:]), file=sys.stderr)
+    return really(log, event)
+
+EventLog.write = write
+sys.argv = ["codex-orchestrator", "start", "work"]
+from codex_orchestrator.__main__ import run
+run()
+"""
+
+
+def test_the_way_from_the_pipe_to_the_log_is_short(project):
+    project.pipeline("echo hello")
+    done = subprocess.run(
+        [sys.executable, "-c", WAY_OF_A_CHUNK],
+        cwd=project.root,
+        env=project.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    ways = [line for line in done.stderr.splitlines() if line.endswith(".py")]
+    assert ways[0].endswith("execution/reading.py")
+    assert ways[-1].endswith("evidence/recording.py")
+    # docs/explanation/architecture.md tells it in eight steps, of which two come after the write.
+    assert len(ways) <= 8, ways
