@@ -1,4 +1,4 @@
-"""Lines one below the other: for pipes, files, CI and terminals that can do no more."""
+"""Where progress is shown: the interface, and the plain lines used for pipes, files and CI."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from pytest_codex.progress.lines import coloured
-from pytest_codex.progress.output import Paper
+from pytest_codex.progress.output_stream import OutputStream
 
 
 class Screen(Protocol):
@@ -15,7 +15,7 @@ class Screen(Protocol):
 
     @property
     def is_drawn(self) -> bool:
-        """Whether something is on it that lines must not be printed into."""
+        """Whether a live view is on it, which lines must not be printed into."""
         ...
 
     def say(self, text: str, style: str | None = None) -> None:
@@ -24,12 +24,12 @@ class Screen(Protocol):
 
     @contextmanager
     def shown(self) -> Iterator[None]:
-        """Show how stages stand, for as long as they run."""
+        """Show the live view, if there is one, until the block ends."""
         ...
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Leave the terminal to somebody else for a while."""
+        """Remove the live view, if there is one, until the block ends."""
         ...
 
 
@@ -38,21 +38,21 @@ class PlainScreen:
 
     is_drawn = False
 
-    def __init__(self, paper: Paper, *, colour: bool) -> None:
-        """Print to a paper, in colour or not."""
-        self._paper = paper
+    def __init__(self, out: OutputStream, *, colour: bool) -> None:
+        """Print to a stream, in colour or not."""
+        self._output = out
         self._colour = colour
 
     def say(self, text: str, style: str | None = None) -> None:
         """Print a line."""
-        self._paper.write(f"{coloured(text, style) if self._colour and style else text}\n")
+        self._output.write(f"{coloured(text, style) if self._colour and style else text}\n")
 
     @contextmanager
     def shown(self) -> Iterator[None]:
-        """Nothing but lines is ever shown."""
+        """Do nothing: there is no live view."""
         yield
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Nothing is in anybody's way."""
+        """Do nothing: there is no live view."""
         yield

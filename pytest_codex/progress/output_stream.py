@@ -1,4 +1,4 @@
-"""What people read, for as long as they do: a broken pipe ends no run."""
+"""The stream that progress is written to; a reader that has gone away ends no run."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from codex_orchestrator.evidence.output import write_all
 _FALLBACK = (80, 24)
 
 
-class Paper:
-    """A stream, written to at once, in any thread.
+class OutputStream:
+    """A stream that any thread writes to, without buffering.
 
     Under pytest the command of a stage runs while file descriptor 1 is captured; a descriptor of its
     own, made before, goes to where pytest itself prints.
@@ -44,17 +44,17 @@ class Paper:
 
     @property
     def encoding(self) -> str:
-        """What text is written in."""
+        """The encoding of the text."""
         return self._encoding
 
     @property
     def descriptor(self) -> int | None:
-        """Where text goes, or None where it is no file."""
+        """The file descriptor written to, or None where the stream is no file."""
         return self._descriptor
 
     @property
     def is_terminal(self) -> bool:
-        """Whether it is a terminal, and we are in its foreground."""
+        """Whether it is a terminal, and this process is in its foreground."""
         if self._descriptor is None or not os.isatty(self._descriptor):
             return False
         try:
@@ -64,7 +64,7 @@ class Paper:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Columns and lines, as they are now."""
+        """Columns and lines of the terminal at this moment."""
         columns, lines = _FALLBACK
         with suppress(OSError):
             if self._descriptor is not None:
@@ -73,13 +73,13 @@ class Paper:
         return columns or _FALLBACK[0], lines or _FALLBACK[1]
 
     def flush(self) -> None:
-        """Have what others have printed to the stream come first; not while it is captured."""
+        """Flush what others have printed to the stream; must not be called while pytest captures it."""
         if not self._gone:
             with suppress(OSError, ValueError):
                 self._stream.flush()
 
     def write(self, text: str) -> None:
-        """Write at once; nothing where nobody reads any more."""
+        """Write text; does nothing once the reader is gone."""
         with self.lock:
             if self._gone:
                 return
@@ -98,7 +98,7 @@ class Paper:
                 self._gone = True
 
     def close(self) -> None:
-        """Give back what was taken."""
+        """Close the descriptor that was duplicated."""
         with self.lock:
             if self._own and self._descriptor is not None:
                 os.close(self._descriptor)

@@ -12,8 +12,8 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
 from codex_orchestrator.text import flattened
-from pytest_codex.progress.board import Stage
-from pytest_codex.progress.ending import consequences, failures, names, root_failure
+from pytest_codex.progress.board import StageProgress
+from pytest_codex.progress.failures import consequences, failures, names, root_failure
 from pytest_codex.progress.lines import elapsed
 
 ANNOTATIONS = 10
@@ -40,8 +40,8 @@ def command(name: str, message: str = "", **properties: str) -> str:
     return f"::{name}{' ' if given else ''}{given}::{escape_data(message)}".replace("##[", "## [")
 
 
-class Gate:
-    """Keeps what stages print, and whoever prints parts of it, from giving commands."""
+class CommandGate:
+    """Stops workflow commands, so that what stages print cannot give any."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         """Commands are heeded.
@@ -58,20 +58,20 @@ class Gate:
         return self._token is not None
 
     def close(self) -> None:
-        """Stop commands; only who knows the word can have them heeded again."""
+        """Stop commands, under a random token that alone can start them again."""
         if self._token is None:
             self._token = os.urandom(16).hex()
             self._say(f"::stop-commands::{self._token}")
 
     def open(self) -> None:
-        """Have commands heeded again."""
+        """Start commands again."""
         if self._token is not None:
             self._say(f"::{self._token}::")
             self._token = None
 
 
 class KeptOutput:
-    """The end of what stages have printed, until they have ended."""
+    """The last part of each running stage's output, kept until the stage ends."""
 
     def __init__(self, length: int = _KEPT_LENGTH) -> None:
         """Nothing was printed yet.
@@ -84,8 +84,8 @@ class KeptOutput:
         self._total: dict[str, int] = {}
         self._cut: set[str] = set()
 
-    def hear(self, nodeid: str, text: str) -> None:
-        """A stage has printed something."""
+    def add_output(self, nodeid: str, text: str) -> None:
+        """Keep a piece of a stage's output."""
         pieces = self._pieces.setdefault(nodeid, deque())
         pieces.append(text)
         total = self._total.get(nodeid, 0) + len(text)
@@ -95,7 +95,7 @@ class KeptOutput:
         self._total[nodeid] = total
 
     def take(self, nodeid: str) -> tuple[str, bool]:
-        """What was kept of a stage, and whether there was more; forgotten then."""
+        """Remove and return what was kept of a stage, and whether its beginning was dropped."""
         self._total.pop(nodeid, None)
         cut = nodeid in self._cut
         self._cut.discard(nodeid)
@@ -104,8 +104,8 @@ class KeptOutput:
         return (text.partition("\n")[2] or text if cut else text), cut
 
 
-def notes(stages: Sequence[Stage]) -> list[str]:
-    """Commands for what failed, root causes first, and for what waits; no more than are shown."""
+def notes(stages: Sequence[StageProgress]) -> list[str]:
+    """Annotations: errors for failures, root causes first, and warnings for stages that wait; ten of a kind."""
     root = root_failure(stages)
     failed = [stage for stage in failures(stages) if stage.ended and not stage.ended.waits]
     failed.sort(key=lambda stage: (stage is not root, bool(stage.ended and stage.ended.cancelled)))
@@ -113,7 +113,7 @@ def notes(stages: Sequence[Stage]) -> list[str]:
     return [*_notes("error", failed), *_notes("warning", waiting)]
 
 
-def _notes(kind: str, stages: Sequence[Stage]) -> Iterator[str]:
+def _notes(kind: str, stages: Sequence[StageProgress]) -> Iterator[str]:
     shown = stages if len(stages) <= ANNOTATIONS else stages[: ANNOTATIONS - 1]
     for stage in shown:
         if stage.ended is not None:
@@ -124,7 +124,7 @@ def _notes(kind: str, stages: Sequence[Stage]) -> Iterator[str]:
         yield command(kind, names(rest), title=f"… and {len(rest)} more")
 
 
-def step_summary(title: str, stages: Sequence[Stage], *, stopped: bool, room: int) -> str:
+def step_summary(title: str, stages: Sequence[StageProgress], *, stopped: bool, room: int) -> str:
     """Markdown for people who look at the job: a table of the stages, and the first failure.
 
     Args:
@@ -149,19 +149,19 @@ def step_summary(title: str, stages: Sequence[Stage], *, stopped: bool, room: in
 
 
 def as_text(text: str) -> str:
-    """Text that Markdown takes for nothing else, on one line."""
+    """Text on one line, with all that has a meaning in Markdown escaped."""
     flat = flattened(text)
     return re.sub(r"[^A-Za-z0-9 ./…,;+=(-]", lambda match: f"&#{ord(match[0])};", flat)
 
 
 def fenced(text: str) -> str:
-    """Lines as they are, whatever is in them."""
+    """Lines as a fenced code block, its fence longer than any in them."""
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}text\n{text}\n{fence}\n"
 
 
-def _row(stage: Stage) -> str:
+def _row(stage: StageProgress) -> str:
     end = stage.ended
     if end is None:
         cells = [stage.name, "did not run", "", ""]
@@ -173,7 +173,7 @@ def _row(stage: Stage) -> str:
     return f"| {' | '.join(as_text(cell[:500]) for cell in cells)} |\n"
 
 
-def _first_failure(stages: Sequence[Stage], *, stopped: bool) -> str:
+def _first_failure(stages: Sequence[StageProgress], *, stopped: bool) -> str:
     root = root_failure(stages)
     if root is None or root.ended is None:
         return ""

@@ -1,4 +1,4 @@
-"""How progress is shown: decided once, from where it goes and what was asked for."""
+"""Which forms of progress are shown, decided once from the terminal, the environment and the flags."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ _NO = ("", "0", "false")
 
 
 @dataclass(frozen=True)
-class Manner:
-    """What is shown.
+class DisplayOptions:
+    """Which forms of progress are shown.
 
     Attributes:
-        live: One view of all stages, drawn anew.
+        live: One view of all stages, redrawn several times a second.
         lines: A line as each stage starts and ends.
         heartbeats: A line for a stage that is silent.
         stream: What stages print, while they run.
@@ -31,17 +31,19 @@ class Manner:
 
     @property
     def guarded(self) -> bool:
-        """Whether all that is printed while stages run is ours, line by line."""
+        """Whether all that is printed while stages run is lines of ours, none of them a workflow command."""
         return self.lines and not self.stream
 
     @property
     def needs_output(self) -> bool:
-        """Whether anything of what stages print is shown before they have ended."""
+        """Whether any output of stages is shown, or kept to be shown."""
         return self.live or self.heartbeats or self.stream or self.groups
 
 
-def choose(variables: Mapping[str, str], *, terminal: bool, verbosity: int, stream: bool) -> Manner:
-    """Decide.
+def choose_display(
+    variables: Mapping[str, str], *, terminal: bool, verbosity: int, stream: bool
+) -> DisplayOptions:
+    """Choose the forms of progress.
 
     Args:
         variables: The environment.
@@ -51,11 +53,11 @@ def choose(variables: Mapping[str, str], *, terminal: bool, verbosity: int, stre
     """
     github = variables.get("GITHUB_ACTIONS") == "true"
     if verbosity < 0:
-        return Manner(stream=stream, github=github)
+        return DisplayOptions(stream=stream, github=github)
     in_ci = github or variables.get("CI", "").lower() not in _NO
     able = terminal and variables.get("TERM", "dumb") != "dumb" and not in_ci
     live = able and verbosity == 0 and not stream
-    return Manner(
+    return DisplayOptions(
         live=live,
         lines=verbosity == 0,
         heartbeats=not live,

@@ -14,9 +14,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from pytest_codex.progress.above import Above
-from pytest_codex.progress.output import Paper
-from pytest_codex.progress.slow_readers import Patience
+from pytest_codex.progress.output_stream import OutputStream
+from pytest_codex.progress.pytest_writer import LinesAboveView, PatientWriter
 
 
 @pytest.fixture
@@ -33,58 +32,58 @@ def pipe():
 def test_what_is_written_is_there_at_once_and_after_what_others_have_written(pipe):
     ours, stream = pipe
     stream.write("theirs\n")
-    paper = Paper(stream)
-    paper.write("ours …\n")
+    out = OutputStream(stream)
+    out.write("ours …\n")
     assert os.read(ours, 100) == b"theirs\nours \\u2026\n"
-    assert not paper.is_terminal
-    assert paper.size == (80, 24)
+    assert not out.is_terminal
+    assert out.size == (80, 24)
 
 
 def test_its_own_descriptor_goes_where_the_stream_went(pipe, tmp_path):
     ours, stream = pipe
-    paper = Paper(stream, own=True)
+    out = OutputStream(stream, own=True)
     elsewhere = os.open(tmp_path / "captured", os.O_WRONLY | os.O_CREAT)
     os.dup2(elsewhere, stream.fileno())
-    paper.write("seen\n")
+    out.write("seen\n")
     assert os.read(ours, 100) == b"seen\n"
-    paper.close()
-    paper.write("not any more\n")
+    out.close()
+    out.write("not any more\n")
     os.close(elsewhere)
     assert (tmp_path / "captured").read_bytes() == b""
 
 
 def test_a_stream_that_is_no_file_is_written_to_itself():
     stream = io.StringIO()
-    paper = Paper(stream, own=True)
-    paper.write("here\n")
-    paper.close()
+    out = OutputStream(stream, own=True)
+    out.write("here\n")
+    out.close()
     assert stream.getvalue() == "here\n"
-    assert paper.descriptor is None
+    assert out.descriptor is None
 
 
 def test_a_line_that_somebody_left_open_is_ended_once(pipe):
     ours, stream = pipe
-    paper = Paper(stream)
-    paper.is_open = True
-    paper.write("a\n")
-    paper.write("b\n")
+    out = OutputStream(stream)
+    out.is_open = True
+    out.write("a\n")
+    out.write("b\n")
     assert os.read(ours, 100) == b"\na\nb\n"
-    assert not paper.is_open
+    assert not out.is_open
 
 
 def test_where_nobody_reads_any_more_nothing_is_written(pipe):
     ours, stream = pipe
-    paper = Paper(stream)
+    out = OutputStream(stream)
     os.close(ours)
-    paper.write("lost\n")
-    assert paper._gone
-    paper.write("nor this\n")
+    out.write("lost\n")
+    assert out._gone
+    out.write("nor this\n")
 
 
 def test_a_closed_stream_is_nobody():
     stream = io.StringIO()
     stream.close()
-    Paper(stream).write("lost\n")
+    OutputStream(stream).write("lost\n")
 
 
 def waiting_in(descriptor) -> int:
@@ -112,7 +111,7 @@ def test_a_reader_who_is_slow_is_waited_for_where_writing_does_not_wait(pipe, mo
     os.set_blocking(stream.fileno(), False)
     monkeypatch.setattr(sys, "stdout", stream)
     writer = SimpleNamespace(write_raw=stream.write, flush=stream.flush)
-    write = Patience(writer).write if of_pytest else Paper(stream).write
+    write = PatientWriter(writer).write if of_pytest else OutputStream(stream).write
     seen: list[bytes] = []
     reader = read_slowly(ours, seen)
     for number in range(40):
@@ -128,7 +127,7 @@ def test_pytest_s_own_words_do_without_a_reader_who_is_gone(pipe, monkeypatch):
     ours, stream = pipe
     monkeypatch.setattr(sys, "stdout", stream)
     writer = SimpleNamespace(write_raw=stream.write, flush=stream.flush)
-    patience = Patience(writer)
+    patience = PatientWriter(writer)
     os.close(ours)
     writer.write_raw("lost\n", flush=True)
     writer.write_raw("nor this\n")
@@ -155,7 +154,7 @@ def printed():
     """A writer's output, the view, and the writer."""
     out: list[str] = []
     view, writer = View(), SimpleNamespace(write_raw=lambda text, flush=False: out.append(text))
-    Above(writer, view)
+    LinesAboveView(writer, view)
     return out, view, writer
 
 

@@ -1,17 +1,17 @@
-"""The last thing on screen: what to look at first, and what only followed from it."""
+"""The end of the output: the first failure, and the stages that did not run because of it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from codex_orchestrator.text import printable
-from pytest_codex.progress.board import Stage
+from pytest_codex.progress.board import StageProgress
 
 _NAMED = 10
 
 
-def root_failure(stages: Sequence[Stage]) -> Stage | None:
-    """The first failure in declared order that nothing else brought about.
+def root_failure(stages: Sequence[StageProgress]) -> StageProgress | None:
+    """The first failure in declared order that is not the consequence of another one.
 
     A stage that something else ended counts where no other failed, one that waits for a decision not at all.
     """
@@ -21,12 +21,12 @@ def root_failure(stages: Sequence[Stage]) -> Stage | None:
     )
 
 
-def failures(stages: Sequence[Stage]) -> list[Stage]:
-    """What pytest counts as failed, waiting stages among them."""
+def failures(stages: Sequence[StageProgress]) -> list[StageProgress]:
+    """The stages that pytest counts as failed; those that wait for a decision are among them."""
     return [stage for stage in stages if stage.state == "failed"]
 
 
-def consequences(root: Stage, stages: Sequence[Stage], *, stopped: bool) -> str | None:
+def consequences(root: StageProgress, stages: Sequence[StageProgress], *, stopped: bool) -> str | None:
     """``2 stages did not run because of it: d, e.``, or None where nothing followed.
 
     Args:
@@ -54,13 +54,13 @@ def consequences(root: Stage, stages: Sequence[Stage], *, stopped: bool) -> str 
     return " ".join(parts) or None
 
 
-def names(stages: Sequence[Stage]) -> str:
-    """Their names, the first ten of them."""
+def names(stages: Sequence[StageProgress]) -> str:
+    """The names of the first ten stages, and how many more there are."""
     shown = ", ".join(printable(stage.name) for stage in stages[:_NAMED])
     return shown if len(stages) <= _NAMED else f"{shown} … and {len(stages) - _NAMED} more"
 
 
 def _with_those_above(nodeid: str) -> list[str]:
-    """A stage's node id, and those of the stages that run the pipelines which it is part of."""
+    """The node id of a stage, and those of all stages whose sub-pipelines it is part of."""
     parts = nodeid.split("::")
     return ["::".join(parts[:count]) for count in range(2, len(parts) + 1)]
