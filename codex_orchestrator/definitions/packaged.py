@@ -3,8 +3,8 @@
 ``{"pipelines"?: […], "stageSets": {name: stages}}``, where a stage has one of
 
 - ``command``: as everywhere;
-- ``deed``: ``build``, ``lint``, ``types`` or ``test`` as this repository does it; no such stage where it does
-  not know the deed;
+- ``step``: ``build``, ``lint``, ``types`` or ``test`` as this repository does it; no such stage where it has
+  no command for the step;
 - ``choose``: candidates ``{"when"?, "command"?}``, of which the first that holds is taken; one without a
   command is the command that its condition is about.
 
@@ -116,19 +116,19 @@ class FittedSets(Mapping[str, Sequence[Stage]]):
         return () if stage is None else (stage,)
 
     def _stage(self, written: dict[str, Any]) -> Stage | None:
-        found = {key: value for key, value in written.items() if key not in ("choose", "deed")}
-        if "deed" in written:
-            choice = self.project.choices.get(written["deed"])
+        found = {key: value for key, value in written.items() if key not in ("choose", "step")}
+        if "step" in written:
+            choice = self.project.step_commands.get(written["step"])
             if choice is None:
                 return None
-            found |= {"command": choice.command, "skip": choice.missing}
+            found |= {"command": choice.command, "skip": choice.problem_and_remedy}
         elif "choose" in written:
             found["command"] = self._chosen(written["choose"])
         return from_json(CommandStage, {key: value for key, value in found.items() if value is not None})
 
     def _chosen(self, candidates: list[dict[str, str]]) -> str:
         for candidate in candidates:
-            holds = self.project.holds(candidate["when"]) if "when" in candidate else ""
+            holds = self.project.condition_command(candidate["when"]) if "when" in candidate else ""
             if holds is not None:
                 return self.project.machine.fill(candidate.get("command") or holds)
         raise ValueError("no candidate of a packaged stage holds")

@@ -240,14 +240,16 @@ def _environment_checks(project: Project) -> Iterator[Check]:
             yield Check("python env", True, "ok", f"{python}")
         else:
             detail = f"none of the project's own: tools are looked for beside {sys.executable}"
-            yield Check("python env", True, "warning", detail, project.machine.environment_mend)
+            yield Check("python env", True, "warning", detail, project.machine.environment_remedy)
     node = read_node_project(project.tree)
     if node is not None:
         kept = f"{node.manager}, by {node.said_by}"
         if node.packages is None:
             yield Check("node env", True, "ok", kept)
         else:
-            yield Check("node env", True, "warning", f"{kept}; node_modules is not there", node.packages.mend)
+            yield Check(
+                "node env", True, "warning", f"{kept}; node_modules is not there", node.packages.remedy
+            )
 
 
 def _pipeline_check(environment: Environment, definitions: Definitions, pipeline: Pipeline) -> Check:
@@ -265,8 +267,8 @@ def _pipeline_check(environment: Environment, definitions: Definitions, pipeline
         f"{len(unready)} of {total} cannot run here",
         *(f"{one.stage_id}: {one.reason}" for one in unready),
     ]
-    mends = dict.fromkeys(one.mend for one in unready if one.mend)
-    return Check(name, True, "warning", "\n".join(lines), "\n".join(mends) or None)
+    remedies = dict.fromkeys(one.remedy for one in unready if one.remedy)
+    return Check(name, True, "warning", "\n".join(lines), "\n".join(remedies) or None)
 
 
 def _disk_check(environment: Environment) -> Check:

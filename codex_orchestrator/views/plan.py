@@ -140,7 +140,7 @@ def _stages(prepared: Prepared) -> Iterator[str]:
 
 def _why(prepared: Prepared, stage: CommandStage) -> str | None:
     """What in the repository says that a packaged stage is done like this."""
-    choice = prepared.definitions.packaged.project.choices.get(stage.id)
+    choice = prepared.definitions.packaged.project.step_commands.get(stage.id)
     return choice.why if choice is not None and choice.command == stage.command else None
 
 

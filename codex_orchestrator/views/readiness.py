@@ -36,25 +36,25 @@ class Unready:
     Attributes:
         stage_id: Which.
         reason: What is missing.
-        mend: What brings it, where that is known.
+        remedy: What brings it, where that is known.
     """
 
     stage_id: str
     reason: str
-    mend: str | None = None
+    remedy: str | None = None
 
 
 def unready_stages(pipeline: Pipeline, project: Project, environment: Environment) -> Iterator[Unready]:
     """The stages of a pipeline that lack something here, those of its sub-pipelines left to these."""
-    known = {choice.portable: choice for choice in project.choices.values()}
-    known |= {choice.command: choice for choice in project.choices.values()}
+    known = {choice.portable: choice for choice in project.step_commands.values()}
+    known |= {choice.command: choice for choice in project.step_commands.values()}
     for stage in pipeline.stages:
         if not isinstance(stage, CommandStage):
             continue
         choice = known.get(stage.command)
         if choice is not None:
-            if choice.lack is not None:
-                yield Unready(stage.id, choice.lack, choice.mend)
+            if choice.problem is not None:
+                yield Unready(stage.id, choice.problem, choice.remedy)
         elif stage.skip is not None:
             yield Unready(stage.id, stage.skip)
         elif (lack := _lack(stage, project, environment)) is not None:
@@ -95,7 +95,7 @@ def _lack(stage: CommandStage, project: Project, environment: Environment) -> st
         if not _is_there(program, stage, environment):
             return f"{program} is not installed" if "/" not in program else f"there is no {program}"
         if program in _RUNS_SCRIPTS and words[1:2] == ("run",) and len(words) > 2 and stage.cwd is None:
-            return project.lack_of_script(words[2])
+            return project.script_problem(words[2])
     return None
 
 

@@ -105,7 +105,7 @@ class KeptOutput:
 
 
 def notes(stages: Sequence[StageProgress]) -> list[str]:
-    """Annotations: errors for failures, root causes first, and warnings for stages that wait; ten of a kind."""
+    """Annotations: errors for failures, root causes first; warnings for stages that wait; ten of a kind."""
     root = root_failure(stages)
     failed = [stage for stage in failures(stages) if stage.ended and not stage.ended.waits]
     failed.sort(key=lambda stage: (stage is not root, bool(stage.ended and stage.ended.cancelled)))
