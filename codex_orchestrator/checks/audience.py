@@ -49,7 +49,7 @@ def is_markdown(path: str) -> bool:
     return path.lower().endswith((".md", ".markdown"))
 
 
-def is_for_work(path: str) -> bool:
+def is_for_contributors(path: str) -> bool:
     """Whether a page as a whole speaks to those who work on the repository."""
     first, *rest = path.lower().replace("_", "-").split("/")
     if not rest:
@@ -57,7 +57,7 @@ def is_for_work(path: str) -> bool:
     return first in _FOLDERS_OF_WORK or any(_PATH_OF_WORK.search(part) for part in rest)
 
 
-def lines_for_work(headings: Iterable[Heading], count: int) -> frozenset[int]:
+def lines_for_contributors(headings: Iterable[Heading], count: int) -> frozenset[int]:
     """The lines below headings that speak to those who work on the repository, of `count` lines."""
     lines: set[int] = set()
     level, begun = 0, 0  # of the outermost such heading that is open

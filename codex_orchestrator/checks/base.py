@@ -15,8 +15,8 @@ from codex_orchestrator.checks.candidates import (
     BASE_VARIABLE,
     HEADS,
     REMOTES,
+    BaseCandidate,
     Branches,
-    Candidate,
     NamedBase,
     asked_for,
     branch_candidates,
@@ -112,7 +112,9 @@ def _find(tree: WorkTree, named: NamedBase) -> FoundBase:
     return _told(_first_of(tree, head, branches, candidates), _unset_notices(named))
 
 
-def _first_of(tree: WorkTree, head: str, branches: Branches, candidates: Iterable[Candidate]) -> FoundBase:
+def _first_of(
+    tree: WorkTree, head: str, branches: Branches, candidates: Iterable[BaseCandidate]
+) -> FoundBase:
     notices: list[str] = []
     looked_for = []
     for candidate in candidates:
@@ -188,7 +190,7 @@ def _line(output: bytes) -> str:
     return os.fsdecode(output.removesuffix(b"\n"))
 
 
-def _not_here(tree: WorkTree, asked: Candidate) -> UsageError:
+def _not_here(tree: WorkTree, asked: BaseCandidate) -> UsageError:
     """That what was asked for is not here, and how to have it."""
     ref = asked.refs[0]
     hint = "Name a branch, tag or commit that was fetched (shallow clone: git fetch --unshallow)."

@@ -34,7 +34,7 @@ def parse_sizes(output: bytes) -> dict[str, int]:
     return {words[0]: int(words[2]) for words in lines if len(words) == 3 and words[1] == "blob"}
 
 
-def pair(gone: Mapping[str, str], new: Mapping[str, str]) -> dict[str, str]:
+def pair_renames(gone: Mapping[str, str], new: Mapping[str, str]) -> dict[str, str]:
     """Old paths by the new ones that have their content, each once; of several, one of the same name.
 
     Args:

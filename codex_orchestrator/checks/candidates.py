@@ -47,7 +47,7 @@ class NamedBase:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Candidate:
+class BaseCandidate:
     """One place to look for the base.
 
     Attributes:
@@ -92,7 +92,7 @@ class Branches:
         return self.current is not None and f"/{self.followed}".endswith(f"/{self.current}")
 
 
-def asked_for(named: NamedBase) -> Candidate | None:
+def asked_for(named: NamedBase) -> BaseCandidate | None:
     """The base that somebody asked for, which must then be here; None where nobody did.
 
     Raises:
@@ -106,29 +106,31 @@ def asked_for(named: NamedBase) -> Candidate | None:
     return None if named.setting is None else _revision(BASE_SETTING, named.setting)
 
 
-def ci_candidates(environ: Mapping[str, str], remote: str) -> Iterator[Candidate]:
+def ci_candidates(environ: Mapping[str, str], remote: str) -> Iterator[BaseCandidate]:
     """What CI systems say of the branch that a change is for: on the remote, else here."""
     for variable, advice in CI_BASES.items():
         value = environ.get(variable, "").strip().removeprefix(HEADS)
         if value and not is_branch_name(value):
-            yield Candidate(source=variable, refs=(), missing=f"{variable} names no branch: {quoted(value)}.")
+            yield BaseCandidate(
+                source=variable, refs=(), missing=f"{variable} names no branch: {quoted(value)}."
+            )
         elif value and variable in _CI_COMMITS:
             yield from _ci_commit(variable, value, remote, advice)
         elif value:
             refs = (f"{REMOTES}{remote}/{value}", HEADS + value)
-            yield Candidate(
+            yield BaseCandidate(
                 source=variable,
                 refs=refs,
                 missing=_unfetched(variable, value, way_to_fetch(remote, value), advice),
             )
 
 
-def branch_candidates(branches: Branches) -> Iterator[Candidate]:
+def branch_candidates(branches: Branches) -> Iterator[BaseCandidate]:
     """The branches that a change may have left, the likeliest first."""
     remote, current = branches.remote, branches.current
     followed = branches.upstream
     if followed is not None and not branches.follows_itself:
-        yield Candidate(source=f"upstream {_short(followed)}", refs=(followed,))
+        yield BaseCandidate(source=f"upstream {_short(followed)}", refs=(followed,))
     for name in ("HEAD", *_DEFAULT_BRANCHES):
         yield _branch(f"{REMOTES}{remote}/{name}")
     if followed is not None and branches.follows_itself:
@@ -136,17 +138,17 @@ def branch_candidates(branches: Branches) -> Iterator[Candidate]:
     elif current is not None:
         yield _branch(f"{REMOTES}{remote}/{current}", published=True)
     for name in _DEFAULT_BRANCHES:
-        yield Candidate(source=name, refs=(HEADS + name,), branch=name)
+        yield BaseCandidate(source=name, refs=(HEADS + name,), branch=name)
 
 
-def _ci_commit(variable: str, value: str, remote: str, advice: str | None) -> Iterator[Candidate]:
+def _ci_commit(variable: str, value: str, remote: str, advice: str | None) -> Iterator[BaseCandidate]:
     if is_null_hash(value):
         return
     if _COMMIT.fullmatch(value):
         missing = _unfetched(variable, value, f"git fetch {shlex.quote(remote)} {value}", advice)
-        yield Candidate(source=variable, refs=(value,), missing=missing)
+        yield BaseCandidate(source=variable, refs=(value,), missing=missing)
     else:
-        yield Candidate(source=variable, refs=(), missing=f"{variable} names no commit: {quoted(value)}.")
+        yield BaseCandidate(source=variable, refs=(), missing=f"{variable} names no commit: {quoted(value)}.")
 
 
 def _unfetched(variable: str, value: str, command: str, advice: str | None) -> str:
@@ -165,15 +167,15 @@ def way_to_fetch(remote: str, branch: str) -> str:
     return printable(shlex.join(words))
 
 
-def _revision(source: str, ref: str) -> Candidate:
+def _revision(source: str, ref: str) -> BaseCandidate:
     # git takes no ref that starts with "-" or is empty, and would read the former as an option.
     if not ref.strip() or ref.startswith("-") or "\0" in ref:
         raise UsageError(f"{source}: {quoted(ref)} is not a revision.", hint="Name a branch, tag or commit.")
-    return Candidate(source=source, refs=(ref,))
+    return BaseCandidate(source=source, refs=(ref,))
 
 
-def _branch(ref: str, *, published: bool = False) -> Candidate:
-    return Candidate(source=_short(ref), refs=(ref,), published=published)
+def _branch(ref: str, *, published: bool = False) -> BaseCandidate:
+    return BaseCandidate(source=_short(ref), refs=(ref,), published=published)
 
 
 def _short(ref: str) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from codex_orchestrator import places
 from codex_orchestrator.checks.base import Base, locate_base
 from codex_orchestrator.checks.candidates import NamedBase
-from codex_orchestrator.checks.counting import Counting, LeftOut, environments_among
+from codex_orchestrator.checks.counting import CountingRules, LeftOut, environments_among
 from codex_orchestrator.checks.git import WorkTree, below, status_paths
 from codex_orchestrator.checks.globs import parse_globs
 from codex_orchestrator.dataclass import dataclass
@@ -134,13 +134,13 @@ def survey(request: ChangeRequest) -> tuple[WorkTree | None, Changes]:
     )
 
 
-def counting_of(request: ChangeRequest) -> Counting:
+def counting_of(request: ChangeRequest) -> CountingRules:
     """What counts, as far as it is known before git is asked.
 
     Raises:
         UsageError: A pattern is none.
     """
-    return Counting(
+    return CountingRules(
         left_out=parse_globs("guards.leftOut", request.settings.left_out),
         counted=parse_globs("guards.counted", request.settings.counted),
         runs=request.runs,
@@ -166,7 +166,9 @@ def _tracked(tree: WorkTree, base: Base) -> tuple[str, ...]:
     return below(tree.prefix, (*filter(None, committed), *uncommitted))
 
 
-def _untracked(tree: WorkTree, counting: Counting) -> tuple[frozenset[str], Counting, list[LeftOut]]:
+def _untracked(
+    tree: WorkTree, counting: CountingRules
+) -> tuple[frozenset[str], CountingRules, list[LeftOut]]:
     """New files, what is known of their folders, and what of these is left out without having been listed."""
     # First only which folders git tracks nothing in: an environment has thousands of files.
     listed = _others(tree, "--directory", "--no-empty-directory")

@@ -13,7 +13,7 @@ _LINE_END = re.compile(r"\r\n|\r|\n")
 
 
 @dataclass(frozen=True)
-class Span:
+class CodeSpan:
     """Code within a line of text.
 
     Attributes:
@@ -28,7 +28,7 @@ class Span:
 
 
 @dataclass(frozen=True)
-class Block:
+class CodeBlock:
     """A block of code.
 
     Attributes:
@@ -54,11 +54,11 @@ class Heading:
 
 
 @dataclass(frozen=True)
-class Code:
+class PageCode:
     """All the code of a text, its headings, and the text without its blocks and comments, line by line."""
 
-    spans: tuple[Span, ...]
-    blocks: tuple[Block, ...]
+    spans: tuple[CodeSpan, ...]
+    blocks: tuple[CodeBlock, ...]
     prose: tuple[str, ...]
     headings: tuple[Heading, ...] = ()
 

@@ -51,7 +51,7 @@ _MARK = re.compile(
 _NAMES_TOLD = 5
 
 
-class Reason(Enum):
+class ExclusionReason(Enum):
     """Why something does not count, as a noun and its plural."""
 
     RUNS = ("folder of runs", "folders of runs")
@@ -74,12 +74,12 @@ class LeftOut:
     """
 
     path: str
-    reason: Reason
+    reason: ExclusionReason
     by: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Counting:
+class CountingRules:
     """What decides whether a path counts.
 
     Attributes:
@@ -101,29 +101,33 @@ class Counting:
         folders = tuple(_folders(path))
         for folder in folders:
             if folder in self.runs:
-                return LeftOut(folder, Reason.RUNS)
+                return LeftOut(folder, ExclusionReason.RUNS)
         if self.counts_anyway(path):
             return None
         if any(glob.matches(path) for glob in self.left_out):
-            return LeftOut(path, Reason.CONFIGURED)
+            return LeftOut(path, ExclusionReason.CONFIGURED)
         untracked = "." in self.untracked
         for folder in folders:
             untracked = untracked or folder in self.untracked
             if (reason := self._of_folder(folder, untracked=untracked)) is not None:
                 return LeftOut(folder, reason)
-        return LeftOut(path, Reason.LOCK) if _name(path) in LOCK_FILES else None
+        return LeftOut(path, ExclusionReason.LOCK) if _name(path) in LOCK_FILES else None
 
     def counts_anyway(self, path: str) -> bool:
         """Whether the repository itself says that a path counts."""
         return any(glob.matches(path) for glob in self.counted)
 
-    def _of_folder(self, folder: str, *, untracked: bool) -> Reason | None:
+    def _of_folder(self, folder: str, *, untracked: bool) -> ExclusionReason | None:
         name = _name(folder)
         if name == PACKAGES_FOLDER:
-            return Reason.PACKAGES
+            return ExclusionReason.PACKAGES
         if untracked and folder in self.environments:
-            return Reason.ENVIRONMENT
-        return Reason.BUILD if untracked and (name in BUILD_FOLDERS or name.endswith(BUILD_ENDING)) else None
+            return ExclusionReason.ENVIRONMENT
+        return (
+            ExclusionReason.BUILD
+            if untracked and (name in BUILD_FOLDERS or name.endswith(BUILD_ENDING))
+            else None
+        )
 
 
 def environments_among(paths: Iterable[str]) -> frozenset[str]:
@@ -158,16 +162,18 @@ def generated_by_attributes(attributes: Mapping[str, str]) -> bool | None:
 
 def left_out_notices(left_out: Iterable[LeftOut]) -> tuple[str, ...]:
     """What is left out and why, one sentence for each reason; runs' own folders are nothing to speak of."""
-    found: dict[Reason, list[str]] = {}
+    found: dict[ExclusionReason, list[str]] = {}
     for each in dict.fromkeys(left_out):
         name = f"{printable(each.path)} (by {each.by})" if each.by else printable(each.path)
         found.setdefault(each.reason, []).append(name)
     return tuple(
-        _told(reason, found[reason]) for reason in Reason if reason is not Reason.RUNS and reason in found
+        _told(reason, found[reason])
+        for reason in ExclusionReason
+        if reason is not ExclusionReason.RUNS and reason in found
     )
 
 
-def _told(reason: Reason, names: list[str]) -> str:
+def _told(reason: ExclusionReason, names: list[str]) -> str:
     one, many = reason.value
     more = f" and {len(names) - _NAMES_TOLD} more" if len(names) > _NAMES_TOLD else ""
     noun = one if len(names) == 1 else many

@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from codex_orchestrator.checks.blobs import blob_id, pair, parse_sizes
+from codex_orchestrator.checks.blobs import blob_id, pair_renames, parse_sizes
 from codex_orchestrator.checks.changes import ChangeRequest, Changes, counting_of, of_itself, survey
 from codex_orchestrator.checks.contents import count_lines, kind_and_size, opened, told_size
 from codex_orchestrator.checks.counting import LeftOut, left_out_notices
@@ -193,7 +193,7 @@ def _moved(tree: WorkTree, base: str, tracked: Mapping[str, TrackedChange], new:
         with opened(tree.root, path) as found:
             if found is not None and found[1] in sizes:
                 blobs[path] = blob_id(found[0], found[1], base)
-    return pair(gone, blobs)
+    return pair_renames(gone, blobs)
 
 
 # ------------------------------------------------------------------ what is new

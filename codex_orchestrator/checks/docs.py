@@ -6,8 +6,8 @@ The rules are in docs/reference/guards.md, section "Docs guard".
 from __future__ import annotations
 
 from codex_orchestrator.checks.audience import is_page
-from codex_orchestrator.checks.existence import Existence, Known
-from codex_orchestrator.checks.inventory import Inventory
+from codex_orchestrator.checks.existence import KnownNames, ReferenceChecker
+from codex_orchestrator.checks.inventory import RepositoryFiles
 from codex_orchestrator.checks.pages import PageReader
 from codex_orchestrator.checks.references import names_in
 from codex_orchestrator.checks.report import Finding, Report, counted
@@ -26,7 +26,7 @@ class DocsGuardRequest:
         settings: What the configuration says.
     """
 
-    known: Known
+    known: KnownNames
     settings: DocsGuardSettings
 
 
@@ -67,8 +67,8 @@ def check_docs(request: DocsGuardRequest) -> DocsGuardReport:
     """
     environment = request.known.environment
     reader = PageReader(environment.root, "docs-unreadable")
-    inventory = Inventory(environment.root, environment.variables)
-    existence = Existence(request.known, inventory, ignore=request.settings.ignore)
+    inventory = RepositoryFiles(environment.root, environment.variables)
+    existence = ReferenceChecker(request.known, inventory, ignore=request.settings.ignore)
     findings: list[Finding] = []
     checked = 0
     for path in filter(is_page, inventory.files):

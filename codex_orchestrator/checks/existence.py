@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from fnmatch import fnmatchcase
 
-from codex_orchestrator.checks.inventory import Inventory
+from codex_orchestrator.checks.inventory import RepositoryFiles
 from codex_orchestrator.checks.likeness import is_misspelled
 from codex_orchestrator.checks.makefiles import Makefiles
 from codex_orchestrator.checks.packages import Packages
 from codex_orchestrator.checks.programs import CommandWords, Reference
-from codex_orchestrator.checks.references import Named
+from codex_orchestrator.checks.references import PageNames
 from codex_orchestrator.checks.report import Fault
-from codex_orchestrator.checks.whereabouts import Whereabouts
+from codex_orchestrator.checks.whereabouts import PathChecker
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.text import printable
@@ -28,7 +28,7 @@ _HINT = "Correct the page; a name that belongs elsewhere can be listed in guards
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownNames:
     """What there is beside files.
 
     Attributes:
@@ -43,7 +43,7 @@ class Known:
 
 
 @dataclass(frozen=True)
-class Judgement:
+class PageResult:
     """What became of the names of a page.
 
     Attributes:
@@ -55,19 +55,19 @@ class Judgement:
     checked: int
 
 
-class Existence:
+class ReferenceChecker:
     """Knows what there is in a repository, and what a page may name without its being there."""
 
-    def __init__(self, known: Known, inventory: Inventory, *, ignore: Iterable[str] = ()) -> None:
+    def __init__(self, known: KnownNames, inventory: RepositoryFiles, *, ignore: Iterable[str] = ()) -> None:
         """Args: what there is beside files, the files, and patterns of names that are not looked for."""
         self._known = known
         self._ignore = tuple(pattern.rstrip("/") for pattern in ignore)
         self._inventory = inventory
         self._packages = Packages(known.environment.root, inventory)
-        self._whereabouts = Whereabouts(known.environment, inventory, self._packages)
+        self._whereabouts = PathChecker(known.environment, inventory, self._packages)
         self._makefiles = Makefiles(known.environment)
 
-    def judged(self, page: str, named: Named) -> Judgement:
+    def judged(self, page: str, named: PageNames) -> PageResult:
         """What a page names, looked for.
 
         Raises:
@@ -89,7 +89,9 @@ class Existence:
         )
         # Would it be wrong, if it were one more of those that are not there?
         at_home = shown - 1 >= _AT_HOME * (astray + 1)
-        return Judgement(faults, len(faults) + sum(self._counts(one, page, at_home=at_home) for one in there))
+        return PageResult(
+            faults, len(faults) + sum(self._counts(one, page, at_home=at_home) for one in there)
+        )
 
     def _counts(self, one: Reference, page: str, *, at_home: bool) -> bool:
         """Whether something that is there would be missed."""
@@ -169,7 +171,7 @@ class Existence:
         return any(fnmatchcase(words.rstrip("/"), pattern) for pattern in self._ignore)
 
 
-def _is_shown(one: Reference, named: Named) -> bool:
+def _is_shown(one: Reference, named: PageNames) -> bool:
     """Whether the page itself makes or defines it."""
     if one.kind == "path":
         bare = one.name.rstrip("/")

@@ -9,9 +9,9 @@ from pathlib import Path
 from codex_orchestrator.checks.contents import opened
 from codex_orchestrator.checks.counting import (
     ATTRIBUTES,
-    Counting,
+    CountingRules,
+    ExclusionReason,
     LeftOut,
-    Reason,
     generated_by_attributes,
     is_generated_name,
     is_marked_generated,
@@ -24,7 +24,7 @@ _HEAD_BYTES = 4_096
 
 
 @dataclass(frozen=True)
-class Generated:
+class GeneratedFiles:
     """What does not count as it was generated.
 
     Attributes:
@@ -36,7 +36,7 @@ class Generated:
     says_itself: tuple[str, ...]
 
 
-def find_generated(tree: WorkTree, counting: Counting, paths: Iterable[str]) -> Generated:
+def find_generated(tree: WorkTree, counting: CountingRules, paths: Iterable[str]) -> GeneratedFiles:
     """Tell which of the changed paths were generated: by attributes, else by name, else by their first lines.
 
     Raises:
@@ -46,13 +46,13 @@ def find_generated(tree: WorkTree, counting: Counting, paths: Iterable[str]) -> 
     attributes = _attributes(tree, paths)
     said = {path: generated_by_attributes(attributes.get(path, {})) for path in paths}
     left_out = tuple(
-        LeftOut(path, Reason.GENERATED, by)
+        LeftOut(path, ExclusionReason.GENERATED, by)
         for path in paths
         if not counting.counts_anyway(path) and (by := _told_by(tree.root, path, said=said[path]))
     )
     speaks = any(value is not None for value in said.values())
     itself = (path for path in paths if speaks and path.rpartition("/")[2] == _ATTRIBUTES_FILE)
-    return Generated(left_out, tuple(itself))
+    return GeneratedFiles(left_out, tuple(itself))
 
 
 def _told_by(root: Path, path: str, *, said: bool | None) -> str:

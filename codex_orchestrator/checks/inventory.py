@@ -17,7 +17,7 @@ from codex_orchestrator.text import printable
 _NOT_OURS = frozenset({".git", ".nox", ".tox", ".venv", "__pycache__", "node_modules", "venv"})
 
 
-class Inventory:
+class RepositoryFiles:
     """The files and folders of a repository: what git tracks or would track, else all that is there."""
 
     def __init__(self, root: Path, environ: Mapping[str, str]) -> None:

@@ -36,7 +36,7 @@ class Reach(IntEnum):
     ALL = 99
 
 
-def meant_by(path: str, kin: Iterable[str], reach: Reach) -> str | None:
+def similar_path(path: str, kin: Iterable[str], reach: Reach) -> str | None:
     """The file or folder that was meant: misspelled, of another extension, or in another folder; else None.
 
     Args:

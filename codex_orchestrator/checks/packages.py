@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from codex_orchestrator import sources
-from codex_orchestrator.checks.inventory import Inventory
+from codex_orchestrator.checks.inventory import RepositoryFiles
 from codex_orchestrator.errors import Misplaced, UsageError
 from codex_orchestrator.model.codec import loads
 
@@ -21,7 +21,7 @@ _DEEPEST = 2  # folders that a workspace lies below, as in packages/name
 class Packages:
     """The packages that a repository makes, as far as its files say."""
 
-    def __init__(self, root: Path, inventory: Inventory) -> None:
+    def __init__(self, root: Path, inventory: RepositoryFiles) -> None:
         """Args: the guarded folder, and what lies in it."""
         self._root = root
         self._inventory = inventory

@@ -14,7 +14,7 @@ from codex_orchestrator.checks.paths import path_in
 from codex_orchestrator.checks.shellwords import Call
 from codex_orchestrator.dataclass import dataclass
 
-Kind = Literal["npm-script", "make-target", "pipeline", "command", "flag", "argument", "path"]
+ReferenceKind = Literal["npm-script", "make-target", "pipeline", "command", "flag", "argument", "path"]
 
 _NAME = re.compile(r"(?=.*[a-z0-9])[A-Za-z0-9_][\w:./@+-]*")
 _FLAG = re.compile(r"(--[a-z][a-z0-9-]*|-[a-z])(=.*)?", re.DOTALL)
@@ -38,7 +38,7 @@ class Reference:
     """
 
     line: int
-    kind: Kind
+    kind: ReferenceKind
     name: str
     command: str = ""
     for_work: bool = False

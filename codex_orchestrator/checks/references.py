@@ -10,8 +10,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from codex_orchestrator.checks import markdown, restructured
-from codex_orchestrator.checks.audience import is_for_work, is_markdown, lines_for_work
-from codex_orchestrator.checks.code import Block, Span
+from codex_orchestrator.checks.audience import is_for_contributors, is_markdown, lines_for_contributors
+from codex_orchestrator.checks.code import CodeBlock, CodeSpan
 from codex_orchestrator.checks.paths import path_in
 from codex_orchestrator.checks.programs import CommandWords, Reference, named_by
 from codex_orchestrator.checks.shellwords import Call, calls
@@ -28,7 +28,7 @@ _MAKERS = frozenset({"cp", "ln", "mkdir", "mv", "tee", "touch"})
 
 
 @dataclass(frozen=True)
-class Named:
+class PageNames:
     """What a text names, and what it makes itself.
 
     Attributes:
@@ -42,7 +42,7 @@ class Named:
     shown: frozenset[str]
 
 
-def names_in(page: str, text: str, commands: Mapping[str, CommandWords]) -> Named:
+def names_in(page: str, text: str, commands: Mapping[str, CommandWords]) -> PageNames:
     """What a page names.
 
     Args:
@@ -54,11 +54,13 @@ def names_in(page: str, text: str, commands: Mapping[str, CommandWords]) -> Name
     called = [*_calls_of_spans(code.spans), *_calls_of_blocks(code.blocks)]
     references = [one for call in called if not call.fails for one in named_by(call, commands)]
     references += [Reference(span.line, "path", path) for span in code.spans if (path := path_in(span.text))]
-    for_work = frozenset() if is_for_work(page) else lines_for_work(code.headings, len(code.prose))
+    for_work = (
+        frozenset() if is_for_contributors(page) else lines_for_contributors(code.headings, len(code.prose))
+    )
     made = {name for call in called for name in _made_by(call)} | {block.title for block in code.blocks}
     made_paths = (path_in(name) or name for name in made)
-    return Named(
-        tuple(_once(references, for_work, everywhere=is_for_work(page))),
+    return PageNames(
+        tuple(_once(references, for_work, everywhere=is_for_contributors(page))),
         frozenset(filter(None, made_paths)),
         _shown(code.blocks, called),
     )
@@ -77,13 +79,13 @@ def _once(
     return iter(first.values())
 
 
-def _calls_of_spans(spans: Iterable[Span]) -> Iterator[Call]:
+def _calls_of_spans(spans: Iterable[CodeSpan]) -> Iterator[Call]:
     for span in spans:
         if not span.place or span.place in _ROOTS:
             yield from _at_home(calls([span.text], span.line))
 
 
-def _calls_of_blocks(blocks: Iterable[Block]) -> Iterator[Call]:
+def _calls_of_blocks(blocks: Iterable[CodeBlock]) -> Iterator[Call]:
     for block in blocks:
         if block.language in _SHELLS:
             yield from _at_home(calls(block.lines, block.line))
@@ -103,7 +105,7 @@ def _made_by(call: Call) -> Iterator[str]:
         yield from (word for word in call.words if not word.startswith("-"))
 
 
-def _shown(blocks: Iterable[Block], called: Iterable[Call]) -> frozenset[str]:
+def _shown(blocks: Iterable[CodeBlock], called: Iterable[Call]) -> frozenset[str]:
     words = {found[2] for call in called for line in call.document for found in _QUOTED.finditer(line)}
     for block in blocks:
         if block.language in _MAKEFILES or block.title == "Makefile":

@@ -9,8 +9,8 @@ import posixpath
 import re
 
 from codex_orchestrator import named
-from codex_orchestrator.checks.inventory import Inventory
-from codex_orchestrator.checks.likeness import Reach, meant_by
+from codex_orchestrator.checks.inventory import RepositoryFiles
+from codex_orchestrator.checks.likeness import Reach, similar_path
 from codex_orchestrator.checks.packages import Packages
 from codex_orchestrator.checks.paths import is_kind_of_media
 from codex_orchestrator.dataclass import dataclass
@@ -38,7 +38,7 @@ _EXTENSION = re.compile(r"\.[A-Za-z]\w{0,9}$")
 
 
 @dataclass(frozen=True)
-class Place:
+class NamedPath:
     """A path as a page means it.
 
     Attributes:
@@ -78,10 +78,10 @@ class Place:
         return _EXTENSION.search(self.path) is not None
 
 
-class Whereabouts:
+class PathChecker:
     """Knows the files and folders of a repository, and which of those that pages name must be among them."""
 
-    def __init__(self, environment: Environment, inventory: Inventory, packages: Packages) -> None:
+    def __init__(self, environment: Environment, inventory: RepositoryFiles, packages: Packages) -> None:
         """Args: where the repository is, what lies in it, and what it is as a package."""
         self._environment = environment
         self._inventory = inventory
@@ -89,7 +89,7 @@ class Whereabouts:
 
     def has(self, path: str, page: str) -> bool:
         """Whether a path leads somewhere: as it is, with an extension, or below the repository's own name."""
-        place = Place(path, page)
+        place = NamedPath(path, page)
         if self._inventory.has(path, page) or self._inventory.has_without_extension(place.whole):
             return True
         rest = place.whole.partition("/")[2]
@@ -101,7 +101,7 @@ class Whereabouts:
 
     def may_lie_here(self, path: str, page: str) -> bool:
         """Whether it looks like a path of this repository: by its first folder, or as it ends like a file."""
-        place = Place(path, page)
+        place = NamedPath(path, page)
         return not self._lies_elsewhere(place) and (
             self._begins_here(place) or (place.is_file and not place.is_of_host)
         )
@@ -115,7 +115,7 @@ class Whereabouts:
             is_ours: Whether what the page says is said of this repository.
             at_home: Whether most of what the page names is there.
         """
-        place = Place(path, page)
+        place = NamedPath(path, page)
         if self._lies_elsewhere(place):
             return False
         if self._packages.has_import(place.first):
@@ -125,7 +125,7 @@ class Whereabouts:
 
     def fault(self, path: str, page: str, *, is_ours: bool, at_home: bool) -> str | None:
         """What is wrong with a path that leads nowhere, in one sentence; None where it need not be there."""
-        place = Place(path, page)
+        place = NamedPath(path, page)
         meant = None if self._lies_elsewhere(place) else self._meant(place, is_ours=is_ours)
         if meant is None and not self.must_lead_somewhere(path, page, is_ours=is_ours, at_home=at_home):
             return None
@@ -133,22 +133,22 @@ class Whereabouts:
             return None
         return f"There is no {printable(path)}" + (f"; there is {printable(meant)}." if meant else ".")
 
-    def _meant(self, place: Place, *, is_ours: bool) -> str | None:
+    def _meant(self, place: NamedPath, *, is_ours: bool) -> str | None:
         """What lies here and was meant by it."""
         if not is_ours and place.first in _COMMON and not self._begins_here(place):
             return None
         reach = Reach.ALL if is_ours else Reach.NONE if place.is_common else Reach.ONE
         kin = self._inventory.kin(place.whole, place.page)
-        meant = meant_by(place.whole + "/" * place.path.endswith("/"), kin, reach)
+        meant = similar_path(place.whole + "/" * place.path.endswith("/"), kin, reach)
         # Git lists what is deleted and not committed yet.
         return meant if meant is not None and self._inventory.lies_at(meant, "") else None
 
-    def _must_be_here(self, place: Place, *, at_home: bool) -> bool:
+    def _must_be_here(self, place: NamedPath, *, at_home: bool) -> bool:
         """Whether a path said of this repository is one that can be looked for."""
         is_file = place.is_file and not place.is_of_host
         return self._begins_here(place) or (is_file and (at_home or place.first in _OURS))
 
-    def _is_of_this_project(self, place: Place) -> bool:
+    def _is_of_this_project(self, place: NamedPath) -> bool:
         """Whether a path said of some project is one of this: its folder is here, and few have such."""
         # Two words without an extension may be anything, such as owner and repository.
         is_path = place.is_file or place.path.endswith("/") or place.whole.count("/") > 1
@@ -159,22 +159,22 @@ class Whereabouts:
             and self._is_in_a_folder(place)
         )
 
-    def _begins_here(self, place: Place) -> bool:
+    def _begins_here(self, place: NamedPath) -> bool:
         """Whether its first folder is in the root or beside the page, or for a file among the sources."""
         return self._begins_at(place, posixpath.dirname(place.page), *self._roots(place))
 
-    def _begins_at(self, place: Place, *starts: str) -> bool:
+    def _begins_at(self, place: NamedPath, *starts: str) -> bool:
         return any(named.is_there(self._environment.root / start / place.first) for start in starts)
 
-    def _is_in_a_folder(self, place: Place) -> bool:
+    def _is_in_a_folder(self, place: NamedPath) -> bool:
         """Whether the folder is there that it should lie in."""
         folder = posixpath.dirname(place.whole)
         return any(named.is_there(self._environment.root / start / folder) for start in self._roots(place))
 
-    def _roots(self, place: Place) -> tuple[str, ...]:
+    def _roots(self, place: NamedPath) -> tuple[str, ...]:
         return ("", _SOURCES) if place.is_file else ("",)
 
-    def _lies_elsewhere(self, place: Place) -> bool:
+    def _lies_elsewhere(self, place: NamedPath) -> bool:
         """Whether it is made by tools, lies out of the repository, or is the name of something else."""
         if place.first == ".." or self._is_made(place.whole):
             return True

@@ -14,10 +14,10 @@ from typing import TextIO
 
 from codex_orchestrator.model.definitions import ManualStage
 from codex_orchestrator.model.manifest import Manifest
-from codex_orchestrator.rules.approvals import Actor, Answer, Ask, Decision, actor_kind
+from codex_orchestrator.rules.approvals import Actor, Answer, ApprovalDecision, Ask, actor_kind
 from codex_orchestrator.text import flattened, printable
 
-_DECISIONS: dict[str, Decision] = {
+_DECISIONS: dict[str, ApprovalDecision] = {
     "a": "approved",
     "approve": "approved",
     "r": "rejected",

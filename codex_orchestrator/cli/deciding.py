@@ -26,11 +26,11 @@ from codex_orchestrator.evidence.decisions import record_decision
 from codex_orchestrator.model.codec import to_json
 from codex_orchestrator.model.manifest import Receipt
 from codex_orchestrator.privacy.guard import PrivacyGuard
-from codex_orchestrator.rules.approvals import Answer, Decision, scrubbed
+from codex_orchestrator.rules.approvals import Answer, ApprovalDecision, scrubbed
 from codex_orchestrator.text import flattened
 from codex_orchestrator.views.lookup import FoundRun
-from codex_orchestrator.views.resuming import asked_to_resume
-from codex_orchestrator.views.waiting import first_above, run_to_decide
+from codex_orchestrator.views.resuming import resume_invocation
+from codex_orchestrator.views.waiting import run_to_decide, run_to_resume
 
 
 def add_deciding(parser: argparse.ArgumentParser) -> None:
@@ -46,14 +46,14 @@ def add_deciding(parser: argparse.ArgumentParser) -> None:
     add_root(parser)
 
 
-def decide(arguments: argparse.Namespace, decision: Decision) -> int:
+def decide(arguments: argparse.Namespace, decision: ApprovalDecision) -> int:
     """Record the decision, and (``--resume``) go on with the run: then with the exit codes of ``resume``."""
     if arguments.actor is not None and not flattened(arguments.actor):
         raise UsageError("--actor is empty.", hint="Name who decides, or leave it out for the login name.")
     environment = environment_of(arguments)
     found = found_run(environment, arguments.run, task_of(environment, arguments))
     layout = run_to_decide(found, arguments.stage)
-    resumed = first_above(environment, layout)
+    resumed = run_to_resume(environment, layout)
     answer = Answer(decision, current_actor(arguments.actor), arguments.reason)
     if environment.enforces(PRIVACY_GUARD):
         answer = scrubbed(answer, _guard(environment))
@@ -81,7 +81,7 @@ def _prepared(
     environment: Environment, found: FoundRun, answer: Answer, arguments: argparse.Namespace
 ) -> Prepared:
     """The run made ready to go on, before the decision is recorded: what cannot is refused first."""
-    asked = asked_to_resume(
+    invocation = resume_invocation(
         environment,
         found.layout.run_id,
         found.layout.task.task_id,
@@ -89,7 +89,7 @@ def _prepared(
         actor=answer.actor.name,
         reason=f"stage:{arguments.stage}:{answer.decision}",
     )
-    prepared = prepare(environment, asked)
+    prepared = prepare(environment, invocation)
     require_runnable(prepared)
     return prepared
 

@@ -14,7 +14,7 @@ from codex_orchestrator.errors import EXIT_OK, EXIT_RUN_FAILED, Misplaced, Stora
 from codex_orchestrator.evidence import housekeeping
 from codex_orchestrator.evidence.sweep import sweep
 from codex_orchestrator.rules.layout import RunLayout, TaskLayout
-from codex_orchestrator.rules.retention import Policy, RunFacts, decide, parse_age
+from codex_orchestrator.rules.retention import RetentionPolicy, RunFacts, decide_retention, parse_age
 from codex_orchestrator.views.cleanup import Cleanup, RemovedRun
 from codex_orchestrator.views.inventory import foreign_parents, inventory, run_facts
 from codex_orchestrator.views.lookup import odd_entries, task_ids
@@ -60,24 +60,24 @@ def run(arguments: argparse.Namespace) -> int:
     return EXIT_RUN_FAILED if cleanup.failures else EXIT_OK
 
 
-def _policy(arguments: argparse.Namespace) -> Policy:
+def _policy(arguments: argparse.Namespace) -> RetentionPolicy:
     if arguments.keep is not None and arguments.keep < 0:
         raise UsageError("--keep must not be negative.")
     if arguments.older_than is None:
-        return Policy(arguments.keep)
+        return RetentionPolicy(arguments.keep)
     seconds = parse_age(arguments.older_than)
     if seconds is None:
         raise UsageError(
             f'--older-than "{arguments.older_than}" is not an age.',
             hint="Write a whole number and m, h, d or w, such as 45m, 12h, 30d or 2w.",
         )
-    return Policy(arguments.keep, seconds)
+    return RetentionPolicy(arguments.keep, seconds)
 
 
 class _Cleaning:
     """Cleans one task, and takes down what it did."""
 
-    def __init__(self, task: TaskLayout, policy: Policy, cleanup: Cleanup) -> None:
+    def __init__(self, task: TaskLayout, policy: RetentionPolicy, cleanup: Cleanup) -> None:
         self._task = task
         self._policy = policy
         self._cleanup = cleanup
@@ -99,7 +99,7 @@ class _Cleaning:
             swept = set(self._cleanup.swept.folders)
             runs = [replace(run, queued=False) for run in runs if self._folder_of(run) not in swept]
         others = foreign_parents(self._task.environment, runs, now=now)
-        for decision in decide(runs, self._policy, now=now, others=others):
+        for decision in decide_retention(runs, self._policy, now=now, others=others):
             if decision.kept is not None:
                 self._cleanup.kept[decision.kept] += 1
             else:

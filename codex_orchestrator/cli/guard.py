@@ -9,7 +9,7 @@ from codex_orchestrator.checks.changes import ChangeRequest
 from codex_orchestrator.checks.diff_budget import DiffBudgetRequest, check_diff_budget
 from codex_orchestrator.checks.docs import DocsGuardRequest, check_docs
 from codex_orchestrator.checks.evidence import check_evidence
-from codex_orchestrator.checks.existence import Known
+from codex_orchestrator.checks.existence import KnownNames
 from codex_orchestrator.checks.report import Report, render_text
 from codex_orchestrator.checks.spec import SpecGuardRequest, check_specs
 from codex_orchestrator.cli import render
@@ -70,7 +70,7 @@ def _check_docs(environment: Environment, _arguments: argparse.Namespace) -> Rep
     definitions = load_definitions(environment)
     return check_docs(
         DocsGuardRequest(
-            known=Known(environment, definitions.pipelines, command_words()),
+            known=KnownNames(environment, definitions.pipelines, command_words()),
             settings=definitions.configuration.guards.docs,
         )
     )

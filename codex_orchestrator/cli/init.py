@@ -13,7 +13,7 @@ from codex_orchestrator.model.codec import to_json
 from codex_orchestrator.repository.commands import ChosenCommand
 from codex_orchestrator.repository.project import Project
 from codex_orchestrator.scaffold.definition import definition
-from codex_orchestrator.scaffold.placing import Placed, StarterFile, ignore, place
+from codex_orchestrator.scaffold.placing import PlacedFile, StarterFile, ignore, place
 from codex_orchestrator.scaffold.scripts import caller, script_files
 from codex_orchestrator.scaffold.style import render as render_json
 from codex_orchestrator.scaffold.style import style_of
@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
         starters += script_files()
     options = {"force": arguments.force, "dry_run": arguments.dry_run}
     placed = (
-        [Placed(CONFIG_NAME, "left", f"{environment.config_name} has the definitions")] if defined else []
+        [PlacedFile(CONFIG_NAME, "left", f"{environment.config_name} has the definitions")] if defined else []
     )
     placed += [place(environment.root, file, **options) for file in starters]
     placed.append(ignore(environment.root, dry_run=arguments.dry_run))
@@ -102,5 +102,5 @@ def _next(*, dry_run: bool) -> str:
     return "Next: codex-orchestrator doctor, then codex-orchestrator start"
 
 
-def _text(one: Placed) -> str:
+def _text(one: PlacedFile) -> str:
     return f"{one.outcome:<{_WIDTH}}  {one.path}" + (f": {one.detail}" if one.detail else "")

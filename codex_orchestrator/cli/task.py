@@ -15,7 +15,7 @@ from codex_orchestrator.tasks.creating import create_task, new_task
 from codex_orchestrator.tasks.index import TASK_INDEX, read_index
 from codex_orchestrator.tasks.mirrors import plan_sync, write_changes
 from codex_orchestrator.tasks.registry import require_place
-from codex_orchestrator.tasks.texts import Texts, alone
+from codex_orchestrator.tasks.texts import Texts, task_files_lock
 from codex_orchestrator.views.tasks import created_document, created_lines, sync_document, sync_lines
 
 
@@ -60,7 +60,7 @@ def _new(environment: Environment, arguments: argparse.Namespace) -> int:
     task = new_task(arguments.name, arguments.title, utc_date(SystemClock().now()))
     registry = load_definitions(environment).configuration.tasks or {}
     require_place(environment, registry, (task.name, task.bare_id))
-    with alone(environment):
+    with task_files_lock(environment):
         changes, troubles = create_task(environment, task)
     if arguments.format == "json":
         render.emit_json(created_document(task, changes, troubles))
@@ -71,7 +71,7 @@ def _new(environment: Environment, arguments: argparse.Namespace) -> int:
 
 def _sync(environment: Environment, arguments: argparse.Namespace) -> int:
     # Who only looks leaves nothing, not even a lock.
-    with nullcontext() if arguments.check else alone(environment):
+    with nullcontext() if arguments.check else task_files_lock(environment):
         index = read_index(environment.root)
         texts = Texts(environment.root)
         sync = plan_sync(environment, index, texts)

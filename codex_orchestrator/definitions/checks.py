@@ -33,7 +33,7 @@ from codex_orchestrator.text import is_hidden
 _SHOWN_OF_CYCLE = 20
 
 StageSets = Mapping[str, Sequence[Stage]]
-Placed = tuple[Stage, Path]
+PlacedStage = tuple[Stage, Path]
 
 
 def check_configuration(
@@ -64,7 +64,7 @@ def check_configuration(
 
 def place_stages(
     definition: PipelineDefinition, sets: StageSets, own_sets: frozenset[str], path: Path
-) -> Iterator[Placed]:
+) -> Iterator[PlacedStage]:
     """The stages of a pipeline with its sets expanded, each with the path it was written at."""
     for index, stage in enumerate(definition.stages):
         here = (*path, "stages", index)
@@ -184,7 +184,7 @@ def _check_pipelines(configuration: Configuration, sets: StageSets) -> Iterator[
         yield from _check_stages(placed, (*path, "stages"))
 
 
-def _check_stages(placed: Sequence[Placed], path: Path) -> Iterator[Problem]:
+def _check_stages(placed: Sequence[PlacedStage], path: Path) -> Iterator[Problem]:
     ids = {stage.id for stage, _ in placed}
     seen: set[str] = set()
     for stage, where in placed:

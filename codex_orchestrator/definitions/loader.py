@@ -15,10 +15,10 @@ from typing import Literal, NoReturn
 
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.definitions.checks import StageSets, check_configuration, place_stages
-from codex_orchestrator.definitions.node_keys import adopt_twins
+from codex_orchestrator.definitions.node_keys import translate_node_keys
 from codex_orchestrator.definitions.packaged import FittedSets, packaged_notice, read_packaged
 from codex_orchestrator.definitions.provenance import notice_above, refuse_foreign
-from codex_orchestrator.definitions.source import Written, read_written
+from codex_orchestrator.definitions.source import DefinitionFile, read_definition_file
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.errors import ConfigurationError, UsageError
 from codex_orchestrator.model.codec import Mismatch, from_json, to_json
@@ -32,7 +32,7 @@ from codex_orchestrator.model.definitions import (
 from codex_orchestrator.model.explain import Problem
 from codex_orchestrator.text import printable
 
-Source = Literal["user", "default"]
+PipelineSource = Literal["user", "default"]
 
 DEFAULT_PIPELINE = "diagnostics"
 
@@ -51,7 +51,7 @@ class Definitions:
 
     configuration: Configuration
     pipelines: Mapping[str, Pipeline]
-    sources: Mapping[str, Source]
+    sources: Mapping[str, PipelineSource]
     packaged: FittedSets
     notices: tuple[str, ...]
 
@@ -82,7 +82,7 @@ def load_definitions(environment: Environment) -> Definitions:
         ConfigurationError: The repo's file cannot be used, or is another user's.
     """
     refuse_foreign(environment)
-    written = read_written(environment)
+    written = read_definition_file(environment)
     configuration, notices = _read_configuration(written) if written else (Configuration(), [])
     packaged, packaged_sets = read_packaged()
     own_sets = _own_stages(configuration)
@@ -95,12 +95,12 @@ def load_definitions(environment: Environment) -> Definitions:
     own = [_resolve(item, merged, frozenset(configuration.stage_sets)) for item in configuration.pipelines]
     defined = {item.id: item for item in own}
     pipelines = _Pipelines(defined, {item.id: item for item in packaged}, fitted)
-    sources: dict[str, Source] = {**dict.fromkeys(pipelines, "default"), **users(defined)}
+    sources: dict[str, PipelineSource] = {**dict.fromkeys(pipelines, "default"), **users(defined)}
     above = notice_above(environment)
     return Definitions(configuration, pipelines, sources, fitted, (*([above] if above else ()), *notices))
 
 
-def users(pipeline_ids: Iterable[str]) -> dict[str, Source]:
+def users(pipeline_ids: Iterable[str]) -> dict[str, PipelineSource]:
     """That these pipelines are the repository's own, or a plugin's, and no packaged ones."""
     return dict.fromkeys(pipeline_ids, "user")
 
@@ -143,10 +143,10 @@ def pipeline_digest(pipeline: Pipeline) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _read_configuration(written: Written) -> tuple[Configuration, list[str]]:
+def _read_configuration(written: DefinitionFile) -> tuple[Configuration, list[str]]:
     """The document in its shape, and the notices that go with it."""
     try:
-        data, notices = adopt_twins(written.data)
+        data, notices = translate_node_keys(written.data)
         try:
             if written.repeats_keys:
                 raise Mismatch
@@ -157,7 +157,7 @@ def _read_configuration(written: Written) -> tuple[Configuration, list[str]]:
         raise ConfigurationError(f"{written.name}: nested too deeply.") from error
 
 
-def _explain(written: Written, data: object) -> NoReturn:
+def _explain(written: DefinitionFile, data: object) -> NoReturn:
     from codex_orchestrator.model.explain import explain
 
     repeated = [Problem(where, "this key is repeated") for where in written.positions().repeated_keys]

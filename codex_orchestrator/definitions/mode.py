@@ -6,9 +6,9 @@ from typing import Literal
 
 from codex_orchestrator.model.definitions import CommandStage, Stage
 
-Mode = Literal["mcp", "cloud"]
+ExecutionMode = Literal["mcp", "cloud"]
 
-_WORDS: dict[str, Mode] = {
+_WORDS: dict[str, ExecutionMode] = {
     "cloud": "cloud",
     "true": "cloud",
     "1": "cloud",
@@ -20,12 +20,12 @@ _WORDS: dict[str, Mode] = {
 }
 
 
-def parse_mode(word: str) -> Mode | None:
+def parse_mode(word: str) -> ExecutionMode | None:
     """The mode that a word names (trimmed, any case), or None."""
     return _WORDS.get(word.strip().lower())
 
 
-def resolve_mode(stage: Stage, run_mode: Mode | None = None) -> Mode:
+def resolve_mode(stage: Stage, run_mode: ExecutionMode | None = None) -> ExecutionMode:
     """Where a stage runs: its flags, its mode words, the run's ``--execution-mode``, else ``mcp``."""
     if isinstance(stage, CommandStage):
         hints = stage.plan

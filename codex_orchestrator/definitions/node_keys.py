@@ -29,7 +29,7 @@ _PLAN: dict[str, str | None] = {
 }
 
 
-def adopt_twins(data: Any) -> tuple[Any, list[str]]:
+def translate_node_keys(data: Any) -> tuple[Any, list[str]]:
     """The document with twins renamed and idle keys taken out, and the notices that go with it.
 
     Anything of an unexpected type is left as it is, for validation to name.

@@ -31,7 +31,7 @@ _PLACE = re.compile(r" \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of
 
 
 @dataclass(frozen=True)
-class Written:
+class DefinitionFile:
     """A definition file.
 
     Attributes:
@@ -82,7 +82,7 @@ class Written:
         return problem.where()
 
 
-def read_written(environment: Environment) -> Written | None:
+def read_definition_file(environment: Environment) -> DefinitionFile | None:
     """The repo's definitions, or None where it has none.
 
     Raises:
@@ -136,7 +136,7 @@ def _decoded(name: str, content: bytes) -> str:
         raise ConfigurationError(f"{name}:{line}: not valid UTF-8: {error.reason}.") from error
 
 
-def _parsed(text: str) -> Written:
+def _parsed(text: str) -> DefinitionFile:
     repeats = False
 
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -155,7 +155,7 @@ def _parsed(text: str) -> Written:
         raise ConfigurationError(f"{CONFIG_NAME}: {error}.") from error
     except ValueError as error:
         raise ConfigurationError(f"{CONFIG_NAME}: not valid JSON: a number has too many digits.") from error
-    written = Written(CONFIG_NAME, text, data, repeats)
+    written = DefinitionFile(CONFIG_NAME, text, data, repeats)
     try:
         json.dumps(data, ensure_ascii=False, allow_nan=False).encode()
     except ValueError:
@@ -163,7 +163,7 @@ def _parsed(text: str) -> Written:
     return written
 
 
-def _parsed_table(text: str) -> Written | None:
+def _parsed_table(text: str) -> DefinitionFile | None:
     import tomllib
 
     try:
@@ -180,7 +180,7 @@ def _parsed_table(text: str) -> Written | None:
         return None
     if is_deep(table):
         raise ConfigurationError(f"{PYPROJECT_NAME}: {TooDeep()}.")
-    written = Written(PYPROJECT_NAME, text, table)
+    written = DefinitionFile(PYPROJECT_NAME, text, table)
     written.refuse(list(_not_of_json(table, ())))
     return written
 

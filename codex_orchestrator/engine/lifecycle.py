@@ -15,7 +15,7 @@ from codex_orchestrator.evidence.evidence import create_run_folder, write_first_
 from codex_orchestrator.evidence.recording import Observe, RunRecording, unobserved
 from codex_orchestrator.evidence.sweep import sweep
 from codex_orchestrator.execution.leftovers import LeftProcess, end_left
-from codex_orchestrator.model.control_plane import ControlPlane, Mode, judged
+from codex_orchestrator.model.control_plane import ControlPlane, EnforcementMode, judged
 from codex_orchestrator.model.definitions import Pipeline
 from codex_orchestrator.model.events import RunStarted
 from codex_orchestrator.model.privacy_record import empty_record
@@ -108,7 +108,7 @@ def checked_request(
     """
     request = build_request(layout, pipeline, approval_policy=approval_policy, requested_at=requested_at)
     enforced = layout.task.environment.enforces("CODEX_CONTROL_PLANE")
-    mode: Mode = "enforce" if enforced else "shadow"
+    mode: EnforcementMode = "enforce" if enforced else "shadow"
     return judged(layout.run_id, problems_of(request), mode=mode, timestamp=requested_at)
 
 

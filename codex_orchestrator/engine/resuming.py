@@ -36,7 +36,7 @@ from codex_orchestrator.rules.replay import Replay
 from codex_orchestrator.rules.resumption import (
     changes,
     changes_by_entries,
-    taken_up,
+    resumed_manifest,
     token_fits,
     with_resume_event,
 )
@@ -168,7 +168,7 @@ def _resumed(
     found = checked_request(
         layout, shown, approval_policy=manifest.approval_policy, requested_at=event.timestamp
     )
-    going_on = taken_up(
+    going_on = resumed_manifest(
         manifest,
         shown,
         layout,

@@ -25,7 +25,7 @@ from codex_orchestrator.identifiers import id_problem
 from codex_orchestrator.model.codec import dumps, loads, to_json
 from codex_orchestrator.model.manifest import TERMINAL, ChildRun, Manifest
 from codex_orchestrator.rules.layout import RunLayout
-from codex_orchestrator.rules.lineage import as_child, known_children, news_of
+from codex_orchestrator.rules.lineage import as_child, changed_children, known_children
 
 _PATIENCE_SECONDS = 1.0
 # Another child may leave something while the lock is held, and find it taken.
@@ -132,7 +132,9 @@ def settle_children(layout: RunLayout, clock: Clock, *, as_owner: bool = False) 
         return
     for _ in range(_LOOKS):
         manifest = _read(layout.manifest, layout.base)
-        if not isinstance(manifest, dict) or not news_of(known_children(manifest), read_children(layout)):
+        if not isinstance(manifest, dict) or not changed_children(
+            known_children(manifest), read_children(layout)
+        ):
             return
         if not as_owner and liveness_of(layout, manifest, now=clock.now()) == "alive":
             return

@@ -22,7 +22,7 @@ from codex_orchestrator.model.manifest import Approval, ChildRun, CommandEntry, 
 from codex_orchestrator.model.scheduler import Assignment, Scheduler, WorkerAttempt
 from codex_orchestrator.rules import recorder
 from codex_orchestrator.rules.layout import RunLayout
-from codex_orchestrator.rules.lineage import known_children, news_of, with_children
+from codex_orchestrator.rules.lineage import changed_children, known_children, with_children
 
 # What there are many of, and most of which stay as they are.
 _Kept = CommandEntry | Handle | WorkerAttempt
@@ -218,7 +218,7 @@ def add_children(layout: RunLayout, children: Sequence[ChildRun], *, now: str) -
         manifest = loads(places.read(layout.manifest, below=layout.base))
     except (OSError, ValueError):
         return  # It was removed, or never finished its first manifest.
-    news = news_of(known_children(manifest), children)
+    news = changed_children(known_children(manifest), children)
     if news and isinstance(manifest, dict):
         document = with_children(manifest, news, now=now)
         files.replace(layout.manifest, dumps(document).encode(), below=layout.base)

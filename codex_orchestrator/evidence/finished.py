@@ -24,14 +24,14 @@ _BRIEF_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
-class Recording:
+class RecordsResult:
     """Whether the run's metrics line is in, and what went wrong."""
 
     recorded: bool
     warnings: tuple[str, ...]
 
 
-class FinishedRun:
+class RunRecords:
     """Brings one run's records to the task's shared files."""
 
     def __init__(self, layout: RunLayout, clock: Clock, mark: Callable[[], None]) -> None:
@@ -80,7 +80,7 @@ class FinishedRun:
         self._queued = self._metrics.is_queued(name)
         return warnings
 
-    def merge(self) -> Recording:
+    def merge(self) -> RecordsResult:
         """Merge all pending records of the task, this run's among them."""
         name = self._name
         warnings = [
@@ -91,7 +91,7 @@ class FinishedRun:
         for journal in (self._metrics, self._state, self._drift):
             warnings.extend(journal.notices)
         recorded = self._queued and not self._metrics.is_queued(name)
-        return Recording(recorded, tuple(warnings))
+        return RecordsResult(recorded, tuple(warnings))
 
     @property
     def is_queued(self) -> bool:

@@ -18,7 +18,7 @@ from codex_orchestrator.errors import StorageError
 from codex_orchestrator.evidence import files
 from codex_orchestrator.evidence.finished import merge_queued
 from codex_orchestrator.evidence.locks import SOFT_SUFFIX, held_lock
-from codex_orchestrator.evidence.pending import pending_in
+from codex_orchestrator.evidence.pending import list_pending
 from codex_orchestrator.identifiers import id_problem
 from codex_orchestrator.rules.layout import RunLayout, TaskLayout
 from codex_orchestrator.text import printable
@@ -227,7 +227,7 @@ def _queue(task: TaskLayout, suffix: str) -> set[Path]:
     return {
         pending.path
         for folder, base in task.pending_places()
-        for pending in pending_in(folder, suffix, below=base)[0]
+        for pending in list_pending(folder, suffix, below=base)[0]
     }
 
 
@@ -236,5 +236,5 @@ def _odd_records(task: TaskLayout) -> tuple[str, ...]:
         notice
         for folder, base in task.pending_places()
         for suffix in (".json", ".merged")
-        for notice in pending_in(folder, suffix, below=base)[1]
+        for notice in list_pending(folder, suffix, below=base)[1]
     )

@@ -33,7 +33,7 @@ from codex_orchestrator.errors import Misplaced, StorageError
 from codex_orchestrator.evidence import files
 from codex_orchestrator.evidence.lines import append, lines_backwards, mend_last_line
 from codex_orchestrator.evidence.locks import held_lock
-from codex_orchestrator.evidence.pending import Pending, pending_in
+from codex_orchestrator.evidence.pending import PendingRecord, list_pending
 from codex_orchestrator.identifiers import born
 from codex_orchestrator.model.codec import Mismatch, T, dumps_line, from_json, loads
 from codex_orchestrator.text import printable
@@ -64,7 +64,7 @@ def read_aggregate(path: Path, shape: type[T], *, below: Path) -> T | None:
 class _Waiting:
     """A record that waits, and its line."""
 
-    pending: Pending
+    pending: PendingRecord
     line: bytes
 
 
@@ -223,7 +223,7 @@ class Journal(ABC):
 
     def _waiting(self) -> list[_Waiting]:
         """The records to come. What is none is left where it is, and told of."""
-        found, odd = pending_in(self._pending, _QUEUED, below=self._below)
+        found, odd = list_pending(self._pending, _QUEUED, below=self._below)
         self.notices.update(dict.fromkeys(odd))
         waiting = []
         for pending in found:
@@ -241,18 +241,18 @@ class Journal(ABC):
                 self.notices[f"{name} is no record of run {pending.run_id}, and is left alone."] = None
         return waiting
 
-    def _settle(self, merged: Sequence[Pending], settle: Settle) -> None:
+    def _settle(self, merged: Sequence[PendingRecord], settle: Settle) -> None:
         left = [one for one in merged if not self._settled(one, settle)]
         for one in left:
             files.move(one.path, one.path.with_suffix(_MERGED), below=self._below)
         # After the others, and once more for those: a run that ended meanwhile has looked too early.
-        for one in pending_in(self._pending, _MERGED, below=self._below)[0]:
+        for one in list_pending(self._pending, _MERGED, below=self._below)[0]:
             self._settled(one, settle)
         if merged:
             # Or a record could be back after a power failure, when the aggregate covers it already.
             files.sync_folder(self._pending, below=self._below)
 
-    def _settled(self, pending: Pending, settle: Settle) -> bool:
+    def _settled(self, pending: PendingRecord, settle: Settle) -> bool:
         known = settle(pending.run_id)
         if known:
             files.remove(pending.path, below=self._below)

@@ -18,7 +18,7 @@ def record_name(run_id: str, attempts: int) -> str:
 
 
 @dataclass(frozen=True)
-class Pending:
+class PendingRecord:
     """A file in the folder of records to come, by what its name tells."""
 
     path: Path
@@ -26,7 +26,7 @@ class Pending:
     attempt: int
 
 
-def pending_in(folder: Path, suffix: str, *, below: Path) -> tuple[list[Pending], list[str]]:
+def list_pending(folder: Path, suffix: str, *, below: Path) -> tuple[list[PendingRecord], list[str]]:
     """The records in a folder of those to come, in the order of their runs; and what cannot be one.
 
     Args:
@@ -43,7 +43,7 @@ def pending_in(folder: Path, suffix: str, *, below: Path) -> tuple[list[Pending]
             continue
         run_id, attempt = _run_and_attempt(name.removesuffix(suffix))
         if kind == "file" and id_problem(run_id) is None:
-            found.append(Pending(folder / name, run_id, attempt))
+            found.append(PendingRecord(folder / name, run_id, attempt))
         else:
             odd.append(f"{printable(str(folder / name))} is no record of a run, and is left alone.")
     return sorted(found, key=lambda each: (each.run_id, each.attempt)), odd

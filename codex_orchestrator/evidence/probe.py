@@ -16,7 +16,7 @@ from codex_orchestrator.evidence.locks import SOFT_SUFFIX, try_lock
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
-Locks = Literal["kernel", "files", "none"]
+LockSupport = Literal["kernel", "files", "none"]
 
 
 @contextmanager
@@ -46,7 +46,7 @@ def seconds_to_disk(folder: Path, clock: Clock) -> float:
     return clock.monotonic() - began
 
 
-def locks_in(folder: Path) -> Locks:
+def locks_in(folder: Path) -> LockSupport:
     """Which kind of lock keeps others out: the kernel's, files in their place, or none at all.
 
     Raises:

@@ -14,7 +14,7 @@ from codex_orchestrator.evidence import files
 from codex_orchestrator.evidence.children import ParentLink, settle_children
 from codex_orchestrator.evidence.coordinator import PersistenceCoordinator
 from codex_orchestrator.evidence.evidence import EventLog
-from codex_orchestrator.evidence.finished import FinishedRun
+from codex_orchestrator.evidence.finished import RunRecords
 from codex_orchestrator.evidence.heartbeat import HeartbeatWriter
 from codex_orchestrator.evidence.locks import RunLock
 from codex_orchestrator.model.codec import dumps, to_json
@@ -83,7 +83,7 @@ class RunRecording:
         self._lock = RunLock(layout.lock, below=layout.base)
         self._lock.acquire()
         self._coordinator = PersistenceCoordinator(layout, clock, notify=notify)
-        self._finished = FinishedRun(layout, clock, self._mark_recorded)
+        self._finished = RunRecords(layout, clock, self._mark_recorded)
         self._heartbeat = HeartbeatWriter(self._coordinator)
         self._notify = notify
         self._observe = observe

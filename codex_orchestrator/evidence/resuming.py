@@ -20,7 +20,7 @@ from codex_orchestrator.evidence.sweep import remove_temporaries
 from codex_orchestrator.model.codec import Mismatch, dumps_line, from_json, loads, to_json
 from codex_orchestrator.model.manifest import CommandEntry, Manifest, PlanRecord, Receipt
 from codex_orchestrator.rules.layout import RunLayout
-from codex_orchestrator.rules.lineage import upserted
+from codex_orchestrator.rules.lineage import merged_children
 from codex_orchestrator.rules.replay import Replay, catch_up, read_back
 
 
@@ -54,7 +54,7 @@ def read_known(layout: RunLayout) -> tuple[Manifest, Replay]:
     """
     replay = read_log(layout)
     known = catch_up(read_whole_manifest(layout), replay)
-    return replace(known, child_runs=upserted(known.child_runs, read_children(layout))), replay
+    return replace(known, child_runs=merged_children(known.child_runs, read_children(layout))), replay
 
 
 def read_plan(layout: RunLayout) -> PlanRecord | None:

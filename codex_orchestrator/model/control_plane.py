@@ -15,7 +15,7 @@ SCHEMA = "codex.control-plane.run-request"
 VERSION = "2.0.0"
 REFUSED = "control-plane-validation-failed"
 
-Mode = Literal["shadow", "enforce"]
+EnforcementMode = Literal["shadow", "enforce"]
 Found = Literal["passed", "failed"]
 Samples = Annotated[int, Bounds(ge=0)]
 
@@ -36,7 +36,7 @@ class RequestValidation:
     """How a request was found."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
-    mode: Mode
+    mode: EnforcementMode
     status: Found
     timestamp: str
     errors: tuple[RequestProblem, ...]
@@ -52,7 +52,7 @@ class Drift:
     invalid_samples: Samples
     invalid_rate: float
     last_sampled_at: str | None
-    mode: Mode
+    mode: EnforcementMode
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class ControlPlane:
 
 
 def judged(
-    request_id: str, problems: Sequence[RequestProblem], *, mode: Mode, timestamp: str
+    request_id: str, problems: Sequence[RequestProblem], *, mode: EnforcementMode, timestamp: str
 ) -> ControlPlane:
     """What the manifest says of a request.
 

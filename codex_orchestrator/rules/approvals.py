@@ -19,7 +19,7 @@ from codex_orchestrator.privacy.guard import PrivacyGuard
 from codex_orchestrator.text import flattened
 
 ActorKind = Literal["agent", "ci", "tty", "unattended"]
-Decision = Literal["approved", "rejected"]
+ApprovalDecision = Literal["approved", "rejected"]
 
 _AGENTS = (
     "AI_AGENT",
@@ -46,7 +46,7 @@ class Actor:
 class Answer:
     """What somebody decided, and why; the reason is None where none was given."""
 
-    decision: Decision
+    decision: ApprovalDecision
     actor: Actor
     reason: str | None = None
 

@@ -14,8 +14,8 @@ from codex_orchestrator.model.control_plane import (
     VERSION,
     ControlPlane,
     Drift,
+    EnforcementMode,
     Found,
-    Mode,
     RequestProblem,
     Samples,
 )
@@ -31,7 +31,7 @@ class DriftSample:
     request_id: str
     timestamp: str
     status: Found
-    mode: Mode
+    mode: EnforcementMode
     errors: tuple[RequestProblem, ...]
     recorded_at: str | None = field(default=None, metadata={OMIT_NONE: True})
 
@@ -47,7 +47,7 @@ class DriftReport:
     invalid_samples: Samples
     invalid_rate: float
     last_sampled_at: str | None
-    mode: Mode
+    mode: EnforcementMode
     entries: tuple[DriftSample, ...]
     covered_bytes: Samples
 

@@ -32,7 +32,7 @@ def with_resume_event(manifest: Manifest, event: ResumeEvent) -> Manifest:
     return replace(manifest, resume_events=(*manifest.resume_events, event), updated_at=event.timestamp)
 
 
-def taken_up(
+def resumed_manifest(
     manifest: Manifest,
     pipeline: Pipeline,
     layout: RunLayout,

@@ -11,9 +11,9 @@ from typing import Literal, get_args
 
 from codex_orchestrator.dataclass import dataclass
 
-Hold = Literal["alive", "waiting", "unreadable"]
-Kept = Literal["alive", "waiting", "unreadable", "family", "queued", "busy", "failed", "policy"]
-KEPT: tuple[Kept, ...] = get_args(Kept)
+HoldReason = Literal["alive", "waiting", "unreadable"]
+KeepReason = Literal["alive", "waiting", "unreadable", "family", "queued", "busy", "failed", "policy"]
+KEEP_REASONS: tuple[KeepReason, ...] = get_args(KeepReason)
 _UNITS = {"m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _AGE = re.compile(r"([0-9]{1,6})([mhdw])")
 
@@ -32,7 +32,7 @@ class RunFacts:
     """
 
     run_id: str
-    hold: Hold | None
+    hold: HoldReason | None
     status: str | None = None
     last_activity: float | None = None
     parent_run_id: str | None = None
@@ -40,7 +40,7 @@ class RunFacts:
 
 
 @dataclass(frozen=True)
-class Policy:
+class RetentionPolicy:
     """Which runs the user wants to be rid of; a run goes only if all that is asked for agrees.
 
     Attributes:
@@ -58,16 +58,16 @@ class Policy:
 
 
 @dataclass(frozen=True)
-class Decision:
+class RetentionDecision:
     """A run, and why it stays; None where it goes."""
 
     run: RunFacts
-    kept: Kept | None
+    kept: KeepReason | None
 
 
-def decide(
-    runs: Iterable[RunFacts], policy: Policy, *, now: float, others: Iterable[RunFacts] = ()
-) -> list[Decision]:
+def decide_retention(
+    runs: Iterable[RunFacts], policy: RetentionPolicy, *, now: float, others: Iterable[RunFacts] = ()
+) -> list[RetentionDecision]:
     """What becomes of each run, oldest first.
 
     Args:
@@ -94,7 +94,7 @@ def decide(
         for top, members in families.items()
         if top not in here or any(run.hold is not None or run.queued for run in members)
     }
-    return [Decision(run, _kept(run, tops[run.run_id], held, unwanted)) for run in ordered]
+    return [RetentionDecision(run, _kept(run, tops[run.run_id], held, unwanted)) for run in ordered]
 
 
 def parse_age(text: str) -> float | None:
@@ -103,7 +103,7 @@ def parse_age(text: str) -> float | None:
     return float(int(match[1]) * _UNITS[match[2]]) if match else None
 
 
-def _kept(run: RunFacts, top: str, held: Container[str], unwanted: Container[str]) -> Kept | None:
+def _kept(run: RunFacts, top: str, held: Container[str], unwanted: Container[str]) -> KeepReason | None:
     if run.hold is not None:
         return run.hold
     if run.queued:
@@ -131,7 +131,7 @@ def _newest(tops: Iterable[RunFacts], number: int) -> frozenset[str]:
     return frozenset(own[max(0, len(own) - number) :] + foreign[max(0, len(foreign) - number) :])
 
 
-def _is_old(members: Iterable[RunFacts], policy: Policy, *, now: float) -> bool:
+def _is_old(members: Iterable[RunFacts], policy: RetentionPolicy, *, now: float) -> bool:
     limit = policy.older_than_seconds
     return limit is None or all(
         run.last_activity is not None and now - run.last_activity > limit for run in members

@@ -16,7 +16,7 @@ from codex_orchestrator.model.privacy_record import Privacy
 from codex_orchestrator.rules.summary import doubts, guardrail_entries, guardrail_status
 
 _WHEN_KNOWN = {OMIT_NONE: True}
-Mode = Literal["mcp", "cloud"]
+ExecutionMode = Literal["mcp", "cloud"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class BuildResult:
     __pydantic_config__: ClassVar[dict[str, Any]] = CAMEL
     subtask_id: str | None
     artifacts: tuple[Artifact, ...]
-    mode: Mode
+    mode: ExecutionMode
     run_id: str
     success: bool
     notes: str | None = field(default=None, metadata=_WHEN_KNOWN)
@@ -136,7 +136,7 @@ class RunSummary:
     __pydantic_config__: ClassVar[dict[str, Any]] = CAMEL
     task_id: str
     run_id: str
-    mode: Mode
+    mode: ExecutionMode
     plan: Plan
     build: BuildResult
     test: TestResult
@@ -198,7 +198,7 @@ class CommandReviewer:
         )
 
     @property
-    def _mode(self) -> Mode:
+    def _mode(self) -> ExecutionMode:
         target = next((item for item in self._plan.items if item.selected), None)
         return "cloud" if target is not None and target.requires_cloud else "mcp"
 

@@ -20,7 +20,7 @@ _BEFORE = " \t\ufeff"
 _LINE_END = re.compile(r"\r+\n")
 
 
-class MarkFault(ValueError):
+class MarkError(ValueError):
     """Marks that do not pair up.
 
     Attributes:
@@ -35,7 +35,7 @@ class MarkFault(ValueError):
 
 
 @dataclass(frozen=True)
-class Part:
+class MarkedPart:
     """Where the text between two marks lies, and that text with plain line ends."""
 
     start: int
@@ -43,35 +43,35 @@ class Part:
     content: str
 
 
-def parts_of(text: str) -> dict[str, Part]:
+def parts_of(text: str) -> dict[str, MarkedPart]:
     """The parts of a file by their tasks.
 
     Raises:
-        MarkFault: Marks do not pair up, overlap, or there are two parts of one task.
+        MarkError: Marks do not pair up, overlap, or there are two parts of one task.
     """
-    parts: dict[str, Part] = {}
+    parts: dict[str, MarkedPart] = {}
     opened: re.Match[str] | None = None
     for mark in _marks(text):
         name = mark["name"]
         if opened is None:
             if mark["edge"] == "end":
-                raise MarkFault(_line(text, mark), f'the end of task "{name}" has no beginning')
+                raise MarkError(_line(text, mark), f'the end of task "{name}" has no beginning')
             if name in parts:
-                raise MarkFault(_line(text, mark), f'task "{name}" begins a second time')
+                raise MarkError(_line(text, mark), f'task "{name}" begins a second time')
             opened = mark
         elif (mark["edge"], name) != ("end", opened["name"]):
-            raise MarkFault(_line(text, opened), f'the beginning of task "{opened["name"]}" has no end')
+            raise MarkError(_line(text, opened), f'the beginning of task "{opened["name"]}" has no end')
         else:
             # The mark's own line end is the first character that `$` stops before.
             start, end = opened.end() + 1, _line_start(text, mark)
-            parts[name] = Part(start, end, _LINE_END.sub("\n", text[start:end]))
+            parts[name] = MarkedPart(start, end, _LINE_END.sub("\n", text[start:end]))
             opened = None
     if opened is not None:
-        raise MarkFault(_line(text, opened), f'the beginning of task "{opened["name"]}" has no end')
+        raise MarkError(_line(text, opened), f'the beginning of task "{opened["name"]}" has no end')
     return parts
 
 
-def with_content(text: str, part: Part, content: str) -> str:
+def with_content(text: str, part: MarkedPart, content: str) -> str:
     """The file with other text between the marks of a part, in the line ends of its first mark.
 
     Args:

@@ -17,7 +17,7 @@ from codex_orchestrator.tasks.index import (
 )
 from codex_orchestrator.tasks.mirrors import copies_of, plan_sync, write_changes
 from codex_orchestrator.tasks.templates import NewTask
-from codex_orchestrator.tasks.texts import Change, Refused, Texts, Trouble
+from codex_orchestrator.tasks.texts import FileProblem, TextChange, Texts, UnusableFile
 
 _SHOWN_FILES = 3
 
@@ -42,7 +42,9 @@ def new_task(name: str, title: str | None, today: dt.date) -> NewTask:
     return NewTask(name, bare_id, slug, title, today)
 
 
-def create_task(environment: Environment, task: NewTask) -> tuple[tuple[Change, ...], tuple[Trouble, ...]]:
+def create_task(
+    environment: Environment, task: NewTask
+) -> tuple[tuple[TextChange, ...], tuple[FileProblem, ...]]:
     """Write all files of a new task; nothing that is there is overwritten.
 
     Returns:
@@ -69,7 +71,7 @@ def create_task(environment: Environment, task: NewTask) -> tuple[tuple[Change, 
         item = {"id": task.name, "slug": task.slug, "title": task.title}
         texts.put(TASK_INDEX, with_task(index.text if index is not None else None, item))
         added = parse_index(texts.read(TASK_INDEX) or "")
-    except Refused as refused:
+    except UnusableFile as refused:
         raise _cannot(refused.trouble) from refused
     sync = plan_sync(environment, added, texts, only=task.name)
     if sync.troubles:
@@ -87,5 +89,5 @@ def _refuse_known(index: TaskIndex | None, task: NewTask) -> None:
             )
 
 
-def _cannot(trouble: Trouble) -> UsageError:
+def _cannot(trouble: FileProblem) -> UsageError:
     return UsageError(f"{trouble.path}: {trouble.message}", hint=trouble.hint)

@@ -11,10 +11,10 @@ from typing import Any
 
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.environment import Environment
-from codex_orchestrator.tasks.blocks import MarkFault, Part, parts_of, with_content, with_part
+from codex_orchestrator.tasks.blocks import MarkedPart, MarkError, parts_of, with_content, with_part
 from codex_orchestrator.tasks.evidence import Evidence, filled, newest_evidence
 from codex_orchestrator.tasks.index import TASK_INDEX, Task, TaskIndex, gates_of, with_gates
-from codex_orchestrator.tasks.texts import Change, Refused, Texts, Trouble
+from codex_orchestrator.tasks.texts import FileProblem, TextChange, Texts, UnusableFile
 
 SHARED = {"docs/TASKS.md": "# Tasks\n", "docs/ACTION_PLAN.md": "# Action plans\n"}
 # What can stand in a file's name, in Markdown and between marks.
@@ -22,7 +22,7 @@ _PLAIN = re.compile(r"\w+(?:[.-]\w+)*")
 
 
 @dataclass
-class Sync:
+class SyncPlan:
     """What keeping the tasks in step comes to.
 
     Attributes:
@@ -32,8 +32,8 @@ class Sync:
     """
 
     evidence: dict[str, Evidence | None] = field(default_factory=dict)
-    changes: tuple[Change, ...] = ()
-    troubles: tuple[Trouble, ...] = ()
+    changes: tuple[TextChange, ...] = ()
+    troubles: tuple[FileProblem, ...] = ()
 
 
 def checklist_of(name: str) -> str:
@@ -48,7 +48,7 @@ def copies_of(name: str) -> tuple[str, ...]:
 
 def plan_sync(
     environment: Environment, index: TaskIndex | None, texts: Texts, *, only: str | None = None
-) -> Sync:
+) -> SyncPlan:
     """What is to be changed, so that all tasks are in step; nothing is written.
 
     Args:
@@ -58,7 +58,7 @@ def plan_sync(
         only: The name of the one task that is meant; None for all.
     """
     planner = _Planner(texts)
-    sync = Sync()
+    sync = SyncPlan()
     gates: dict[int, dict[str, Any]] = {}
     recorded = gates_of(index.text) if index is not None else []
     for place, task in enumerate(index.tasks if index is not None else ()):
@@ -78,7 +78,7 @@ def plan_sync(
     return sync
 
 
-def write_changes(texts: Texts, changes: tuple[Change, ...]) -> tuple[Trouble, ...]:
+def write_changes(texts: Texts, changes: tuple[TextChange, ...]) -> tuple[FileProblem, ...]:
     """Bring changes to disk; the answer is what could not be.
 
     Raises:
@@ -88,7 +88,7 @@ def write_changes(texts: Texts, changes: tuple[Change, ...]) -> tuple[Trouble, .
     for change in changes:
         try:
             texts.write(change)
-        except Refused as refused:
+        except UnusableFile as refused:
             troubles.append(refused.trouble)
     return tuple(troubles)
 
@@ -98,8 +98,8 @@ class _Planner:
 
     def __init__(self, texts: Texts) -> None:
         self._texts = texts
-        self._parsed: dict[str, tuple[str, dict[str, Part]]] = {}
-        self.troubles: list[Trouble] = []
+        self._parsed: dict[str, tuple[str, dict[str, MarkedPart]]] = {}
+        self.troubles: list[FileProblem] = []
 
     def keeps(self, task: Task) -> bool:
         """Whether a task has a checklist, or copies of one that is gone."""
@@ -107,8 +107,8 @@ class _Planner:
         try:
             there = self._texts.read(checklist) is not None
             if there and not _PLAIN.fullmatch(name):
-                raise Refused(_unusable(checklist, name))
-        except Refused as refused:
+                raise UnusableFile(_unusable(checklist, name))
+        except UnusableFile as refused:
             self.troubles.append(refused.trouble)
             return False
         if there:
@@ -119,7 +119,7 @@ class _Planner:
                 f"The checklist of task {name} is missing, and there are copies of it: {', '.join(left)}."
             )
             hint = "Put it back, or remove the task's parts from these files."
-            self.troubles.append(Trouble(checklist, message, hint))
+            self.troubles.append(FileProblem(checklist, message, hint))
         return False
 
     def keep(self, name: str, evidence: Evidence | None) -> None:
@@ -128,8 +128,8 @@ class _Planner:
         try:
             text, parts = self._read(checklist)
             if name not in parts:
-                raise Refused(_unmarked(checklist, name))
-        except Refused as refused:
+                raise UnusableFile(_unmarked(checklist, name))
+        except UnusableFile as refused:
             self.troubles.append(refused.trouble)
             return
         content = filled(parts[name].content, evidence)
@@ -138,7 +138,7 @@ class _Planner:
         for path, title in titles.items():
             try:
                 self._copy(path, name, content, title)
-            except Refused as refused:
+            except UnusableFile as refused:
                 self.troubles.append(refused.trouble)
 
     def _copy(self, path: str, name: str, content: str, title: str) -> None:
@@ -153,28 +153,28 @@ class _Planner:
     def _has_part(self, path: str, name: str) -> bool:
         try:
             return name in self._read(path)[1]
-        except Refused:
+        except UnusableFile:
             # Whichever task is kept there will say so.
             return False
 
-    def _read(self, path: str) -> tuple[str, dict[str, Part]]:
+    def _read(self, path: str) -> tuple[str, dict[str, MarkedPart]]:
         text = self._texts.read(path) or ""
         known = self._parsed.get(path)
         if known is not None and known[0] is text:
             return known
         try:
             self._parsed[path] = text, parts_of(text)
-        except MarkFault as fault:
+        except MarkError as fault:
             hint = "Mend the marks; a part begins and ends with a line of its own, and holds no other."
-            raise Refused(Trouble(path, f"Line {fault.line}: {fault.message}.", hint)) from fault
+            raise UnusableFile(FileProblem(path, f"Line {fault.line}: {fault.message}.", hint)) from fault
         return self._parsed[path]
 
 
-def _unmarked(checklist: str, name: str) -> Trouble:
+def _unmarked(checklist: str, name: str) -> FileProblem:
     hint = f'Put the list between a line "<!-- begin task {name} -->" and a line "<!-- end task {name} -->".'
-    return Trouble(checklist, f"There is no marked part of task {name}.", hint)
+    return FileProblem(checklist, f"There is no marked part of task {name}.", hint)
 
 
-def _unusable(checklist: str, name: str) -> Trouble:
+def _unusable(checklist: str, name: str) -> FileProblem:
     hint = "Name it with letters, digits and single hyphens, dots or underscores."
-    return Trouble(checklist, f'The name of the task, "{name}", cannot stand in marks.', hint)
+    return FileProblem(checklist, f'The name of the task, "{name}", cannot stand in marks.', hint)

@@ -15,7 +15,7 @@ from codex_orchestrator.errors import Busy, Misplaced
 from codex_orchestrator.evidence import files
 from codex_orchestrator.evidence.locks import wait_for_lock
 
-Kind = Literal["created", "updated"]
+ChangeKind = Literal["created", "updated"]
 
 LOCK_NAME = ".tasks.lock"
 _PATIENCE_SECONDS = 10.0
@@ -23,7 +23,7 @@ _HINT = "Put a readable text file in its place, or remove it."
 
 
 @dataclass(frozen=True)
-class Trouble:
+class FileProblem:
     """Why a file cannot be kept in step.
 
     Attributes:
@@ -37,16 +37,16 @@ class Trouble:
     hint: str
 
 
-class Refused(Exception):
+class UnusableFile(Exception):
     """A file cannot be used as a text of the repository; `trouble` says why."""
 
-    def __init__(self, trouble: Trouble) -> None:
+    def __init__(self, trouble: FileProblem) -> None:
         super().__init__(trouble.message)
         self.trouble = trouble
 
 
 @dataclass(frozen=True)
-class Change:
+class TextChange:
     """A file whose text is to be another.
 
     Attributes:
@@ -60,7 +60,7 @@ class Change:
     after: str
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> ChangeKind:
         """Whether the file is new."""
         return "created" if self.before is None else "updated"
 
@@ -73,7 +73,7 @@ class Change:
 
 
 @contextmanager
-def alone(environment: Environment) -> Iterator[None]:
+def task_files_lock(environment: Environment) -> Iterator[None]:
     """Keep other processes of ours away from the files of tasks for the length of a block.
 
     Raises:
@@ -105,7 +105,7 @@ class Texts:
         """The text of a file as it is to be; None where there is none.
 
         Raises:
-            Refused: It cannot be read, is no text, or lies outside of the repository.
+            UnusableFile: It cannot be read, is no text, or lies outside of the repository.
         """
         name = self._name(path)
         if name not in self._after:
@@ -116,29 +116,31 @@ class Texts:
         """Have a file hold another text.
 
         Raises:
-            Refused: As for `read`.
+            UnusableFile: As for `read`.
         """
         self.read(path)
         self._after[self._name(path)] = text
 
-    def changes(self) -> tuple[Change, ...]:
+    def changes(self) -> tuple[TextChange, ...]:
         """Every file whose text is to be another, in the order in which they were met."""
         return tuple(
-            Change(path, self._before[path], after)
+            TextChange(path, self._before[path], after)
             for path, after in self._after.items()
             if after is not None and after != self._before[path]
         )
 
-    def write(self, change: Change) -> None:
+    def write(self, change: TextChange) -> None:
         """Bring a change to disk.
 
         Raises:
-            Refused: Somebody has changed the file meanwhile.
+            UnusableFile: Somebody has changed the file meanwhile.
             StorageError: The disk refused.
         """
         if self._on_disk(change.path) != change.before:
             hint = "Run the command again."
-            raise Refused(Trouble(change.path, "The file was changed by somebody else just now.", hint))
+            raise UnusableFile(
+                FileProblem(change.path, "The file was changed by somebody else just now.", hint)
+            )
         target = self._root / change.path
         files.make_folder(target.parent, below=self._root)
         files.replace(target, change.after.encode(), below=self._root)
@@ -147,7 +149,9 @@ class Texts:
         """The path of what a path leads to: a link stays one, and two ways to a file are one file."""
         target = (self._root / path).resolve()
         if not target.is_relative_to(self._root):
-            raise Refused(Trouble(path, "The file is a link that leads out of the repository.", _HINT))
+            raise UnusableFile(
+                FileProblem(path, "The file is a link that leads out of the repository.", _HINT)
+            )
         return target.relative_to(self._root).as_posix()
 
     def _on_disk(self, path: str) -> str | None:
@@ -157,10 +161,14 @@ class Texts:
         except FileNotFoundError:
             return None
         except Misplaced as error:
-            raise Refused(Trouble(path, f"The file cannot be read: {error.message}", hint)) from error
+            raise UnusableFile(
+                FileProblem(path, f"The file cannot be read: {error.message}", hint)
+            ) from error
         except OSError as error:
-            raise Refused(
-                Trouble(path, f"The file cannot be read: {error.strerror or error}.", hint)
+            raise UnusableFile(
+                FileProblem(path, f"The file cannot be read: {error.strerror or error}.", hint)
             ) from error
         except UnicodeDecodeError as error:
-            raise Refused(Trouble(path, f"The file is not valid UTF-8: {error.reason}.", hint)) from error
+            raise UnusableFile(
+                FileProblem(path, f"The file is not valid UTF-8: {error.reason}.", hint)
+            ) from error

@@ -7,14 +7,14 @@ from typing import Any
 
 from codex_orchestrator.clock import timestamp
 from codex_orchestrator.dataclass import dataclass
-from codex_orchestrator.evidence.sweep import Swept
-from codex_orchestrator.rules.retention import KEPT, Kept, RunFacts
+from codex_orchestrator.evidence.sweep import SweepResult
+from codex_orchestrator.rules.retention import KEEP_REASONS, KeepReason, RunFacts
 from codex_orchestrator.text import printable
 
 _DAY = 86_400
 _AGES = ((_DAY, "d"), (3_600, "h"), (60, "m"))
 _SIZES = ("B", "KiB", "MiB", "GiB", "TiB")
-_WHY: dict[Kept, str] = {
+_WHY: dict[KeepReason, str] = {
     "alive": "alive",
     "waiting": "waiting for an approval",
     "unreadable": "unreadable",
@@ -49,9 +49,9 @@ class Cleanup:
     task_ids: tuple[str, ...]
     dry_run: bool
     removed: list[RemovedRun] = field(default_factory=list)
-    kept: dict[Kept, int] = field(default_factory=lambda: dict.fromkeys(KEPT, 0))
+    kept: dict[KeepReason, int] = field(default_factory=lambda: dict.fromkeys(KEEP_REASONS, 0))
     merged_records: int = 0
-    swept: Swept = field(default_factory=Swept)
+    swept: SweepResult = field(default_factory=SweepResult)
     remains: list[str] = field(default_factory=list)
     freed_bytes: int = 0
     notices: list[str] = field(default_factory=list)

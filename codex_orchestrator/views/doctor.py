@@ -28,7 +28,7 @@ from codex_orchestrator.execution.process import run_tool
 from codex_orchestrator.model.definitions import CommandStage, Pipeline
 from codex_orchestrator.repository.node import read_node_project
 from codex_orchestrator.repository.project import Project, is_python
-from codex_orchestrator.views.readiness import cloud_stages, unready_stages
+from codex_orchestrator.views.readiness import cloud_stages, unrunnable_stages
 
 Status = Literal["ok", "warning", "failed"]
 
@@ -260,7 +260,7 @@ def _pipeline_check(environment: Environment, definitions: Definitions, pipeline
         hint = "Start it with --execution-mode mcp only where its stages do not say otherwise."
         return Check(name, True, "failed", detail, hint)
     total = counted(len(pipeline.stages), "stage")
-    unready = list(unready_stages(pipeline, definitions.packaged.project, environment))
+    unready = list(unrunnable_stages(pipeline, definitions.packaged.project, environment))
     if not unready:
         return Check(name, True, "ok", f"all of {total} can run" if len(pipeline.stages) > 1 else "can run")
     lines = [

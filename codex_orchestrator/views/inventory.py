@@ -13,11 +13,11 @@ from codex_orchestrator.evidence.housekeeping import is_queued, queued_names
 from codex_orchestrator.evidence.liveness import Liveness
 from codex_orchestrator.identifiers import id_problem
 from codex_orchestrator.rules.layout import RunLayout, TaskLayout
-from codex_orchestrator.rules.retention import Hold, RunFacts
+from codex_orchestrator.rules.retention import HoldReason, RunFacts
 from codex_orchestrator.views.lookup import FoundRun, read_manifest, run_layouts, task_ids
 from codex_orchestrator.views.status import liveness_of_run
 
-_HOLDS: dict[Liveness, Hold] = {"alive": "alive", "waiting": "waiting"}
+_HOLDS: dict[Liveness, HoldReason] = {"alive": "alive", "waiting": "waiting"}
 _SIGNS_OF_LIFE = ("completed_at", "updated_at", "started_at")
 
 

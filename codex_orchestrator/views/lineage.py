@@ -10,7 +10,7 @@ from codex_orchestrator.errors import UnknownRun
 from codex_orchestrator.evidence.children import place_of, read_children
 from codex_orchestrator.model.manifest import ChildRun
 from codex_orchestrator.rules.layout import RunLayout
-from codex_orchestrator.rules.lineage import known_children, upserted
+from codex_orchestrator.rules.lineage import known_children, merged_children
 from codex_orchestrator.views.lookup import FoundRun, read_manifest
 from codex_orchestrator.views.status import liveness_of_run
 
@@ -50,7 +50,7 @@ def _line(below: Descendant, *, now: float) -> str:
 
 def _below(run: FoundRun, depth: int, met: set[Path]) -> Iterator[Descendant]:
     # What children have left is newer than what the owner has taken up of it.
-    for child in upserted(known_children(run.manifest), read_children(run.layout)):
+    for child in merged_children(known_children(run.manifest), read_children(run.layout)):
         place = place_of(run.layout, child)
         if place is not None and place.folder in met:
             continue

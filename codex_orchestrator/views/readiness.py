@@ -30,7 +30,7 @@ _RUNS_SCRIPTS = frozenset({"npm", "pnpm", "yarn", "bun"})
 
 
 @dataclass(frozen=True)
-class Unready:
+class UnrunnableStage:
     """Why a stage cannot run here.
 
     Attributes:
@@ -44,7 +44,9 @@ class Unready:
     remedy: str | None = None
 
 
-def unready_stages(pipeline: Pipeline, project: Project, environment: Environment) -> Iterator[Unready]:
+def unrunnable_stages(
+    pipeline: Pipeline, project: Project, environment: Environment
+) -> Iterator[UnrunnableStage]:
     """The stages of a pipeline that lack something here, those of its sub-pipelines left to these."""
     known = {choice.portable: choice for choice in project.step_commands.values()}
     known |= {choice.command: choice for choice in project.step_commands.values()}
@@ -54,11 +56,11 @@ def unready_stages(pipeline: Pipeline, project: Project, environment: Environmen
         choice = known.get(stage.command)
         if choice is not None:
             if choice.problem is not None:
-                yield Unready(stage.id, choice.problem, choice.remedy)
+                yield UnrunnableStage(stage.id, choice.problem, choice.remedy)
         elif stage.skip is not None:
-            yield Unready(stage.id, stage.skip)
+            yield UnrunnableStage(stage.id, stage.skip)
         elif (lack := _lack(stage, project, environment)) is not None:
-            yield Unready(stage.id, lack)
+            yield UnrunnableStage(stage.id, lack)
 
 
 def cloud_stages(pipeline: Pipeline) -> list[str]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from codex_orchestrator.engine.preparation import Asked
+from codex_orchestrator.engine.preparation import Invocation
 from codex_orchestrator.engine.resuming import Resume, read_resumable
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.identifiers import id_problem
 from codex_orchestrator.views.lookup import find_run
 
 
-def asked_to_resume(
+def resume_invocation(
     environment: Environment,
     run: str,
     task: str,
@@ -19,7 +19,7 @@ def asked_to_resume(
     target: str | None = None,
     keep_going: bool = False,
     **request: Any,
-) -> Asked:
+) -> Invocation:
     """What resuming a run asks for: its own pipeline, task and target.
 
     Args:
@@ -36,7 +36,7 @@ def asked_to_resume(
     """
     found = find_run(environment, run, task)
     manifest = read_resumable(found.layout)
-    return Asked(
+    return Invocation(
         pipeline=manifest.pipeline_id,
         task=found.layout.task.task_id,
         parent_run=manifest.parent_run_id if id_problem(manifest.parent_run_id or "") is None else None,

@@ -25,7 +25,7 @@ from codex_orchestrator.rules.summary import guardrail_status
 from codex_orchestrator.text import flattened, gist, printable
 from codex_orchestrator.views.lookup import FoundRun
 from codex_orchestrator.views.status import status_document
-from codex_orchestrator.views.waiting import gates_below
+from codex_orchestrator.views.waiting import pending_approvals
 
 _FILES_SHOWN = 50
 
@@ -96,7 +96,7 @@ def _reviewed(request: ReviewRequest, *, now: float) -> ReviewedRun:
         guardrails=line,
         guarded=guarded,
         fault=fault[1] if fault else None,
-        waits=tuple((gate.run.layout.run_id, gate.stage_id) for gate in gates_below(found)),
+        waits=tuple((gate.run.layout.run_id, gate.stage_id) for gate in pending_approvals(found)),
     )
 
 

@@ -19,7 +19,7 @@ from codex_orchestrator.views.lookup import FoundRun, read_manifest
 
 
 @dataclass(frozen=True)
-class Gate:
+class PendingApproval:
     """A manual stage that has not ended, in a run that has not either."""
 
     run: FoundRun
@@ -27,15 +27,15 @@ class Gate:
     title: str
 
 
-def gates_below(found: FoundRun) -> Iterator[Gate]:
+def pending_approvals(found: FoundRun) -> Iterator[PendingApproval]:
     """The manual stages that a run waits for or will, its own first."""
     if found.manifest.get("status") in TERMINAL:
         return
     for entry in found.manifest["commands"]:
         if entry.get("kind") == "manual" and entry.get("status") == "pending":
-            yield Gate(found, str(entry.get("id")), str(entry.get("title")))
+            yield PendingApproval(found, str(entry.get("id")), str(entry.get("title")))
     for child in _children(found):
-        yield from gates_below(child)
+        yield from pending_approvals(child)
 
 
 def run_to_decide(found: FoundRun, stage_id: str) -> RunLayout:
@@ -46,7 +46,7 @@ def run_to_decide(found: FoundRun, stage_id: str) -> RunLayout:
     """
     if any(entry.get("id") == stage_id for entry in found.manifest["commands"]):
         return found.layout
-    gates = list(gates_below(found))
+    gates = list(pending_approvals(found))
     having = [gate.run.layout for gate in gates if gate.stage_id == stage_id]
     if len(having) > 1:
         named = ", ".join(layout.run_id for layout in having)
@@ -60,7 +60,7 @@ def run_to_decide(found: FoundRun, stage_id: str) -> RunLayout:
     return having[0]
 
 
-def first_above(environment: Environment, layout: RunLayout) -> FoundRun:
+def run_to_resume(environment: Environment, layout: RunLayout) -> FoundRun:
     """The run to resume for a stage's run to go on: itself, or the first of those that it is a stage of."""
     found = FoundRun(layout, read_manifest(layout))
     seen = {layout.run_id}
@@ -81,7 +81,7 @@ def first_above(environment: Environment, layout: RunLayout) -> FoundRun:
 def waiting_lines(found: FoundRun, *, now: float) -> list[str]:
     """For people: what a run that stands still waits for, and how to decide."""
     lines = []
-    for gate in gates_below(found):
+    for gate in pending_approvals(found):
         run_id = gate.run.layout.run_id
         receipt = _decided(gate, now=now)
         if receipt is not None:
@@ -94,14 +94,14 @@ def waiting_lines(found: FoundRun, *, now: float) -> list[str]:
     return lines
 
 
-def _waits(gate: Gate) -> bool:
+def _waits(gate: PendingApproval) -> bool:
     """Whether the stage has been reached: its entry then says what for."""
     return any(
         entry.get("id") == gate.stage_id and entry.get("summary") for entry in gate.run.manifest["commands"]
     )
 
 
-def _decided(gate: Gate, *, now: float) -> Receipt | None:
+def _decided(gate: PendingApproval, *, now: float) -> Receipt | None:
     plan = read_plan(gate.run.layout)
     stages = plan.pipeline.stages if plan else ()
     stage = next((item for item in stages if item.id == gate.stage_id), None)

@@ -9,7 +9,7 @@ from codex_orchestrator.checks import restructured
 from codex_orchestrator.checks.checklists import checked_boxes
 from codex_orchestrator.checks.code import lines_of
 from codex_orchestrator.checks.contents import count_lines
-from codex_orchestrator.checks.likeness import Reach, is_misspelled, meant_by
+from codex_orchestrator.checks.likeness import Reach, is_misspelled, similar_path
 from codex_orchestrator.checks.markdown import code_of
 from codex_orchestrator.checks.programs import CommandWords
 from codex_orchestrator.checks.rawdiff import parse_diff
@@ -78,7 +78,7 @@ def test_the_prose_of_a_restructured_text_lies_in_it(text):
 def test_what_is_meant_is_there(path):
     kin = ("src/a.py", "src/deep", "deep/src/b.py", "a.js")
     for reach in Reach:
-        assert meant_by(path, kin, reach) in (*kin, None)
+        assert similar_path(path, kin, reach) in (*kin, None)
 
 
 @given(st.text(), st.text())

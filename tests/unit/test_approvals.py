@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from codex_orchestrator.clock import timestamp
-from codex_orchestrator.engine.preparation import Asked, prepare
+from codex_orchestrator.engine.preparation import Invocation, prepare
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.errors import UsageError
 from codex_orchestrator.model.definitions import CommandStage, ManualStage
@@ -195,7 +195,7 @@ def order_of(tmp_path: Path, definitions: str) -> list[str]:
         pipelines.append({"id": name, "title": name, "stages": [stage_of(word) for word in words.split()]})
     (tmp_path / "codex.orchestrator.json").write_text(str({"pipelines": pipelines}).replace("'", '"'))
     environment = Environment(tmp_path, tmp_path / ".runs", tmp_path / "out", tmp_path, {})
-    planned = prepare(environment, Asked(pipeline=pipelines[-1]["id"], task="t")).planned
+    planned = prepare(environment, Invocation(pipeline=pipelines[-1]["id"], task="t")).planned
     assert sorted(planned.work().order()) == sorted(planned.declared())
     return [nodeid.partition("::")[2] for nodeid in planned.work().order()]
 

@@ -21,7 +21,7 @@ from codex_orchestrator.evidence.locks import RunLock, held_lock
 from codex_orchestrator.evidence.owner import render_owner, this_process
 from codex_orchestrator.model.manifest import ChildRun
 from codex_orchestrator.rules.layout import RunLayout
-from codex_orchestrator.rules.lineage import known_children, news_of, upserted, with_children
+from codex_orchestrator.rules.lineage import changed_children, known_children, merged_children, with_children
 from tests.builders import NOW, opened_run, pipeline_of
 
 A = ChildRun("a", "p", "in_progress", ".runs/t/cli/a/manifest.json")
@@ -62,8 +62,8 @@ def children_in(layout) -> list[dict]:
     ids=["none", "first", "known", "changed", "another"],
 )
 def test_children_are_taken_up_in_their_places(known, children, news, after):
-    assert news_of(known, children) == news
-    assert upserted(known, children) == after
+    assert changed_children(known, children) == news
+    assert merged_children(known, children) == after
     document = {"child_runs": [vars(child) for child in known], "mark": 1}
     taken = with_children(document, news, now=NOW)
     assert taken == {"child_runs": [vars(child) for child in after], "mark": 1, "updated_at": NOW}

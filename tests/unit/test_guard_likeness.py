@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from codex_orchestrator.checks.likeness import Reach, is_misspelled, meant_by
+from codex_orchestrator.checks.likeness import Reach, is_misspelled, similar_path
 
 
 @pytest.mark.parametrize(
@@ -64,4 +64,4 @@ def test_a_slip_of_the_hand(written, meant, alike):
     ],
 )
 def test_what_is_meant(path, kin, reach, meant):
-    assert meant_by(path, kin, reach) == meant
+    assert similar_path(path, kin, reach) == meant

@@ -11,7 +11,7 @@ from codex_orchestrator.clock import FakeClock
 from codex_orchestrator.errors import StorageError
 from codex_orchestrator.evidence import files, journal, locks
 from codex_orchestrator.evidence.drift import DriftReporter
-from codex_orchestrator.evidence.finished import FinishedRun, merge_queued
+from codex_orchestrator.evidence.finished import RunRecords, merge_queued
 from codex_orchestrator.model.control_plane import ControlPlane, RequestProblem, judged
 from codex_orchestrator.model.explain import explain
 from codex_orchestrator.rules.drift import KEPT_ENTRIES, DriftReport
@@ -265,10 +265,10 @@ def test_a_merger_may_end_at_any_step(task, reporter, at, how):
 # ------------------------------------------------------------------ what a run does
 
 
-def run_of(task: TaskLayout, run_id: str) -> FinishedRun:
+def run_of(task: TaskLayout, run_id: str) -> RunRecords:
     layout = task.run(run_id)
     layout.folder.mkdir()
-    return FinishedRun(layout, FakeClock(), lambda: None)
+    return RunRecords(layout, FakeClock(), lambda: None)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from codex_orchestrator.errors import StorageError
 from codex_orchestrator.evidence import files, journal, locks
 from codex_orchestrator.evidence import finished as finished_module
 from codex_orchestrator.evidence.coordinator import mark_recorded
-from codex_orchestrator.evidence.finished import FinishedRun, Recording, merge_queued
+from codex_orchestrator.evidence.finished import RecordsResult, RunRecords, merge_queued
 from codex_orchestrator.model.codec import dumps
 from codex_orchestrator.rules.layout import RunLayout, TaskLayout
 from tests.builders import metrics_line_of, summary_of
@@ -69,8 +69,8 @@ def new_run(task: TaskLayout, run_id: str) -> RunLayout:
     return layout
 
 
-def finished(layout: RunLayout) -> FinishedRun:
-    return FinishedRun(layout, FakeClock(), lambda: mark_recorded(layout))
+def finished(layout: RunLayout) -> RunRecords:
+    return RunRecords(layout, FakeClock(), lambda: mark_recorded(layout))
 
 
 def finish(layout: RunLayout) -> None:
@@ -252,7 +252,7 @@ def test_the_records_of_a_run_that_lives_are_merged_and_it_is_left_to_say_so(tas
             locks.held_lock(task.metrics_lock, below=task.environment.runs_dir),
             locks.held_lock(task.history_lock, below=task.environment.out_dir),
         ):
-            assert own.merge() == Recording(recorded=True, warnings=())
+            assert own.merge() == RecordsResult(recorded=True, warnings=())
     assert mark_recorded(living)
     own.acknowledge()
     assert_recorded(task, "r1", "r2")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from codex_orchestrator.tasks.blocks import MarkFault, parts_of, with_content, with_part
+from codex_orchestrator.tasks.blocks import MarkError, parts_of, with_content, with_part
 
 TWO = (
     "# T\n\n<!-- begin task a (x) -->\none\n<!-- end task a -->\ntail\n"
@@ -55,7 +55,7 @@ def test_what_lies_between_marks(text, found):
     ],
 )
 def test_marks_that_do_not_pair_up_are_named_with_their_line(text, line, said):
-    with pytest.raises(MarkFault) as fault:
+    with pytest.raises(MarkError) as fault:
         parts_of(text)
     assert (fault.value.line, fault.value.message) == (line, said)
 
