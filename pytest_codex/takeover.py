@@ -13,7 +13,7 @@ from codex_orchestrator.environment import Environment, discover
 from codex_orchestrator.errors import OrchestratorError
 from codex_orchestrator.privacy.guard import PrivacyGuard
 from codex_orchestrator.views.lookup import named_run, task_of
-from codex_orchestrator.views.resuming import resume_invocation
+from codex_orchestrator.views.resume_invocation import resume_invocation
 from pytest_codex import plugins_for_tests as for_tests
 from pytest_codex.controller import Controller
 from pytest_codex.engines import engine_plugin, is_distributed, jobs_of, require_room

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from codex_orchestrator.checks.code import Heading
+from codex_orchestrator.checks.page_code import Heading
 
 _TOP_PAGE = re.compile(
     r"(?:agents|claude|contributing|developing|development|hacking|readme)(?:\.(?:md|markdown|rst|txt))?"

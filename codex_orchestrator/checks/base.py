@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from codex_orchestrator.checks.candidates import (
+from codex_orchestrator.checks.base_candidates import (
     BASE_FLAG,
     BASE_SETTING,
     BASE_VARIABLE,

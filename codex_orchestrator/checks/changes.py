@@ -12,7 +12,7 @@ from pathlib import Path
 
 from codex_orchestrator import places
 from codex_orchestrator.checks.base import Base, locate_base
-from codex_orchestrator.checks.candidates import NamedBase
+from codex_orchestrator.checks.base_candidates import NamedBase
 from codex_orchestrator.checks.counting import CountingRules, LeftOut, environments_among
 from codex_orchestrator.checks.git import WorkTree, below, status_paths
 from codex_orchestrator.checks.globs import parse_globs

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping
 
 from codex_orchestrator.checks.base import Base
 from codex_orchestrator.checks.changes import ChangeRequest
-from codex_orchestrator.checks.contents import told_size
 from codex_orchestrator.checks.difference import Difference, FileChange, read_difference
 from codex_orchestrator.checks.report import Finding, Report, counted, encodable
+from codex_orchestrator.checks.worktree_files import told_size
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.errors import UsageError
 from codex_orchestrator.text import printable

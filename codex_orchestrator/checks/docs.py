@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from codex_orchestrator.checks.audience import is_page
 from codex_orchestrator.checks.existence import KnownNames, ReferenceChecker
-from codex_orchestrator.checks.inventory import RepositoryFiles
 from codex_orchestrator.checks.pages import PageReader
 from codex_orchestrator.checks.references import names_in
 from codex_orchestrator.checks.report import Finding, Report, counted
+from codex_orchestrator.checks.repository_files import RepositoryFiles
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.model.definitions import DocsGuardSettings
 

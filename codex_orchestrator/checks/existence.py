@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from fnmatch import fnmatchcase
 
-from codex_orchestrator.checks.inventory import RepositoryFiles
-from codex_orchestrator.checks.likeness import is_misspelled
 from codex_orchestrator.checks.makefiles import Makefiles
 from codex_orchestrator.checks.packages import Packages
 from codex_orchestrator.checks.programs import CommandWords, Reference
 from codex_orchestrator.checks.references import PageNames
 from codex_orchestrator.checks.report import Fault
+from codex_orchestrator.checks.repository_files import RepositoryFiles
+from codex_orchestrator.checks.similar_paths import is_misspelled
 from codex_orchestrator.checks.whereabouts import PathChecker
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.environment import Environment

@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from codex_orchestrator.checks.contents import opened
 from codex_orchestrator.checks.counting import (
     ATTRIBUTES,
     CountingRules,
@@ -17,6 +16,7 @@ from codex_orchestrator.checks.counting import (
     is_marked_generated,
 )
 from codex_orchestrator.checks.git import WorkTree
+from codex_orchestrator.checks.worktree_files import opened
 from codex_orchestrator.dataclass import dataclass
 
 _ATTRIBUTES_FILE = ".gitattributes"

@@ -10,9 +10,9 @@ import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from codex_orchestrator.checks.contents import told_size
 from codex_orchestrator.checks.difference import Difference
 from codex_orchestrator.checks.report import counted, encodable
+from codex_orchestrator.checks.worktree_files import told_size
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.text import gist
 

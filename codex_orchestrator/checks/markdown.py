@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import TYPE_CHECKING
 
-from codex_orchestrator.checks.code import CodeBlock, CodeSpan, Heading, PageCode, lines_of, place_after
+from codex_orchestrator.checks.page_code import CodeBlock, CodeSpan, Heading, PageCode, lines_of, place_after
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt

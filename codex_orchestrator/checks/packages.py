@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from codex_orchestrator import sources
-from codex_orchestrator.checks.inventory import RepositoryFiles
+from codex_orchestrator.checks.repository_files import RepositoryFiles
 from codex_orchestrator.errors import Misplaced, UsageError
 from codex_orchestrator.model.codec import loads
 

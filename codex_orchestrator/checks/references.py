@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from codex_orchestrator.checks import markdown, restructured
 from codex_orchestrator.checks.audience import is_for_contributors, is_markdown, lines_for_contributors
-from codex_orchestrator.checks.code import CodeBlock, CodeSpan
+from codex_orchestrator.checks.page_code import CodeBlock, CodeSpan
 from codex_orchestrator.checks.paths import path_in
 from codex_orchestrator.checks.programs import CommandWords, Reference, named_by
 from codex_orchestrator.checks.shellwords import Call, calls

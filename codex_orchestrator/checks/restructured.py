@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from codex_orchestrator.checks.code import CodeBlock, CodeSpan, Heading, PageCode, lines_of, place_after
+from codex_orchestrator.checks.page_code import CodeBlock, CodeSpan, Heading, PageCode, lines_of, place_after
 
 _CODE = frozenset({"code", "code-block", "prompt", "sourcecode"})  # a language follows
 _DATA = frozenset(

@@ -23,7 +23,7 @@ from codex_orchestrator.errors import (
     OrchestratorError,
     UsageError,
 )
-from codex_orchestrator.evidence.output import patient
+from codex_orchestrator.evidence.standard_streams import patient
 
 COMMANDS = {
     "init": "set up a repository",
@@ -116,7 +116,7 @@ def _answer(words: list[str]) -> int:
     except Exception as error:
         if isinstance(error, OSError) and error.filename is None:
             raise  # Nobody takes the answer.
-        from codex_orchestrator.cli.internal import internal_error
+        from codex_orchestrator.cli.internal_error import internal_error
 
         return _refuse(internal_error(error), words)
     return code

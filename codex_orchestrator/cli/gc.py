@@ -16,8 +16,8 @@ from codex_orchestrator.evidence.sweep import sweep
 from codex_orchestrator.rules.layout import RunLayout, TaskLayout
 from codex_orchestrator.rules.retention import RetentionPolicy, RunFacts, decide_retention, parse_age
 from codex_orchestrator.views.cleanup import Cleanup, RemovedRun
-from codex_orchestrator.views.inventory import foreign_parents, inventory, run_facts
 from codex_orchestrator.views.lookup import odd_entries, task_ids
+from codex_orchestrator.views.run_facts import foreign_parents, inventory, run_facts
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from codex_orchestrator.clock import Clock
-from codex_orchestrator.evidence.output import write_all
+from codex_orchestrator.evidence.standard_streams import write_all
 
 if TYPE_CHECKING:
     from codex_orchestrator.privacy.stream import StreamGuard

@@ -14,7 +14,7 @@ from typing import Any, TextIO
 
 from codex_orchestrator.environment import PRIVACY_GUARD, enforces
 from codex_orchestrator.errors import InternalError, OrchestratorError
-from codex_orchestrator.evidence import output
+from codex_orchestrator.evidence import standard_streams
 from codex_orchestrator.model.codec import dumps, dumps_line
 from codex_orchestrator.text import harmless, printable, visible_json
 
@@ -60,7 +60,7 @@ def emit_lines(lines: Iterable[str]) -> None:
 
 def is_read() -> bool:
     """Whether somebody may still read what is printed, for who goes on printing."""
-    return output.is_read(sys.stdout)
+    return standard_streams.is_read(sys.stdout)
 
 
 class Output:

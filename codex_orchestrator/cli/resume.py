@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 
 from codex_orchestrator import named
-from codex_orchestrator.cli.asking import asker
 from codex_orchestrator.cli.common import add_format, add_root, add_run, add_task, environment_of, task_of
+from codex_orchestrator.cli.prompt import asker
 from codex_orchestrator.cli.session import add_interactive, add_running, run_and_tell
 from codex_orchestrator.engine.preparation import prepare
 from codex_orchestrator.errors import UsageError
-from codex_orchestrator.views.resuming import resume_invocation
+from codex_orchestrator.views.resume_invocation import resume_invocation
 
 # More than any token, or the file that a run keeps its own in.
 _LONGEST_TOKEN_FILE = 4096

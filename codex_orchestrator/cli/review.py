@@ -11,7 +11,6 @@ from types import FrameType
 
 from codex_orchestrator.checks.changes import ChangeRequest
 from codex_orchestrator.cli import render
-from codex_orchestrator.cli.asking import current_actor
 from codex_orchestrator.cli.common import (
     add_format,
     add_root,
@@ -21,6 +20,7 @@ from codex_orchestrator.cli.common import (
     notify,
     task_of,
 )
+from codex_orchestrator.cli.prompt import current_actor
 from codex_orchestrator.cli.relay import relayed
 from codex_orchestrator.clock import SystemClock
 from codex_orchestrator.definitions.loader import Definitions, load_definitions

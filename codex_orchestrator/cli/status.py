@@ -21,8 +21,8 @@ from codex_orchestrator.errors import EXIT_OK, UsageError
 from codex_orchestrator.tasks.registry import look_up
 from codex_orchestrator.views.lineage import tree_lines
 from codex_orchestrator.views.lookup import FoundRun, read_manifest
+from codex_orchestrator.views.pending_approvals import waiting_lines
 from codex_orchestrator.views.status import status_document, status_lines
-from codex_orchestrator.views.waiting import waiting_lines
 
 _LONGEST_INTERVAL = 86_400
 _OVER = ("finished", "dead", "waiting")

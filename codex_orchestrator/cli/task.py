@@ -11,9 +11,9 @@ from codex_orchestrator.clock import SystemClock, utc_date
 from codex_orchestrator.definitions.loader import load_definitions
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.errors import EXIT_OK, EXIT_RUN_FAILED, UsageError
-from codex_orchestrator.tasks.creating import create_task, new_task
 from codex_orchestrator.tasks.index import TASK_INDEX, read_index
 from codex_orchestrator.tasks.mirrors import plan_sync, write_changes
+from codex_orchestrator.tasks.new import create_task, new_task
 from codex_orchestrator.tasks.registry import require_place
 from codex_orchestrator.tasks.texts import Texts, task_files_lock
 from codex_orchestrator.views.tasks import created_document, created_lines, sync_document, sync_lines

@@ -14,11 +14,11 @@ from dataclasses import fields, replace
 from typing import Literal, NoReturn
 
 from codex_orchestrator.dataclass import dataclass
-from codex_orchestrator.definitions.checks import StageSets, check_configuration, place_stages
 from codex_orchestrator.definitions.node_keys import translate_node_keys
 from codex_orchestrator.definitions.packaged import FittedSets, packaged_notice, read_packaged
 from codex_orchestrator.definitions.provenance import notice_above, refuse_foreign
 from codex_orchestrator.definitions.source import DefinitionFile, read_definition_file
+from codex_orchestrator.definitions.validation import StageSets, check_configuration, place_stages
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.errors import ConfigurationError, UsageError
 from codex_orchestrator.model.codec import Mismatch, from_json, to_json

@@ -11,8 +11,8 @@ from codex_orchestrator.definitions.loader import pipeline_digest
 from codex_orchestrator.engine.instructions import read_instructions
 from codex_orchestrator.environment import PREFIX, Environment
 from codex_orchestrator.evidence.children import live_owners
-from codex_orchestrator.evidence.evidence import create_run_folder, write_first_files
 from codex_orchestrator.evidence.recording import Observe, RunRecording, unobserved
+from codex_orchestrator.evidence.run_folder import create_run_folder, write_first_files
 from codex_orchestrator.evidence.sweep import sweep
 from codex_orchestrator.execution.leftovers import LeftProcess, end_left
 from codex_orchestrator.model.control_plane import ControlPlane, EnforcementMode, judged
@@ -20,8 +20,8 @@ from codex_orchestrator.model.definitions import Pipeline
 from codex_orchestrator.model.events import RunStarted
 from codex_orchestrator.model.privacy_record import empty_record
 from codex_orchestrator.privacy.guard import PrivacyGuard
+from codex_orchestrator.rules.first_manifest import first_manifest, with_request
 from codex_orchestrator.rules.layout import RunLayout, TaskLayout
-from codex_orchestrator.rules.opening import first_manifest, with_request
 from codex_orchestrator.rules.request_rules import problems_of
 from codex_orchestrator.rules.run_request import build_request
 

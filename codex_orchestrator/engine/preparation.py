@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from codex_orchestrator.dataclass import dataclass
+from codex_orchestrator.definitions.execution_mode import ExecutionMode, parse_mode
 from codex_orchestrator.definitions.loader import (
     Definitions,
     load_definitions,
@@ -16,7 +17,6 @@ from codex_orchestrator.definitions.loader import (
     refuse_invalid,
     users,
 )
-from codex_orchestrator.definitions.mode import ExecutionMode, parse_mode
 from codex_orchestrator.definitions.planned import Planned
 from codex_orchestrator.definitions.planner import CommandPlanner
 from codex_orchestrator.engine.lifecycle import RunOptions

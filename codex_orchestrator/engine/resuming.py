@@ -12,7 +12,6 @@ from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.definitions.loader import pipeline_digest
 from codex_orchestrator.engine.lifecycle import LiveRun, RunOptions, checked_request, end_processes
 from codex_orchestrator.errors import Busy, StorageError, UnknownRun, UsageError
-from codex_orchestrator.evidence.evidence import write_plan
 from codex_orchestrator.evidence.liveness import is_owned_elsewhere, is_owned_here
 from codex_orchestrator.evidence.recording import Observe, RunRecording, unobserved
 from codex_orchestrator.evidence.resuming import (
@@ -23,6 +22,7 @@ from codex_orchestrator.evidence.resuming import (
     read_receipts,
     read_whole_manifest,
 )
+from codex_orchestrator.evidence.run_folder import write_plan
 from codex_orchestrator.execution.leftovers import named
 from codex_orchestrator.identifiers import id_problem
 from codex_orchestrator.model.definitions import Pipeline
@@ -30,8 +30,8 @@ from codex_orchestrator.model.events import RunResumed
 from codex_orchestrator.model.manifest import CommandEntry, Manifest, ResumeEvent
 from codex_orchestrator.privacy.guard import PrivacyGuard
 from codex_orchestrator.rules.approvals import approved_stages
+from codex_orchestrator.rules.first_manifest import with_request
 from codex_orchestrator.rules.layout import RunLayout, TaskLayout
-from codex_orchestrator.rules.opening import with_request
 from codex_orchestrator.rules.replay import Replay
 from codex_orchestrator.rules.resumption import (
     changes,

@@ -7,7 +7,7 @@ from typing import Any
 
 from codex_orchestrator.evidence import files
 from codex_orchestrator.evidence.journal import Journal, read_aggregate
-from codex_orchestrator.evidence.pending import record_name
+from codex_orchestrator.evidence.pending_records import record_name
 from codex_orchestrator.model.codec import Mismatch, dumps, dumps_line, from_json, loads, to_json
 from codex_orchestrator.model.control_plane import ControlPlane, Drift
 from codex_orchestrator.rules.drift import DriftReport, DriftSample, counted, sample_of

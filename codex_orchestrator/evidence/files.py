@@ -18,7 +18,7 @@ from pathlib import Path
 
 from codex_orchestrator import named, places
 from codex_orchestrator.errors import Misplaced, StorageError
-from codex_orchestrator.evidence.output import write_all
+from codex_orchestrator.evidence.standard_streams import write_all
 
 PUBLIC = 0o666
 PRIVATE = 0o600

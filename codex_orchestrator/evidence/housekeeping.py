@@ -16,9 +16,9 @@ from codex_orchestrator import places
 from codex_orchestrator.clock import Clock
 from codex_orchestrator.errors import StorageError
 from codex_orchestrator.evidence import files
-from codex_orchestrator.evidence.finished import merge_queued
 from codex_orchestrator.evidence.locks import SOFT_SUFFIX, held_lock
-from codex_orchestrator.evidence.pending import list_pending
+from codex_orchestrator.evidence.pending_records import list_pending
+from codex_orchestrator.evidence.run_records import merge_queued
 from codex_orchestrator.identifiers import id_problem
 from codex_orchestrator.rules.layout import RunLayout, TaskLayout
 from codex_orchestrator.text import printable

@@ -33,7 +33,7 @@ from codex_orchestrator.errors import Misplaced, StorageError
 from codex_orchestrator.evidence import files
 from codex_orchestrator.evidence.lines import append, lines_backwards, mend_last_line
 from codex_orchestrator.evidence.locks import held_lock
-from codex_orchestrator.evidence.pending import PendingRecord, list_pending
+from codex_orchestrator.evidence.pending_records import PendingRecord, list_pending
 from codex_orchestrator.identifiers import born
 from codex_orchestrator.model.codec import Mismatch, T, dumps_line, from_json, loads
 from codex_orchestrator.text import printable

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from codex_orchestrator import places
 from codex_orchestrator.evidence.files import PUBLIC, reported
-from codex_orchestrator.evidence.output import write_all
+from codex_orchestrator.evidence.standard_streams import write_all
 from codex_orchestrator.model.codec import is_json
 
 _BLOCK_BYTES = 65_536

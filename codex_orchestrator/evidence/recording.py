@@ -13,10 +13,10 @@ from codex_orchestrator.errors import StorageError
 from codex_orchestrator.evidence import files
 from codex_orchestrator.evidence.children import ParentLink, settle_children
 from codex_orchestrator.evidence.coordinator import PersistenceCoordinator
-from codex_orchestrator.evidence.evidence import EventLog
-from codex_orchestrator.evidence.finished import RunRecords
 from codex_orchestrator.evidence.heartbeat import HeartbeatWriter
 from codex_orchestrator.evidence.locks import RunLock
+from codex_orchestrator.evidence.run_folder import EventLog
+from codex_orchestrator.evidence.run_records import RunRecords
 from codex_orchestrator.model.codec import dumps, to_json
 from codex_orchestrator.model.events import ChildChanged, Event, RunCompleted, StageCompleted, StageWaiting
 from codex_orchestrator.model.exec_events import CommandStart, ExecEvent, PrivacyDecided

@@ -9,7 +9,7 @@ from typing import Any
 from codex_orchestrator import places
 from codex_orchestrator.evidence import files, node_cli
 from codex_orchestrator.evidence.journal import Journal, read_aggregate
-from codex_orchestrator.evidence.pending import record_name
+from codex_orchestrator.evidence.pending_records import record_name
 from codex_orchestrator.model.codec import Mismatch, dumps, dumps_line, from_json, loads, to_json
 from codex_orchestrator.model.manifest import StateIndex
 from codex_orchestrator.rules.layout import TaskLayout

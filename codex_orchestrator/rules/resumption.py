@@ -13,8 +13,8 @@ from codex_orchestrator.model.definitions import Pipeline, Stage
 from codex_orchestrator.model.manifest import CommandEntry, Handle, Manifest, ResumeEvent
 from codex_orchestrator.model.privacy_record import empty_record
 from codex_orchestrator.privacy.policy import Mode
+from codex_orchestrator.rules.first_manifest import first_entry
 from codex_orchestrator.rules.layout import RunLayout
-from codex_orchestrator.rules.opening import first_entry
 from codex_orchestrator.rules.recorder import RESUMING
 
 _DIGEST = "sha256:"

@@ -11,9 +11,9 @@ from typing import Any
 
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.environment import Environment
-from codex_orchestrator.tasks.blocks import MarkedPart, MarkError, parts_of, with_content, with_part
 from codex_orchestrator.tasks.evidence import Evidence, filled, newest_evidence
 from codex_orchestrator.tasks.index import TASK_INDEX, Task, TaskIndex, gates_of, with_gates
+from codex_orchestrator.tasks.marked_parts import MarkedPart, MarkError, parts_of, with_content, with_part
 from codex_orchestrator.tasks.texts import FileProblem, TextChange, Texts, UnusableFile
 
 SHARED = {"docs/TASKS.md": "# Tasks\n", "docs/ACTION_PLAN.md": "# Action plans\n"}

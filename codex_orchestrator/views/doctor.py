@@ -23,7 +23,7 @@ from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.definitions.loader import Definitions, load_definitions
 from codex_orchestrator.environment import PREFIX, Environment
 from codex_orchestrator.errors import ConfigurationError, OrchestratorError, StorageError, ToolMissing
-from codex_orchestrator.evidence.probe import locks_in, scratch_folder, seconds_to_disk
+from codex_orchestrator.evidence.filesystem_probe import locks_in, scratch_folder, seconds_to_disk
 from codex_orchestrator.execution.process import run_tool
 from codex_orchestrator.model.definitions import CommandStage, Pipeline
 from codex_orchestrator.repository.node import read_node_project

@@ -11,7 +11,7 @@ from codex_orchestrator.clock import timestamp
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.errors import UsageError
 from codex_orchestrator.evidence.metrics import LARGEST, read_line
-from codex_orchestrator.evidence.pending import list_pending
+from codex_orchestrator.evidence.pending_records import list_pending
 from codex_orchestrator.rules.layout import TaskLayout
 
 LATEST_RUNS = 10

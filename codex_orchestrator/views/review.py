@@ -11,10 +11,10 @@ from typing import Any
 
 from codex_orchestrator import places
 from codex_orchestrator.checks.changes import ChangeRequest
-from codex_orchestrator.checks.contents import told_size
 from codex_orchestrator.checks.difference import FileChange, read_difference
 from codex_orchestrator.checks.evidence import judge_run
 from codex_orchestrator.checks.hand_off import ReviewedChange, ReviewedRun, change_line, hand_off
+from codex_orchestrator.checks.worktree_files import told_size
 from codex_orchestrator.clock import parse_timestamp, timestamp
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.errors import StorageError, UnknownRun
@@ -24,8 +24,8 @@ from codex_orchestrator.model.manifest import TERMINAL, Manifest
 from codex_orchestrator.rules.summary import guardrail_status
 from codex_orchestrator.text import flattened, gist, printable
 from codex_orchestrator.views.lookup import FoundRun
+from codex_orchestrator.views.pending_approvals import pending_approvals
 from codex_orchestrator.views.status import status_document
-from codex_orchestrator.views.waiting import pending_approvals
 
 _FILES_SHOWN = 50
 

@@ -7,7 +7,7 @@ import threading
 from contextlib import suppress
 from typing import TextIO
 
-from codex_orchestrator.evidence.output import write_all
+from codex_orchestrator.evidence.standard_streams import write_all
 
 _FALLBACK = (80, 24)
 

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from codex_orchestrator.evidence.files import lead_nowhere
-from codex_orchestrator.evidence.output import is_gone, wait_until_writable
+from codex_orchestrator.evidence.standard_streams import is_gone, wait_until_writable
 from pytest_codex.progress.output_stream import OutputStream
 
 if TYPE_CHECKING:

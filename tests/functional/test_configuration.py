@@ -11,8 +11,8 @@ import jsonschema
 import pytest
 
 from codex_orchestrator.cli import main
-from codex_orchestrator.definitions.checks import check_configuration
 from codex_orchestrator.definitions.loader import load_definitions
+from codex_orchestrator.definitions.validation import check_configuration
 from codex_orchestrator.engine.preparation import Invocation, prepare
 from codex_orchestrator.environment import discover
 from codex_orchestrator.errors import ConfigurationError

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from codex_orchestrator.checks.base import FoundBase, tell_base
-from codex_orchestrator.checks.candidates import NamedBase
+from codex_orchestrator.checks.base_candidates import NamedBase
 from codex_orchestrator.errors import UsageError
 from tests.repositories import Repo
 

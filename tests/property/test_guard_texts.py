@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 
 from codex_orchestrator.checks import restructured
 from codex_orchestrator.checks.checklists import checked_boxes
-from codex_orchestrator.checks.code import lines_of
-from codex_orchestrator.checks.contents import count_lines
-from codex_orchestrator.checks.likeness import Reach, is_misspelled, similar_path
 from codex_orchestrator.checks.markdown import code_of
+from codex_orchestrator.checks.page_code import lines_of
 from codex_orchestrator.checks.programs import CommandWords
 from codex_orchestrator.checks.rawdiff import parse_diff
 from codex_orchestrator.checks.references import names_in
 from codex_orchestrator.checks.shellwords import calls
+from codex_orchestrator.checks.similar_paths import Reach, is_misspelled, similar_path
+from codex_orchestrator.checks.worktree_files import count_lines
 
 COMMANDS = {
     "": CommandWords({"--version": False}),

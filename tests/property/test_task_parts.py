@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codex_orchestrator.environment import Environment
-from codex_orchestrator.tasks.blocks import MarkError, parts_of
 from codex_orchestrator.tasks.index import read_index
+from codex_orchestrator.tasks.marked_parts import MarkError, parts_of
 from codex_orchestrator.tasks.mirrors import SHARED, checklist_of, copies_of, plan_sync, write_changes
 from codex_orchestrator.tasks.texts import Texts
 

@@ -280,7 +280,7 @@ RULES = (
         "only these files print: they see to it that words of others forge and hide nothing",
         prints,
         (
-            *("codex_orchestrator/cli/render.py", "codex_orchestrator/cli/asking.py"),
+            *("codex_orchestrator/cli/render.py", "codex_orchestrator/cli/prompt.py"),
             # Where standard output is broken, and not a word of others is in it.
             "codex_orchestrator/cli/__init__.py",
             "pytest_codex/messages.py",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from codex_orchestrator.checks.audience import is_for_contributors, is_page, lines_for_contributors
-from codex_orchestrator.checks.code import Heading
+from codex_orchestrator.checks.page_code import Heading
 
 PAGES = (
     *("README", "readme.md", "Readme.Markdown", "README.rst", "README.txt", "AGENTS.md", "CLAUDE.md"),

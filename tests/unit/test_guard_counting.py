@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from codex_orchestrator.checks.blobs import pair_renames, parse_sizes
-from codex_orchestrator.checks.contents import told_size
 from codex_orchestrator.checks.counting import (
     CountingRules,
     ExclusionReason,
@@ -18,6 +17,7 @@ from codex_orchestrator.checks.counting import (
 )
 from codex_orchestrator.checks.globs import parse_globs
 from codex_orchestrator.checks.rawdiff import parse_diff
+from codex_orchestrator.checks.worktree_files import told_size
 from codex_orchestrator.errors import UsageError
 
 UNTRACKED = frozenset({"new", "dist", "x.egg-info", "py"})

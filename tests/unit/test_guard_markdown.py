@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from codex_orchestrator.checks.code import CodeBlock, CodeSpan
 from codex_orchestrator.checks.markdown import code_of
+from codex_orchestrator.checks.page_code import CodeBlock, CodeSpan
 from codex_orchestrator.checks.shellwords import Call, calls
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from codex_orchestrator.checks.code import CodeBlock, CodeSpan, Heading
+from codex_orchestrator.checks.page_code import CodeBlock, CodeSpan, Heading
 from codex_orchestrator.checks.restructured import code_of
 
 

@@ -11,7 +11,7 @@ from codex_orchestrator.clock import FakeClock
 from codex_orchestrator.errors import StorageError
 from codex_orchestrator.evidence import files, journal, locks
 from codex_orchestrator.evidence.drift import DriftReporter
-from codex_orchestrator.evidence.finished import RunRecords, merge_queued
+from codex_orchestrator.evidence.run_records import RunRecords, merge_queued
 from codex_orchestrator.model.control_plane import ControlPlane, RequestProblem, judged
 from codex_orchestrator.model.explain import explain
 from codex_orchestrator.rules.drift import KEPT_ENTRIES, DriftReport

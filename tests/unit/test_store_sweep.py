@@ -12,9 +12,9 @@ import pytest
 from codex_orchestrator.clock import FakeClock
 from codex_orchestrator.errors import StorageError
 from codex_orchestrator.evidence import files
-from codex_orchestrator.evidence.evidence import create_run_folder
 from codex_orchestrator.evidence.locks import held_lock
 from codex_orchestrator.evidence.owner import render_owner, this_process
+from codex_orchestrator.evidence.run_folder import create_run_folder
 from codex_orchestrator.evidence.sweep import SweepResult, sweep
 from codex_orchestrator.rules.layout import RunLayout, TaskLayout
 

@@ -11,7 +11,7 @@ from codex_orchestrator.model.control_plane import RequestProblem, judged
 from codex_orchestrator.model.definitions import CommandStage
 from codex_orchestrator.model.manifest import Approval, GuardrailCounts, Manifest
 from codex_orchestrator.rules.ending import RunEndFacts, add_warnings, final_status, finish
-from codex_orchestrator.rules.opening import with_request
+from codex_orchestrator.rules.first_manifest import with_request
 from codex_orchestrator.rules.summary import (
     compose_summary,
     doubts,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from codex_orchestrator.checks.candidates import (
+from codex_orchestrator.checks.base_candidates import (
     CI_BASES,
     Branches,
     NamedBase,

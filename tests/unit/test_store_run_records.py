@@ -11,10 +11,9 @@ import pytest
 
 from codex_orchestrator.clock import FakeClock
 from codex_orchestrator.errors import StorageError
-from codex_orchestrator.evidence import files, journal, locks
-from codex_orchestrator.evidence import finished as finished_module
+from codex_orchestrator.evidence import files, journal, locks, run_records
 from codex_orchestrator.evidence.coordinator import mark_recorded
-from codex_orchestrator.evidence.finished import RecordsResult, RunRecords, merge_queued
+from codex_orchestrator.evidence.run_records import RecordsResult, RunRecords, merge_queued
 from codex_orchestrator.model.codec import dumps
 from codex_orchestrator.rules.layout import RunLayout, TaskLayout
 from tests.builders import metrics_line_of, summary_of
@@ -287,7 +286,7 @@ def test_a_run_that_gives_up_its_lock_while_it_is_merged_is_marked_by_one_of_the
                 end()
             return real(*arguments, **keywords)
 
-        for module, name in ((files, "move"), (finished_module, "mark_recorded")):
+        for module, name in ((files, "move"), (run_records, "mark_recorded")):
             patch.setattr(module, name, partial(step, getattr(module, name)))
         merge_queued(task, FakeClock())
         if steps <= released_at:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from codex_orchestrator.definitions.execution_mode import parse_mode
 from codex_orchestrator.definitions.extent import (
     MOST_DEFINED,
     MOST_STAGES,
@@ -16,7 +17,6 @@ from codex_orchestrator.definitions.extent import (
     outermost,
 )
 from codex_orchestrator.definitions.graph import dependencies, find_cycle
-from codex_orchestrator.definitions.mode import parse_mode
 from codex_orchestrator.definitions.schedule import DEFAULT_CAPACITY
 from codex_orchestrator.identifiers import id_problem
 from codex_orchestrator.model.definitions import (

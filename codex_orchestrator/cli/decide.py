@@ -6,7 +6,6 @@ import argparse
 import shlex
 
 from codex_orchestrator.cli import render
-from codex_orchestrator.cli.asking import current_actor
 from codex_orchestrator.cli.common import (
     add_format,
     add_root,
@@ -16,21 +15,22 @@ from codex_orchestrator.cli.common import (
     found_run,
     task_of,
 )
+from codex_orchestrator.cli.prompt import current_actor
 from codex_orchestrator.cli.session import add_running, run_and_tell
 from codex_orchestrator.clock import SystemClock
 from codex_orchestrator.definitions.loader import load_definitions
 from codex_orchestrator.engine.preparation import Prepared, prepare, require_runnable
 from codex_orchestrator.environment import PRIVACY_GUARD, Environment
 from codex_orchestrator.errors import EXIT_OK, UsageError
-from codex_orchestrator.evidence.decisions import record_decision
+from codex_orchestrator.evidence.approvals import record_decision
 from codex_orchestrator.model.codec import to_json
 from codex_orchestrator.model.manifest import Receipt
 from codex_orchestrator.privacy.guard import PrivacyGuard
 from codex_orchestrator.rules.approvals import Answer, ApprovalDecision, scrubbed
 from codex_orchestrator.text import flattened
 from codex_orchestrator.views.lookup import FoundRun
-from codex_orchestrator.views.resuming import resume_invocation
-from codex_orchestrator.views.waiting import run_to_decide, run_to_resume
+from codex_orchestrator.views.pending_approvals import run_to_decide, run_to_resume
+from codex_orchestrator.views.resume_invocation import resume_invocation
 
 
 def add_deciding(parser: argparse.ArgumentParser) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from codex_orchestrator.clock import FakeClock
 from codex_orchestrator.errors import StorageError
-from codex_orchestrator.evidence.probe import locks_in, scratch_folder, seconds_to_disk
+from codex_orchestrator.evidence.filesystem_probe import locks_in, scratch_folder, seconds_to_disk
 
 
 @pytest.mark.parametrize("below", [(), ("a",), ("a", "b", "c")])

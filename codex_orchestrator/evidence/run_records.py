@@ -12,7 +12,7 @@ from codex_orchestrator.evidence.coordinator import mark_recorded
 from codex_orchestrator.evidence.drift import DriftReporter
 from codex_orchestrator.evidence.journal import Journal
 from codex_orchestrator.evidence.metrics import MetricsRecorder
-from codex_orchestrator.evidence.pending import record_name
+from codex_orchestrator.evidence.pending_records import record_name
 from codex_orchestrator.evidence.state import TaskStateStore
 from codex_orchestrator.model.control_plane import ControlPlane, Drift
 from codex_orchestrator.model.manifest import MetricsLine

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from codex_orchestrator.tasks.blocks import MarkError, parts_of, with_content, with_part
+from codex_orchestrator.tasks.marked_parts import MarkError, parts_of, with_content, with_part
 
 TWO = (
     "# T\n\n<!-- begin task a (x) -->\none\n<!-- end task a -->\ntail\n"
