@@ -34,14 +34,14 @@ class Reference:
         kind: What it is.
         name: Its name as written; a flag with its dashes, a path without ``./`` and without a line number.
         command: For a flag or an argument, the command it is given to; else empty.
-        for_work: Whether it is said to those who work on the repository.
+        for_contributors: Whether it is said to those who work on the repository.
     """
 
     line: int
     kind: ReferenceKind
     name: str
     command: str = ""
-    for_work: bool = False
+    for_contributors: bool = False
 
     @property
     def words(self) -> str:

@@ -21,7 +21,7 @@ _SHELLS = frozenset(
     {"", "bash", "console", "sh", "shell", "shell-session", "shellsession", "terminal", "zsh"}
 )
 _MAKEFILES = frozenset({"make", "makefile"})
-_ROOTS = (".", "./", "package.json", "Makefile")  # where commands are at home
+_ROOTS = (".", "./", "package.json", "Makefile")  # text after a command that means the root
 _QUOTED = re.compile(r"""(["'])([^"'\n]+)\1""")
 _TARGET = re.compile(r"([\w./-]+(?: +[\w./-]+)*) *:(?!=)")
 _MAKERS = frozenset({"cp", "ln", "mkdir", "mv", "tee", "touch"})
@@ -29,7 +29,7 @@ _MAKERS = frozenset({"cp", "ln", "mkdir", "mv", "tee", "touch"})
 
 @dataclass(frozen=True)
 class PageNames:
-    """What a text names, and what it makes itself.
+    """What a page names, and what its examples make.
 
     Attributes:
         references: In order of their lines; each thing once.
@@ -54,45 +54,45 @@ def names_in(page: str, text: str, commands: Mapping[str, CommandWords]) -> Page
     called = [*_calls_of_spans(code.spans), *_calls_of_blocks(code.blocks)]
     references = [one for call in called if not call.fails for one in named_by(call, commands)]
     references += [Reference(span.line, "path", path) for span in code.spans if (path := path_in(span.text))]
-    for_work = (
+    for_contributors = (
         frozenset() if is_for_contributors(page) else lines_for_contributors(code.headings, len(code.prose))
     )
     made = {name for call in called for name in _made_by(call)} | {block.title for block in code.blocks}
     made_paths = (path_in(name) or name for name in made)
     return PageNames(
-        tuple(_once(references, for_work, everywhere=is_for_contributors(page))),
+        tuple(_once(references, for_contributors, everywhere=is_for_contributors(page))),
         frozenset(filter(None, made_paths)),
         _shown(code.blocks, called),
     )
 
 
 def _once(
-    references: Iterable[Reference], for_work: Collection[int], *, everywhere: bool
+    references: Iterable[Reference], for_contributors: Collection[int], *, everywhere: bool
 ) -> Iterator[Reference]:
-    """Each thing where it is named first, and for work where it is so anywhere on the page."""
+    """Each thing once, at its first line; for contributors where any mention of it is."""
     first: dict[tuple[str, str, str], Reference] = {}
     for one in sorted(references, key=lambda one: one.line):
         key = (one.kind, one.name, one.command)
         first.setdefault(key, one)
-        if everywhere or one.line in for_work:
-            first[key] = replace(first[key], for_work=True)
+        if everywhere or one.line in for_contributors:
+            first[key] = replace(first[key], for_contributors=True)
     return iter(first.values())
 
 
 def _calls_of_spans(spans: Iterable[CodeSpan]) -> Iterator[Call]:
     for span in spans:
         if not span.place or span.place in _ROOTS:
-            yield from _at_home(calls([span.text], span.line))
+            yield from _before_cd(calls([span.text], span.line))
 
 
 def _calls_of_blocks(blocks: Iterable[CodeBlock]) -> Iterator[Call]:
     for block in blocks:
         if block.language in _SHELLS:
-            yield from _at_home(calls(block.lines, block.line))
+            yield from _before_cd(calls(block.lines, block.line))
 
 
-def _at_home(found: Iterable[Call]) -> Iterator[Call]:
-    """The calls up to the first that changes the folder: what follows is about another place."""
+def _before_cd(found: Iterable[Call]) -> Iterator[Call]:
+    """The calls before the first that changes the folder: what follows is about another folder."""
     for call in found:
         if call.program in ("cd", "pushd"):
             return

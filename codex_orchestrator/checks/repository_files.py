@@ -1,4 +1,4 @@
-"""Which files a repository has, and which it may leave out."""
+"""The files of a repository."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class RepositoryFiles:
         return path in self._all
 
     def is_only_a_file(self, name: str) -> bool:
-        """Whether there are files of that name, and nothing else."""
+        """Whether all that has that name is files, and there is at least one."""
         known = self._by_name.get(name, ())
         return bool(known) and all(_kind(self._root / place) == "file" for place in known)
 
@@ -71,14 +71,14 @@ class RepositoryFiles:
         return any(each != name and each.partition(".")[0] == name for each in names)
 
     def lies_at(self, path: str, beside: str) -> bool | None:
-        """Whether a path from the root or from beside a file leads somewhere; None where there is none."""
+        """Whether a path from the root or from beside a file exists, links followed; None: no such name."""
         for start in (self._root, (self._root / beside).parent):
             if named.is_there(start / path):
                 return _leads_somewhere(start / path)
         return None
 
-    def kin(self, path: str, beside: str) -> set[str]:
-        """The files and folders that have the name of a path, and those in its folder that are about as long.
+    def lookalikes(self, path: str, beside: str) -> set[str]:
+        """The files and folders with the name of a path, and those in its folder with a similar name.
 
         Args:
             path: With its folder, from the root, from the folder of `beside`, or the end of a longer path.
@@ -100,7 +100,7 @@ class RepositoryFiles:
         return (each for each in self._by_name.get(path.rpartition("/")[2], ()) if each.endswith("/" + path))
 
     def ignores(self, path: str) -> bool:
-        """Whether git is told to leave a path out, so that it need not be there."""
+        """Whether git ignores a path, which then need not exist."""
         if self._tree is None:
             return False
         # An answer per path: one that git refuses, as beyond a link, must not hide those of others.

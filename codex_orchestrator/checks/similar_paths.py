@@ -1,4 +1,4 @@
-"""Which of a repository's files is meant by a path that leads nowhere.
+"""Which file of a repository was probably meant by a path that does not exist.
 
 Pure. The rules are in docs/reference/guards.md, section "Docs guard".
 """
@@ -29,22 +29,22 @@ _BUILT = frozenset({".css", ".html", ".map", ".o", ".pdf", ".pyc", ".so"})
 
 
 class Reach(IntEnum):
-    """How many folders may be others than those that a path was written with."""
+    """In how many of its folders a similar path may differ."""
 
     NONE = 0
     ONE = 1
     ALL = 99
 
 
-def similar_path(path: str, kin: Iterable[str], reach: Reach) -> str | None:
-    """The file or folder that was meant: misspelled, of another extension, or in another folder; else None.
+def similar_path(path: str, lookalikes: Iterable[str], reach: Reach) -> str | None:
+    """The file or folder probably meant: misspelled, with another extension or in another folder; else None.
 
     Args:
-        path: A path that leads nowhere, with its folder; a folder's with a slash at its end.
-        kin: The files and folders that have its name, or that lie where it should.
-        reach: In how many other folders than those of `path` its name is looked for.
+        path: A path that does not exist, with its folder; that of a folder with a slash at its end.
+        lookalikes: The files and folders that have its name, or that lie in its folder.
+        reach: In how many folders the result may differ from `path`.
     """
-    relatives, bare = sorted(kin), path.rstrip("/")
+    relatives, bare = sorted(lookalikes), path.rstrip("/")
     depth = bare.count("/") + 1
     for tells in (is_misspelled, _differs_in_extension):
         for each in relatives:
@@ -64,16 +64,16 @@ def similar_path(path: str, kin: Iterable[str], reach: Reach) -> str | None:
 
 
 def _is_known_pair(meant: str, namesakes: list[str]) -> bool:
-    """Whether two words without an extension mean this folder: no owner and repository, nor this or that."""
+    """Whether a pair like ``this/that`` is this folder, not owner and repository or two alternatives."""
     folder, _, name = meant.rpartition("/")
     return len(namesakes) == 1 and "/" not in folder and "." not in name[1:] and folder not in _CONTAINERS
 
 
 def is_misspelled(written: str, meant: str) -> bool:
-    """Whether one slip of the hand lies between two words, or only the case of their letters.
+    """Whether two words differ by one typing error, or only in the case of letters.
 
-    A slip is a letter more, less or changed, or two in the wrong order. Numbers are none, as ``part1`` and
-    ``part2`` are two things, nor are marks before a name, as in ``_private``.
+    A typing error is a letter more, less or changed, or two in the wrong order. A changed digit is none, as
+    ``part1`` and ``part2`` are two things, nor is a mark before a name, as in ``_private``.
     """
     shorter = min(len(written), len(meant))
     if written == meant or shorter < _SHORTEST or abs(len(written) - len(meant)) > 1:
@@ -108,12 +108,12 @@ def _differs_in_extension(written: str, meant: str) -> bool:
 
 
 def _is_telling(name: str) -> bool:
-    """Whether a file of that name is hardly ever another one."""
+    """Whether a file name is so rare that a file of that name is most likely the one meant."""
     return bool(posixpath.splitext(name)[1]) and not _EVERYWHERE.fullmatch(name)
 
 
 def _other_folders(written: str, meant: str) -> int:
-    """How many folders are others, too many, or left out."""
+    """In how many folders two paths differ."""
     one, other = written.split("/"), meant.split("/")
     start = _alike(one, other)
     end = _alike(reversed(one[start:]), reversed(other[start:]))

@@ -9,7 +9,7 @@ from codex_orchestrator.checks.changes import ChangeRequest
 from codex_orchestrator.checks.diff_budget import DiffBudgetRequest, check_diff_budget
 from codex_orchestrator.checks.docs import DocsGuardRequest, check_docs
 from codex_orchestrator.checks.evidence import check_evidence
-from codex_orchestrator.checks.existence import KnownNames
+from codex_orchestrator.checks.reference_checker import KnownNames
 from codex_orchestrator.checks.report import Report, render_text
 from codex_orchestrator.checks.spec import SpecGuardRequest, check_specs
 from codex_orchestrator.cli import render

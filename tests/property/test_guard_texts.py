@@ -76,9 +76,9 @@ def test_the_prose_of_a_restructured_text_lies_in_it(text):
     )
 )
 def test_what_is_meant_is_there(path):
-    kin = ("src/a.py", "src/deep", "deep/src/b.py", "a.js")
+    lookalikes = ("src/a.py", "src/deep", "deep/src/b.py", "a.js")
     for reach in Reach:
-        assert similar_path(path, kin, reach) in (*kin, None)
+        assert similar_path(path, lookalikes, reach) in (*lookalikes, None)
 
 
 @given(st.text(), st.text())

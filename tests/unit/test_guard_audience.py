@@ -35,7 +35,7 @@ def test_no_pages_or_pages_of_the_past(path):
 
 
 @pytest.mark.parametrize(
-    ("path", "for_work"),
+    ("path", "for_contributors"),
     [
         ("README.md", False),
         ("AGENTS.md", True),
@@ -51,12 +51,12 @@ def test_no_pages_or_pages_of_the_past(path):
         ("docs/device.md", False),
     ],
 )
-def test_pages_for_those_who_work_here(path, for_work):
-    assert is_for_contributors(path) is for_work
+def test_pages_for_those_who_work_here(path, for_contributors):
+    assert is_for_contributors(path) is for_contributors
 
 
 @pytest.mark.parametrize(
-    ("title", "for_work"),
+    ("title", "for_contributors"),
     [
         ("Development", True),
         ("Local development", True),
@@ -75,8 +75,8 @@ def test_pages_for_those_who_work_here(path, for_work):
         ("Running your tests", False),
     ],
 )
-def test_titles_of_parts_for_those_who_work_here(title, for_work):
-    assert bool(lines_for_contributors([Heading(1, 1, title)], 3)) is for_work
+def test_titles_of_parts_for_those_who_work_here(title, for_contributors):
+    assert bool(lines_for_contributors([Heading(1, 1, title)], 3)) is for_contributors
 
 
 def test_a_part_ends_at_the_next_title_of_its_level():

@@ -35,7 +35,7 @@ def test_a_slip_of_the_hand(written, meant, alike):
 
 
 @pytest.mark.parametrize(
-    ("path", "kin", "reach", "meant"),
+    ("path", "lookalikes", "reach", "meant"),
     [
         ("src/engin.py", ["src/engine.py", "src/other.py"], Reach.NONE, "src/engine.py"),
         ("scr/engine.py", ["src/engine.py"], Reach.NONE, "src/engine.py"),
@@ -63,5 +63,5 @@ def test_a_slip_of_the_hand(written, meant, alike):
         ("x", [], Reach.ALL, None),
     ],
 )
-def test_what_is_meant(path, kin, reach, meant):
-    assert similar_path(path, kin, reach) == meant
+def test_what_is_meant(path, lookalikes, reach, meant):
+    assert similar_path(path, lookalikes, reach) == meant
