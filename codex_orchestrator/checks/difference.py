@@ -9,13 +9,18 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from codex_orchestrator.checks.blobs import blob_id, pair_renames, parse_sizes
 from codex_orchestrator.checks.changes import ChangeRequest, Changes, counting_of, of_itself, survey
 from codex_orchestrator.checks.counting import LeftOut, left_out_notices
 from codex_orchestrator.checks.generated import find_generated
 from codex_orchestrator.checks.git import WorkTree
-from codex_orchestrator.checks.rawdiff import TrackedChange, parse_diff
 from codex_orchestrator.checks.report import encodable
+from codex_orchestrator.checks.tracked_changes import (
+    TrackedChange,
+    blob_id,
+    pair_renames,
+    parse_diff,
+    parse_sizes,
+)
 from codex_orchestrator.checks.worktree_files import count_lines, kind_and_size, opened, told_size
 from codex_orchestrator.dataclass import dataclass
 

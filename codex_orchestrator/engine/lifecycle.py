@@ -22,8 +22,7 @@ from codex_orchestrator.model.privacy_record import empty_record
 from codex_orchestrator.privacy.guard import PrivacyGuard
 from codex_orchestrator.rules.first_manifest import first_manifest, with_request
 from codex_orchestrator.rules.layout import RunLayout, TaskLayout
-from codex_orchestrator.rules.request_rules import problems_of
-from codex_orchestrator.rules.run_request import build_request
+from codex_orchestrator.rules.run_request import build_request, problems_of
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ class Requirement:
 
 
 @dataclass(frozen=True)
-class CommandCandidate:
+class Candidate:
     """A command that may do a step.
 
     Attributes:
@@ -45,7 +45,7 @@ class CommandCandidate:
 
 
 @dataclass(frozen=True)
-class CommandCandidates:
+class Candidates:
     """All commands that may do a step in a repository.
 
     Attributes:
@@ -54,7 +54,7 @@ class CommandCandidates:
         none: Why there is no candidate, where there is none.
     """
 
-    ordered: tuple[CommandCandidate, ...]
+    ordered: tuple[Candidate, ...]
     usual: str
     none: str
 

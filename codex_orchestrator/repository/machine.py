@@ -15,9 +15,9 @@ from pathlib import Path
 from codex_orchestrator import named
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.repository.commands import (
+    Candidate,
+    Candidates,
     ChosenCommand,
-    CommandCandidate,
-    CommandCandidates,
     Requirement,
 )
 from codex_orchestrator.repository.python import PythonProject, unmet
@@ -41,7 +41,7 @@ class Machine:
         self._variables = environment.variables
         self._project = python
 
-    def choose(self, candidates: CommandCandidates) -> ChosenCommand:
+    def choose(self, candidates: Candidates) -> ChosenCommand:
         """The first candidate whose requirements are met; else the first one, with what it lacks."""
         unavailable: ChosenCommand | None = None
         for candidate in candidates.ordered:
@@ -52,12 +52,10 @@ class Machine:
             reason, remedy = unmet_one
             if unavailable is None and reason:
                 unavailable = self._chosen(candidate, reason, self.fill(remedy))
-        return unavailable or self._chosen(
-            CommandCandidate(candidates.usual, "", configured=False), candidates.none
-        )
+        return unavailable or self._chosen(Candidate(candidates.usual, "", configured=False), candidates.none)
 
     def _chosen(
-        self, candidate: CommandCandidate, problem: str | None = None, remedy: str | None = None
+        self, candidate: Candidate, problem: str | None = None, remedy: str | None = None
     ) -> ChosenCommand:
         return ChosenCommand(
             self.fill(candidate.command),

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any, Literal
 
 from codex_orchestrator.dataclass import dataclass
-from codex_orchestrator.repository.commands import BuildStep, CommandCandidate, Requirement
+from codex_orchestrator.repository.commands import BuildStep, Candidate, Requirement
 from codex_orchestrator.repository.tree import PACKAGE_JSON, Tree
 
 Manager = Literal["npm", "pnpm", "yarn", "bun"]
@@ -77,7 +77,7 @@ def read_node_project(tree: Tree) -> NodeProject | None:
     )
 
 
-def node_candidates(project: NodeProject, step: BuildStep) -> Iterator[CommandCandidate]:
+def node_candidates(project: NodeProject, step: BuildStep) -> Iterator[Candidate]:
     """The script of that name, of the root or else of its workspaces."""
     if step in project.scripts:
         yield script_candidate(project, step)
@@ -86,13 +86,13 @@ def node_candidates(project: NodeProject, step: BuildStep) -> Iterator[CommandCa
     command = _in_workspaces(project, step) if having else None
     if command is not None:
         why = f'{_counted(len(having))} the script "{step}"'
-        yield CommandCandidate(command, why, _needs(project, project.members[having[0]][step]))
+        yield Candidate(command, why, _needs(project, project.members[having[0]][step]))
 
 
-def script_candidate(project: NodeProject, name: str) -> CommandCandidate:
+def script_candidate(project: NodeProject, name: str) -> Candidate:
     """The command that runs a script of the root package."""
     why = f'{PACKAGE_JSON} has the script "{name}"'
-    return CommandCandidate(f"{project.manager} run {name}", why, _needs(project, project.scripts[name]))
+    return Candidate(f"{project.manager} run {name}", why, _needs(project, project.scripts[name]))
 
 
 def _needs(project: NodeProject, script: str) -> tuple[Requirement, ...]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from functools import cached_property
 
 from codex_orchestrator.environment import Environment
-from codex_orchestrator.repository.commands import BuildStep, ChosenCommand, CommandCandidates
+from codex_orchestrator.repository.commands import BuildStep, Candidates, ChosenCommand
 from codex_orchestrator.repository.machine import Machine
 from codex_orchestrator.repository.native import native_candidates
 from codex_orchestrator.repository.node import (
@@ -25,7 +25,7 @@ from codex_orchestrator.repository.tree import PACKAGE_JSON, DiskTree, Tree
 BUILD_STEPS: tuple[BuildStep, ...] = ("build", "lint", "types", "test")
 
 
-def candidates_for(tree: Tree, step: BuildStep) -> CommandCandidates:
+def candidates_for(tree: Tree, step: BuildStep) -> Candidates:
     """The commands that may do a step in a repository, the best first; a pure function of its files."""
     node = read_node_project(tree)
     python = PythonProject(tree) if is_python(tree) else None
@@ -37,7 +37,7 @@ def candidates_for(tree: Tree, step: BuildStep) -> CommandCandidates:
         if python is not None and not (step == "types" and any(candidates(tree, "lint"))):
             found += python.candidates(step)
         found += native_candidates(tree, step)
-    return CommandCandidates(tuple(found), _usual(node, python, step), _why_none(node, python, step))
+    return Candidates(tuple(found), _usual(node, python, step), _why_none(node, python, step))
 
 
 def kind_of(tree: Tree) -> str:
@@ -133,7 +133,7 @@ class Project:
 
     def _target(self, name: str) -> str | None:
         named = tuple(runner.candidate(name) for runner in runners(self.tree) if name in runner.names)
-        chosen = self.machine.choose(CommandCandidates(named, "", "there is none"))
+        chosen = self.machine.choose(Candidates(named, "", "there is none"))
         return chosen.command if chosen.problem is None else None
 
     def script_problem(self, name: str) -> str | None:
@@ -143,6 +143,4 @@ class Project:
             return f"there is no {PACKAGE_JSON}"
         if name not in node.scripts:
             return None if name.startswith("-") else f'{PACKAGE_JSON} has no script "{name}"'
-        return self.machine.choose(
-            CommandCandidates((script_candidate(node, name),), "", "")
-        ).problem_and_remedy
+        return self.machine.choose(Candidates((script_candidate(node, name),), "", "")).problem_and_remedy

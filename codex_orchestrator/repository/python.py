@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
-from codex_orchestrator.repository.commands import BuildStep, CommandCandidate, Requirement
+from codex_orchestrator.repository.commands import BuildStep, Candidate, Requirement
 from codex_orchestrator.repository.runners import NAMES
 from codex_orchestrator.repository.tree import PYPROJECT, Tree
 
@@ -41,7 +41,7 @@ class PythonProject:
         """Nothing is read yet."""
         self._tree = tree
 
-    def candidates(self, step: BuildStep) -> Iterator[CommandCandidate]:
+    def candidates(self, step: BuildStep) -> Iterator[Candidate]:
         """The commands that may do a step, the best first."""
         yield from self._script_candidates(step)
         if step == "build":
@@ -108,59 +108,53 @@ class PythonProject:
         below = any(self._tree.first(f"{folder}/__init__.py") for folder in sources)
         return name if isinstance(name, str) and below else None
 
-    def _script_candidates(self, step: BuildStep) -> Iterator[CommandCandidate]:
+    def _script_candidates(self, step: BuildStep) -> Iterator[Candidate]:
         """Scripts that pyproject.toml gives names to, by pdm or hatch."""
         scripts = _table(_table(self._tools, "pdm"), "scripts")
         for name in _NAMES[step]:
             if name in scripts:
                 why = f'{PYPROJECT} has the pdm script "{name}"'
-                yield CommandCandidate(f"pdm run {name}", why, (_program("pdm", "pipx install pdm"),))
+                yield Candidate(f"pdm run {name}", why, (_program("pdm", "pipx install pdm"),))
         for environment, options in _table(_table(self._tools, "hatch"), "envs").items():
             scripts = _table(options, "scripts") if isinstance(options, dict) else {}
             for name in _NAMES[step]:
                 if name in scripts:
                     called = name if environment == "default" else f"{environment}:{name}"
                     why = f'{PYPROJECT} has the hatch script "{called}"'
-                    yield CommandCandidate(
-                        f"hatch run {called}", why, (_program("hatch", "pipx install hatch"),)
-                    )
+                    yield Candidate(f"hatch run {called}", why, (_program("hatch", "pipx install hatch"),))
 
-    def _environment_candidates(self, step: BuildStep) -> Iterator[CommandCandidate]:
+    def _environment_candidates(self, step: BuildStep) -> Iterator[Candidate]:
         """Sessions of nox and environments of tox."""
         sessions = self._sessions
         for name in _NAMES[step]:
             if name in sessions:
                 why = f'noxfile.py has the session "{name}"'
-                yield CommandCandidate(f"nox -s {name}", why, (_program("nox", "pipx install nox"),))
+                yield Candidate(f"nox -s {name}", why, (_program("nox", "pipx install nox"),))
                 break
         tox = _program("tox", "pipx install tox")
         found = next((name for name in _NAMES[step] if name in self._tox_environments), None)
         if found is not None:
-            yield CommandCandidate(
-                f"tox -e {found}", f'{self._tox_file} has the environment "{found}"', (tox,)
-            )
+            yield Candidate(f"tox -e {found}", f'{self._tox_file} has the environment "{found}"', (tox,))
         elif step == "test" and self._tox_file:
-            yield CommandCandidate("tox -e py", f"there is a {self._tox_file}", (tox,))
+            yield Candidate("tox -e py", f"there is a {self._tox_file}", (tox,))
 
-    def _build_candidates(self) -> Iterator[CommandCandidate]:
+    def _build_candidates(self) -> Iterator[Candidate]:
         if not self._is_package:
             return
         why = "it is a Python package"
         module = Requirement("module", "build", self._in_environment("build"))
-        yield CommandCandidate("{python} -m build", why, (_ENVIRONMENT, module))
+        yield Candidate("{python} -m build", why, (_ENVIRONMENT, module))
         if self.manager is not None:
             program = _program(self.manager, f"pipx install {self.manager}")
-            yield CommandCandidate(
-                f"{self.manager} build", f"its environment is kept by {self.manager}", (program,)
-            )
-        yield CommandCandidate("{python} -m build", why, (module,))
+            yield Candidate(f"{self.manager} build", f"its environment is kept by {self.manager}", (program,))
+        yield Candidate("{python} -m build", why, (module,))
 
-    def _lint_candidates(self) -> Iterator[CommandCandidate]:
+    def _lint_candidates(self) -> Iterator[Candidate]:
         if self._tree.first(PRE_COMMIT):
             why = f"there is a {PRE_COMMIT}"
             # It knows which versions of which linters are configured: none of them is called beside it.
             needs = (_program("pre-commit", "pipx install pre-commit"),)
-            yield CommandCandidate("{tool:pre-commit} run --all-files", why, needs)
+            yield Candidate("{tool:pre-commit} run --all-files", why, needs)
             yield from self._environment_candidates("lint")
             return
         said = [*self._environment_candidates("lint"), *self._configured_linters()]
@@ -169,14 +163,14 @@ class PythonProject:
             "ruff", "check .", "no linter is configured", configured=False
         )
 
-    def _configured_linters(self) -> Iterator[CommandCandidate]:
+    def _configured_linters(self) -> Iterator[Candidate]:
         if file := self._configured("ruff", "ruff.toml", ".ruff.toml"):
             yield from self._tool_candidates("ruff", "check .", f"ruff is configured in {file}")
         elif file := self._section("flake8", ".flake8", "setup.cfg", "tox.ini"):
             words = f"--extend-exclude {_NOT_OURS}"
             yield from self._tool_candidates("flake8", words, f"flake8 is configured in {file}")
 
-    def _type_candidates(self) -> Iterator[CommandCandidate]:
+    def _type_candidates(self) -> Iterator[Candidate]:
         yield from self._environment_candidates("types")
         if file := self._configured("mypy", "mypy.ini", ".mypy.ini") or self._section("mypy", "setup.cfg"):
             settings = self._tree.text(file) or ""
@@ -186,36 +180,34 @@ class PythonProject:
         elif file := self._configured("pyright", "pyrightconfig.json"):
             yield from self._tool_candidates("pyright", "", f"pyright is configured in {file}")
 
-    def _test_candidates(self) -> Iterator[CommandCandidate]:
+    def _test_candidates(self) -> Iterator[Candidate]:
         pytest = Requirement("module", "pytest", self._in_environment("pytest"))
         tested = self._tests is not None or self._names_pytest
         found = f"there are tests in {self._tests}" if self._tests else "pytest is installed"
-        yield CommandCandidate("{python} -m pytest", found, (_ENVIRONMENT, pytest, self._packages), tested)
+        yield Candidate("{python} -m pytest", found, (_ENVIRONMENT, pytest, self._packages), tested)
         if not tested:
             return
         if self.manager is not None and self._names_pytest:
             program = _program(self.manager, f"pipx install {self.manager}")
-            yield CommandCandidate(
+            yield Candidate(
                 f"{self.manager} run pytest", f"its environment is kept by {self.manager}", (program,)
             )
         yield from self._environment_candidates("test")
         if self._is_unittest:
-            yield CommandCandidate(
-                self._unittest, f"the tests in {self._tests} are of unittest", (self._packages,)
-            )
-        yield CommandCandidate("{python} -m pytest", found, (pytest, self._packages))
+            yield Candidate(self._unittest, f"the tests in {self._tests} are of unittest", (self._packages,))
+        yield Candidate("{python} -m pytest", found, (pytest, self._packages))
 
     def _tool_candidates(
         self, tool: str, words: str, why: str, *, configured: bool = True
-    ) -> Iterator[CommandCandidate]:
+    ) -> Iterator[Candidate]:
         """A tool in the project's environment, by what keeps that, and wherever else it is."""
         needs = (_program(tool, self._in_environment(tool)),)
         direct = f"{{tool:{tool}}} {words}".strip()
-        yield CommandCandidate(direct, why, (_ENVIRONMENT, *needs), configured)
+        yield Candidate(direct, why, (_ENVIRONMENT, *needs), configured)
         if self.manager is not None and re.search(rf"[\"']{tool}\b", self._tree.text(PYPROJECT) or ""):
             program = _program(self.manager, f"pipx install {self.manager}")
-            yield CommandCandidate(f"{self.manager} run {tool} {words}".strip(), why, (program,), configured)
-        yield CommandCandidate(direct, why, needs, configured)
+            yield Candidate(f"{self.manager} run {tool} {words}".strip(), why, (program,), configured)
+        yield Candidate(direct, why, needs, configured)
 
     def _in_environment(self, package: str) -> str:
         """The command that brings a tool into the project's environment."""

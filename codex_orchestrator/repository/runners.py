@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from codex_orchestrator.dataclass import dataclass
-from codex_orchestrator.repository.commands import BuildStep, CommandCandidate, Requirement
+from codex_orchestrator.repository.commands import BuildStep, Candidate, Requirement
 from codex_orchestrator.repository.tree import Tree
 
 MAKEFILES = ("GNUmakefile", "makefile", "Makefile")
@@ -49,12 +49,10 @@ class Runner:
     names: frozenset[str]
     remedy: str
 
-    def candidate(self, name: str) -> CommandCandidate:
+    def candidate(self, name: str) -> Candidate:
         """The command that runs one of its names."""
         why = f'{self.file} has the {self.noun} "{name}"'
-        return CommandCandidate(
-            f"{self.program} {name}", why, (Requirement("program", self.program, self.remedy),)
-        )
+        return Candidate(f"{self.program} {name}", why, (Requirement("program", self.program, self.remedy),))
 
 
 def runners(tree: Tree) -> Iterator[Runner]:
@@ -69,7 +67,7 @@ def runners(tree: Tree) -> Iterator[Runner]:
         yield Runner("task", taskfile, "task", names, "install go-task")
 
 
-def candidates(tree: Tree, step: BuildStep) -> Iterator[CommandCandidate]:
+def candidates(tree: Tree, step: BuildStep) -> Iterator[Candidate]:
     """The commands for a step that such files name, in the order of `NAMES`."""
     for runner in runners(tree):
         yield from (runner.candidate(name) for name in NAMES[step] if name in runner.names)

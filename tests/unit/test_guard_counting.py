@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from codex_orchestrator.checks.blobs import pair_renames, parse_sizes
 from codex_orchestrator.checks.counting import (
     CountingRules,
     ExclusionReason,
@@ -16,7 +15,7 @@ from codex_orchestrator.checks.counting import (
     left_out_notices,
 )
 from codex_orchestrator.checks.globs import parse_globs
-from codex_orchestrator.checks.rawdiff import parse_diff
+from codex_orchestrator.checks.tracked_changes import pair_renames, parse_diff, parse_sizes
 from codex_orchestrator.checks.worktree_files import told_size
 from codex_orchestrator.errors import UsageError
 

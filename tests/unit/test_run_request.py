@@ -15,8 +15,7 @@ from codex_orchestrator.model.definitions import (
     Session,
     SubpipelineStage,
 )
-from codex_orchestrator.rules.request_rules import problems_of
-from codex_orchestrator.rules.run_request import build_request
+from codex_orchestrator.rules.run_request import build_request, problems_of
 from tests.builders import NOW, layout_of
 
 STAGES = (
