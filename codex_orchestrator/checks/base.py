@@ -66,7 +66,7 @@ class FoundBase:
     uncommitted_only: bool = False
 
 
-def tell_base(root: Path, named: NamedBase) -> FoundBase:
+def describe_base(root: Path, named: NamedBase) -> FoundBase:
     """Which base there would be for changes below `root`, without measuring them.
 
     Raises:
@@ -79,7 +79,7 @@ def locate_base(root: Path, named: NamedBase) -> tuple[WorkTree | None, FoundBas
     """The work tree around `root` and the base there; no work tree where changes cannot be checked.
 
     Raises:
-        UsageError: As in `tell_base`.
+        UsageError: As in `describe_base`.
     """
     asked_for(named)  # What can be no revision is bad use, wherever one is.
     try:

@@ -108,7 +108,7 @@ def survey(request: ChangeRequest) -> tuple[WorkTree | None, Changes]:
     Raises:
         UsageError: As in `read_changes`.
     """
-    counting = counting_of(request)
+    counting = counting_rules(request)
     settings = request.settings
     tree, found = locate_base(request.root, request.named_base)
     if tree is None or found.base is None:
@@ -123,7 +123,7 @@ def survey(request: ChangeRequest) -> tuple[WorkTree | None, Changes]:
             left_out.append(out)
     used = settings.base or settings.left_out or settings.counted
     file = request.definitions
-    itself = (of_itself(file),) if used and file in {*tracked, *new} else ()
+    itself = (own_rules_notice(file),) if used and file in {*tracked, *new} else ()
     return tree, Changes(
         found.base,
         tuple(counted),
@@ -134,7 +134,7 @@ def survey(request: ChangeRequest) -> tuple[WorkTree | None, Changes]:
     )
 
 
-def counting_of(request: ChangeRequest) -> CountingRules:
+def counting_rules(request: ChangeRequest) -> CountingRules:
     """What counts, as far as it is known before git is asked.
 
     Raises:
@@ -147,7 +147,7 @@ def counting_of(request: ChangeRequest) -> CountingRules:
     )
 
 
-def of_itself(path: str) -> str:
+def own_rules_notice(path: str) -> str:
     """The notice that a change brings along what says how it is measured."""
     return f"{printable(path)} is part of this change, which so says itself what of it counts."
 

@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from codex_orchestrator.checks.changes import ChangeRequest, Changes, counting_of, of_itself, survey
+from codex_orchestrator.checks.changes import ChangeRequest, Changes, counting_rules, own_rules_notice, survey
 from codex_orchestrator.checks.counting import LeftOut, left_out_notices
 from codex_orchestrator.checks.generated import find_generated
 from codex_orchestrator.checks.git import WorkTree
@@ -21,7 +21,7 @@ from codex_orchestrator.checks.tracked_changes import (
     parse_diff,
     parse_sizes,
 )
-from codex_orchestrator.checks.worktree_files import count_lines, kind_and_size, opened, told_size
+from codex_orchestrator.checks.worktree_files import count_lines, kind_and_size, opened, readable_size
 from codex_orchestrator.dataclass import dataclass
 
 # Where git too stops looking for lines: core.bigFileThreshold.
@@ -66,7 +66,7 @@ class FileChange:
         """How much of it changed."""
         if not self.binary:
             return f"+{self.added} -{self.deleted}"
-        return f"binary, {told_size(self.size)}" if self.size else "binary"
+        return f"binary, {readable_size(self.size)}" if self.size else "binary"
 
     def to_json(self) -> dict[str, object]:
         """Plain values for JSON."""
@@ -99,7 +99,7 @@ class Difference:
     @property
     def notices(self) -> tuple[str, ...]:
         """What the reader must know about the comparison, one sentence each."""
-        itself = map(of_itself, self.says_itself)
+        itself = map(own_rules_notice, self.says_itself)
         return (*self.changes.notices, *left_out_notices(self.left_out), *itself)
 
 
@@ -112,7 +112,7 @@ def read_difference(request: ChangeRequest) -> Difference:
     tree, changes = survey(request)
     if tree is None or changes.base is None:
         return Difference(changes, ())
-    found = find_generated(tree, counting_of(request), changes.paths)
+    found = find_generated(tree, counting_rules(request), changes.paths)
     generated = {out.path for out in found.left_out}
     counted = [path for path in changes.paths if path not in generated]
     tracked = _tracked(tree, changes.base.commit, frozenset(counted))

@@ -12,7 +12,7 @@ from typing import Any
 
 from codex_orchestrator.checks.difference import Difference
 from codex_orchestrator.checks.report import counted, encodable
-from codex_orchestrator.checks.worktree_files import told_size
+from codex_orchestrator.checks.worktree_files import readable_size
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.text import gist
 
@@ -197,7 +197,7 @@ def change_line(change: Mapping[str, Any]) -> str:
     if change["base"] is None:
         return "Not measured."
     lines = f"{counted(change['added'], 'line')} added and {change['deleted']} deleted"
-    size = f" ({told_size(change['bytes'])})" if change["bytes"] else ""
+    size = f" ({readable_size(change['bytes'])})" if change["bytes"] else ""
     binary = f", {change['binary']} of them binary{size}" if change["binary"] else ""
     since = f"{change['base'][:12]} ({change['base_source']})"
     return f"{counted(change['files'], 'file')} changed{binary}, {lines} since {since}."

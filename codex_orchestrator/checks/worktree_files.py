@@ -32,7 +32,7 @@ def count_lines(chunks: Iterable[bytes]) -> int | None:
     return lines + (last != b"\n")
 
 
-def told_size(number: int) -> str:
+def readable_size(number: int) -> str:
     """A number of bytes for people: ``34 KiB``, ``1.5 MiB``."""
     value, unit = float(number), "B"
     for larger in ("KiB", "MiB", "GiB", "TiB"):

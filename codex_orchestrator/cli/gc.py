@@ -16,8 +16,8 @@ from codex_orchestrator.evidence.sweep import sweep
 from codex_orchestrator.rules.layout import RunLayout, TaskLayout
 from codex_orchestrator.rules.retention import RetentionPolicy, RunFacts, decide_retention, parse_age
 from codex_orchestrator.views.cleanup import Cleanup, RemovedRun
-from codex_orchestrator.views.lookup import odd_entries, task_ids
-from codex_orchestrator.views.run_facts import foreign_parents, inventory, run_facts
+from codex_orchestrator.views.lookup import task_ids, unusable_entries
+from codex_orchestrator.views.run_facts import foreign_parents, run_facts, task_runs
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -92,8 +92,8 @@ class _Cleaning:
         self._sweep()
         self._empty_trash()
         now = self._clock.now()
-        self._cleanup.notices.extend(odd_entries(self._task))
-        runs = inventory(self._task, now=now)
+        self._cleanup.notices.extend(unusable_entries(self._task))
+        runs = task_runs(self._task, now=now)
         if self._cleanup.dry_run:
             # What is queued now would have been merged, and what never became a run swept.
             swept = set(self._cleanup.swept.folders)
@@ -125,7 +125,7 @@ class _Cleaning:
         """Finish what earlier removals began."""
         try:
             found = housekeeping.leftovers(self._task)
-            self._cleanup.notices.extend(housekeeping.odd_remains(self._task))
+            self._cleanup.notices.extend(housekeeping.unusable_trash(self._task))
         except StorageError as error:
             self._cleanup.failures.append(error.message)
             return

@@ -95,12 +95,12 @@ def load_definitions(environment: Environment) -> Definitions:
     own = [_resolve(item, merged, frozenset(configuration.stage_sets)) for item in configuration.pipelines]
     defined = {item.id: item for item in own}
     pipelines = _Pipelines(defined, {item.id: item for item in packaged}, fitted)
-    sources: dict[str, PipelineSource] = {**dict.fromkeys(pipelines, "default"), **users(defined)}
+    sources: dict[str, PipelineSource] = {**dict.fromkeys(pipelines, "default"), **user_sources(defined)}
     above = notice_above(environment)
     return Definitions(configuration, pipelines, sources, fitted, (*([above] if above else ()), *notices))
 
 
-def users(pipeline_ids: Iterable[str]) -> dict[str, PipelineSource]:
+def user_sources(pipeline_ids: Iterable[str]) -> dict[str, PipelineSource]:
     """That these pipelines are the repository's own, or a plugin's, and no packaged ones."""
     return dict.fromkeys(pipeline_ids, "user")
 

@@ -15,7 +15,7 @@ from codex_orchestrator.definitions.loader import (
     load_definitions,
     notices_of,
     refuse_invalid,
-    users,
+    user_sources,
 )
 from codex_orchestrator.definitions.planned import Planned
 from codex_orchestrator.definitions.planner import CommandPlanner
@@ -125,7 +125,7 @@ def modified(prepared: Prepared, change: Callable[[Pipeline], Pipeline]) -> Prep
         return prepared
     refuse_invalid(pipelines, given.configuration)
     # What a plugin has changed is a packaged pipeline no more.
-    definitions = replace(given, pipelines=pipelines, sources={**given.sources, **users(changed)})
+    definitions = replace(given, pipelines=pipelines, sources={**given.sources, **user_sources(changed)})
     again = _prepared(prepared.environment, definitions, prepared.invocation)
     require_runnable(again)
     return again

@@ -15,8 +15,8 @@ from codex_orchestrator.errors import Busy, StorageError, UnknownRun, UsageError
 from codex_orchestrator.evidence.liveness import is_owned_elsewhere, is_owned_here
 from codex_orchestrator.evidence.recording import Observe, RunRecording, unobserved
 from codex_orchestrator.evidence.resuming import (
-    make_ready,
-    number_errors,
+    number_error_files,
+    prepare_folder,
     read_known,
     read_plan,
     read_receipts,
@@ -159,7 +159,7 @@ def _resumed(
         return LiveRun(layout, recording, digest, done=True)
     _refuse_changes(layout, manifest, tree, request, recording.guard)
     left = end_processes(layout, clock=clock)
-    make_ready(layout)
+    prepare_folder(layout)
     plan = read_plan(layout)
     if plan is None or plan.digest != digest:
         write_plan(layout, pipeline, recording.guard, clock)
@@ -205,7 +205,7 @@ def _resumed(
 def _number_errors(recording: RunRecording, before: Manifest, replay: Replay) -> None:
     """Rename error files after the manifest: who is killed in between leaves none that names what is gone."""
     try:
-        number_errors(recording.layout, before, replay.attempts)
+        number_error_files(recording.layout, before, replay.attempts)
     except StorageError:
         recording.close()
         raise

@@ -23,9 +23,9 @@ from codex_orchestrator.model.events import encode
 from codex_orchestrator.model.manifest import PlanRecord, Receipt
 from codex_orchestrator.rules.approvals import (
     Answer,
+    approval_event,
     approval_of,
     make_receipt,
-    recorded,
     refuse_decision,
     stage_to_decide,
     valid_receipt,
@@ -83,7 +83,7 @@ def _record(layout: RunLayout, plan: PlanRecord, stage_id: str, answer: Answer, 
         )
     add_receipt(layout, receipt)
     mend_last_line(layout.runner_log, below=layout.base)
-    append(layout.runner_log, encode(recorded(receipt)), below=layout.base)
+    append(layout.runner_log, encode(approval_event(receipt)), below=layout.base)
     add_approvals(layout, [*manifest.approvals, approval_of(receipt)])
     return receipt
 

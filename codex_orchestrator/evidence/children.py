@@ -47,7 +47,7 @@ class ParentLink:
         self._child = child
         self._clock = clock
 
-    def leave(self, manifest: Manifest) -> None:
+    def report(self, manifest: Manifest) -> None:
         """Leave how the child stands in the parent's folder.
 
         Raises:
@@ -66,14 +66,14 @@ class ParentLink:
         body = dumps(to_json(record)).encode()
         files.replace(parent.child_record(record.run_id), body, below=parent.base)
 
-    def settle(self) -> None:
+    def adopt(self) -> None:
         """Where the parent has no owner that would do it, take up what was left.
 
         Raises:
             StorageError: The disk refused.
         """
         if self._parent is not None:
-            settle_children(self._parent, self._clock)
+            adopt_children(self._parent, self._clock)
 
 
 def read_children(layout: RunLayout) -> list[ChildRun]:
@@ -86,12 +86,12 @@ def read_children(layout: RunLayout) -> list[ChildRun]:
     try:
         found = places.listed(layout.children, below=layout.base)
     except StorageError:
-        return []  # `settle_children` tells of it.
+        return []  # `adopt_children` tells of it.
     for name, kind in found:
         child = as_child(_read(layout.children / name, layout.base)) if kind == "file" else None
         if child is None or id_problem(child.run_id) or layout.child_record(child.run_id).name != name:
             continue
-        place = place_of(layout, child)
+        place = child_layout(layout, child)
         manifest = _read(place.manifest, place.base) if place is not None else None
         if isinstance(manifest, dict) and manifest.get("run_id") == child.run_id:
             children.append(as_child({**to_json(child), "status": manifest.get("status")}) or child)
@@ -100,7 +100,7 @@ def read_children(layout: RunLayout) -> list[ChildRun]:
     return children
 
 
-def place_of(layout: RunLayout, child: ChildRun) -> RunLayout | None:
+def child_layout(layout: RunLayout, child: ChildRun) -> RunLayout | None:
     """Where a run's child lies, in this repo or another, or None where what names it is no place of a run."""
     environment = layout.task.environment
     path = Path(os.path.normpath(environment.root / child.manifest))
@@ -115,7 +115,7 @@ def place_of(layout: RunLayout, child: ChildRun) -> RunLayout | None:
     return place if place.run_id == child.run_id and _is_id(place.task.task_id, place.run_id) else None
 
 
-def settle_children(layout: RunLayout, clock: Clock, *, as_owner: bool = False) -> None:
+def adopt_children(layout: RunLayout, clock: Clock, *, as_owner: bool = False) -> None:
     """Bring what children left into the manifest of a run that nobody owns.
 
     Whoever cannot have the lock leaves it to the one who has, and who looks once more after giving it up.
@@ -149,7 +149,7 @@ def live_owners(layout: RunLayout) -> set[int]:
     """The processes of this machine that own children of a run."""
     found = set()
     for child in read_children(layout):
-        place = place_of(layout, child)
+        place = child_layout(layout, child)
         if child.status in TERMINAL or place is None:
             continue
         owner = read_owner(place.lock, below=place.base)

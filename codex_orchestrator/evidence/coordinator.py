@@ -225,7 +225,7 @@ def add_children(layout: RunLayout, children: Sequence[ChildRun], *, now: str) -
 
 
 class _ManifestEncoder:
-    """Manifest to JSON as `records.dumps` writes it, entries that have not changed taken from before.
+    """Manifest to JSON as `codec.dumps` writes it, entries that have not changed taken from before.
 
     A run of n stages writes its manifest n times; without this, encoding alone would be quadratic
     in the pure-Python encoder that the standard library falls back to for indented output.

@@ -258,7 +258,7 @@ def temporaries(
     ]
 
 
-def lead_nowhere(descriptor: int) -> None:
+def discard_writes(descriptor: int) -> None:
     """Have what is written to a descriptor be forgotten."""
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, descriptor)

@@ -119,7 +119,7 @@ def leftovers(task: TaskLayout) -> list[RunLayout]:
     return [task.run(name) for name in _in_trash(task) if id_problem(name) is None]
 
 
-def odd_remains(task: TaskLayout) -> list[str]:
+def unusable_trash(task: TaskLayout) -> list[str]:
     """What is in the trash and can be no run, a message each.
 
     Raises:

@@ -57,7 +57,7 @@ def run_folder(path: Path) -> Path | None:
     )
 
 
-def fitted(run: dict[str, Any]) -> dict[str, Any]:
+def converted_summary(run: dict[str, Any]) -> dict[str, Any]:
     """A RunSummary of its history, with what it says of privacy as ours say it."""
     privacy = run.get("privacy")
     if not isinstance(privacy, dict) or "totals" in privacy:

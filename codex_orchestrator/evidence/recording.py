@@ -11,7 +11,7 @@ from codex_orchestrator.clock import Clock, Stopwatch, timestamp
 from codex_orchestrator.definitions.planner import Plan
 from codex_orchestrator.errors import StorageError
 from codex_orchestrator.evidence import files
-from codex_orchestrator.evidence.children import ParentLink, settle_children
+from codex_orchestrator.evidence.children import ParentLink, adopt_children
 from codex_orchestrator.evidence.coordinator import PersistenceCoordinator
 from codex_orchestrator.evidence.heartbeat import HeartbeatWriter
 from codex_orchestrator.evidence.locks import RunLock
@@ -83,7 +83,7 @@ class RunRecording:
         self._lock = RunLock(layout.lock, below=layout.base)
         self._lock.acquire()
         self._coordinator = PersistenceCoordinator(layout, clock, notify=notify)
-        self._finished = RunRecords(layout, clock, self._mark_recorded)
+        self._records = RunRecords(layout, clock, self._mark_recorded)
         self._heartbeat = HeartbeatWriter(self._coordinator)
         self._notify = notify
         self._observe = observe
@@ -107,7 +107,7 @@ class RunRecording:
         self._heartbeat.start()
         self.manifest = recorder.apply(manifest, started)
         # Before there is a run: no child is without its parent's knowing, whoever dies when.
-        _warned(lambda: self._link.leave(self.manifest), self._warnings, _NOT_TOLD)
+        _warned(lambda: self._link.report(self.manifest), self._warnings, _NOT_TOLD)
         try:
             # Before the log: whoever reads that back goes no further than to the last start.
             self._coordinator.save(self.manifest)
@@ -115,7 +115,7 @@ class RunRecording:
             self.close()
             raise
         self._log.write(started)
-        _warned(self._link.settle, self._warnings, _NOT_TOLD)
+        _warned(self._link.adopt, self._warnings, _NOT_TOLD)
         self._observe(manifest, started, self.manifest)
 
     def record(self, event: Event) -> None:
@@ -167,8 +167,8 @@ class RunRecording:
         self.manifest = manifest
         self._coordinator.save(manifest)
         # Its last owner may have died before it could.
-        self._tidy(lambda: self._link.leave(manifest))
-        self._tidy(self._link.settle)
+        self._tidy(lambda: self._link.report(manifest))
+        self._tidy(self._link.adopt)
 
     def pause(self) -> None:
         """Write the manifest of a run that waits for somebody: it has not ended, but its process does.
@@ -209,7 +209,7 @@ class RunRecording:
         found = self.manifest.control_plane
         if found is None:
             return self.manifest, []
-        drift, warnings = self._finished.sample(found, starts)
+        drift, warnings = self._records.sample(found, starts)
         return replace(self.manifest, control_plane=replace(found, drift=drift)), warnings
 
     def finish(
@@ -229,7 +229,7 @@ class RunRecording:
         manifest = self._queue(manifest, reviewer.summarize(), starts)
         before, self.manifest = self.manifest, manifest
         self._coordinator.save(manifest)
-        recording = self._finished.merge()
+        recording = self._records.merge()
         self._warnings.extend(recording.warnings)
         ended = add_warnings(
             replace(self.manifest, metrics_recorded=recording.recorded), self._untold_warnings()
@@ -239,7 +239,7 @@ class RunRecording:
             self._coordinator.save(ended)
         self._ended = True
         if recording.recorded:
-            self._tidy(self._finished.acknowledge)
+            self._tidy(self._records.acknowledge)
         self._observe(before, completed, self.manifest)
 
     def abandon(self) -> None:
@@ -253,13 +253,13 @@ class RunRecording:
         self._lock.release()
         if not self._ended:
             return  # What it leaves behind is swept by a later run.
-        self._tidy(lambda: self._link.leave(self.manifest))
-        self._tidy(self._link.settle)
+        self._tidy(lambda: self._link.report(self.manifest))
+        self._tidy(self._link.adopt)
         # Children that ended while this was the owner have left it to it.
-        self._tidy(lambda: settle_children(self.layout, self._clock, as_owner=True))
-        recorded = self.manifest.metrics_recorded and not self._finished.is_queued
+        self._tidy(lambda: adopt_children(self.layout, self._clock, as_owner=True))
+        recorded = self.manifest.metrics_recorded and not self._records.is_queued
         if self.manifest.status in TERMINAL and not recorded:
-            self._tidy(self._finished.look_again)
+            self._tidy(self._records.retry_merge)
         self._tidy(lambda: files.remove(self.layout.live_marker, below=self.layout.base))
 
     def _queue(self, manifest: Manifest, summary: RunSummary, starts: int) -> Manifest:
@@ -273,7 +273,7 @@ class RunRecording:
             privacy_events=_most_privacy_events(self.layout),
             duration_seconds=self._stopwatch.seconds,
         )
-        self._warnings.extend(self._finished.queue(line, summary))
+        self._warnings.extend(self._records.queue(line, summary))
         trouble = _write_summary(self.layout, summary)
         self._warnings.extend(trouble)
         return replace(manifest, run_summary_path=None) if trouble else manifest

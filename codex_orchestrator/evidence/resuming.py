@@ -94,7 +94,7 @@ def add_receipt(layout: RunLayout, receipt: Receipt) -> None:
     append(layout.approvals, dumps_line(to_json(receipt)).encode(), below=layout.base)
 
 
-def make_ready(layout: RunLayout) -> None:
+def prepare_folder(layout: RunLayout) -> None:
     """Make a run's folder ready to be written to again, with its lock held.
 
     What a dead owner left half written goes, and the run is marked as live.
@@ -110,7 +110,7 @@ def make_ready(layout: RunLayout) -> None:
     files.make_folder(layout.folder / "commands", below=below)
 
 
-def number_errors(layout: RunLayout, manifest: Manifest, attempts: Mapping[int, int]) -> None:
+def number_error_files(layout: RunLayout, manifest: Manifest, attempts: Mapping[int, int]) -> None:
     """Give the error files of stages that run again the numbers of their attempts.
 
     Args:

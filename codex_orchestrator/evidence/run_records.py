@@ -106,7 +106,7 @@ class RunRecords:
         """
         self._metrics.forget(self._name)
 
-    def look_again(self) -> None:
+    def retry_merge(self) -> None:
         """Merge what is still queued, after the run's own lock was given up: others may be free now.
 
         Raises:

@@ -145,7 +145,7 @@ def _taken_over(run: Any) -> Any:
     if not isinstance(run, dict):
         return run
     try:
-        return to_json(from_json(RunSummary, node_cli.fitted(run), strict=False))
+        return to_json(from_json(RunSummary, node_cli.converted_summary(run), strict=False))
     except Mismatch:
         return run  # What it says is not lost, even where it cannot be made fit.
 

@@ -1,6 +1,6 @@
 """What summaries and metrics make of a run's workers (docs/reference/files.md, "Summaries").
 
-Shapes and the pure functions that fill them. Annotations are real types here, for `records`.
+Shapes and the pure functions that fill them. Annotations are real types here, as `codec` reads them.
 """
 
 from typing import Annotated, Any, ClassVar

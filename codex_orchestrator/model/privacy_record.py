@@ -1,6 +1,6 @@
 """What is recorded of the guard (docs/reference/privacy.md, "What is recorded").
 
-Annotations are real types here, for `records`.
+Annotations are real types here, as `codec` reads them.
 """
 
 from bisect import bisect_left

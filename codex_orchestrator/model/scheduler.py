@@ -1,7 +1,7 @@
 """A run's workers and what became of the commands they were given (docs/reference/manifest.md, "Scheduler").
 
 The shapes of a manifest's ``scheduler``, and how it changes: pure, and what is told twice changes nothing.
-Annotations are real types here, for `records`.
+Annotations are real types here, as `codec` reads them.
 """
 
 import re

@@ -205,7 +205,7 @@ def approval_of(receipt: Receipt) -> Approval:
     )
 
 
-def recorded(receipt: Receipt) -> ApprovalRecorded:
+def approval_event(receipt: Receipt) -> ApprovalRecorded:
     """The event of a decision."""
     approval = approval_of(receipt)
     return ApprovalRecorded(actor=approval.actor, reason=approval.reason or "", timestamp=approval.timestamp)

@@ -1,6 +1,6 @@
 """The drift report: how the requests of a task's runs were found (docs/reference/files.md, "Control plane").
 
-Pure. Annotations are real types here, as in `shapes`.
+Pure. Annotations are real types here, as `codec` reads them.
 """
 
 from collections.abc import Iterable, Sequence

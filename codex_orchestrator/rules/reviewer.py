@@ -1,6 +1,6 @@
 """CommandReviewer: a finished run as a RunSummary and a metrics line (docs/reference/files.md, "Summaries").
 
-Shapes and the pure functions that fill them. Annotations are real types here, for `records`.
+Shapes and the pure functions that fill them. Annotations are real types here, as `codec` reads them.
 """
 
 from dataclasses import field
@@ -13,7 +13,7 @@ from codex_orchestrator.model.codec import CAMEL, OMIT_NONE, camel, to_json
 from codex_orchestrator.model.instance_stats import SchedulerSummary, instance_stats, scheduler_summary
 from codex_orchestrator.model.manifest import GuardrailStatus, Handle, Manifest, MetricsLine
 from codex_orchestrator.model.privacy_record import Privacy
-from codex_orchestrator.rules.summary import doubts, guardrail_entries, guardrail_status
+from codex_orchestrator.rules.summary import caveats, guardrail_entries, guardrail_status
 
 _WHEN_KNOWN = {OMIT_NONE: True}
 ExecutionMode = Literal["mcp", "cloud"]
@@ -234,7 +234,7 @@ class CommandReviewer:
 
     def _review(self, guardrails: GuardrailStatus) -> ReviewResult:
         summary = self._manifest.summary or ""
-        open_doubts = doubts(self._manifest)
+        open_doubts = caveats(self._manifest)
         succeeded = self._manifest.status == "succeeded"
         approved = succeeded and not (self._partial or guardrails.recommendation or open_doubts)
         if approved:

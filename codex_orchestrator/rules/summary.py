@@ -87,7 +87,7 @@ def compose_summary(
     if manifest.approvals:
         named = "; ".join(f"{item.actor} ({item.reason or 'no reason'})" for item in manifest.approvals)
         lines.append(f"Approvals: {named}")
-    lines.extend(doubts(manifest))
+    lines.extend(caveats(manifest))
     lines.extend(warnings)
     if guardrails.recommendation:
         lines.append(guardrails.recommendation)
@@ -99,7 +99,7 @@ def joined(lines: Iterable[str]) -> str:
     return "\n".join(map(printable, lines))
 
 
-def doubts(manifest: Manifest) -> list[str]:
+def caveats(manifest: Manifest) -> list[str]:
     """What a success does not show, a sentence each: stages skipped, guards without anything to check."""
     skipped = [entry.id for entry in manifest.commands if entry.status == "skipped"]
     unchecked = [

@@ -1,6 +1,6 @@
 """``tasks/index.json``: which tasks there are, by any of their names (docs/reference/files.md, "Tasks").
 
-Annotations are real types here (no postponed evaluation): `records` and pydantic read them. Keys that
+Annotations are real types here (no postponed evaluation): `codec` and pydantic read them. Keys that
 other tools keep in the file are left as they are.
 """
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from codex_orchestrator import named
-from codex_orchestrator.checks.base import tell_base
+from codex_orchestrator.checks.base import describe_base
 from codex_orchestrator.checks.changes import ChangeRequest
 from codex_orchestrator.checks.git import why_unread
 from codex_orchestrator.checks.gitcommand import git_environment
@@ -223,7 +223,7 @@ def _base_check(environment: Environment, definitions: Definitions) -> Check:
     """What guards and the hand-off would measure a change against."""
     request = ChangeRequest.of(environment, definitions.configuration.guards, None)
     try:
-        found = tell_base(environment.root, request.named_base)
+        found = describe_base(environment.root, request.named_base)
     except OrchestratorError as error:
         return Check("base", True, "warning", error.message, error.hint)
     if found.base is None:

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.errors import UnknownRun
-from codex_orchestrator.evidence.children import place_of, read_children
+from codex_orchestrator.evidence.children import child_layout, read_children
 from codex_orchestrator.model.manifest import ChildRun
 from codex_orchestrator.rules.layout import RunLayout
 from codex_orchestrator.rules.lineage import known_children, merged_children
@@ -51,7 +51,7 @@ def _line(below: Descendant, *, now: float) -> str:
 def _below(run: FoundRun, depth: int, met: set[Path]) -> Iterator[Descendant]:
     # What children have left is newer than what the owner has taken up of it.
     for child in merged_children(known_children(run.manifest), read_children(run.layout)):
-        place = place_of(run.layout, child)
+        place = child_layout(run.layout, child)
         if place is not None and place.folder in met:
             continue
         found = None

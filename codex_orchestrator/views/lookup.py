@@ -89,7 +89,7 @@ def list_runs(
     notices: list[str] = []
     layouts: list[RunLayout] = []
     for one in tasks:
-        notices += odd_entries(one)
+        notices += unusable_entries(one)
         layouts += run_layouts(one)
     layouts.sort(key=lambda layout: layout.run_id, reverse=True)
     found: list[FoundRun] = []
@@ -130,11 +130,11 @@ def run_layouts(task: TaskLayout) -> Iterator[RunLayout]:
     try:
         found = _folders(task.cli_dir, task.environment)
     except Misplaced:
-        return  # Told by `odd_entries`.
+        return  # Told by `unusable_entries`.
     yield from (task.run(name) for name in found if id_problem(name) is None)
 
 
-def odd_entries(task: TaskLayout) -> list[str]:
+def unusable_entries(task: TaskLayout) -> list[str]:
     """What lies where the runs of a task do and can be none, a message each."""
     try:
         found = places.listed(task.cli_dir, below=task.environment.runs_dir)

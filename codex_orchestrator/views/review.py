@@ -14,7 +14,7 @@ from codex_orchestrator.checks.changes import ChangeRequest
 from codex_orchestrator.checks.difference import FileChange, read_difference
 from codex_orchestrator.checks.evidence import judge_run
 from codex_orchestrator.checks.hand_off import ReviewedChange, ReviewedRun, change_line, hand_off
-from codex_orchestrator.checks.worktree_files import told_size
+from codex_orchestrator.checks.worktree_files import readable_size
 from codex_orchestrator.clock import parse_timestamp, timestamp
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.errors import StorageError, UnknownRun
@@ -185,7 +185,7 @@ def _name(file: dict[str, Any]) -> str:
 def _measure(file: dict[str, Any]) -> str:
     if not file["binary"]:
         return f"+{file['added']} -{file['deleted']}"
-    return f"binary, {told_size(file['bytes'])}" if file["bytes"] else "binary"
+    return f"binary, {readable_size(file['bytes'])}" if file["bytes"] else "binary"
 
 
 def _bullets(lines: Iterable[str]) -> list[str]:

@@ -21,7 +21,7 @@ _HOLDS: dict[Liveness, HoldReason] = {"alive": "alive", "waiting": "waiting"}
 _SIGNS_OF_LIFE = ("completed_at", "updated_at", "started_at")
 
 
-def inventory(task: TaskLayout, *, now: float) -> list[RunFacts]:
+def task_runs(task: TaskLayout, *, now: float) -> list[RunFacts]:
     """All runs of a task, and whatever else lies where runs do."""
     names = queued_names(task)
     return [run_facts(layout, now=now, names=names) for layout in run_layouts(task)]

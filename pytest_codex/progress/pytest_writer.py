@@ -6,7 +6,7 @@ import io
 import sys
 from typing import TYPE_CHECKING, Any
 
-from codex_orchestrator.evidence.files import lead_nowhere
+from codex_orchestrator.evidence.files import discard_writes
 from codex_orchestrator.evidence.standard_streams import is_gone, wait_until_writable
 from pytest_codex.progress.output_stream import OutputStream
 
@@ -53,7 +53,7 @@ class PatientWriter:
     def forget(self) -> None:
         """Let nothing be left for a reader who is gone: at its end the process would fail to write it."""
         if not self._is_read:
-            lead_nowhere(self._stream.fileno())
+            discard_writes(self._stream.fileno())
             self._stream.flush()
 
     def _patiently(self, act: Any) -> bool:

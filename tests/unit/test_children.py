@@ -11,11 +11,11 @@ from codex_orchestrator.clock import SystemClock
 from codex_orchestrator.environment import Environment, run_around
 from codex_orchestrator.evidence.children import (
     ParentLink,
+    adopt_children,
+    child_layout,
     find_parent,
     live_owners,
-    place_of,
     read_children,
-    settle_children,
 )
 from codex_orchestrator.evidence.locks import RunLock, held_lock
 from codex_orchestrator.evidence.owner import render_owner, this_process
@@ -116,19 +116,19 @@ def test_a_link_leaves_and_settles(task):
     parent, child = make_run(task, "parent"), make_run(task, "r", status="in_progress")
     link = ParentLink(parent, child, SystemClock())
     manifest = opened_run(pipeline_of(), layout=child)
-    link.leave(manifest)
+    link.report(manifest)
     assert json.loads((parent.children / "r.json").read_bytes()) == {
         "run_id": "r",
         "pipeline_id": "p",
         "status": "queued",
         "manifest": ".runs/t/cli/r/manifest.json",
     }
-    link.settle()
+    link.adopt()
     assert [entry["status"] for entry in children_in(parent)] == ["in_progress"]
     for nobody in (None, task.run("gone")):
         link = ParentLink(nobody, child, SystemClock())
-        link.leave(manifest)
-        link.settle()
+        link.report(manifest)
+        link.adopt()
     assert not task.run("gone").folder.exists()
 
 
@@ -138,10 +138,10 @@ def test_the_owner_of_a_live_parent_is_left_alone_and_settles_when_it_ends(task)
     leave(parent, "a.json", A_DONE)
     lock = RunLock(parent.lock, below=parent.base)
     lock.acquire()
-    settle_children(parent, SystemClock())
+    adopt_children(parent, SystemClock())
     assert children_in(parent) == []
     lock.release()
-    settle_children(parent, SystemClock(), as_owner=True)
+    adopt_children(parent, SystemClock(), as_owner=True)
     assert children_in(parent) == [vars(A_DONE)]
 
 
@@ -159,7 +159,7 @@ def test_a_lock_that_somebody_holds_for_a_moment_is_waited_for(task):
     holder = threading.Thread(target=hold)
     holder.start()
     held.wait()
-    settle_children(parent, SystemClock())
+    adopt_children(parent, SystemClock())
     holder.join()
     assert children_in(parent) == [vars(A_DONE)]
 
@@ -169,7 +169,7 @@ def test_temporary_files_of_dead_children_are_swept_with_it(task):
     make_run(task, "a")
     leave(parent, "a.json", A_DONE)
     (parent.children / ".b.json.4194305-00000000.tmp").write_text("{")
-    settle_children(parent, SystemClock())
+    adopt_children(parent, SystemClock())
     assert children_in(parent) == [vars(A_DONE)]
     assert [path.name for path in parent.children.iterdir()] == ["a.json"]
 
@@ -188,7 +188,7 @@ def test_only_live_children_have_owners(task):
     locks[0].release()
     assert live_owners(parent) == set()
     locks[1].release()
-    assert place_of(parent, A).manifest == task.run("a").manifest
+    assert child_layout(parent, A).manifest == task.run("a").manifest
 
 
 # The run around this process.

@@ -16,7 +16,7 @@ from codex_orchestrator.checks.counting import (
 )
 from codex_orchestrator.checks.globs import parse_globs
 from codex_orchestrator.checks.tracked_changes import pair_renames, parse_diff, parse_sizes
-from codex_orchestrator.checks.worktree_files import told_size
+from codex_orchestrator.checks.worktree_files import readable_size
 from codex_orchestrator.errors import UsageError
 
 UNTRACKED = frozenset({"new", "dist", "x.egg-info", "py"})
@@ -233,4 +233,4 @@ SIZES = {
 
 @pytest.mark.parametrize("number", SIZES)
 def test_sizes_for_people(number):
-    assert told_size(number) == SIZES[number]
+    assert readable_size(number) == SIZES[number]

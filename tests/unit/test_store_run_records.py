@@ -277,7 +277,7 @@ def test_a_run_that_gives_up_its_lock_while_it_is_merged_is_marked_by_one_of_the
 
         def end():
             lock.close()
-            finished(layout).look_again()
+            finished(layout).retry_merge()
 
         def step(real, *arguments, **keywords):
             nonlocal steps

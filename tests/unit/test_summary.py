@@ -13,8 +13,8 @@ from codex_orchestrator.model.manifest import Approval, GuardrailCounts, Manifes
 from codex_orchestrator.rules.ending import RunEndFacts, add_warnings, final_status, finish
 from codex_orchestrator.rules.first_manifest import with_request
 from codex_orchestrator.rules.summary import (
+    caveats,
     compose_summary,
-    doubts,
     failure_line,
     guardrail_status,
     not_checked,
@@ -166,7 +166,7 @@ def test_what_a_success_does_not_show(entries, lines):
     commands = tuple(
         replace(entry, summary=said) for entry, (_, said) in zip(run.commands, entries, strict=True)
     )
-    assert doubts(replace(run, commands=commands)) == lines
+    assert caveats(replace(run, commands=commands)) == lines
 
 
 def test_the_summary_has_its_lines_in_order():
