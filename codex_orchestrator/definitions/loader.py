@@ -39,7 +39,7 @@ DEFAULT_PIPELINE = "diagnostics"
 
 @dataclass(frozen=True)
 class Definitions:
-    """Everything that may be run here.
+    """All pipelines that can be run in a repository, and its configuration.
 
     Attributes:
         configuration: The repo's own file, defaults where it has none.
@@ -57,7 +57,7 @@ class Definitions:
 
     @property
     def own_pipelines(self) -> tuple[Pipeline, ...]:
-        """Those that the repository defines itself."""
+        """The pipelines that the repository defines itself."""
         return tuple(self.pipelines[name] for name, source in self.sources.items() if source == "user")
 
     def choose(self, pipeline_id: str | None) -> Pipeline:
@@ -101,12 +101,12 @@ def load_definitions(environment: Environment) -> Definitions:
 
 
 def user_sources(pipeline_ids: Iterable[str]) -> dict[str, PipelineSource]:
-    """That these pipelines are the repository's own, or a plugin's, and no packaged ones."""
+    """The source ``user`` for each pipeline: it is the repository's own, or a plugin's."""
     return dict.fromkeys(pipeline_ids, "user")
 
 
 def refuse_invalid(pipelines: Mapping[str, Pipeline], configuration: Configuration) -> None:
-    """Hold pipelines that no file defines, as plugins made them, to the rules of definitions.
+    """Check pipelines that a plugin has made against the rules of definitions.
 
     Raises:
         ConfigurationError: They break one.
@@ -131,7 +131,7 @@ def refuse_invalid(pipelines: Mapping[str, Pipeline], configuration: Configurati
 
 
 def notices_of(definitions: Definitions, pipeline: Pipeline) -> tuple[str, ...]:
-    """What to tell once of a pipeline that is looked at, how it was fitted to the repository among it."""
+    """The notices about a pipeline, among them how it was fitted to the repository."""
     packaged = definitions.sources[pipeline.id] == "default"
     less = packaged_notice(definitions.packaged.project, pipeline.id) if packaged else None
     return (*definitions.notices, *([less] if less else ()), *definitions.packaged.notices)

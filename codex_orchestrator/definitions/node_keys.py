@@ -1,6 +1,6 @@
-"""Keys of the Node CLI's configuration that have a twin here, or none.
+"""Keys of the Node CLI's configuration: renamed where there is an equal here, else ignored.
 
-A twin is taken as what it stands for; a key that has nothing to say here is ignored with a notice
+An ignored key leads to a notice
 (docs/reference/configuration.md, "Keys of the Node CLI").
 """
 
@@ -30,7 +30,7 @@ _PLAN: dict[str, str | None] = {
 
 
 def translate_node_keys(data: Any) -> tuple[Any, list[str]]:
-    """The document with twins renamed and idle keys taken out, and the notices that go with it.
+    """The document with such keys renamed or removed, and a notice for each removed one.
 
     Anything of an unexpected type is left as it is, for validation to name.
     """

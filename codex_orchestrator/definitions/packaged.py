@@ -55,7 +55,7 @@ def read_packaged() -> tuple[tuple[PipelineDefinition, ...], Mapping[str, list[d
 
 
 class FittedSets(Mapping[str, Sequence[Stage]]):
-    """The packaged stage sets as they fit a repository; one is fitted when it is asked for."""
+    """The packaged stage sets, each fitted to the repository when it is first used."""
 
     def __init__(
         self, written: Mapping[str, list[dict[str, Any]]], environment: Environment, own: StageSets
@@ -74,7 +74,7 @@ class FittedSets(Mapping[str, Sequence[Stage]]):
 
     @cached_property
     def project(self) -> Project:
-        """The repository that they are fitted to."""
+        """The repository."""
         # Who has written down all that runs has no need of it.
         from codex_orchestrator.repository.project import Project
 
@@ -82,7 +82,7 @@ class FittedSets(Mapping[str, Sequence[Stage]]):
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What to tell of the fitting, as far as it was done."""
+        """The notices about the sets that were fitted so far."""
         return self.project.notices if self._fitted else ()
 
     def __getitem__(self, name: str) -> Sequence[Stage]:
@@ -135,7 +135,7 @@ class FittedSets(Mapping[str, Sequence[Stage]]):
 
 
 def packaged_notice(project: Project, pipeline_id: str) -> str | None:
-    """What to tell a user in whose repository a packaged pipeline has less to do; else None."""
+    """The notice that a packaged pipeline has less to do in this repository; else None."""
     if pipeline_id not in _WITHOUT or project.kind != "bare":
         return None
     return f"Nothing here says how to build, lint or test: {_WITHOUT[pipeline_id]}."

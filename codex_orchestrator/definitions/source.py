@@ -1,6 +1,6 @@
-"""A repo's definitions as they are written: read, parsed, and refused by file and line.
+"""Reads and parses the definition file, and reports problems by file and line.
 
-They are ``codex.orchestrator.json``, or a table of ``pyproject.toml`` (docs/reference/configuration.md, "The
+It is ``codex.orchestrator.json``, or a table of ``pyproject.toml`` (docs/reference/configuration.md, "The
 file").
 """
 
@@ -47,7 +47,7 @@ class DefinitionFile:
     repeats_keys: bool = False
 
     def refuse(self, problems: list[Problem]) -> None:
-        """Name all problems with file, line and path, where there are any.
+        """Raise an error that names all problems with file, line and path, if there are any.
 
         Raises:
             ConfigurationError: There are.
@@ -67,7 +67,7 @@ class DefinitionFile:
         raise ConfigurationError("\n".join(lines))
 
     def positions(self) -> Positions | TomlPositions:
-        """Where everything is in the text; only messages need it."""
+        """The lines of all paths in the text; only error messages need them."""
         if self.name == PYPROJECT_NAME:
             from codex_orchestrator.definitions.toml_positions import TomlPositions
 
@@ -196,7 +196,7 @@ def _refuse_toml(text: str, said: str) -> NoReturn:
 
 
 def _not_of_json(data: Any, path: Path) -> Iterator[Problem]:
-    """What the parsers take and no artefact could hold: NaN, infinities, halves of surrogate pairs, dates."""
+    """Values that the parsers accept but JSON cannot hold: NaN, infinities, lone surrogates, dates."""
     if isinstance(data, dict):
         for key, value in data.items():
             yield from _not_of_json(key, path)

@@ -1,4 +1,4 @@
-"""What a definition must obey beyond its shape (docs/reference/configuration.md, "Validation").
+"""The rules of definitions beyond their shape (docs/reference/configuration.md, "Validation").
 
 Pure: shapes in, problems out, each with the JSON path of what the author wrote.
 """
@@ -124,7 +124,7 @@ def _check_sets(configuration: Configuration) -> Iterator[Problem]:
 
 
 def _check_resources(configuration: Configuration) -> Iterator[Problem]:
-    """A stage that needs more of something than there is would wait for ever."""
+    """Stages that need more of a resource than there is: they would wait for ever."""
     capacities = configuration.resources or {}
     written = [
         (stage, ("pipelines", index, "stages", position))
@@ -210,7 +210,7 @@ def _check_extents(configuration: Configuration, sizes: Sizes, children: Childre
 
 
 def _way(cycle: Sequence[str]) -> str:
-    """A cycle in words, its middle left out where it is long."""
+    """``a → b → a``, with the middle left out where it is long."""
     if len(cycle) > _SHOWN_OF_CYCLE:
         half = _SHOWN_OF_CYCLE // 2
         left_out = f"… {len(cycle) - 2 * half} more …"
@@ -219,7 +219,7 @@ def _way(cycle: Sequence[str]) -> str:
 
 
 def _check_stage(stage: Stage, where: Path, seen: set[str]) -> Iterator[Problem]:
-    """What can be said of a stage in a set that no pipeline uses, too; ``seen`` has the ids before it."""
+    """The problems of one stage, also in a set that no pipeline uses; ``seen`` has the ids before it."""
     yield from _check_name(stage.id, "stage", (*where, "id"))
     if stage.id in seen:
         yield Problem((*where, "id"), f'duplicate stage id "{stage.id}"')
@@ -237,7 +237,7 @@ def _check_modes(stage: CommandStage, where: Path) -> Iterator[Problem]:
 
 
 def _check_process(stage: CommandStage, where: Path) -> Iterator[Problem]:
-    """No system starts a process with these; found here, nothing has run yet."""
+    """Commands, folders and variables that no system can start a process with, found before anything runs."""
     if not stage.command.strip():
         yield Problem((*where, "command"), "a command must not be blank")
     given = [(stage.command, (*where, "command")), (stage.cwd or "", (*where, "cwd"))]

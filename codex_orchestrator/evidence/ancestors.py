@@ -1,4 +1,4 @@
-"""Runs above a run that is about to begin, and no pipeline that would start itself without end.
+"""The runs that a new run is started from; a pipeline that would start itself without end is refused.
 
 Rules: docs/reference/manifest.md, "Lineage".
 """
@@ -19,7 +19,7 @@ from codex_orchestrator.rules.layout import RunLayout
 
 @dataclass(frozen=True)
 class Ancestor:
-    """A run that has not ended and starts another one, itself or by what it has started.
+    """A run that has not ended and from which another one is started, directly or not.
 
     Attributes:
         layout: Where it lies.
@@ -61,7 +61,7 @@ def refuse_recursion(
 
 
 def ancestors(environment: Environment, run_id: str) -> list[Ancestor]:
-    """The run that starts another one, the one that has started it, and so on, as far as they are found.
+    """The parent of a run that is about to begin, its parent, and so on, as far as they are found.
 
     A run that has ended starts nothing any more: who names it as a parent is not within it.
 

@@ -1,4 +1,4 @@
-"""Decisions on a run that nobody runs just now (docs/reference/manifest.md, "Approvals")."""
+"""Records decisions on a run that no process owns (docs/reference/manifest.md, "Approvals")."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _PATIENCE_SECONDS = 1.0
 
 
 def record_decision(layout: RunLayout, stage_id: str, answer: Answer, clock: Clock) -> Receipt:
-    """Leave the receipt of a decision, and say so in log and manifest.
+    """Append the receipt of a decision, and record the decision in log and manifest.
 
     The receipt comes first: it is what counts, and a run that goes on makes good what its manifest lacks.
 

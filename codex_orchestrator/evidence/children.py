@@ -1,4 +1,4 @@
-"""Runs that were started from within a stage: what they leave with their parent, and how it is taken up.
+"""Child runs: the record that each leaves in its parent's folder, and how the parent's manifest gets it.
 
 A child writes nothing of its parent's but its own file under ``children/``. The parent's owner takes it up
 into the manifest; where there is no owner any more, the child does, with the parent's lock held
@@ -33,7 +33,7 @@ _LOOKS = 3
 
 
 class ParentLink:
-    """How a run tells the run that started it; with no such run, or one that is gone, nothing is done."""
+    """Reports a run to its parent run; does nothing where there is no parent, or it is gone."""
 
     def __init__(self, parent: RunLayout | None, child: RunLayout, clock: Clock) -> None:
         """Nothing is touched yet.
@@ -48,7 +48,7 @@ class ParentLink:
         self._clock = clock
 
     def report(self, manifest: Manifest) -> None:
-        """Leave how the child stands in the parent's folder.
+        """Write the child's status into the parent's folder.
 
         Raises:
             StorageError: The disk refused.
@@ -67,7 +67,7 @@ class ParentLink:
         files.replace(parent.child_record(record.run_id), body, below=parent.base)
 
     def adopt(self) -> None:
-        """Where the parent has no owner that would do it, take up what was left.
+        """Bring the child's status into the parent's manifest, where the parent has no owner to do it.
 
         Raises:
             StorageError: The disk refused.
@@ -77,7 +77,7 @@ class ParentLink:
 
 
 def read_children(layout: RunLayout) -> list[ChildRun]:
-    """The runs that were started from within this one, by their files; files that are none are passed over.
+    """The child runs that have a record in a run's folder; files that are no such record are passed over.
 
     Their own manifests know best how they stand. One without a manifest has not begun, or was removed: it
     counts only if it had ended.
@@ -101,7 +101,7 @@ def read_children(layout: RunLayout) -> list[ChildRun]:
 
 
 def child_layout(layout: RunLayout, child: ChildRun) -> RunLayout | None:
-    """Where a run's child lies, in this repo or another, or None where what names it is no place of a run."""
+    """The folder of a child run, in this repo or another; None where its manifest is in no run's folder."""
     environment = layout.task.environment
     path = Path(os.path.normpath(environment.root / child.manifest))
     place = RunLayout.at(path.parent, environment.root)
@@ -116,7 +116,7 @@ def child_layout(layout: RunLayout, child: ChildRun) -> RunLayout | None:
 
 
 def adopt_children(layout: RunLayout, clock: Clock, *, as_owner: bool = False) -> None:
-    """Bring what children left into the manifest of a run that nobody owns.
+    """Bring the records of children into the manifest of a run that no process owns.
 
     Whoever cannot have the lock leaves it to the one who has, and who looks once more after giving it up.
 
@@ -146,7 +146,7 @@ def adopt_children(layout: RunLayout, clock: Clock, *, as_owner: bool = False) -
 
 
 def live_owners(layout: RunLayout) -> set[int]:
-    """The processes of this machine that own children of a run."""
+    """The live processes of this machine that own children of a run."""
     found = set()
     for child in read_children(layout):
         place = child_layout(layout, child)
@@ -159,7 +159,7 @@ def live_owners(layout: RunLayout) -> set[int]:
 
 
 def find_parent(environment: Environment, run_id: str) -> RunLayout | None:
-    """Where a run lies that may be the one around this process, in whichever repo, or one under this root."""
+    """The run of that id: one that this process was started from, in any repo, or one under this root."""
     for layout in _places(environment, run_id):
         document = _read(layout.manifest, layout.base)
         if isinstance(document, dict) and document.get("run_id") == run_id:
@@ -187,7 +187,7 @@ def _is_id(*names: str) -> bool:
 
 
 def _read(path: Path, below: Path) -> Any:
-    """What a file of a run says, or None where it cannot be read."""
+    """The JSON in a file of a run, or None where it cannot be read."""
     try:
         return loads(places.read(path, below=below))
     except (OSError, ValueError, Misplaced):

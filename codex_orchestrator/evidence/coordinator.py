@@ -188,7 +188,7 @@ def mark_recorded(layout: RunLayout) -> bool:
 
 
 def add_approvals(layout: RunLayout, approvals: Sequence[Approval]) -> None:
-    """Add decisions to the manifest of a run that nobody runs; all else in it stays as it is.
+    """Add decisions to the manifest of a run that no process owns; all else in it stays as it is.
 
     With the run's lock held, by whom the manifest was read before.
 

@@ -259,7 +259,7 @@ def temporaries(
 
 
 def discard_writes(descriptor: int) -> None:
-    """Have what is written to a descriptor be forgotten."""
+    """Redirect a descriptor to /dev/null."""
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, descriptor)
     os.close(nothing)

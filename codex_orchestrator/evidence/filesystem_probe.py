@@ -1,4 +1,4 @@
-"""What a folder's file system can do, found out by doing it (docs/reference/command-line.md, "doctor")."""
+"""What a folder's file system can do, found by trying (docs/reference/command-line.md, "doctor")."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LockSupport = Literal["kernel", "files", "none"]
 
 @contextmanager
 def scratch_folder(folder: Path) -> Iterator[Path]:
-    """A folder of ours for the length of a block, in ``folder``, or where that one is to be made.
+    """A temporary folder for the length of a block, in ``folder``, or where that one will be made.
 
     Raises:
         StorageError: It cannot be made, or not be removed.

@@ -1,4 +1,4 @@
-"""An append-only file fed from pending files, so that no record is lost, whoever dies when.
+"""An append-only file fed from pending files, so that no record is lost, whenever a process dies.
 
 Each finished run first leaves its record in a file of its own. Whoever holds the lock appends all
 pending records, then removes them, then writes the aggregate, which says how many bytes of the
@@ -49,7 +49,7 @@ Settle = Callable[[str], bool]
 
 
 def read_aggregate(path: Path, shape: type[T], *, below: Path) -> T | None:
-    """What an aggregate on disk says; None where there is none yet, or another tool's: it is made anew.
+    """The aggregate on disk; None where there is none, or another tool wrote it: it is then made anew.
 
     Raises:
         Misplaced: What is there is not to be opened.
@@ -62,14 +62,14 @@ def read_aggregate(path: Path, shape: type[T], *, below: Path) -> T | None:
 
 @dataclass(frozen=True)
 class _Waiting:
-    """A record that waits, and its line."""
+    """A pending record, and its line."""
 
     pending: PendingRecord
     line: bytes
 
 
 class Journal(ABC):
-    """One journal and its aggregate; a store says what the aggregate is.
+    """One journal and its aggregate; subclasses say what the aggregate is.
 
     Attributes:
         notices: What was met among the records and is none, and was left alone.
@@ -114,14 +114,14 @@ class Journal(ABC):
 
     @abstractmethod
     def run_of(self, document: Any) -> str | None:
-        """The run that a record is of, or None where it is none: not of the journal's shape."""
+        """The id of a record's run, or None for a record that has not the journal's shape."""
 
     @abstractmethod
     def left_at(self, document: dict[str, Any]) -> object:
-        """The timestamp at which a record was left, where it says so."""
+        """The time at which a record was queued, where it says so."""
 
     def queue_line(self, name: str, line: bytes) -> None:
-        """Leave a run's record where any merger finds it.
+        """Write a run's record as a pending file.
 
         Args:
             name: Of the record, see `record_name`.
@@ -134,11 +134,11 @@ class Journal(ABC):
         files.replace(self._pending_file(name), line, below=self._below)
 
     def is_queued(self, name: str) -> bool:
-        """Whether a run's record still waits."""
+        """Whether a run's record is not merged yet."""
         return _is_ours(self._pending_file(name), self._below)
 
     def merge(self, name: str, settle: Settle, *, patience_seconds: float = PATIENCE_SECONDS) -> bool:
-        """Merge all pending records, or see that another process has merged this run's.
+        """Merge all pending records, or find that another process has merged this run's.
 
         Args:
             name: The record on whose behalf this is done.
@@ -167,7 +167,7 @@ class Journal(ABC):
         return held or not self.is_queued(name)
 
     def merge_now(self, settle: Settle) -> bool:
-        """Merge all pending records if the lock can be had at once; whether it could.
+        """Merge all pending records if the lock is free at once; returns whether it was.
 
         Raises:
             StorageError: Something could not be written; nothing is lost by it.
@@ -185,11 +185,11 @@ class Journal(ABC):
         return merged
 
     def is_merged(self, name: str) -> bool:
-        """Whether a run's record was merged by another, and the run has not said yet that it knows."""
+        """Whether another process has merged a run's record and the run has not acknowledged it."""
         return _is_ours(self._merged_file(name), self._below)
 
     def forget(self, name: str) -> None:
-        """The run knows that its record was merged.
+        """Acknowledge that the run's record was merged.
 
         Raises:
             StorageError: The disk refused.
@@ -315,10 +315,10 @@ def _is_ours(path: Path, below: Path) -> bool:
 
 
 def _stands(one: _Waiting, known: bytes | None) -> bool:
-    """Whether a record is counted already: that very line is, or a line of the run's only start."""
+    """Whether a record is counted already: the same line, or the line of a run that started only once."""
     return known is not None and (one.line == known or one.pending.attempt == 1)
 
 
 def _is_later(since: float | None, left_at: float) -> bool:
-    """Whether a run surely began after a record was left."""
+    """Whether a run certainly began after a record was queued."""
     return since is not None and left_at + _SLACK_SECONDS < since

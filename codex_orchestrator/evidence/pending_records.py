@@ -1,4 +1,4 @@
-"""Records not merged yet: a file each, named after its run (docs/reference/files.md, "Metrics and state")."""
+"""Records that are not merged yet, a file for each run (docs/reference/files.md, "Metrics and state")."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _MOST_DIGITS = 10
 
 
 def record_name(run_id: str, attempts: int) -> str:
-    """What a run's record is called: by the run, and from its second start on by the start as well."""
+    """The file name of a run's record: the run id, and from its second start on the number of the start."""
     return run_id if attempts == 1 else f"{run_id}.{attempts}"
 
 
 @dataclass(frozen=True)
 class PendingRecord:
-    """A file in the folder of records to come, by what its name tells."""
+    """A record that is not merged yet, as its file name describes it."""
 
     path: Path
     run_id: str
@@ -27,7 +27,7 @@ class PendingRecord:
 
 
 def list_pending(folder: Path, suffix: str, *, below: Path) -> tuple[list[PendingRecord], list[str]]:
-    """The records in a folder of those to come, in the order of their runs; and what cannot be one.
+    """The pending records in a folder, by run id, and a message for each file that cannot be one.
 
     Args:
         folder: The folder; one that is not there holds none.

@@ -1,4 +1,4 @@
-"""RunRecording: all that one run writes, from its first event to its records in the task's files."""
+"""RunRecording: everything that one run writes, from its first event to its records in the task's files."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Observe = Callable[[Manifest, Event, Manifest], object]
 
 
 def unobserved(_before: Manifest, _event: Event, _after: Manifest) -> None:
-    """Nobody is told."""
+    """The default observer: does nothing."""
 
 
 class RunRecording:
@@ -119,7 +119,7 @@ class RunRecording:
         self._observe(manifest, started, self.manifest)
 
     def record(self, event: Event) -> None:
-        """Log an event and take it up in the manifest.
+        """Log an event and apply it to the manifest.
 
         A stage's start waits until the manifest is on disk, and with it the end of the stage before:
         whatever changed is durable before the next command runs. What a child does is on disk at once
@@ -134,7 +134,7 @@ class RunRecording:
         self._observe(before, event, after)
 
     def record_late(self, event: ExecEvent) -> None:
-        """Take up what a process writes that its stage left running: in any thread, and nobody is told."""
+        """Record output of a process that outlived its stage; in any thread, and observers are not told."""
         self._take_up(event)
 
     def _take_up(self, event: Event) -> tuple[Manifest, Manifest]:
@@ -159,7 +159,7 @@ class RunRecording:
         return before, after
 
     def amend(self, manifest: Manifest) -> None:
-        """Write the manifest of a run that does not go on: only what was asked of it is new.
+        """Write the manifest of a run that does not go on; only the attempt to resume it is new.
 
         Raises:
             StorageError: It cannot be written.
@@ -181,7 +181,7 @@ class RunRecording:
         self._ended = True
 
     def close_stage(self, index: int) -> None:
-        """A stage has said its last word, though not yet what it left running."""
+        """Close the log of a stage that has ended; processes that outlive it may still write."""
         with self._turn:
             self._log.close_stage(index)
 
@@ -196,7 +196,7 @@ class RunRecording:
         return self.layout.relative(path)
 
     def stop_heartbeat(self) -> list[str]:
-        """No stage writes any more: beat a last time; the answer is what went wrong with recording so far."""
+        """Stop the heartbeat once no stage writes any more; returns the warnings of recording so far."""
         self._log.end_output(timestamp(self._clock.now()))
         # The manifest is written right after this.
         self._heartbeat.stop(alone=True)
@@ -205,7 +205,7 @@ class RunRecording:
         return self._untold_warnings()
 
     def sample_request(self, starts: int) -> tuple[Manifest, list[str]]:
-        """Count how the run's request was found: the run with the report of it, and what went wrong."""
+        """Add the run's request to the drift report; returns the manifest with that report, and warnings."""
         found = self.manifest.control_plane
         if found is None:
             return self.manifest, []
@@ -215,7 +215,7 @@ class RunRecording:
     def finish(
         self, manifest: Manifest, completed: RunCompleted, plan: Plan, *, partial: bool, starts: int
     ) -> None:
-        """Queue the run's records, finish its manifest whatever became of them, then merge them.
+        """Queue the run's records, write its final manifest even where that failed, then merge them.
 
         Raises:
             StorageError: The manifest cannot be written.
@@ -297,14 +297,14 @@ class RunRecording:
 
 
 def _ends_child(manifest: Manifest, event: Event) -> bool:
-    """Whether a stage that is a run of its own has come to an end: who reads that run reads the stage."""
+    """Whether an event ends a sub-pipeline stage: readers of that run read the stage as well."""
     if not isinstance(event, StageCompleted | StageWaiting):
         return False
     return manifest.entry(event.index).kind == "subpipeline"
 
 
 def _warned(action: Callable[[], object], warnings: list[str], words: str) -> None:
-    """Do what a run goes on without; that it could not be done is a warning."""
+    """Do something that a run can go on without; its failure is a warning."""
     try:
         action()
     except StorageError as error:
@@ -312,7 +312,7 @@ def _warned(action: Callable[[], object], warnings: list[str], words: str) -> No
 
 
 def _write_summary(layout: RunLayout, summary: RunSummary) -> list[str]:
-    """Write it; what went wrong with that."""
+    """Write the run summary; returns warnings."""
     try:
         files.replace(layout.run_summary, dumps(to_json(summary)).encode(), below=layout.base)
     except StorageError as error:

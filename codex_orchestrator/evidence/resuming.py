@@ -1,4 +1,4 @@
-"""The disk's part of taking a run up again: its manifest read whole, its files made ready.
+"""Reads what is on disk of a run that is to be resumed, and prepares its folder.
 
 (docs/reference/manifest.md, "Resuming")
 """
@@ -25,7 +25,7 @@ from codex_orchestrator.rules.replay import Replay, catch_up, read_back
 
 
 def read_whole_manifest(layout: RunLayout) -> Manifest:
-    """A manifest, ours or the Node CLI's; keys that we do not know are left out.
+    """A manifest of this product or the Node CLI; unknown keys are left out.
 
     Raises:
         UnknownRun: It is missing, or not one that can be gone on with.
@@ -39,7 +39,7 @@ def read_whole_manifest(layout: RunLayout) -> Manifest:
 
 
 def read_log(layout: RunLayout) -> Replay:
-    """What the run's log says, as far as it goes."""
+    """The events in the run's log, as far as they can be read."""
     try:
         return read_back(places.lines(layout.runner_log, below=layout.base))
     except FileNotFoundError:
@@ -58,7 +58,7 @@ def read_known(layout: RunLayout) -> tuple[Manifest, Replay]:
 
 
 def read_plan(layout: RunLayout) -> PlanRecord | None:
-    """What the run was started with, or None: runs of the Node CLI have none."""
+    """The plan that the run was started with, or None: runs of the Node CLI have none."""
     try:
         document = loads(places.read(layout.plan, below=layout.base))
         plan: PlanRecord = from_json(PlanRecord, document, strict=False)
@@ -68,7 +68,7 @@ def read_plan(layout: RunLayout) -> PlanRecord | None:
 
 
 def read_receipts(layout: RunLayout) -> list[Receipt]:
-    """The decisions on a run's manual stages, in order; lines that are none of its are passed over."""
+    """The decisions on a run's manual stages, in order; torn lines and those of other runs are left out."""
     try:
         lines = places.read(layout.approvals, below=layout.base).splitlines()
     except FileNotFoundError:
@@ -95,7 +95,7 @@ def add_receipt(layout: RunLayout, receipt: Receipt) -> None:
 
 
 def prepare_folder(layout: RunLayout) -> None:
-    """Make a run's folder ready to be written to again, with its lock held.
+    """Prepare a run's folder to be written to again, with its lock held.
 
     What a dead owner left half written goes, and the run is marked as live.
 

@@ -1,4 +1,4 @@
-"""A run's own folder: how it is born, and its event logs (docs/reference/files.md, "Paths")."""
+"""A run's own folder: its creation, its first files and its event logs (docs/reference/files.md, "Paths")."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def create_run_folder(task: TaskLayout, clock: Clock) -> RunLayout:
 
 
 def write_first_files(layout: RunLayout, pipeline: Pipeline, guard: PrivacyGuard, clock: Clock) -> str:
-    """Write token, plan and pointers; the answer is what the manifest says of the token.
+    """Write token, plan and pointers; returns what the manifest says of the token.
 
     Raises:
         StorageError: The disk refused.
@@ -116,7 +116,7 @@ class EventLog:
 
     @property
     def warnings(self) -> list[str]:
-        """Why the logs do not hold all that happened."""
+        """Why the logs are not complete, a message each."""
         limited = self._limit.warning
         return [*self._warnings, *([limited] if limited else [])]
 
@@ -140,7 +140,7 @@ class EventLog:
                 self._stage_log(index).write(line)
 
     def end_output(self, timestamp: str) -> None:
-        """Say what was left out of what stages that had ended left running."""
+        """Log how much output was left out of what processes wrote after their stage had ended."""
         for statement in self._limit.last_statements(timestamp):
             self._append(statement)
 
@@ -152,7 +152,7 @@ class EventLog:
             self._decisions.write(dumps_line(to_json(decision)).encode())
 
     def close_stage(self, index: int) -> None:
-        """A stage has said its last word."""
+        """Close the log of a stage that has ended."""
         log = self._stages.pop(index, None)
         if log is not None:
             # The runner log holds the same lines and is what the disk is waited for.

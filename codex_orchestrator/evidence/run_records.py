@@ -1,4 +1,4 @@
-"""A finished run's records: queued first, merged when the locks can be had."""
+"""The records of a finished run in its task's files: queued first, merged when the locks are free."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _BRIEF_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class RecordsResult:
-    """Whether the run's metrics line is in, and what went wrong."""
+    """Whether the run's metrics line was merged, and a warning for each thing that failed."""
 
     recorded: bool
     warnings: tuple[str, ...]
 
 
 class RunRecords:
-    """Brings one run's records to the task's shared files."""
+    """Queues the records of one run, and merges them into the task's shared files."""
 
     def __init__(self, layout: RunLayout, clock: Clock, mark: Callable[[], None]) -> None:
         """Nothing is touched yet.
@@ -71,7 +71,7 @@ class RunRecords:
         return self._drift.read(), warnings
 
     def queue(self, line: MetricsLine, summary: RunSummary) -> list[str]:
-        """Leave both records as pending files, and say what could not be left."""
+        """Write both records as pending files; returns a warning for each that could not be written."""
         name = self._name = record_name(self._layout.run_id, line.attempts)
         warnings = [
             *_unqueued(self._metrics, name, lambda: self._metrics.queue(line)),
@@ -95,11 +95,11 @@ class RunRecords:
 
     @property
     def is_queued(self) -> bool:
-        """Whether one of its records still waits."""
+        """Whether one of its records is not merged yet."""
         return any(journal.is_queued(self._name) for journal in (self._metrics, self._state, self._drift))
 
     def acknowledge(self) -> None:
-        """The run's manifest says that its line is in.
+        """Note that the run's manifest has ``metrics_recorded`` set.
 
         Raises:
             StorageError: The disk refused; the next merger does it then.
@@ -107,7 +107,7 @@ class RunRecords:
         self._metrics.forget(self._name)
 
     def retry_merge(self) -> None:
-        """Merge what is still queued, after the run's own lock was given up: others may be free now.
+        """Merge what is still queued, once the run's own lock was released: other locks may be free now.
 
         Raises:
             StorageError: Something could not be written; nothing is lost by it.
@@ -136,12 +136,12 @@ def _known(_run_id: str) -> bool:
 
 
 def merge_queued(task: TaskLayout, clock: Clock, tell: Callable[[str], object] = _known) -> bool:
-    """Merge what runs of a task have queued, if the locks can be had at once; whether they could.
+    """Merge the queued records of a task if the locks are free at once; returns whether they were.
 
     Args:
         task: The task.
         clock: Time.
-        tell: Told what was met among the records and is none.
+        tell: Called with a message for each file that is no record.
 
     Raises:
         StorageError: Something could not be written; nothing is lost by it.

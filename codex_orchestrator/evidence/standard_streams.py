@@ -1,4 +1,4 @@
-"""Standard output and error: patient with a reader that is slow, and indifferent to one that is gone.
+"""Standard output and error: waits for a slow reader, and goes on without one that is gone.
 
 A reader that goes away changes nothing but what is shown (docs/reference/command-line.md, "What is shown").
 """
@@ -15,7 +15,7 @@ _BUFFER_BYTES = 65_536
 
 
 def write_all(descriptor: int, data: bytes) -> None:
-    """Write all of it: the kernel may take less than it is given, or nothing as yet."""
+    """Write all data, in as many calls as the kernel needs."""
     view = memoryview(data)
     while view:
         try:
@@ -25,7 +25,7 @@ def write_all(descriptor: int, data: bytes) -> None:
 
 
 def wait_until_writable(descriptor: int) -> None:
-    """Wait for a slow reader, where whoever has given us the descriptor does not want writers to wait."""
+    """Wait until a non-blocking descriptor takes more."""
     waiting = select.poll()
     waiting.register(descriptor, select.POLLOUT)
     waiting.poll()
@@ -37,7 +37,7 @@ def is_gone(error: OSError) -> bool:
 
 
 class PatientOutput(io.RawIOBase):
-    """Writes to a descriptor that is somebody else's.
+    """A raw stream on a descriptor of the process that waits for slow readers.
 
     Attributes:
         is_read: Whether somebody reads, as far as is known; else what is written goes nowhere.
@@ -62,7 +62,7 @@ class PatientOutput(io.RawIOBase):
         return os.isatty(self._descriptor)
 
     def write(self, data: bytes) -> int:  # type: ignore[override]
-        """Write all of it, however long that takes.
+        """Write all data, however long that takes.
 
         Raises:
             OSError: What is written to refuses, as a full disk does.
@@ -78,7 +78,7 @@ class PatientOutput(io.RawIOBase):
 
 
 def patient(stream: TextIO) -> TextIO:
-    """The same stream, with patience; one that is none of the process's own as it is."""
+    """The same stream on a `PatientOutput`; a stream that is not the process's own is returned as it is."""
     if not isinstance(stream, io.TextIOWrapper) or isinstance(raw_of(stream), PatientOutput):
         return stream
     try:
@@ -103,6 +103,6 @@ def is_read(stream: TextIO | None) -> bool:
 
 
 def raw_of(stream: TextIO | None) -> object:
-    """What a stream writes to in the end."""
+    """The raw stream below a text stream."""
     buffer = getattr(stream, "buffer", None)
     return getattr(buffer, "raw", buffer)

@@ -132,7 +132,7 @@ def _parse(lines: Sequence[bytes]) -> list[dict[str, Any]]:
 
 
 def _in_short(run: dict[str, Any]) -> dict[str, Any]:
-    """A RunSummary without what grows with the output of its commands."""
+    """A RunSummary without the parts that grow with the output of its commands."""
     short = {key: value for key, value in run.items() if key != "handles"}
     privacy = short.get("privacy")
     if isinstance(privacy, dict):
@@ -141,7 +141,7 @@ def _in_short(run: dict[str, Any]) -> dict[str, Any]:
 
 
 def _taken_over(run: Any) -> Any:
-    """A run of the Node CLI's history as ours are: without the keys that it has besides."""
+    """A run of the Node CLI's history, without the keys that only that tool writes."""
     if not isinstance(run, dict):
         return run
     try:

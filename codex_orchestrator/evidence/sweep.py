@@ -1,4 +1,4 @@
-"""What dead runs left half done: temporary files, and folders that never became a run.
+"""Removes what dead runs left: temporary files, and folders that never became a run.
 
 Only runs that have not ended have a marker, so looking for the dead among them costs the same
 however many runs there have been (docs/reference/files.md, "Leftovers").
@@ -28,7 +28,7 @@ _FIRST_FILES = frozenset(
 
 @dataclass(frozen=True)
 class SweepResult:
-    """What there was to sweep, and what could not be.
+    """What was removed, and a warning for each thing that could not be.
 
     Attributes:
         temporaries: Temporary files, by their paths relative to the root.
@@ -49,7 +49,7 @@ class SweepResult:
 
 
 def sweep(task: TaskLayout, *, dry_run: bool = False) -> SweepResult:
-    """Sweep what dead runs of a task left; runs that live, or live elsewhere, are not touched.
+    """Remove what dead runs of a task left; runs that are alive, here or elsewhere, are not touched.
 
     Args:
         task: The task.
@@ -124,7 +124,7 @@ def _leftovers(layout: RunLayout, *, dry_run: bool) -> SweepResult:
 
 
 def _foreign(layout: RunLayout) -> Iterator[str]:
-    """What a run without a manifest cannot have left, by its path in the folder."""
+    """The paths in a run's folder that no run without a manifest can have left."""
     for path, kind in places.walked(layout.folder, below=layout.base):
         name = path.relative_to(layout.folder).as_posix()
         is_ours = kind == "file" and (name in _FIRST_FILES or files.temporaries([(path.name, kind)]))

@@ -1,7 +1,7 @@
 """What a run's evidence says of its request (docs/reference/manifest.md, "Control plane").
 
-`run_request` builds requests and finds what is wrong with them. Annotations are real types here, as in
-`shapes`.
+`run_request` builds requests and finds what is wrong with them. Annotations are real types here, as `codec`
+reads them.
 """
 
 from collections.abc import Sequence

@@ -83,7 +83,7 @@ def counted(
     *,
     covered_bytes: int,
 ) -> DriftReport:
-    """The report with more samples, of which the last of each run counts.
+    """The report with more samples; of each run only the last one counts.
 
     Args:
         before: The report so far; None to begin with.

@@ -20,7 +20,7 @@ from codex_orchestrator.rules.summary import (
 
 @dataclass(frozen=True)
 class RunEndFacts:
-    """What is known at the end besides the manifest.
+    """The facts that decide on a run's end besides its manifest.
 
     Attributes:
         selected: The ids of the stages that this session meant to run.

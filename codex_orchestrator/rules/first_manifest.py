@@ -1,4 +1,4 @@
-"""A run's first manifest: every planned stage has its entry from the first write on."""
+"""The first manifest of a run: every planned stage has its entry from the first write on."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def first_manifest(
 
 
 def with_request(manifest: Manifest, found: ControlPlane) -> Manifest:
-    """The manifest of a run with what was found of its request, which may keep it from running anything."""
+    """The manifest with the result of checking the run's request, which may forbid that anything runs."""
     detail = REFUSED if found.refuses else manifest.status_detail
     return replace(manifest, control_plane=found, status_detail=detail)
 

@@ -1,4 +1,4 @@
-"""Taking a run up again: what is kept, and what is run again (docs/reference/manifest.md, "Resuming")."""
+"""Resuming a run: what is kept, and what runs again (docs/reference/manifest.md, "Resuming")."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def resumed_manifest(
     approved: Collection[str] = (),
     privacy_mode: Mode = "shadow",
 ) -> Manifest:
-    """The manifest of a run that goes on: stages that succeeded keep their entries, matched by id.
+    """The manifest of a resumed run: stages that succeeded keep their entries, matched by id.
 
     Args:
         manifest: The run as it ended, however it ended.
@@ -75,7 +75,7 @@ def resumed_manifest(
 
 
 def changes(before: Pipeline, after: Pipeline) -> list[str]:
-    """What is different in a pipeline, a line each; empty where nothing is."""
+    """The differences between two versions of a pipeline, a line each."""
     lines = [
         f"{field.name} is different"
         for field in fields(Pipeline)

@@ -1,6 +1,6 @@
-"""Which runs may go: decided from facts alone (docs/reference/files.md, "Housekeeping").
+"""Which runs housekeeping removes, decided from facts alone (docs/reference/files.md, "Housekeeping").
 
-A run and all that were started from within it are one family, which stays or goes as a whole.
+A run and all runs that were started from within it are one family, which is kept or removed as a whole.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class RunFacts:
 
 @dataclass(frozen=True)
 class RetentionPolicy:
-    """Which runs the user wants to be rid of; a run goes only if all that is asked for agrees.
+    """Which runs the user wants removed; a run goes only if it fits all conditions that are set.
 
     Attributes:
         keep: How many families stay, the newest; None where the number does not matter.
@@ -53,13 +53,13 @@ class RetentionPolicy:
 
     @property
     def asks(self) -> bool:
-        """Whether any run is to go at all."""
+        """Whether any condition is set; without one no run goes."""
         return self.keep is not None or self.older_than_seconds is not None
 
 
 @dataclass(frozen=True)
 class RetentionDecision:
-    """A run, and why it stays; None where it goes."""
+    """A run, and why it is kept; None where it is removed."""
 
     run: RunFacts
     kept: KeepReason | None
@@ -68,7 +68,7 @@ class RetentionDecision:
 def decide_retention(
     runs: Iterable[RunFacts], policy: RetentionPolicy, *, now: float, others: Iterable[RunFacts] = ()
 ) -> list[RetentionDecision]:
-    """What becomes of each run, oldest first.
+    """Decide for each run whether it is kept, oldest first.
 
     Args:
         runs: All runs of a task: the newest are counted among them.

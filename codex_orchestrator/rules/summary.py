@@ -1,4 +1,4 @@
-"""The words at a run's end: summary lines and guardrails (docs/reference/manifest.md, "Run summary")."""
+"""The lines of a run's summary, guardrails among them (docs/reference/manifest.md, "Run summary")."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def joined(lines: Iterable[str]) -> str:
 
 
 def caveats(manifest: Manifest) -> list[str]:
-    """What a success does not show, a sentence each: stages skipped, guards without anything to check."""
+    """What a success does not show, a sentence each: skipped stages, guards with nothing to check."""
     skipped = [entry.id for entry in manifest.commands if entry.status == "skipped"]
     unchecked = [
         entry.id

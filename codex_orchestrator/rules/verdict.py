@@ -1,4 +1,4 @@
-"""What an outcome means for its stage: status, summary, reason (docs/reference/manifest.md, "Status")."""
+"""The verdict on a stage's outcome: status, summary and reason (docs/reference/manifest.md, "Status")."""
 
 from __future__ import annotations
 
