@@ -1,4 +1,4 @@
-"""Which pages the docs guard reads, and what in them is said to those who work on the repository.
+"""Which pages the docs guard reads, and which parts of them speak to contributors.
 
 Pure. The rules are in docs/reference/guards.md, section "Docs guard".
 """
@@ -50,7 +50,7 @@ def is_markdown(path: str) -> bool:
 
 
 def is_for_contributors(path: str) -> bool:
-    """Whether a page as a whole speaks to those who work on the repository."""
+    """Whether a page as a whole speaks to contributors."""
     first, *rest = path.lower().replace("_", "-").split("/")
     if not rest:
         return not first.startswith("readme")
@@ -58,7 +58,7 @@ def is_for_contributors(path: str) -> bool:
 
 
 def lines_for_contributors(headings: Iterable[Heading], count: int) -> frozenset[int]:
-    """The lines below headings that speak to those who work on the repository, of `count` lines."""
+    """The numbers of the lines below headings that speak to contributors, of `count` lines."""
     lines: set[int] = set()
     level, begun = 0, 0  # of the outermost such heading that is open
     for heading in [*headings, Heading(count + 1, 0, "")]:

@@ -53,7 +53,7 @@ class Base:
 
 @dataclass(frozen=True)
 class FoundBase:
-    """What came of looking for the base.
+    """The result of looking for the base.
 
     Attributes:
         base: The base; None where there is nothing to compare with (a notice says why).
@@ -67,7 +67,7 @@ class FoundBase:
 
 
 def describe_base(root: Path, named: NamedBase) -> FoundBase:
-    """Which base there would be for changes below `root`, without measuring them.
+    """The base that changes below `root` would be measured against.
 
     Raises:
         UsageError: What was asked for names no commit, or git refuses to read the repository.
@@ -76,7 +76,7 @@ def describe_base(root: Path, named: NamedBase) -> FoundBase:
 
 
 def locate_base(root: Path, named: NamedBase) -> tuple[WorkTree | None, FoundBase]:
-    """The work tree around `root` and the base there; no work tree where changes cannot be checked.
+    """The work tree around `root` and the base in it; None for a work tree in which nothing can be compared.
 
     Raises:
         UsageError: As in `describe_base`.
@@ -148,7 +148,7 @@ def _uncommitted_only(tree: WorkTree, head: str, source: str, why: str, notices:
 
 
 def _fork_point(tree: WorkTree, commit: str, source: str) -> FoundBase:
-    """Where HEAD left the line of `commit`: what others did there since is not this change."""
+    """The commit where HEAD left the line of `commit`: what others did there since is not this change."""
     result = tree.run("merge-base", commit, "HEAD")
     if result.exit_code == 0:
         return FoundBase(Base(result.stdout.decode("ascii").strip(), source))
@@ -191,7 +191,7 @@ def _line(output: bytes) -> str:
 
 
 def _not_here(tree: WorkTree, asked: BaseCandidate) -> UsageError:
-    """That what was asked for is not here, and how to have it."""
+    """The error that the base asked for is not in this clone, and how to fetch it."""
     ref = asked.refs[0]
     hint = "Name a branch, tag or commit that was fetched (shallow clone: git fetch --unshallow)."
     remotes = _branches(tree).remotes
@@ -207,7 +207,7 @@ def _not_here(tree: WorkTree, asked: BaseCandidate) -> UsageError:
 
 
 def _is_broken(tree: WorkTree, refs: Iterable[str]) -> bool:
-    """Whether one of the names is there, though what it names is not."""
+    """Whether one of the refs exists but names a commit that does not."""
     return any(tree.run("rev-parse", "--verify", "--quiet", ref).exit_code == 0 for ref in refs)
 
 

@@ -1,4 +1,4 @@
-"""Where to look for the base of a change, in order: pure.
+"""Where to look for the base of a change, in order (pure).
 
 What somebody asked for comes first, then what CI systems say, then the branches around HEAD
 (docs/reference/guards.md, section "Base and changed paths").
@@ -39,7 +39,7 @@ _CI_COMMITS = frozenset({"CI_MERGE_REQUEST_DIFF_BASE_SHA", "BITBUCKET_PR_DESTINA
 
 @dataclass(frozen=True, kw_only=True)
 class NamedBase:
-    """What may name the base: the flag, the configured ``guards.base``, and the environment."""
+    """The sources that may name the base: the flag, the configured ``guards.base``, and the environment."""
 
     environ: Mapping[str, str]
     flag: str | None = None
@@ -93,7 +93,7 @@ class Branches:
 
 
 def asked_for(named: NamedBase) -> BaseCandidate | None:
-    """The base that somebody asked for, which must then be here; None where nobody did.
+    """The base that flag, variable or configuration names, which must then exist; None where none does.
 
     Raises:
         UsageError: It can be no revision at all.
@@ -107,7 +107,7 @@ def asked_for(named: NamedBase) -> BaseCandidate | None:
 
 
 def ci_candidates(environ: Mapping[str, str], remote: str) -> Iterator[BaseCandidate]:
-    """What CI systems say of the branch that a change is for: on the remote, else here."""
+    """The bases that variables of CI systems name: the target branch on the remote, else here."""
     for variable, advice in CI_BASES.items():
         value = environ.get(variable, "").strip().removeprefix(HEADS)
         if value and not is_branch_name(value):
@@ -126,7 +126,7 @@ def ci_candidates(environ: Mapping[str, str], remote: str) -> Iterator[BaseCandi
 
 
 def branch_candidates(branches: Branches) -> Iterator[BaseCandidate]:
-    """The branches that a change may have left, the likeliest first."""
+    """The branches that a change may have started from, the likeliest first."""
     remote, current = branches.remote, branches.current
     followed = branches.upstream
     if followed is not None and not branches.follows_itself:
@@ -162,7 +162,7 @@ def is_branch_name(name: str) -> bool:
 
 
 def way_to_fetch(remote: str, branch: str) -> str:
-    """The command that fetches a branch to where it is looked for, whatever this clone fetches by itself."""
+    """The git command that fetches a branch to the ref where it is looked for."""
     words = ("git", "fetch", remote, f"{branch}:{REMOTES}{remote}/{branch}")
     return printable(shlex.join(words))
 
@@ -183,7 +183,7 @@ def _short(ref: str) -> str:
 
 
 def quoted(value: str) -> str:
-    """A value of others in a sentence."""
+    """A value from outside, quoted for a sentence."""
     return f'"{printable(value)}"'
 
 

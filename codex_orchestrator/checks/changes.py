@@ -25,7 +25,7 @@ from codex_orchestrator.text import printable
 
 @dataclass(frozen=True, kw_only=True)
 class ChangeRequest:
-    """Which change is asked for.
+    """Which change to read.
 
     Attributes:
         root: The guarded folder; it may lie below the top of its git work tree.
@@ -45,7 +45,7 @@ class ChangeRequest:
 
     @classmethod
     def of(cls, environment: Environment, settings: GuardSettings, base: str | None) -> ChangeRequest:
-        """The change in the repository that this process is in."""
+        """The change in the repository of an environment."""
         return cls(
             root=environment.root,
             environ=environment.variables,
@@ -57,7 +57,7 @@ class ChangeRequest:
 
     @property
     def named_base(self) -> NamedBase:
-        """What may name its base."""
+        """The sources that may name its base."""
         return NamedBase(environ=self.environ, flag=self.base, setting=self.settings.base)
 
 
@@ -135,7 +135,7 @@ def survey(request: ChangeRequest) -> tuple[WorkTree | None, Changes]:
 
 
 def counting_rules(request: ChangeRequest) -> CountingRules:
-    """What counts, as far as it is known before git is asked.
+    """The rules for what counts, as far as they are known before git is asked.
 
     Raises:
         UsageError: A pattern is none.
@@ -148,7 +148,7 @@ def counting_rules(request: ChangeRequest) -> CountingRules:
 
 
 def own_rules_notice(path: str) -> str:
-    """The notice that a change brings along what says how it is measured."""
+    """The notice that a change itself changes the rules that it is measured by."""
     return f"{printable(path)} is part of this change, which so says itself what of it counts."
 
 
@@ -169,7 +169,7 @@ def _tracked(tree: WorkTree, base: Base) -> tuple[str, ...]:
 def _untracked(
     tree: WorkTree, counting: CountingRules
 ) -> tuple[frozenset[str], CountingRules, list[LeftOut]]:
-    """New files, what is known of their folders, and what of these is left out without having been listed."""
+    """New files, and what is left out of them: folders are left out whole, without being listed."""
     # First only which folders git tracks nothing in: an environment has thousands of files.
     listed = _others(tree, "--directory", "--no-empty-directory")
     tops = [name[:-1] for name in listed if name.endswith("/")]

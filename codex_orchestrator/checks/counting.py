@@ -1,4 +1,4 @@
-"""What of a change counts: not what tools have installed, built, locked or generated.
+"""Which changed files count: not those that tools have installed, built, locked or generated.
 
 Pure: names go in, and what is left out and why comes out (docs/reference/guards.md, "What counts").
 """
@@ -52,7 +52,7 @@ _NAMES_TOLD = 5
 
 
 class ExclusionReason(Enum):
-    """Why something does not count, as a noun and its plural."""
+    """Why a file does not count, as a noun and its plural."""
 
     RUNS = ("folder of runs", "folders of runs")
     CONFIGURED = ("file that guards.leftOut names", "files that guards.leftOut names")
@@ -65,7 +65,7 @@ class ExclusionReason(Enum):
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A file, or a folder with all that is in it, that does not count.
+    """A file or whole folder that does not count.
 
     Attributes:
         path: Relative to the guarded folder.
@@ -80,7 +80,7 @@ class LeftOut:
 
 @dataclass(frozen=True, kw_only=True)
 class CountingRules:
-    """What decides whether a path counts.
+    """The rules that decide whether a path counts.
 
     Attributes:
         left_out: Further patterns of what does not count.
@@ -97,7 +97,7 @@ class CountingRules:
     environments: frozenset[str] = frozenset()
 
     def leaves_out(self, path: str) -> LeftOut | None:
-        """What a changed path is left out with, by names alone; None where it counts."""
+        """The entry by which a changed path is left out, by names alone; None where it counts."""
         folders = tuple(_folders(path))
         for folder in folders:
             if folder in self.runs:
@@ -143,7 +143,7 @@ def environments_among(paths: Iterable[str]) -> frozenset[str]:
 
 
 def is_generated_name(path: str) -> bool:
-    """Whether a file is called as only generated ones are."""
+    """Whether only generated files have such a name."""
     return path.endswith(GENERATED_ENDINGS)
 
 
@@ -153,7 +153,7 @@ def is_marked_generated(head: bytes) -> bool:
 
 
 def generated_by_attributes(attributes: Mapping[str, str]) -> bool | None:
-    """What ``.gitattributes`` say of a file, by the values of its attributes; None where that is nothing."""
+    """Whether ``.gitattributes`` mark a file as generated; None where they say nothing."""
     values = [attributes.get(name, "unspecified") for name in ATTRIBUTES]
     if any(value not in ("unspecified", *_NO) for value in values):
         return True
@@ -161,7 +161,7 @@ def generated_by_attributes(attributes: Mapping[str, str]) -> bool | None:
 
 
 def left_out_notices(left_out: Iterable[LeftOut]) -> tuple[str, ...]:
-    """What is left out and why, one sentence for each reason; runs' own folders are nothing to speak of."""
+    """A sentence for each reason for which files are left out; folders of runs are not mentioned."""
     found: dict[ExclusionReason, list[str]] = {}
     for each in dict.fromkeys(left_out):
         name = f"{printable(each.path)} (by {each.by})" if each.by else printable(each.path)

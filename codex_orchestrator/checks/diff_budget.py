@@ -177,7 +177,7 @@ def choose_override(flag: str | None, environ: Mapping[str, str]) -> Override | 
 def judge_size(
     changes: tuple[FileChange, ...], *, max_files: int, max_lines: int, max_bytes: int
 ) -> tuple[Finding, ...]:
-    """What is too large about these changes."""
+    """A finding for each limit that the changes exceed."""
     findings = []
     if len(changes) > max_files:
         message = f"{counted(len(changes), 'file')} changed, more than {max_files}."
@@ -204,5 +204,5 @@ def largest(changes: Iterable[FileChange]) -> list[FileChange]:
 
 
 def total_bytes(changes: Iterable[FileChange]) -> int:
-    """What binary files among them bring along."""
+    """The bytes of the binary files among the changes."""
     return sum(change.size for change in changes)

@@ -1,4 +1,4 @@
-"""How large a change is: lines of text, and bytes of what is none, of every changed file that counts.
+"""The size of a change: lines of text and bytes of binary files, of every changed file that counts.
 
 Counted as git counts them (docs/reference/guards.md, "Diff budget").
 """
@@ -53,17 +53,17 @@ class FileChange:
 
     @property
     def lines(self) -> int:
-        """Added and deleted ones together."""
+        """Lines added and deleted together."""
         return self.added + self.deleted
 
     @property
     def name(self) -> str:
-        """The path, after the one that it had before."""
+        """The path; of a renamed file the old path and the new one."""
         return self.path if self.renamed_from is None else f"{self.renamed_from} → {self.path}"
 
     @property
     def measure(self) -> str:
-        """How much of it changed."""
+        """``+3 -1``, or for a binary file its size."""
         if not self.binary:
             return f"+{self.added} -{self.deleted}"
         return f"binary, {readable_size(self.size)}" if self.size else "binary"
@@ -82,24 +82,24 @@ class FileChange:
 
 @dataclass(frozen=True)
 class Difference:
-    """A change by its files.
+    """The size of a change, file by file.
 
     Attributes:
         changes: The change.
         files: The files that count, sorted by path; none where `changes` has no base.
         left_out: What does not count.
-        says_itself: Changed files that say which files count.
+        marking_files: Changed files that themselves say which files count, as ``.gitattributes`` do.
     """
 
     changes: Changes
     files: tuple[FileChange, ...]
     left_out: tuple[LeftOut, ...] = ()
-    says_itself: tuple[str, ...] = ()
+    marking_files: tuple[str, ...] = ()
 
     @property
     def notices(self) -> tuple[str, ...]:
         """What the reader must know about the comparison, one sentence each."""
-        itself = map(own_rules_notice, self.says_itself)
+        itself = map(own_rules_notice, self.marking_files)
         return (*self.changes.notices, *left_out_notices(self.left_out), *itself)
 
 
@@ -132,7 +132,7 @@ def read_difference(request: ChangeRequest) -> Difference:
         changes,
         tuple(files.get(path) or FileChange(path, 0, 0) for path in counted if path not in gone),
         (*changes.left_out, *found.left_out),
-        found.says_itself,
+        found.marking_files,
     )
 
 

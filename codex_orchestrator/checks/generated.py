@@ -25,19 +25,19 @@ _HEAD_BYTES = 4_096
 
 @dataclass(frozen=True)
 class GeneratedFiles:
-    """What does not count as it was generated.
+    """The generated files of a change, which do not count.
 
     Attributes:
         left_out: The files.
-        says_itself: Those of the paths that say which are, where they say so of some.
+        marking_files: The changed ``.gitattributes``, where attributes decided on a file.
     """
 
     left_out: tuple[LeftOut, ...]
-    says_itself: tuple[str, ...]
+    marking_files: tuple[str, ...]
 
 
 def find_generated(tree: WorkTree, counting: CountingRules, paths: Iterable[str]) -> GeneratedFiles:
-    """Tell which of the changed paths were generated: by attributes, else by name, else by their first lines.
+    """Find the generated files among changed ones: by attributes, else by name, else by their first lines.
 
     Raises:
         UsageError: A file cannot be read.
@@ -56,7 +56,7 @@ def find_generated(tree: WorkTree, counting: CountingRules, paths: Iterable[str]
 
 
 def _told_by(root: Path, path: str, *, said: bool | None) -> str:
-    """What says that a file was generated; empty where nothing does."""
+    """The evidence that a file was generated; empty where there is none."""
     if said is not None:
         return _ATTRIBUTES_FILE if said else ""
     if is_generated_name(path):

@@ -1,4 +1,4 @@
-"""The hand-off of a run to whoever reviews it, as one JSON value.
+"""The hand-off of a run to its reviewer, as one JSON value.
 
 Pure: what is known of the run and of the change goes in, and what is open comes out with it
 (docs/reference/command-line.md, "review").
@@ -115,7 +115,7 @@ def hand_off(
 
 
 def open_questions(run: ReviewedRun, change: ReviewedChange) -> Iterator[str]:
-    """What a reviewer has to ask about, one sentence each; none where all is done and well."""
+    """What is open for the reviewer, a sentence each; empty where the run is complete and succeeded."""
     yield from _about_run(run)
     for entry in run.manifest["commands"]:
         yield from _about_stage(run, entry)
@@ -136,7 +136,7 @@ def open_questions(run: ReviewedRun, change: ReviewedChange) -> Iterator[str]:
 
 
 def _evidence(run: ReviewedRun) -> tuple[bool | None, str]:
-    """Whether the run can stand as evidence (None: not before it has ended), and why."""
+    """Whether the run can stand as evidence (None before it has ended), and why."""
     if run.from_within:
         return None, "The run still goes on: this is made by a stage of it. Its manifest tells how it ends."
     if run.fault is not None:

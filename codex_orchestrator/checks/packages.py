@@ -1,4 +1,4 @@
-"""What a repository is as a package: whether others use it, and the names that its modules go by."""
+"""The packages of a repository: their scripts, their modules, and whether they are published."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Packages:
 
     @cached_property
     def are_for_others(self) -> bool:
-        """Whether something here is published, so that pages speak to people with projects of their own."""
+        """Whether a package is published, so that pages speak to its users and not only to contributors."""
         if any(name in self._repository.files for name in _FOR_OTHERS):
             return True
         public = ({"name", "version"} <= one.keys() and not one.get("private") for one in self._of_npm)

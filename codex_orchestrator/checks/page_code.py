@@ -1,4 +1,4 @@
-"""What the code in a page is, whatever language of marks the page is written in."""
+"""The code in a page, in whichever markup the page is written."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class CodeBlock:
 
 @dataclass(frozen=True)
 class Heading:
-    """The title of a part of a page; `line` counts from 1."""
+    """The heading of a section; `line` counts from 1."""
 
     line: int
     level: int
@@ -55,7 +55,7 @@ class Heading:
 
 @dataclass(frozen=True)
 class PageCode:
-    """All the code of a text, its headings, and the text without its blocks and comments, line by line."""
+    """The code of a page, its headings, and its lines without code blocks and comments."""
 
     spans: tuple[CodeSpan, ...]
     blocks: tuple[CodeBlock, ...]
@@ -64,11 +64,11 @@ class PageCode:
 
 
 def place_after(text: str, start: int) -> str:
-    """The code that follows at `start` after the word "in"; empty where other words do."""
+    """The code after the word "in" at `start`, as in ``in `folder` ``; empty where there is none."""
     found = _PLACE.match(text, start)
     return found[1] if found else ""
 
 
 def lines_of(text: str) -> list[str]:
-    """The lines of a text, whichever system wrote it."""
+    """The lines of a text, with the line ends of any system."""
     return _LINE_END.split(text)

@@ -45,13 +45,13 @@ class Reference:
 
     @property
     def words(self) -> str:
-        """The name as one calls it: ``npm run build``, ``make build``; else as it is."""
+        """The command to type: ``npm run build``, ``make build``; else the name."""
         return {"npm-script": "npm run ", "make-target": "make "}.get(self.kind, "") + self.name
 
 
 @dataclass(frozen=True)
 class CommandWords:
-    """What may follow a command's name.
+    """The flags and arguments of a command of ours.
 
     Attributes:
         flags: Every flag, and whether it takes a value.
@@ -65,7 +65,7 @@ class CommandWords:
 
 
 def named_by(call: Call, commands: Mapping[str, CommandWords]) -> Iterator[Reference]:
-    """What a command names.
+    """The scripts, targets, pipelines, words and paths that a command names.
 
     Args:
         call: The command.

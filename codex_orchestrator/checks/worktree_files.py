@@ -1,4 +1,4 @@
-"""Changed files as they lie in the work tree: their kind, their size and their lines."""
+"""Files of the work tree: their kind, their size and their lines."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _UNIT = 1024
 
 
 def count_lines(chunks: Iterable[bytes]) -> int | None:
-    """How many lines a file has, the last of which may lack its end; None for a binary file.
+    """The number of lines, of which the last may lack its end; None for a binary file.
 
     Args:
         chunks: Its content in order, in pieces of any size.
@@ -33,7 +33,7 @@ def count_lines(chunks: Iterable[bytes]) -> int | None:
 
 
 def readable_size(number: int) -> str:
-    """A number of bytes for people: ``34 KiB``, ``1.5 MiB``."""
+    """A number of bytes as ``34 KiB`` or ``1.5 MiB``."""
     value, unit = float(number), "B"
     for larger in ("KiB", "MiB", "GiB", "TiB"):
         if value >= _UNIT:

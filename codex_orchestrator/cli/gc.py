@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.format == "json":
         render.emit_json(cleanup.document())
     else:
-        render.emit_lines(cleanup.lines(now=SystemClock().now(), asked=policy.asks))
+        render.emit_lines(cleanup.lines(now=SystemClock().now(), has_conditions=policy.has_conditions))
     notify(tuple(dict.fromkeys(f"notice: {notice}" for notice in cleanup.notices)))
     notify(tuple(f"error: {failure}" for failure in cleanup.failures))
     return EXIT_RUN_FAILED if cleanup.failures else EXIT_OK

@@ -69,13 +69,15 @@ def _stage(data: Any, notices: dict[str, None]) -> Any:
     return stage
 
 
-def _renamed(data: dict[str, Any], twins: dict[str, str | None], notices: dict[str, None]) -> dict[str, Any]:
-    result = {key: value for key, value in data.items() if key not in twins}
-    for key, twin in twins.items():
+def _renamed(
+    data: dict[str, Any], new_names: dict[str, str | None], notices: dict[str, None]
+) -> dict[str, Any]:
+    result = {key: value for key, value in data.items() if key not in new_names}
+    for key, new_name in new_names.items():
         if key not in data:
             continue
-        if twin is None:
+        if new_name is None:
             notices[f'The key "{key}" of the Node CLI has no meaning here and is ignored.'] = None
         else:
-            result.setdefault(twin, data[key])
+            result.setdefault(new_name, data[key])
     return result

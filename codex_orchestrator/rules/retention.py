@@ -52,7 +52,7 @@ class RetentionPolicy:
     older_than_seconds: float | None = None
 
     @property
-    def asks(self) -> bool:
+    def has_conditions(self) -> bool:
         """Whether any condition is set; without one no run goes."""
         return self.keep is not None or self.older_than_seconds is not None
 
@@ -87,7 +87,7 @@ def decide_retention(
     unwanted = {
         top
         for top, members in families.items()
-        if policy.asks and top not in newest and _is_old(members, policy, now=now)
+        if policy.has_conditions and top not in newest and _is_old(members, policy, now=now)
     }
     held = {
         top

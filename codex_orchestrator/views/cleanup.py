@@ -86,12 +86,12 @@ class Cleanup:
             "failures": self.failures,
         }
 
-    def lines(self, *, now: float, asked: bool) -> list[str]:
+    def lines(self, *, now: float, has_conditions: bool) -> list[str]:
         """The same for people.
 
         Args:
             now: Epoch seconds.
-            asked: Whether any run was asked to go.
+            has_conditions: Whether the policy removes any run at all.
         """
         verb = "Would remove" if self.dry_run else "Removed"
         lines = [
@@ -101,7 +101,7 @@ class Cleanup:
         lines += [f"{verb} half-made run {printable(path)}" for path in self.swept.folders]
         lines += [f"{verb} temporary file {printable(path)}" for path in self.swept.temporaries]
         lines += [f"{verb} what is left of a run: {printable(path)}" for path in self.remains]
-        if not asked:
+        if not has_conditions:
             lines.append("No run is removed without --keep or --older-than.")
         done = [f"{verb} {_count(len(self.removed), 'run')}", self._kept_words()]
         done.append(f"{'would free' if self.dry_run else 'freed'} {_size(self.freed_bytes)}")
