@@ -51,7 +51,7 @@ class Packages:
         return name in (self.scripts or ()) or any(name in _keys(scripts) for scripts in others)
 
     @cached_property
-    def are_for_others(self) -> bool:
+    def are_published(self) -> bool:
         """Whether a package is published, so that pages speak to its users and not only to contributors."""
         if any(name in self._repository.files for name in _FOR_OTHERS):
             return True

@@ -114,7 +114,7 @@ class ReferenceChecker:
 
     def _is_for_contributors(self, one: Reference) -> bool:
         """Whether it is said to contributors; everything is, where the repository publishes no package."""
-        return one.for_contributors or not self._packages.are_for_others
+        return one.for_contributors or not self._packages.are_published
 
     def _shows_this_repository(self, one: Reference, page: str) -> bool:
         """Whether a name that exists suggests that the page speaks of this repository."""

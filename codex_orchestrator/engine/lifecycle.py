@@ -10,7 +10,7 @@ from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.definitions.loader import pipeline_digest
 from codex_orchestrator.engine.instructions import read_instructions
 from codex_orchestrator.environment import PREFIX, Environment
-from codex_orchestrator.evidence.children import live_owners
+from codex_orchestrator.evidence.lineage import live_owners
 from codex_orchestrator.evidence.recording import Observe, RunRecording, unobserved
 from codex_orchestrator.evidence.run_folder import create_run_folder, write_first_files
 from codex_orchestrator.evidence.sweep import sweep

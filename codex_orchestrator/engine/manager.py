@@ -16,7 +16,7 @@ from codex_orchestrator.engine.endings import StageEndings
 from codex_orchestrator.engine.lifecycle import LiveRun, end_processes, mark_of
 from codex_orchestrator.engine.requests import StageRequests
 from codex_orchestrator.environment import Environment
-from codex_orchestrator.evidence.children import live_owners, read_children
+from codex_orchestrator.evidence.lineage import live_owners, read_children
 from codex_orchestrator.execution.late import LateOutput
 from codex_orchestrator.execution.leftovers import named
 from codex_orchestrator.model.definitions import CommandStage, Limits, Pipeline

@@ -23,8 +23,7 @@ from codex_orchestrator.engine.lifecycle import RunOptions
 from codex_orchestrator.engine.resuming import Resume
 from codex_orchestrator.environment import Environment, choose_task, notice_of_git_hook, run_around
 from codex_orchestrator.errors import UsageError
-from codex_orchestrator.evidence.ancestors import refuse_recursion
-from codex_orchestrator.evidence.children import find_parent
+from codex_orchestrator.evidence.lineage import find_parent, refuse_recursion
 from codex_orchestrator.identifiers import check_id
 from codex_orchestrator.model.definitions import Pipeline, SubpipelineStage
 from codex_orchestrator.privacy.guard import PrivacyGuard

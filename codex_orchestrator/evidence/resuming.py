@@ -12,7 +12,7 @@ from pathlib import Path
 from codex_orchestrator import places
 from codex_orchestrator.errors import UnknownRun
 from codex_orchestrator.evidence import files
-from codex_orchestrator.evidence.children import read_children
+from codex_orchestrator.evidence.lineage import read_children
 from codex_orchestrator.evidence.lines import append, mend_last_line
 from codex_orchestrator.evidence.manifests import read_document
 from codex_orchestrator.evidence.owner import render_owner, this_process

@@ -9,13 +9,8 @@ from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.model.events import RunCompleted
 from codex_orchestrator.model.manifest import Manifest, RunStatus
 from codex_orchestrator.rules import recorder
-from codex_orchestrator.rules.summary import (
-    compose_summary,
-    failure_line,
-    guardrail_status,
-    joined,
-    partial_line,
-)
+from codex_orchestrator.rules.guardrails import guardrail_status
+from codex_orchestrator.rules.summary import compose_summary, failure_line, joined, partial_line
 
 
 @dataclass(frozen=True)

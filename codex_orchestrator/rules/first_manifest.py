@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from codex_orchestrator.definitions.guardrails import guardrails_required
 from codex_orchestrator.model.control_plane import REFUSED, ControlPlane
 from codex_orchestrator.model.definitions import CommandStage, Pipeline, Stage
 from codex_orchestrator.model.manifest import HEARTBEAT_SECONDS, STALE_SECONDS, CommandEntry, Manifest
+from codex_orchestrator.rules.guardrails import guardrails_required
 from codex_orchestrator.rules.layout import RunLayout
 
 

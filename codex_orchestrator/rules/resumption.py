@@ -7,13 +7,13 @@ from collections.abc import Collection, Iterator
 from dataclasses import fields, replace
 from hashlib import sha256
 
-from codex_orchestrator.definitions.guardrails import guardrails_required
 from codex_orchestrator.model import scheduler as instances
 from codex_orchestrator.model.definitions import Pipeline, Stage
 from codex_orchestrator.model.manifest import CommandEntry, Handle, Manifest, ResumeEvent
 from codex_orchestrator.model.privacy_record import empty_record
 from codex_orchestrator.privacy.policy import Mode
 from codex_orchestrator.rules.first_manifest import first_entry
+from codex_orchestrator.rules.guardrails import guardrails_required
 from codex_orchestrator.rules.layout import RunLayout
 from codex_orchestrator.rules.recorder import RESUMING
 

@@ -13,7 +13,8 @@ from codex_orchestrator.model.codec import CAMEL, OMIT_NONE, camel, to_json
 from codex_orchestrator.model.instance_stats import SchedulerSummary, instance_stats, scheduler_summary
 from codex_orchestrator.model.manifest import GuardrailStatus, Handle, Manifest, MetricsLine
 from codex_orchestrator.model.privacy_record import Privacy
-from codex_orchestrator.rules.summary import caveats, guardrail_entries, guardrail_status
+from codex_orchestrator.rules.guardrails import guardrail_entries, guardrail_status
+from codex_orchestrator.rules.summary import caveats
 
 _WHEN_KNOWN = {OMIT_NONE: True}
 ExecutionMode = Literal["mcp", "cloud"]

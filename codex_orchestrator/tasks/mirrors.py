@@ -14,7 +14,7 @@ from codex_orchestrator.environment import Environment
 from codex_orchestrator.tasks.evidence import Evidence, filled, newest_evidence
 from codex_orchestrator.tasks.index import TASK_INDEX, Task, TaskIndex, gates_of, with_gates
 from codex_orchestrator.tasks.marked_parts import MarkedPart, MarkError, parts_of, with_content, with_part
-from codex_orchestrator.tasks.texts import FileProblem, TextChange, Texts, UnusableFile
+from codex_orchestrator.tasks.texts import TextChange, Texts, Trouble, UnusableFile
 
 SHARED = {"docs/TASKS.md": "# Tasks\n", "docs/ACTION_PLAN.md": "# Action plans\n"}
 # What can stand in a file's name, in Markdown and between marks.
@@ -33,7 +33,7 @@ class SyncPlan:
 
     evidence: dict[str, Evidence | None] = field(default_factory=dict)
     changes: tuple[TextChange, ...] = ()
-    troubles: tuple[FileProblem, ...] = ()
+    troubles: tuple[Trouble, ...] = ()
 
 
 def checklist_of(name: str) -> str:
@@ -78,7 +78,7 @@ def plan_sync(
     return sync
 
 
-def write_changes(texts: Texts, changes: tuple[TextChange, ...]) -> tuple[FileProblem, ...]:
+def write_changes(texts: Texts, changes: tuple[TextChange, ...]) -> tuple[Trouble, ...]:
     """Bring changes to disk; the answer is what could not be.
 
     Raises:
@@ -99,7 +99,7 @@ class _Planner:
     def __init__(self, texts: Texts) -> None:
         self._texts = texts
         self._parsed: dict[str, tuple[str, dict[str, MarkedPart]]] = {}
-        self.troubles: list[FileProblem] = []
+        self.troubles: list[Trouble] = []
 
     def keeps(self, task: Task) -> bool:
         """Whether a task has a checklist, or copies of one that is gone."""
@@ -119,7 +119,7 @@ class _Planner:
                 f"The checklist of task {name} is missing, and there are copies of it: {', '.join(left)}."
             )
             hint = "Put it back, or remove the task's parts from these files."
-            self.troubles.append(FileProblem(checklist, message, hint))
+            self.troubles.append(Trouble(checklist, message, hint))
         return False
 
     def keep(self, name: str, evidence: Evidence | None) -> None:
@@ -166,15 +166,15 @@ class _Planner:
             self._parsed[path] = text, parts_of(text)
         except MarkError as fault:
             hint = "Mend the marks; a part begins and ends with a line of its own, and holds no other."
-            raise UnusableFile(FileProblem(path, f"Line {fault.line}: {fault.message}.", hint)) from fault
+            raise UnusableFile(Trouble(path, f"Line {fault.line}: {fault.message}.", hint)) from fault
         return self._parsed[path]
 
 
-def _unmarked(checklist: str, name: str) -> FileProblem:
+def _unmarked(checklist: str, name: str) -> Trouble:
     hint = f'Put the list between a line "<!-- begin task {name} -->" and a line "<!-- end task {name} -->".'
-    return FileProblem(checklist, f"There is no marked part of task {name}.", hint)
+    return Trouble(checklist, f"There is no marked part of task {name}.", hint)
 
 
-def _unusable(checklist: str, name: str) -> FileProblem:
+def _unusable(checklist: str, name: str) -> Trouble:
     hint = "Name it with letters, digits and single hyphens, dots or underscores."
-    return FileProblem(checklist, f'The name of the task, "{name}", cannot stand in marks.', hint)
+    return Trouble(checklist, f'The name of the task, "{name}", cannot stand in marks.', hint)

@@ -17,7 +17,7 @@ from codex_orchestrator.tasks.index import (
 )
 from codex_orchestrator.tasks.mirrors import copies_of, plan_sync, write_changes
 from codex_orchestrator.tasks.templates import NewTask
-from codex_orchestrator.tasks.texts import FileProblem, TextChange, Texts, UnusableFile
+from codex_orchestrator.tasks.texts import TextChange, Texts, Trouble, UnusableFile
 
 _SHOWN_FILES = 3
 
@@ -44,7 +44,7 @@ def new_task(name: str, title: str | None, today: dt.date) -> NewTask:
 
 def create_task(
     environment: Environment, task: NewTask
-) -> tuple[tuple[TextChange, ...], tuple[FileProblem, ...]]:
+) -> tuple[tuple[TextChange, ...], tuple[Trouble, ...]]:
     """Write all files of a new task; nothing that is there is overwritten.
 
     Returns:
@@ -89,5 +89,5 @@ def _refuse_known(index: TaskIndex | None, task: NewTask) -> None:
             )
 
 
-def _cannot(trouble: FileProblem) -> UsageError:
+def _cannot(trouble: Trouble) -> UsageError:
     return UsageError(f"{trouble.path}: {trouble.message}", hint=trouble.hint)

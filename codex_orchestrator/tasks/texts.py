@@ -23,7 +23,7 @@ _HINT = "Put a readable text file in its place, or remove it."
 
 
 @dataclass(frozen=True)
-class FileProblem:
+class Trouble:
     """Why a file cannot be kept in step.
 
     Attributes:
@@ -40,7 +40,7 @@ class FileProblem:
 class UnusableFile(Exception):
     """A file cannot be used as a text of the repository; `trouble` says why."""
 
-    def __init__(self, trouble: FileProblem) -> None:
+    def __init__(self, trouble: Trouble) -> None:
         super().__init__(trouble.message)
         self.trouble = trouble
 
@@ -138,9 +138,7 @@ class Texts:
         """
         if self._on_disk(change.path) != change.before:
             hint = "Run the command again."
-            raise UnusableFile(
-                FileProblem(change.path, "The file was changed by somebody else just now.", hint)
-            )
+            raise UnusableFile(Trouble(change.path, "The file was changed by somebody else just now.", hint))
         target = self._root / change.path
         files.make_folder(target.parent, below=self._root)
         files.replace(target, change.after.encode(), below=self._root)
@@ -149,9 +147,7 @@ class Texts:
         """The path of what a path leads to: a link stays one, and two ways to a file are one file."""
         target = (self._root / path).resolve()
         if not target.is_relative_to(self._root):
-            raise UnusableFile(
-                FileProblem(path, "The file is a link that leads out of the repository.", _HINT)
-            )
+            raise UnusableFile(Trouble(path, "The file is a link that leads out of the repository.", _HINT))
         return target.relative_to(self._root).as_posix()
 
     def _on_disk(self, path: str) -> str | None:
@@ -161,14 +157,12 @@ class Texts:
         except FileNotFoundError:
             return None
         except Misplaced as error:
-            raise UnusableFile(
-                FileProblem(path, f"The file cannot be read: {error.message}", hint)
-            ) from error
+            raise UnusableFile(Trouble(path, f"The file cannot be read: {error.message}", hint)) from error
         except OSError as error:
             raise UnusableFile(
-                FileProblem(path, f"The file cannot be read: {error.strerror or error}.", hint)
+                Trouble(path, f"The file cannot be read: {error.strerror or error}.", hint)
             ) from error
         except UnicodeDecodeError as error:
             raise UnusableFile(
-                FileProblem(path, f"The file is not valid UTF-8: {error.reason}.", hint)
+                Trouble(path, f"The file is not valid UTF-8: {error.reason}.", hint)
             ) from error

@@ -9,11 +9,11 @@ from dataclasses import fields
 from typing import Any
 
 from codex_orchestrator import named
-from codex_orchestrator.definitions.guardrails import guardrails_required, is_guardrail_stage
 from codex_orchestrator.definitions.planned import Planned
 from codex_orchestrator.engine.preparation import Prepared
 from codex_orchestrator.model.codec import json_name, to_json
 from codex_orchestrator.model.definitions import CommandStage, Pipeline, Stage
+from codex_orchestrator.rules.guardrails import guardrails_required, is_guardrail_stage
 from codex_orchestrator.text import labelled
 
 # What the line of a stage says by itself.

@@ -21,7 +21,7 @@ from codex_orchestrator.errors import StorageError, UnknownRun
 from codex_orchestrator.evidence.manifests import read_document
 from codex_orchestrator.model.codec import Mismatch, from_json
 from codex_orchestrator.model.manifest import TERMINAL, Manifest
-from codex_orchestrator.rules.summary import guardrail_status
+from codex_orchestrator.rules.guardrails import guardrail_status
 from codex_orchestrator.text import flattened, gist, printable
 from codex_orchestrator.views.lookup import FoundRun
 from codex_orchestrator.views.pending_approvals import pending_approvals

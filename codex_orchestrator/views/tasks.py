@@ -8,13 +8,13 @@ from typing import Any
 
 from codex_orchestrator.tasks.mirrors import SyncPlan
 from codex_orchestrator.tasks.templates import NewTask
-from codex_orchestrator.tasks.texts import FileProblem, TextChange
+from codex_orchestrator.tasks.texts import TextChange, Trouble
 
 _SHOWN_LINES = 20
 
 
 def created_document(
-    task: NewTask, changes: Sequence[TextChange], troubles: Sequence[FileProblem]
+    task: NewTask, changes: Sequence[TextChange], troubles: Sequence[Trouble]
 ) -> dict[str, Any]:
     """The JSON answer of ``task new``."""
     return {
@@ -27,7 +27,7 @@ def created_document(
     }
 
 
-def created_lines(task: NewTask, changes: Sequence[TextChange], troubles: Sequence[FileProblem]) -> list[str]:
+def created_lines(task: NewTask, changes: Sequence[TextChange], troubles: Sequence[Trouble]) -> list[str]:
     """The same for people."""
     lines = [f"Task {task.name}: {task.title}"]
     lines += [f"  {change.kind} {change.path}" for change in changes]
@@ -84,11 +84,11 @@ def _status(sync: SyncPlan, *, check: bool) -> str:
     return "out-of-step" if check else "updated"
 
 
-def _troubles(troubles: Sequence[FileProblem]) -> list[dict[str, str]]:
+def _troubles(troubles: Sequence[Trouble]) -> list[dict[str, str]]:
     return [{"path": one.path, "message": one.message, "hint": one.hint} for one in troubles]
 
 
-def _trouble_lines(troubles: Sequence[FileProblem]) -> list[str]:
+def _trouble_lines(troubles: Sequence[Trouble]) -> list[str]:
     return [line for one in troubles for line in (f"{one.path}: {one.message}", f"  {one.hint}")]
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from codex_orchestrator.clock import SystemClock
 from codex_orchestrator.environment import Environment, run_around
-from codex_orchestrator.evidence.children import (
+from codex_orchestrator.evidence.lineage import (
     ParentLink,
     adopt_children,
     child_layout,
