@@ -34,7 +34,7 @@ from codex_orchestrator.views.resume_invocation import resume_invocation
 
 
 def add_deciding(parser: argparse.ArgumentParser) -> None:
-    """The flags of both."""
+    """The flags of ``approve`` and ``reject``."""
     add_run(parser)
     parser.add_argument("--stage", required=True, metavar="STAGE", help="the manual stage")
     parser.add_argument("--actor", metavar="NAME", help="who decides (default: the login name)")
@@ -80,7 +80,7 @@ def _guard(environment: Environment) -> PrivacyGuard:
 def _prepared(
     environment: Environment, found: FoundRun, answer: Answer, arguments: argparse.Namespace
 ) -> Prepared:
-    """The run made ready to go on, before the decision is recorded: what cannot is refused first."""
+    """Prepare to resume the run, before the decision is recorded, so that refusals come first."""
     invocation = resume_invocation(
         environment,
         found.layout.run_id,

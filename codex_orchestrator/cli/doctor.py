@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Check; 1 where something that is required is not fine."""
+    """Print the checks; 1 where a required one has failed."""
     environment = environment_of(arguments)
     checks = list(examine(environment, SystemClock()))
     fine = all(check.status != "failed" for check in checks)

@@ -75,7 +75,7 @@ def _policy(arguments: argparse.Namespace) -> RetentionPolicy:
 
 
 class _Cleaning:
-    """Cleans one task, and takes down what it did."""
+    """Cleans one task, and adds what it did to the totals."""
 
     def __init__(self, task: TaskLayout, policy: RetentionPolicy, cleanup: Cleanup) -> None:
         self._task = task
@@ -84,7 +84,7 @@ class _Cleaning:
         self._clock = SystemClock()
 
     def clean(self) -> None:
-        """Finish what was begun, then remove the runs that are to go, oldest first."""
+        """Finish earlier removals and merges, then remove runs by the policy, oldest first."""
         if self._cleanup.dry_run:
             self._cleanup.merged_records += housekeeping.queued_records(self._task)
         else:

@@ -1,4 +1,4 @@
-"""What is said of an internal error: one line for people, and a report that can be pasted."""
+"""The message of an internal error: one line for people, and a report to paste into an issue."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _HINT = "Report it with what stands above, to whoever wrote the code at the end 
 def internal_error(
     error: BaseException, *, outcome: str | None = None, scrub: Callable[[str], str] = str
 ) -> InternalError:
-    """The refusal that stands for an exception that nobody expected.
+    """The error that is shown for an unexpected exception.
 
     Args:
         error: The exception.

@@ -29,7 +29,7 @@ _LONGEST_LINE = 4096
 
 
 def current_actor(name: str | None = None) -> Actor:
-    """Who calls this command, by login name where no name is given."""
+    """The actor of this command, by login name where no name is given."""
     login = name or os.environ.get("LOGNAME") or os.environ.get("USER") or ""
     return Actor(flattened(login) or _account(), actor_kind(os.environ, terminal=_on_terminal()))
 
@@ -45,7 +45,7 @@ def _account() -> str:
 
 
 def asker(arguments: argparse.Namespace) -> Ask | None:
-    """What asks about manual stages, or None where nobody may be asked or nobody would see the question."""
+    """The function that asks about manual stages, or None where no person can be asked."""
     actor = current_actor()
     if arguments.no_interactive or arguments.format == "json" or actor.kind != "tty":
         return None

@@ -1,4 +1,4 @@
-"""``resume``: take a run up again."""
+"""``resume``: go on with a run."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _token(arguments: argparse.Namespace) -> str | None:
-    """The token that was given, in whichever way.
+    """The token given by ``--token`` or ``--token-file``.
 
     Raises:
         UsageError: A file was named that holds none.

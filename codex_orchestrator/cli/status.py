@@ -1,4 +1,4 @@
-"""``status``: how a run is."""
+"""``status``: the state of a run."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print it; 0 whatever became of the run."""
+    """Print it; 0 however the run ended."""
     if not 0 < arguments.interval <= _LONGEST_INTERVAL:
         raise UsageError(f"--interval must be more than 0 and at most {_LONGEST_INTERVAL} seconds.")
     environment: Environment = environment_of(arguments)

@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do it; 1 where something could not be done, or (``--check``) is to be done."""
+    """Create or sync tasks; 1 where a file could not be written, or (``--check``) must be changed."""
     environment = environment_of(arguments)
     if arguments.action == "sync":
         if arguments.name is not None or arguments.title is not None:

@@ -80,7 +80,7 @@ class PythonProject:
         return next((name for name in ("poetry", "pdm") if name in tools), None)
 
     def bring(self, package: str = "") -> str:
-        """The command that brings an environment with all that the project needs, or one package more."""
+        """The command that installs all that the project needs, or one more package."""
         if self.manager is not None:
             return {"uv": "uv sync", "poetry": "poetry install", "pdm": "pdm install"}[self.manager]
         return f"{{python}} -m pip install {package or '-e .'}"
@@ -102,7 +102,7 @@ class PythonProject:
 
     @cached_property
     def needs_itself(self) -> str | None:
-        """The project's own name where it must be installed to be found, as what lies below ``src``."""
+        """The project's own name, where it must be installed to be imported, as from below ``src``."""
         name = self._project.get("name")
         sources = self._tree.folders("src")
         below = any(self._tree.first(f"{folder}/__init__.py") for folder in sources)
@@ -323,11 +323,11 @@ def _table(document: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 
 def normalized(name: str) -> str:
-    """A package's name as all spellings of it are compared."""
+    """A package's name in the form that all its spellings share."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def unmet(declared: Iterable[str], installed: Iterable[str]) -> list[str]:
-    """Those of the declared packages that are not among the installed ones."""
+    """The declared packages that are not installed."""
     there = {normalized(name) for name in installed}
     return [name for name in declared if normalized(name) not in there]

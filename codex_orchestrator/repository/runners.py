@@ -1,4 +1,4 @@
-"""Files that give names to commands of any kind: Makefile, justfile, Taskfile."""
+"""Runners of named commands: Makefile, justfile, Taskfile."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from codex_orchestrator.clock import parse_timestamp
 from codex_orchestrator.dataclass import dataclass
+from codex_orchestrator.definitions.execution_mode import ExecutionMode
 from codex_orchestrator.definitions.planner import Plan
 from codex_orchestrator.model.codec import CAMEL, OMIT_NONE, camel, to_json
 from codex_orchestrator.model.instance_stats import SchedulerSummary, instance_stats, scheduler_summary
@@ -17,7 +18,6 @@ from codex_orchestrator.rules.guardrails import guardrail_entries, guardrail_sta
 from codex_orchestrator.rules.summary import caveats
 
 _WHEN_KNOWN = {OMIT_NONE: True}
-ExecutionMode = Literal["mcp", "cloud"]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The definition file of a repository that has none: what it uses, where one can see and change it."""
+"""The definition file that ``init`` writes, with the commands that the repository uses."""
 
 from __future__ import annotations
 

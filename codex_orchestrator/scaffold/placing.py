@@ -1,4 +1,4 @@
-"""Puts files into a repository, and overwrites nothing that it was not asked to."""
+"""Writes files into a repository; existing ones are only overwritten on request."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class StarterFile:
 
 @dataclass(frozen=True)
 class PlacedFile:
-    """What became of a file, or would become of it, and what there is to say about it."""
+    """The outcome of writing a file, or of a dry run, and a detail to show."""
 
     path: str
     outcome: PlacementOutcome
@@ -37,7 +37,7 @@ class PlacedFile:
 
 
 def place(root: Path, file: StarterFile, *, force: bool, dry_run: bool = False) -> PlacedFile:
-    """Write a file, unless (without ``force``) there is another one in its place.
+    """Write a file, unless another one is in its place and ``force`` is not set.
 
     Args:
         root: The repository.
@@ -69,7 +69,7 @@ def place(root: Path, file: StarterFile, *, force: bool, dry_run: bool = False) 
 
 
 def ignore(root: Path, *, dry_run: bool = False) -> PlacedFile:
-    """Have git leave runs alone: lines that ``.gitignore`` lacks are added at its end, ended as its others.
+    """Have git ignore runs: append the lines that ``.gitignore`` lacks, with its own line ends.
 
     Args:
         root: The repository.

@@ -1,4 +1,4 @@
-"""The marked part of a Markdown file that belongs to a task, and all around it that does not.
+"""The parts of a Markdown file that belong to tasks, between marks.
 
 Pure. A part lies between a line ``<!-- begin task NAME … -->`` and a line ``<!-- end task NAME -->``
 (docs/reference/files.md, "Tasks").
@@ -36,7 +36,7 @@ class MarkError(ValueError):
 
 @dataclass(frozen=True)
 class MarkedPart:
-    """Where the text between two marks lies, and that text with plain line ends."""
+    """The position of the text between two marks, and that text with ``\\n`` as its line ends."""
 
     start: int
     end: int
@@ -72,7 +72,7 @@ def parts_of(text: str) -> dict[str, MarkedPart]:
 
 
 def with_content(text: str, part: MarkedPart, content: str) -> str:
-    """The file with other text between the marks of a part, in the line ends of its first mark.
+    """The file with new text in a part, in the line ends of the part's first mark.
 
     Args:
         text: The file.

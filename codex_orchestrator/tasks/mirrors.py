@@ -1,4 +1,4 @@
-"""Keep a task's files in step: one checklist, its copies, and the gate in the index.
+"""Keeps a task's files in step: one checklist, its copies, and the gate in the index.
 
 The rules are in docs/reference/files.md, "Tasks".
 """
@@ -23,7 +23,7 @@ _PLAIN = re.compile(r"\w+(?:[.-]\w+)*")
 
 @dataclass
 class SyncPlan:
-    """What keeping the tasks in step comes to.
+    """The changes that bring tasks into step, and what prevents others.
 
     Attributes:
         evidence: By the names of the tasks that are kept in step, the run that their files cite.
@@ -49,7 +49,7 @@ def copies_of(name: str) -> tuple[str, ...]:
 def plan_sync(
     environment: Environment, index: TaskIndex | None, texts: Texts, *, only: str | None = None
 ) -> SyncPlan:
-    """What is to be changed, so that all tasks are in step; nothing is written.
+    """Find the changes that bring all tasks into step; nothing is written.
 
     Args:
         environment: Where things are.
@@ -79,7 +79,7 @@ def plan_sync(
 
 
 def write_changes(texts: Texts, changes: tuple[TextChange, ...]) -> tuple[Trouble, ...]:
-    """Bring changes to disk; the answer is what could not be.
+    """Write changes to disk; returns a trouble for each that could not be written.
 
     Raises:
         StorageError: The disk refused.
@@ -102,7 +102,7 @@ class _Planner:
         self.troubles: list[Trouble] = []
 
     def keeps(self, task: Task) -> bool:
-        """Whether a task has a checklist, or copies of one that is gone."""
+        """Whether a task has a checklist, or copies of a checklist that is gone."""
         name, checklist = task.name, checklist_of(task.name)
         try:
             there = self._texts.read(checklist) is not None

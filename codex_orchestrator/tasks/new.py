@@ -1,4 +1,4 @@
-"""Begin a task: its documents, its checklist with all copies, and its item in the index."""
+"""Creates a task: its documents, its checklist with all copies, and its item in the index."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def new_task(name: str, title: str | None, today: dt.date) -> NewTask:
 def create_task(
     environment: Environment, task: NewTask
 ) -> tuple[tuple[TextChange, ...], tuple[Trouble, ...]]:
-    """Write all files of a new task; nothing that is there is overwritten.
+    """Write all files of a new task, without overwriting any.
 
     Returns:
         What was written, and what could not be.

@@ -1,4 +1,4 @@
-"""Texts of a repository, changed in memory first, so that all can be judged before any is written."""
+"""Text files of a repository, changed in memory first, so that all are checked before any is written."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class UnusableFile(Exception):
 
 @dataclass(frozen=True)
 class TextChange:
-    """A file whose text is to be another.
+    """A change of a text file.
 
     Attributes:
         path: The file, relative to the root.
@@ -74,7 +74,7 @@ class TextChange:
 
 @contextmanager
 def task_files_lock(environment: Environment) -> Iterator[None]:
-    """Keep other processes of ours away from the files of tasks for the length of a block.
+    """Hold the lock on the files of tasks for the length of a block.
 
     Raises:
         Busy: Another one was at them all the time.
@@ -94,7 +94,7 @@ def task_files_lock(environment: Environment) -> Iterator[None]:
 
 
 class Texts:
-    """The files of a repository as they are, and as they are to be."""
+    """The text files of a repository, with changes that are not written yet."""
 
     def __init__(self, root: Path) -> None:
         self._root = root.resolve()
@@ -102,7 +102,7 @@ class Texts:
         self._after: dict[str, str | None] = {}
 
     def read(self, path: str) -> str | None:
-        """The text of a file as it is to be; None where there is none.
+        """The text of a file with its changes; None where there is no such file.
 
         Raises:
             UnusableFile: It cannot be read, is no text, or lies outside of the repository.
@@ -113,7 +113,7 @@ class Texts:
         return self._after[name]
 
     def put(self, path: str, text: str) -> None:
-        """Have a file hold another text.
+        """Change the text of a file in memory.
 
         Raises:
             UnusableFile: As for `read`.
@@ -122,7 +122,7 @@ class Texts:
         self._after[self._name(path)] = text
 
     def changes(self) -> tuple[TextChange, ...]:
-        """Every file whose text is to be another, in the order in which they were met."""
+        """All changes, in the order in which the files were first used."""
         return tuple(
             TextChange(path, self._before[path], after)
             for path, after in self._after.items()
@@ -130,7 +130,7 @@ class Texts:
         )
 
     def write(self, change: TextChange) -> None:
-        """Bring a change to disk.
+        """Write a change to disk.
 
         Raises:
             UnusableFile: Somebody has changed the file meanwhile.

@@ -28,7 +28,7 @@ _WHY: dict[KeepReason, str] = {
 
 @dataclass(frozen=True)
 class RemovedRun:
-    """A run that is gone, or (in a dry run) would be, and how many bytes of files it had."""
+    """A run that was removed, or (in a dry run) would be, and the bytes of its files."""
 
     task_id: str
     run: RunFacts
@@ -37,7 +37,7 @@ class RemovedRun:
 
 @dataclass
 class Cleanup:
-    """What happened to some tasks, added up.
+    """The totals of a housekeeping pass over some tasks.
 
     Attributes:
         swept: Temporary files and half-made runs of dead processes.

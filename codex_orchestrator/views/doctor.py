@@ -42,7 +42,7 @@ _LITTLE_BYTES = 100 * _MEBIBYTE
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
         name: What it is called in both answers.
@@ -61,7 +61,7 @@ class Check:
 
 @dataclass(frozen=True)
 class _Tool:
-    """A program, the words in commands that call for it, and where it comes from."""
+    """A program, the words in commands that need it, and how to install it."""
 
     name: str
     words: tuple[str, ...]
@@ -88,7 +88,7 @@ _TOOLS = (
 
 
 def examine(environment: Environment, clock: Clock) -> Iterator[Check]:
-    """All checks, in the order in which they are told."""
+    """Run all checks, in the order in which they are shown."""
     missing = [name for module, name in _PACKAGES.items() if find_spec(module) is None]
     yield _python_check(missing)
     definitions = _definitions(environment)
@@ -117,7 +117,7 @@ def examine(environment: Environment, clock: Clock) -> Iterator[Check]:
 
 
 def check_lines(checks: Iterable[Check]) -> list[str]:
-    """The checks for people, and what they come to."""
+    """The checks for people, and a last line that sums them up."""
     checks = tuple(checks)
     width = max(len(check.name) for check in checks)
     lines: list[str] = []
@@ -153,7 +153,7 @@ def _definitions(environment: Environment) -> Definitions | ConfigurationError:
 
 
 def _commands(definitions: Definitions) -> Iterator[str]:
-    """What runs and reviews of this repository would call."""
+    """The commands that runs and reviews of this repository would execute."""
     for pipeline in definitions.pipelines.values():
         for stage in pipeline.stages:
             if isinstance(stage, CommandStage):
@@ -163,7 +163,7 @@ def _commands(definitions: Definitions) -> Iterator[str]:
 
 
 def _is_required(environment: Environment, tool: _Tool, called: str) -> bool:
-    """Whether a command names the tool, or (git) there is a repository whose changes guards look at."""
+    """Whether a command names the tool; git is needed for guards in any git repository as well."""
     words = "|".join(tool.words)
     if re.search(rf"(?<![\w./-])(?:{words})(?![\w./-])", called):
         return True
@@ -220,7 +220,7 @@ def _plugin_checks(definitions: Definitions) -> Iterator[Check]:
 
 
 def _base_check(environment: Environment, definitions: Definitions) -> Check:
-    """What guards and the hand-off would measure a change against."""
+    """The base that guards and the hand-off would measure a change against."""
     request = ChangeRequest.of(environment, definitions.configuration.guards, None)
     try:
         found = describe_base(environment.root, request.named_base)
@@ -253,7 +253,7 @@ def _environment_checks(project: Project) -> Iterator[Check]:
 
 
 def _pipeline_check(environment: Environment, definitions: Definitions, pipeline: Pipeline) -> Check:
-    """What of a pipeline can run here, and what keeps the rest from it."""
+    """How many stages of a pipeline can run here, and why the others cannot."""
     name = f"pipeline {pipeline.id}"
     if cloud := cloud_stages(pipeline):
         detail = f"for the cloud, and there is no engine for it here: {', '.join(cloud)}"

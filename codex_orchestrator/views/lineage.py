@@ -31,7 +31,7 @@ class Descendant:
 
 
 def descendants(run: FoundRun) -> Iterator[Descendant]:
-    """All runs below one, each before its own; a run that was met already is passed over."""
+    """All descendants of a run, each before its own; a run that was met already is passed over."""
     yield from _below(run, 0, {run.layout.folder})
 
 

@@ -1,4 +1,4 @@
-"""What the metrics of a task come to (docs/reference/command-line.md, "metrics")."""
+"""The figures of a task's metrics (docs/reference/command-line.md, "metrics")."""
 
 from __future__ import annotations
 

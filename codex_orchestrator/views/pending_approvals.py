@@ -1,4 +1,4 @@
-"""What a run waits for, in itself and in the runs of its sub-pipelines."""
+"""The approvals that a run waits for, in itself and in its sub-pipelines."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from codex_orchestrator.views.lookup import FoundRun, read_manifest
 
 @dataclass(frozen=True)
 class PendingApproval:
-    """A manual stage that has not ended, in a run that has not either."""
+    """A manual stage without an end, in a run without an end."""
 
     run: FoundRun
     stage_id: str
@@ -28,7 +28,7 @@ class PendingApproval:
 
 
 def pending_approvals(found: FoundRun) -> Iterator[PendingApproval]:
-    """The manual stages that a run waits for or will, its own first."""
+    """The manual stages that a run waits for or will wait for, its own first."""
     if found.manifest.get("status") in TERMINAL:
         return
     for entry in found.manifest["commands"]:
@@ -39,7 +39,7 @@ def pending_approvals(found: FoundRun) -> Iterator[PendingApproval]:
 
 
 def run_to_decide(found: FoundRun, stage_id: str) -> RunLayout:
-    """The run whose stage is meant: the one that is named, or the one run of its sub-pipelines that has it.
+    """The run that has a stage: the given one, or the one run of its sub-pipelines that has it.
 
     Raises:
         UsageError: None has it, or several have.
@@ -61,7 +61,7 @@ def run_to_decide(found: FoundRun, stage_id: str) -> RunLayout:
 
 
 def run_to_resume(environment: Environment, layout: RunLayout) -> FoundRun:
-    """The run to resume for a stage's run to go on: itself, or the first of those that it is a stage of."""
+    """The run to resume so that a run goes on: itself, or the topmost run that it is a sub-pipeline of."""
     found = FoundRun(layout, read_manifest(layout))
     seen = {layout.run_id}
     while True:
@@ -79,7 +79,7 @@ def run_to_resume(environment: Environment, layout: RunLayout) -> FoundRun:
 
 
 def waiting_lines(found: FoundRun, *, now: float) -> list[str]:
-    """For people: what a run that stands still waits for, and how to decide."""
+    """For people: the approvals that a run waits for, and how to decide."""
     lines = []
     for gate in pending_approvals(found):
         run_id = gate.run.layout.run_id
@@ -95,7 +95,7 @@ def waiting_lines(found: FoundRun, *, now: float) -> list[str]:
 
 
 def _waits(gate: PendingApproval) -> bool:
-    """Whether the stage has been reached: its entry then says what for."""
+    """Whether the run has reached the stage, whose entry then has a summary."""
     return any(
         entry.get("id") == gate.stage_id and entry.get("summary") for entry in gate.run.manifest["commands"]
     )

@@ -93,7 +93,7 @@ def _name(prepared: Prepared, pipeline: Pipeline) -> str:
 
 
 def _guard_name(stage: Stage) -> str:
-    """A guardrail's id, and that it may fail, which makes it another thing."""
+    """A guardrail's id, and whether it may fail."""
     return f"{stage.id} (its failure is allowed)" if getattr(stage, "allow_failure", False) else stage.id
 
 
@@ -139,13 +139,13 @@ def _stages(prepared: Prepared) -> Iterator[str]:
 
 
 def _why(prepared: Prepared, stage: CommandStage) -> str | None:
-    """What in the repository says that a packaged stage is done like this."""
+    """What in the repository suggests the command of a packaged stage."""
     choice = prepared.definitions.packaged.project.step_commands.get(stage.id)
     return choice.why if choice is not None and choice.command == stage.command else None
 
 
 def _details(stage: Stage, indent: str) -> Iterator[str]:
-    """All that a definition says of a stage, a key each; what goes without saying is left out."""
+    """The settings of a stage, a line each; defaults are left out."""
     document = to_json(stage)
     usual = {json_name(type(stage), each): each.default for each in fields(stage)}
     for key, value in document.items():

@@ -1,4 +1,4 @@
-"""What of a pipeline can run on this machine as it is, found without running anything."""
+"""Which stages of a pipeline can run on this machine, found without running anything."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class UnrunnableStage:
     """Why a stage cannot run here.
 
     Attributes:
-        stage_id: Which.
+        stage_id: The stage.
         reason: What is missing.
-        remedy: What brings it, where that is known.
+        remedy: How to install it, where that is known.
     """
 
     stage_id: str
@@ -47,7 +47,7 @@ class UnrunnableStage:
 def unrunnable_stages(
     pipeline: Pipeline, project: Project, environment: Environment
 ) -> Iterator[UnrunnableStage]:
-    """The stages of a pipeline that lack something here, those of its sub-pipelines left to these."""
+    """The stages of a pipeline that lack something here; stages of sub-pipelines are not looked at."""
     known = {choice.portable: choice for choice in project.step_commands.values()}
     known |= {choice.command: choice for choice in project.step_commands.values()}
     for stage in pipeline.stages:
@@ -64,12 +64,12 @@ def unrunnable_stages(
 
 
 def cloud_stages(pipeline: Pipeline) -> list[str]:
-    """The stages of a pipeline that say that they are for the cloud."""
+    """The stages of a pipeline whose execution mode is ``cloud``."""
     return [stage.id for stage in pipeline.stages if resolve_mode(stage) == "cloud"]
 
 
 def programs(command: str) -> Iterator[tuple[str, ...]]:
-    """The commands in a shell command line, each with its words; nothing where it is not so simple."""
+    """The commands in a shell command line, each as words; none where the line cannot be split."""
     reader = shlex.shlex(command, posix=True, punctuation_chars=True)
     reader.whitespace_split = True
     try:
@@ -89,7 +89,7 @@ def programs(command: str) -> Iterator[tuple[str, ...]]:
 
 
 def _lack(stage: CommandStage, project: Project, environment: Environment) -> str | None:
-    """What the first of a stage's commands that cannot run lacks."""
+    """What is missing for the first command of a stage that cannot run; None where nothing is known."""
     for words in programs(stage.command):
         program = words[0]
         if program in _OF_THE_SHELL or re.search(r"[$`*?~<>\n]", program):

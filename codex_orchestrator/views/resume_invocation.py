@@ -1,4 +1,4 @@
-"""From a run on disk to the request to take it up again."""
+"""From a run on disk to the invocation that resumes it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def resume_invocation(
     keep_going: bool = False,
     **request: Any,
 ) -> Invocation:
-    """What resuming a run asks for: its own pipeline, task and target.
+    """The invocation that resumes a run, with its own pipeline, task and target.
 
     Args:
         environment: Where things are.

@@ -1,4 +1,4 @@
-"""Gathers what a hand-off is made of, and writes it as Markdown.
+"""Gathers the facts of a hand-off, and writes it as Markdown.
 
 The answer is in docs/reference/command-line.md, section "review".
 """
@@ -32,7 +32,7 @@ _FILES_SHOWN = 50
 
 @dataclass(frozen=True)
 class ReviewRequest:
-    """What is to be handed over.
+    """What to hand over.
 
     Attributes:
         found: The run.
@@ -101,7 +101,7 @@ def _reviewed(request: ReviewRequest, *, now: float) -> ReviewedRun:
 
 
 def _guardrails(found: FoundRun, *, now: float) -> tuple[str | None, bool]:
-    """The guardrail line, and whether a guardrail has passed: as recorded, while the run goes on as it is."""
+    """The guardrail line, and whether a guardrail has passed; computed while the run still goes on."""
     manifest = found.manifest
     recorded = manifest.get("guardrail_status")
     if manifest.get("status") in TERMINAL and isinstance(recorded, dict):
@@ -122,7 +122,7 @@ def _run_summary(found: FoundRun) -> Any:
 
 
 def _newer(root: Path, files: Sequence[FileChange], ended: float | None) -> tuple[str, ...]:
-    """Those of the files that were written after a moment, as epoch seconds; none where it is not known."""
+    """The files that were written after a moment in epoch seconds; none where it is not known."""
     return tuple(
         file.path for file in files if ended is not None and _written(root / file.path, root) > ended
     )
@@ -193,5 +193,5 @@ def _bullets(lines: Iterable[str]) -> list[str]:
 
 
 def _plain(value: object) -> str:
-    """A value for the middle of a line: whatever a stage has printed makes no lines of its own."""
+    """A value as text on one line."""
     return printable(flattened(str(value)))

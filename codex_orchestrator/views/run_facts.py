@@ -1,4 +1,4 @@
-"""What is on disk of a task's runs, as the facts that housekeeping decides on."""
+"""The facts about a task's runs on disk that housekeeping decides on."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _SIGNS_OF_LIFE = ("completed_at", "updated_at", "started_at")
 
 
 def task_runs(task: TaskLayout, *, now: float) -> list[RunFacts]:
-    """All runs of a task, and whatever else lies where runs do."""
+    """The facts of all runs of a task; what cannot be read is ``unreadable``."""
     names = queued_names(task)
     return [run_facts(layout, now=now, names=names) for layout in run_layouts(task)]
 
 
 def run_facts(layout: RunLayout, *, now: float, names: Sequence[str] | None = None) -> RunFacts:
-    """One run as it is now; ``names`` are those of what is queued, where they are known already."""
+    """The facts of one run; ``names`` are those of pending records, where they are known already."""
     try:
         run = FoundRun(layout, read_manifest(layout))
     except UnknownRun:
@@ -45,7 +45,7 @@ def run_facts(layout: RunLayout, *, now: float, names: Sequence[str] | None = No
 
 
 def foreign_parents(environment: Environment, runs: Iterable[RunFacts], *, now: float) -> list[RunFacts]:
-    """The parents of runs, and theirs, that belong to other tasks."""
+    """The ancestors of runs that belong to other tasks."""
     known = {run.run_id: run for run in runs}
     found: list[RunFacts] = []
     asked = [run.parent_run_id for run in known.values()]

@@ -1,4 +1,4 @@
-"""What was done to the files of tasks, for people and programs (docs/reference/command-line.md, "task")."""
+"""The results of ``task``, for people and programs (docs/reference/command-line.md, "task")."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def sync_document(sync: SyncPlan, *, check: bool) -> dict[str, Any]:
 
 
 def sync_lines(sync: SyncPlan, *, check: bool) -> list[str]:
-    """The same for people: every line that goes is shown, so that nothing is lost unseen."""
+    """The same for people, with every line that is removed."""
     lines: list[str] = []
     # Copies change alike: what does is shown once, after the last of them.
     for (removed, added), alike in groupby(sync.changes, key=TextChange.lines):
