@@ -150,7 +150,7 @@ class RunSummary:
 
 
 @dataclass(frozen=True)
-class State:
+class TaskState:
     """``state.json``: the latest runs."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = CAMEL

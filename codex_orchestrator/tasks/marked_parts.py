@@ -36,7 +36,7 @@ class MarkError(ValueError):
 
 @dataclass(frozen=True)
 class MarkedPart:
-    """The position of the text between two marks, and that text with ``\\n`` as its line ends."""
+    """The position of the text between two marks, and that text with plain line ends."""
 
     start: int
     end: int
