@@ -20,8 +20,7 @@ from codex_orchestrator.clock import Clock
 from codex_orchestrator.text import last_line
 from pytest_codex.progress.board import Board, StageProgress, StageState, arrange, stages_of
 from pytest_codex.progress.lines import STYLES, counted, elapsed, ended, running_for, waiting
-from pytest_codex.progress.output_stream import OutputStream
-from pytest_codex.progress.screen import PlainScreen
+from pytest_codex.progress.screen import OutputStream, PlainScreen
 from pytest_codex.signals import caught
 
 _PER_SECOND = 8

@@ -19,8 +19,7 @@ from pytest_codex.progress.display import DisplayOptions
 from pytest_codex.progress.failures import consequences, root_failure
 from pytest_codex.progress.github_job import GithubJob, StepOutputs
 from pytest_codex.progress.heartbeat import Heartbeat
-from pytest_codex.progress.output_stream import OutputStream
-from pytest_codex.progress.screen import PlainScreen, Screen
+from pytest_codex.progress.screen import OutputStream, PlainScreen, Screen
 
 if TYPE_CHECKING:
     from pytest_codex.controller import Controller

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from codex_orchestrator.evidence.files import discard_writes
 from codex_orchestrator.evidence.standard_streams import is_gone, wait_until_writable
-from pytest_codex.progress.output_stream import OutputStream
+from pytest_codex.progress.screen import OutputStream
 
 if TYPE_CHECKING:
     from pytest_codex.progress.live import LiveScreen

@@ -14,8 +14,8 @@ from pytest_codex.progress import lines
 from pytest_codex.progress.board import StageProgress
 from pytest_codex.progress.display import choose_display
 from pytest_codex.progress.failures import failures
-from pytest_codex.progress.output_stream import OutputStream
 from pytest_codex.progress.progress import Progress
+from pytest_codex.progress.screen import OutputStream
 
 if TYPE_CHECKING:
     from pytest_codex.controller import Controller

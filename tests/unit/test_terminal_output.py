@@ -14,8 +14,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from pytest_codex.progress.output_stream import OutputStream
 from pytest_codex.progress.pytest_writer import LinesAboveView, PatientWriter
+from pytest_codex.progress.screen import OutputStream
 
 
 @pytest.fixture
