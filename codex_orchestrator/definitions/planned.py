@@ -41,7 +41,7 @@ class Planned:
     keep_going: bool = False
 
     def declared(self, above: str | None = None) -> Iterator[str]:
-        """`node_ids`, in the order of the definitions."""
+        """The node ids of all stages, those of sub-pipelines among them, in the order of the definitions."""
         own = above or self.pipeline.id
         for stage in self.pipeline.stages:
             child = self.children.get(stage.id)

@@ -18,7 +18,14 @@ from codex_orchestrator.errors import StorageError
 from codex_orchestrator.evidence import files
 from codex_orchestrator.evidence.locks import held_lock
 from codex_orchestrator.model.codec import OMIT_NONE, dumps, loads, to_json
-from codex_orchestrator.model.manifest import Approval, ChildRun, CommandEntry, Handle, Manifest
+from codex_orchestrator.model.manifest import (
+    HEARTBEAT_SECONDS,
+    Approval,
+    ChildRun,
+    CommandEntry,
+    Handle,
+    Manifest,
+)
 from codex_orchestrator.model.scheduler import Assignment, Scheduler, WorkerAttempt
 from codex_orchestrator.rules import recorder
 from codex_orchestrator.rules.layout import RunLayout
@@ -160,6 +167,36 @@ class PersistenceCoordinator:
         self._dirty = False
         self._written_at = self._clock.monotonic()
         self.manifest_writes += 1
+
+
+class HeartbeatWriter:
+    """The thread that beats every five seconds for as long as the run lives, one write at a time."""
+
+    def __init__(
+        self, coordinator: PersistenceCoordinator, interval_seconds: float = HEARTBEAT_SECONDS
+    ) -> None:
+        self._coordinator = coordinator
+        self._interval = interval_seconds
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="codex-heartbeat", daemon=True)
+
+    def start(self) -> None:
+        """Beat now, then at every interval."""
+        self._coordinator.beat()
+        self._thread.start()
+
+    def stop(self, *, alone: bool = False) -> None:
+        """Wait for a write under way and beat a last time (``alone``: the heartbeat file only), once."""
+        if self._stopping.is_set():
+            return
+        self._stopping.set()
+        # First, because it speaks up where a write under way takes too long; join would wait in silence.
+        self._coordinator.beat(alone=alone)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(self._interval):
+            self._coordinator.beat()
 
 
 def mark_recorded(layout: RunLayout) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from codex_orchestrator.evidence import files
 from codex_orchestrator.evidence.journal import Journal, read_aggregate
@@ -16,6 +15,9 @@ from codex_orchestrator.rules.layout import TaskLayout
 
 class DriftReporter(Journal):
     """Appends a sample for each run and keeps the report of them all."""
+
+    record_shape = DriftSample
+    run_field = "request_id"
 
     def __init__(self, layout: TaskLayout) -> None:
         self._layout = layout
@@ -47,20 +49,9 @@ class DriftReporter(Journal):
         report = self._report()
         return report.covered_bytes if report else 0
 
-    def head(self) -> bytes:
+    def line_start(self) -> bytes:
         """``{"request_id":"``."""
         return b'{"request_id":"'
-
-    def run_of(self, document: Any) -> str | None:
-        """The run of a sample."""
-        try:
-            return from_json(DriftSample, document, strict=False).request_id
-        except Mismatch:
-            return None
-
-    def left_at(self, document: dict[str, Any]) -> object:
-        """When it was recorded."""
-        return document.get("recorded_at")
 
     def update(
         self, lines: Sequence[bytes], covered_bytes: int, *, rebuild: bool, replaced: Sequence[bytes]

@@ -24,7 +24,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from codex_orchestrator import places
 from codex_orchestrator.clock import parse_timestamp
@@ -72,15 +72,22 @@ class Journal(ABC):
     """One journal and its aggregate; subclasses say what the aggregate is.
 
     Attributes:
-        notices: What was met among the records and is none, and was left alone.
+        record_shape: The dataclass of a record.
+        run_field: Its field with the run's id.
+        time_key: The key of a line with the time at which it was queued.
+        notices: A message for each pending file that is no record, and was left alone.
     """
+
+    record_shape: ClassVar[Any]
+    run_field: ClassVar[str] = "run_id"
+    time_key: ClassVar[str] = "recorded_at"
 
     def __init__(self, path: Path, *, pending: Path, lock: Path, below: Path) -> None:
         """Nothing is touched yet.
 
         Args:
             path: The append-only file.
-            pending: The folder of records to come, one file per run.
+            pending: The folder of pending records, one file per run.
             lock: Held while merging.
             below: The folder above them that the user has chosen.
         """
@@ -108,17 +115,19 @@ class Journal(ABC):
         """
 
     @abstractmethod
-    @abstractmethod
-    def head(self) -> bytes:
-        """What every line of ours begins with, up to and with the quote before the run's id."""
+    def line_start(self) -> bytes:
+        """The bytes that each line of ours begins with, up to and with the quote before the run's id."""
 
-    @abstractmethod
-    def run_of(self, document: Any) -> str | None:
-        """The id of a record's run, or None for a record that has not the journal's shape."""
+    def run_id_of(self, document: Any) -> str | None:
+        """The id of a record's run, or None for a value that has not the shape of a record."""
+        try:
+            return str(getattr(from_json(self.record_shape, document, strict=False), self.run_field))
+        except Mismatch:
+            return None
 
-    @abstractmethod
-    def left_at(self, document: dict[str, Any]) -> object:
+    def queued_at(self, document: dict[str, Any]) -> object:
         """The time at which a record was queued, where it says so."""
+        return document.get(self.time_key)
 
     def queue_line(self, name: str, line: bytes) -> None:
         """Write a run's record as a pending file.
@@ -205,9 +214,9 @@ class Journal(ABC):
         appended = self._tail(start)
         waiting = self._waiting()
         # Nobody knows any more which of the lines of a dead merger were those of resumed runs.
-        runs = [run for run in map(self._run_of_line, appended) if run is not None]
+        runs = [run for run in map(self._run_id_of_line, appended) if run is not None]
         earlier = self._earlier_lines([*runs, *(one.pending.run_id for one in waiting)], start)
-        known = {**earlier, **{run: line for line in appended if (run := self._run_of_line(line))}}
+        known = {**earlier, **{run: line for line in appended if (run := self._run_id_of_line(line))}}
         fresh = [one for one in waiting if not _stands(one, known.get(one.pending.run_id))]
         if fresh:
             append(self._path, b"".join(one.line for one in fresh), below=self._below)
@@ -229,7 +238,7 @@ class Journal(ABC):
         for pending in found:
             try:
                 document = loads(places.read(pending.path, below=self._below))
-                run_id = self.run_of(document)
+                run_id = self.run_id_of(document)
             except FileNotFoundError:
                 continue  # Whoever has merged it removes it just now.
             except (OSError, ValueError, Misplaced):
@@ -272,28 +281,28 @@ class Journal(ABC):
         sought = {run_id: born(run_id) for run_id in run_ids}
         found: dict[str, bytes] = {}
         for line in lines_backwards(self._path, end, below=self._below) if sought and end else ():
-            run_id = self._run_of_line(line)
+            run_id = self._run_id_of_line(line)
             if run_id in sought:
                 found[run_id] = line + b"\n"
                 del sought[run_id]
-            left_at = self._left_at(line) if sought else None
-            if left_at is not None:
-                sought = {name: since for name, since in sought.items() if not _is_later(since, left_at)}
+            queued_at = self._queued_at(line) if sought else None
+            if queued_at is not None:
+                sought = {name: since for name, since in sought.items() if not _is_later(since, queued_at)}
             if not sought:
                 break
         return found
 
-    def _run_of_line(self, line: bytes) -> str | None:
+    def _run_id_of_line(self, line: bytes) -> str | None:
         """The run of a line of the journal, whose other keys may be those of other tools."""
-        match = re.match(re.escape(self.head()) + rb'([^"\\]+)"', line)
+        match = re.match(re.escape(self.line_start()) + rb'([^"\\]+)"', line)
         return match[1].decode("utf-8", "replace") if match else None
 
-    def _left_at(self, line: bytes) -> float | None:
+    def _queued_at(self, line: bytes) -> float | None:
         try:
             document = loads(line)
         except ValueError:
             return None
-        moment = self.left_at(document) if isinstance(document, dict) else None
+        moment = self.queued_at(document) if isinstance(document, dict) else None
         return parse_timestamp(moment) if isinstance(moment, str) else None
 
     def _size(self) -> int:
@@ -319,6 +328,6 @@ def _stands(one: _Waiting, known: bytes | None) -> bool:
     return known is not None and (one.line == known or one.pending.attempt == 1)
 
 
-def _is_later(since: float | None, left_at: float) -> bool:
+def _is_later(since: float | None, queued_at: float) -> bool:
     """Whether a run certainly began after a record was queued."""
-    return since is not None and left_at + _SLACK_SECONDS < since
+    return since is not None and queued_at + _SLACK_SECONDS < since

@@ -11,8 +11,7 @@ from codex_orchestrator.clock import Clock, Stopwatch, timestamp
 from codex_orchestrator.definitions.planner import Plan
 from codex_orchestrator.errors import StorageError
 from codex_orchestrator.evidence import files
-from codex_orchestrator.evidence.coordinator import PersistenceCoordinator
-from codex_orchestrator.evidence.heartbeat import HeartbeatWriter
+from codex_orchestrator.evidence.coordinator import HeartbeatWriter, PersistenceCoordinator
 from codex_orchestrator.evidence.lineage import ParentLink, adopt_children
 from codex_orchestrator.evidence.locks import RunLock
 from codex_orchestrator.evidence.run_folder import EventLog

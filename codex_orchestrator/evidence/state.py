@@ -22,6 +22,9 @@ _STATE_KEYS = {"taskId", "lastRunAt", "totalRuns", "runs"}
 class TaskStateStore(Journal):
     """Appends RunSummaries to the history and keeps ``state.json`` as its latest end."""
 
+    record_shape = RunSummary
+    time_key = "timestamp"
+
     def __init__(self, layout: TaskLayout) -> None:
         self._layout = layout
         super().__init__(
@@ -52,20 +55,9 @@ class TaskStateStore(Journal):
         whole = index is not None and state is not None and index.total_runs == state["totalRuns"]
         return index.covered_bytes if index is not None and whole else 0
 
-    def head(self) -> bytes:
+    def line_start(self) -> bytes:
         """``{"taskId":"T","runId":"``."""
         return dumps_line({"taskId": self._layout.task_id, "runId": ""}).encode().removesuffix(b'"}\n')
-
-    def run_of(self, document: Any) -> str | None:
-        """The run of a RunSummary."""
-        try:
-            return from_json(RunSummary, document, strict=False).run_id
-        except Mismatch:
-            return None
-
-    def left_at(self, document: dict[str, Any]) -> object:
-        """When its run ended."""
-        return document.get("timestamp")
 
     def update(
         self, lines: Sequence[bytes], covered_bytes: int, *, rebuild: bool, replaced: Sequence[bytes]
