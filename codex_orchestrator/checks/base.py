@@ -18,13 +18,13 @@ from codex_orchestrator.checks.base_candidates import (
     BaseCandidate,
     Branches,
     NamedBase,
-    asked_for,
     branch_candidates,
     ci_candidates,
+    explicit_base,
+    fetch_command,
     is_branch_name,
     is_null_hash,
     quoted,
-    way_to_fetch,
 )
 from codex_orchestrator.checks.git import WorkTree, locate
 from codex_orchestrator.checks.gitcommand import git_environment
@@ -81,7 +81,7 @@ def locate_base(root: Path, named: NamedBase) -> tuple[WorkTree | None, FoundBas
     Raises:
         UsageError: As in `describe_base`.
     """
-    asked_for(named)  # What can be no revision is bad use, wherever one is.
+    explicit_base(named)  # What can be no revision is bad use, wherever one is.
     try:
         tree = locate(root, git_environment(named.environ))
     except ToolMissing:
@@ -96,7 +96,7 @@ def locate_base(root: Path, named: NamedBase) -> tuple[WorkTree | None, FoundBas
 
 def _find(tree: WorkTree, named: NamedBase) -> FoundBase:
     head = tree.commit("HEAD")
-    asked = asked_for(named)
+    asked = explicit_base(named)
     # The settings of a repository are there before its first commit is; flag and variable speak of one.
     if asked is not None and (head is not None or asked.source != BASE_SETTING):
         commit = tree.commit(asked.refs[0])
@@ -199,7 +199,7 @@ def _not_here(tree: WorkTree, asked: BaseCandidate) -> UsageError:
     for remote in remotes:
         branch = name.removeprefix(f"{remote}/")
         if branch != name and is_branch_name(branch):
-            command = way_to_fetch(remote, branch)
+            command = fetch_command(remote, branch)
             hint = f"Where {quoted(branch)} is a branch of {printable(remote)}, call: {command}"
         elif tree.commit(f"{REMOTES}{remote}/{ref}") is not None:
             hint = f"There is {quoted(f'{remote}/{ref}')}: name that."

@@ -92,7 +92,7 @@ class Branches:
         return self.current is not None and f"/{self.followed}".endswith(f"/{self.current}")
 
 
-def asked_for(named: NamedBase) -> BaseCandidate | None:
+def explicit_base(named: NamedBase) -> BaseCandidate | None:
     """The base that flag, variable or configuration names, which must then exist; None where none does.
 
     Raises:
@@ -121,7 +121,7 @@ def ci_candidates(environ: Mapping[str, str], remote: str) -> Iterator[BaseCandi
             yield BaseCandidate(
                 source=variable,
                 refs=refs,
-                missing=_unfetched(variable, value, way_to_fetch(remote, value), advice),
+                missing=_unfetched(variable, value, fetch_command(remote, value), advice),
             )
 
 
@@ -161,7 +161,7 @@ def is_branch_name(name: str) -> bool:
     return _NO_BRANCH.search(name) is None
 
 
-def way_to_fetch(remote: str, branch: str) -> str:
+def fetch_command(remote: str, branch: str) -> str:
     """The git command that fetches a branch to the ref where it is looked for."""
     words = ("git", "fetch", remote, f"{branch}:{REMOTES}{remote}/{branch}")
     return printable(shlex.join(words))

@@ -14,7 +14,7 @@ from codex_orchestrator import places
 from codex_orchestrator.checks.base import Base, locate_base
 from codex_orchestrator.checks.base_candidates import NamedBase
 from codex_orchestrator.checks.counting import CountingRules, LeftOut, environments_among
-from codex_orchestrator.checks.git import WorkTree, below, status_paths
+from codex_orchestrator.checks.git import WorkTree, paths_below, status_paths
 from codex_orchestrator.checks.globs import parse_globs
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.environment import CONFIG_NAME, Environment
@@ -163,7 +163,7 @@ def _tracked(tree: WorkTree, base: Base) -> tuple[str, ...]:
         *("--untracked-files=no", "--ignore-submodules=dirty"),
     )
     uncommitted = status_paths(tree.output("status", *kind, "--", "."))
-    return below(tree.prefix, (*filter(None, committed), *uncommitted))
+    return paths_below(tree.prefix, (*filter(None, committed), *uncommitted))
 
 
 def _untracked(

@@ -102,7 +102,7 @@ def locate(root: Path, environ: Mapping[str, str]) -> WorkTree | str:
     return WorkTree(root, environ, os.fsdecode(prefix.removesuffix(b"\n")), shallow == b"true", own)
 
 
-def why_unread(root: Path, environ: Mapping[str, str]) -> UsageError | None:
+def refusal_reason(root: Path, environ: Mapping[str, str]) -> UsageError | None:
     """Why git refuses to read the repository around a folder; None where it reads it, or there is none.
 
     Args:
@@ -144,7 +144,7 @@ def status_paths(output: bytes) -> tuple[bytes, ...]:
     return tuple(entry[3:] for entry in output.split(b"\0") if entry)
 
 
-def below(prefix: str, paths: tuple[bytes, ...]) -> tuple[str, ...]:
+def paths_below(prefix: str, paths: tuple[bytes, ...]) -> tuple[str, ...]:
     """Paths of the work tree as paths of its subfolder `prefix` (empty or ``a/b/``), sorted, once each."""
     names = {os.fsdecode(path) for path in paths}
     return tuple(sorted(name.removeprefix(prefix) for name in names if name.startswith(prefix)))

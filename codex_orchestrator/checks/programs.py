@@ -64,7 +64,7 @@ class CommandWords:
     choices: tuple[str, ...] = ()
 
 
-def named_by(call: Call, commands: Mapping[str, CommandWords]) -> Iterator[Reference]:
+def references_in(call: Call, commands: Mapping[str, CommandWords]) -> Iterator[Reference]:
     """The scripts, targets, pipelines, words and paths that a command names.
 
     Args:

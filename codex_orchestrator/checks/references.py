@@ -13,7 +13,7 @@ from codex_orchestrator.checks import markdown, restructured
 from codex_orchestrator.checks.audience import is_for_contributors, is_markdown, lines_for_contributors
 from codex_orchestrator.checks.page_code import CodeBlock, CodeSpan
 from codex_orchestrator.checks.paths import path_in
-from codex_orchestrator.checks.programs import CommandWords, Reference, named_by
+from codex_orchestrator.checks.programs import CommandWords, Reference, references_in
 from codex_orchestrator.checks.shellwords import Call, calls
 from codex_orchestrator.dataclass import dataclass
 
@@ -52,7 +52,7 @@ def names_in(page: str, text: str, commands: Mapping[str, CommandWords]) -> Page
     """
     code = (markdown if is_markdown(page) else restructured).code_of(text)
     called = [*_calls_of_spans(code.spans), *_calls_of_blocks(code.blocks)]
-    references = [one for call in called if not call.fails for one in named_by(call, commands)]
+    references = [one for call in called if not call.fails for one in references_in(call, commands)]
     references += [Reference(span.line, "path", path) for span in code.spans if (path := path_in(span.text))]
     for_contributors = (
         frozenset() if is_for_contributors(page) else lines_for_contributors(code.headings, len(code.prose))

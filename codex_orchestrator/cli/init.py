@@ -13,8 +13,8 @@ from codex_orchestrator.model.codec import to_json
 from codex_orchestrator.repository.commands import ChosenCommand
 from codex_orchestrator.repository.project import Project
 from codex_orchestrator.scaffold.definition import definition
-from codex_orchestrator.scaffold.placing import PlacedFile, StarterFile, ignore, place
-from codex_orchestrator.scaffold.scripts import caller, script_files
+from codex_orchestrator.scaffold.placing import PlacedFile, StarterFile, ignore_runs, write_starter_file
+from codex_orchestrator.scaffold.scripts import find_caller, script_files
 from codex_orchestrator.scaffold.style import render as render_json
 from codex_orchestrator.scaffold.style import style_of
 
@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Write the files; 1 where one could not be written."""
     environment = environment_of(arguments)
     project = Project(environment)
-    called_by = caller(project.tree)
+    called_by = find_caller(project.tree)
     # Elsewhere, definitions are in a file that is not ours to write.
     defined = environment.config_name != CONFIG_NAME
     starters = [] if defined else [_definition_file(environment, project)]
@@ -48,8 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
     placed = (
         [PlacedFile(CONFIG_NAME, "left", f"{environment.config_name} has the definitions")] if defined else []
     )
-    placed += [place(environment.root, file, **options) for file in starters]
-    placed.append(ignore(environment.root, dry_run=arguments.dry_run))
+    placed += [write_starter_file(environment.root, file, **options) for file in starters]
+    placed.append(ignore_runs(environment.root, dry_run=arguments.dry_run))
     notify(project.notices)
     failed = any(one.outcome == "failed" for one in placed)
     if arguments.format == "json":

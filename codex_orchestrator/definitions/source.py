@@ -102,7 +102,7 @@ def read_definition_file(environment: Environment) -> DefinitionFile | None:
     return _parsed_table(text) if name == PYPROJECT_NAME else _parsed(text)
 
 
-def table_of(text: str) -> Any:
+def pyproject_table(text: str) -> Any:
     """Our table of a ``pyproject.toml``; None where it has none.
 
     Raises:
@@ -167,7 +167,7 @@ def _parsed_table(text: str) -> DefinitionFile | None:
     import tomllib
 
     try:
-        table = table_of(text)
+        table = pyproject_table(text)
     except tomllib.TOMLDecodeError as error:
         _refuse_toml(text, str(error))
     except TooDeep as error:

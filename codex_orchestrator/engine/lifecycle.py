@@ -15,7 +15,7 @@ from codex_orchestrator.evidence.recording import Observe, RunRecording, unobser
 from codex_orchestrator.evidence.run_folder import create_run_folder, write_first_files
 from codex_orchestrator.evidence.sweep import sweep
 from codex_orchestrator.execution.leftovers import LeftProcess, end_left
-from codex_orchestrator.model.control_plane import ControlPlane, EnforcementMode, judged
+from codex_orchestrator.model.control_plane import ControlPlane, EnforcementMode, control_plane_of
 from codex_orchestrator.model.definitions import Pipeline
 from codex_orchestrator.model.events import RunStarted
 from codex_orchestrator.model.privacy_record import empty_record
@@ -108,7 +108,7 @@ def checked_request(
     request = build_request(layout, pipeline, approval_policy=approval_policy, requested_at=requested_at)
     enforced = layout.task.environment.enforces("CODEX_CONTROL_PLANE")
     mode: EnforcementMode = "enforce" if enforced else "shadow"
-    return judged(layout.run_id, problems_of(request), mode=mode, timestamp=requested_at)
+    return control_plane_of(layout.run_id, problems_of(request), mode=mode, timestamp=requested_at)
 
 
 def open_run(

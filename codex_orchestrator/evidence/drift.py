@@ -9,7 +9,7 @@ from codex_orchestrator.evidence.journal import Journal, read_aggregate
 from codex_orchestrator.evidence.pending_records import record_name
 from codex_orchestrator.model.codec import Mismatch, dumps, dumps_line, from_json, loads, to_json
 from codex_orchestrator.model.control_plane import ControlPlane, Drift
-from codex_orchestrator.rules.drift import DriftReport, DriftSample, counted, sample_of
+from codex_orchestrator.rules.drift import DriftReport, DriftSample, sample_of, with_samples
 from codex_orchestrator.rules.layout import TaskLayout
 
 
@@ -58,7 +58,7 @@ class DriftReporter(Journal):
     ) -> None:
         """Write the report with more samples counted, or with these alone."""
         before = None if rebuild else self._report()
-        report = counted(before, _parse(lines), _parse(replaced), covered_bytes=covered_bytes)
+        report = with_samples(before, _parse(lines), _parse(replaced), covered_bytes=covered_bytes)
         files.replace(self._layout.drift, dumps(to_json(report)).encode(), below=self._below)
 
     def _report(self) -> DriftReport | None:

@@ -88,7 +88,7 @@ def remove_run(layout: RunLayout, *, unchanged: Callable[[], bool]) -> Removal:
         StorageError: The disk refused. Either the run is as it was, or it is gone and its remains wait
             in the trash.
     """
-    with files.reported("remove", layout.folder):
+    with files.storage_errors("remove", layout.folder):
         return _remove_run(layout, unchanged)
 
 
@@ -141,7 +141,7 @@ def discard(layout: RunLayout) -> None:
         StorageError: The disk refused; what is left waits in the trash.
     """
     remains = trash_dir(layout.task) / layout.run_id
-    with files.reported("remove", remains):
+    with files.storage_errors("remove", remains):
         if places.status(layout.folder, below=layout.base) is None:
             for folder in (layout.mcp_folder, layout.compat_folder):
                 _delete(folder, layout.base)

@@ -21,7 +21,7 @@ from codex_orchestrator.model.codec import Mismatch, dumps_line, from_json, load
 from codex_orchestrator.model.manifest import CommandEntry, Manifest, PlanRecord, Receipt
 from codex_orchestrator.rules.layout import RunLayout
 from codex_orchestrator.rules.lineage import merged_children
-from codex_orchestrator.rules.replay import Replay, catch_up, read_back
+from codex_orchestrator.rules.replay import Replay, catch_up, parse_log
 
 
 def read_whole_manifest(layout: RunLayout) -> Manifest:
@@ -41,9 +41,9 @@ def read_whole_manifest(layout: RunLayout) -> Manifest:
 def read_log(layout: RunLayout) -> Replay:
     """The events in the run's log, as far as they can be read."""
     try:
-        return read_back(places.lines(layout.runner_log, below=layout.base))
+        return parse_log(places.lines(layout.runner_log, below=layout.base))
     except FileNotFoundError:
-        return read_back(())
+        return parse_log(())
 
 
 def read_known(layout: RunLayout) -> tuple[Manifest, Replay]:

@@ -77,9 +77,9 @@ class PatientOutput(io.RawIOBase):
         return len(data)
 
 
-def patient(stream: TextIO) -> TextIO:
+def patient_stream(stream: TextIO) -> TextIO:
     """The same stream on a `PatientOutput`; a stream that is not the process's own is returned as it is."""
-    if not isinstance(stream, io.TextIOWrapper) or isinstance(raw_of(stream), PatientOutput):
+    if not isinstance(stream, io.TextIOWrapper) or isinstance(raw_stream(stream), PatientOutput):
         return stream
     try:
         raw: Any = PatientOutput(stream.fileno())
@@ -98,11 +98,11 @@ def patient(stream: TextIO) -> TextIO:
 
 def is_read(stream: TextIO | None) -> bool:
     """Whether somebody may still read what is written to a stream."""
-    raw = raw_of(stream)
+    raw = raw_stream(stream)
     return not isinstance(raw, PatientOutput) or raw.is_read
 
 
-def raw_of(stream: TextIO | None) -> object:
+def raw_stream(stream: TextIO | None) -> object:
     """The raw stream below a text stream."""
     buffer = getattr(stream, "buffer", None)
     return getattr(buffer, "raw", buffer)

@@ -90,7 +90,7 @@ class ControlPlane:
         return f"Control plane validation failed: {found}{more}."
 
 
-def judged(
+def control_plane_of(
     request_id: str, problems: Sequence[RequestProblem], *, mode: EnforcementMode, timestamp: str
 ) -> ControlPlane:
     """What the manifest says of a request.

@@ -20,7 +20,7 @@ from codex_orchestrator.repository.commands import (
     ChosenCommand,
     Requirement,
 )
-from codex_orchestrator.repository.python import PythonProject, unmet
+from codex_orchestrator.repository.python import PythonProject, missing_packages
 
 _INSTALLED = re.compile(r"(?P<name>.+?)-[^-]+\.(?:dist|egg)-info$")
 _TOOL = re.compile(r"\{tool:([\w-]+)\}")
@@ -138,7 +138,7 @@ class Machine:
     def _unmet_packages(self, requirement: Requirement) -> tuple[str, str] | None:
         declared = self._project.declared
         itself = self._project.needs_itself
-        missing = unmet([*([itself] if itself else []), *declared], self._installed())
+        missing = missing_packages([*([itself] if itself else []), *declared], self._installed())
         if not missing:
             return None
         if self.own_python is None:

@@ -327,7 +327,7 @@ def normalized(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def unmet(declared: Iterable[str], installed: Iterable[str]) -> list[str]:
+def missing_packages(declared: Iterable[str], installed: Iterable[str]) -> list[str]:
     """The declared packages that are not installed."""
     there = {normalized(name) for name in installed}
     return [name for name in declared if normalized(name) not in there]

@@ -76,7 +76,7 @@ def sample_of(found: ControlPlane, recorded_at: str) -> DriftSample:
     )
 
 
-def counted(
+def with_samples(
     before: DriftReport | None,
     samples: Sequence[DriftSample],
     replaced: Sequence[DriftSample],

@@ -41,7 +41,7 @@ class Replay:
     persisted_session: str | None = None
 
 
-def read_back(lines: Iterable[bytes]) -> Replay:
+def parse_log(lines: Iterable[bytes]) -> Replay:
     """Read a log; lines that are torn, or another tool's, are passed over."""
     events: list[Event] = []
     attempts: dict[int, int] = {}

@@ -36,7 +36,7 @@ class PlacedFile:
     detail: str | None = None
 
 
-def place(root: Path, file: StarterFile, *, force: bool, dry_run: bool = False) -> PlacedFile:
+def write_starter_file(root: Path, file: StarterFile, *, force: bool, dry_run: bool = False) -> PlacedFile:
     """Write a file, unless another one is in its place and ``force`` is not set.
 
     Args:
@@ -68,7 +68,7 @@ def place(root: Path, file: StarterFile, *, force: bool, dry_run: bool = False) 
     return PlacedFile(file.path, "replaced")
 
 
-def ignore(root: Path, *, dry_run: bool = False) -> PlacedFile:
+def ignore_runs(root: Path, *, dry_run: bool = False) -> PlacedFile:
     """Have git ignore runs: append the lines that ``.gitignore`` lacks, with its own line ends.
 
     Args:

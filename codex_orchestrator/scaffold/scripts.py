@@ -23,7 +23,7 @@ def script_files() -> Iterator[StarterFile]:
         yield StarterFile(f"scripts/{path.name}", _rendered(path), files.EXECUTABLE)
 
 
-def caller(tree: Tree) -> str | None:
+def find_caller(tree: Tree) -> str | None:
     """A file of the repository that is such a script or calls one; None where there is none."""
     names = [path.name for path in _templates()]
     if there := tree.first(*(f"scripts/{name}" for name in names)):

@@ -65,7 +65,7 @@ def newest_evidence(environment: Environment, names: Iterable[str]) -> Evidence 
     return None
 
 
-def filled(content: str, evidence: Evidence | None) -> str:
+def with_evidence(content: str, evidence: Evidence | None) -> str:
     """A text with its links set to the evidence; without evidence, links to other places are kept."""
     if evidence is None:
         return content

@@ -11,7 +11,7 @@ from typing import Any
 
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.environment import Environment
-from codex_orchestrator.tasks.evidence import Evidence, filled, newest_evidence
+from codex_orchestrator.tasks.evidence import Evidence, newest_evidence, with_evidence
 from codex_orchestrator.tasks.index import TASK_INDEX, Task, TaskIndex, gates_of, with_gates
 from codex_orchestrator.tasks.marked_parts import MarkedPart, MarkError, parts_of, with_content, with_part
 from codex_orchestrator.tasks.texts import TextChange, Texts, Trouble, UnusableFile
@@ -132,7 +132,7 @@ class _Planner:
         except UnusableFile as refused:
             self.troubles.append(refused.trouble)
             return
-        content = filled(parts[name].content, evidence)
+        content = with_evidence(parts[name].content, evidence)
         self._texts.put(checklist, with_content(text, parts[name], content))
         titles = {**dict.fromkeys(copies_of(name), f"# Task {name}\n"), **SHARED}
         for path, title in titles.items():

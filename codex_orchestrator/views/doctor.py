@@ -15,7 +15,7 @@ from typing import Literal
 from codex_orchestrator import named
 from codex_orchestrator.checks.base import describe_base
 from codex_orchestrator.checks.changes import ChangeRequest
-from codex_orchestrator.checks.git import why_unread
+from codex_orchestrator.checks.git import refusal_reason
 from codex_orchestrator.checks.gitcommand import git_environment
 from codex_orchestrator.checks.report import counted
 from codex_orchestrator.clock import Clock
@@ -87,7 +87,7 @@ _TOOLS = (
 )
 
 
-def examine(environment: Environment, clock: Clock) -> Iterator[Check]:
+def run_checks(environment: Environment, clock: Clock) -> Iterator[Check]:
     """Run all checks, in the order in which they are shown."""
     missing = [name for module, name in _PACKAGES.items() if find_spec(module) is None]
     yield _python_check(missing)
@@ -190,7 +190,7 @@ def _tool_check(environment: Environment, tool: _Tool, *, required: bool) -> Che
         detail = f"{tool.name} --version ended with exit code {answer.exit_code} and said: {said}"
         return Check(tool.name, required, "warning", detail, tool.hint)
     environ = git_environment(environment.variables)
-    refused = why_unread(environment.root, environ) if tool.name == "git" and required else None
+    refused = refusal_reason(environment.root, environ) if tool.name == "git" and required else None
     if refused is not None:
         return Check(tool.name, required, "warning", refused.message, refused.hint)
     return Check(tool.name, required, "ok", _first_line(answer.stdout) or "it says no version")

@@ -223,6 +223,6 @@ def _definitions_of(environment: Environment) -> Any:
     content = sources.read(environment.config_path, root=environment.root)
     if environment.config_name == CONFIG_NAME:
         return loads(content)
-    from codex_orchestrator.definitions.source import table_of
+    from codex_orchestrator.definitions.source import pyproject_table
 
-    return table_of(content.decode("utf-8-sig"))
+    return pyproject_table(content.decode("utf-8-sig"))

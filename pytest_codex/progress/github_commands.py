@@ -104,7 +104,7 @@ class KeptOutput:
         return (text.partition("\n")[2] or text if cut else text), cut
 
 
-def notes(stages: Sequence[StageProgress]) -> list[str]:
+def stage_annotations(stages: Sequence[StageProgress]) -> list[str]:
     """Annotations: errors for failures, root causes first; warnings for stages that wait; ten of a kind."""
     root = root_failure(stages)
     failed = [stage for stage in failures(stages) if stage.ended and not stage.ended.waits]

@@ -19,7 +19,7 @@ from pytest_codex.progress.github_commands import (
     CommandGate,
     KeptOutput,
     command,
-    notes,
+    stage_annotations,
     step_summary,
 )
 from pytest_codex.progress.lines import ended
@@ -65,7 +65,7 @@ class GithubJob:
 
     def annotate(self, stages: Sequence[StageProgress]) -> None:
         """Print an annotation for each failure."""
-        told = notes(stages)
+        told = stage_annotations(stages)
         if told:
             self.end()
         for line in told:

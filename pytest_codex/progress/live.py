@@ -133,7 +133,7 @@ class LiveScreen:
         rows = [self._row(stage, now) for stage in view.shown]
         if view.folded:
             rows.append(Text(f"… {counted(view.folded)}", style="dim"))
-        rows.append(Text(whole(stages, now - self._since), style="bold"))
+        rows.append(Text(progress_line(stages, now - self._since), style="bold"))
         overflow = "ellipsis" if self._output.encoding.lower().startswith("utf") else "crop"
         for row in rows:
             row.no_wrap, row.overflow = True, overflow  # type: ignore[assignment]
@@ -148,7 +148,7 @@ class LiveScreen:
         return Text(ended(stage), style=STYLES[stage.state])
 
 
-def whole(stages: tuple[StageProgress, ...], seconds: float) -> str:
+def progress_line(stages: tuple[StageProgress, ...], seconds: float) -> str:
     """``[#####---------------] 2 of 8 done, 1 failed, 3 running, 42 s``."""
     shown: tuple[StageState, ...] = ("failed", "running")
     counts = [(len(found), state) for state in shown if (found := stages_of(stages, state))]

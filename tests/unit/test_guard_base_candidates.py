@@ -8,9 +8,9 @@ from codex_orchestrator.checks.base_candidates import (
     CI_BASES,
     Branches,
     NamedBase,
-    asked_for,
     branch_candidates,
     ci_candidates,
+    explicit_base,
     is_branch_name,
 )
 from codex_orchestrator.errors import UsageError
@@ -30,7 +30,7 @@ from codex_orchestrator.errors import UsageError
 )
 def test_what_was_asked_for(flag, variable, setting, found):
     environ = {} if variable is None else {"BASE_SHA": variable}
-    candidate = asked_for(NamedBase(environ=environ, flag=flag, setting=setting))
+    candidate = explicit_base(NamedBase(environ=environ, flag=flag, setting=setting))
     assert (candidate and (candidate.source, *candidate.refs)) == found
 
 
@@ -38,7 +38,7 @@ def test_what_was_asked_for(flag, variable, setting, found):
 @pytest.mark.parametrize("where", ["flag", "setting"])
 def test_a_base_that_can_be_no_revision_is_refused(base, where):
     with pytest.raises(UsageError, match="is not a revision") as caught:
-        asked_for(NamedBase(environ={}, **{where: base}))
+        explicit_base(NamedBase(environ={}, **{where: base}))
     assert caught.value.message.isprintable()
 
 

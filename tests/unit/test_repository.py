@@ -8,7 +8,7 @@ import pytest
 
 from codex_orchestrator.places import Kind
 from codex_orchestrator.repository.project import BUILD_STEPS, candidates_for, kind_of
-from codex_orchestrator.repository.python import unmet
+from codex_orchestrator.repository.python import missing_packages
 from codex_orchestrator.repository.tree import Tree
 
 # Reading them must not take longer than they are.
@@ -90,4 +90,4 @@ def test_files_that_say_nothing_are_read_in_no_more_time_than_they_are_long(text
 
 
 def test_unmet_packages_are_compared_as_packages_are():
-    assert unmet(["Some_Thing", "other", "x.y"], ["some-thing", "X-Y"]) == ["other"]
+    assert missing_packages(["Some_Thing", "other", "x.y"], ["some-thing", "X-Y"]) == ["other"]

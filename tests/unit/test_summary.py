@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from codex_orchestrator.model.control_plane import RequestProblem, judged
+from codex_orchestrator.model.control_plane import RequestProblem, control_plane_of
 from codex_orchestrator.model.definitions import CommandStage
 from codex_orchestrator.model.manifest import Approval, GuardrailCounts, Manifest
 from codex_orchestrator.rules.ending import RunEndFacts, add_warnings, final_status, finish
@@ -244,7 +244,7 @@ def test_the_end_of_a_run(statuses, selected, cancelled_by, status, lines):
 
 @pytest.mark.parametrize("mode", ["shadow", "enforce"])
 def test_a_run_that_was_refused_has_failed_whatever_had_succeeded_before(mode):
-    found = judged("r", [RequestProblem("$.task", "is missing")], mode=mode, timestamp="n")
+    found = control_plane_of("r", [RequestProblem("$.task", "is missing")], mode=mode, timestamp="n")
     run = with_request(manifest("succeeded", guard=False), found)
     ending = RunEndFacts(frozenset({"stage-1"}), None, {}, (), [])
     finished, _ = finish(run, ending, now="n", run_summary_path="s.json")

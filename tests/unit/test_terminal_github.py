@@ -15,7 +15,7 @@ from pytest_codex.progress.github_commands import (
     escape_data,
     escape_property,
     fenced,
-    notes,
+    stage_annotations,
     step_summary,
 )
 
@@ -67,7 +67,7 @@ def failed(number: int, **keywords) -> StageProgress:
 
 @pytest.mark.parametrize("count", [0, 1, 9, 10, 11, 40])
 def test_no_more_annotations_than_are_shown(count):
-    lines = notes([failed(number) for number in range(1, count + 1)])
+    lines = stage_annotations([failed(number) for number in range(1, count + 1)])
     assert len(lines) == min(count, 10)
     assert all(line.startswith("::error title=") for line in lines)
     if count:
@@ -78,7 +78,7 @@ def test_no_more_annotations_than_are_shown(count):
 
 def test_causes_come_before_what_they_brought_about_and_what_waits_is_no_error():
     stages = [failed(1, cancelled=True), failed(2, waits=True), failed(3)]
-    assert [line.partition("::  ")[0] for line in notes(stages)] == [
+    assert [line.partition("::  ")[0] for line in stage_annotations(stages)] == [
         "::error title=Stage '3' failed",
         "::error title=Stage '1' failed",
         "::warning title=Stage '2' failed",
@@ -87,7 +87,7 @@ def test_causes_come_before_what_they_brought_about_and_what_waits_is_no_error()
 
 def test_a_message_is_no_longer_than_is_taken():
     end = StageEnd("failed", 0.1, "x", "headline", ("y" * 10_000,))
-    (line,) = notes([StageProgress("p::a", "a", "a", "failed", ended=end)])
+    (line,) = stage_annotations([StageProgress("p::a", "a", "a", "failed", ended=end)])
     assert line == f"::error title=headline::{'y' * MESSAGE_LENGTH}"
 
 
