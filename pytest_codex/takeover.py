@@ -8,12 +8,12 @@ from dataclasses import replace
 
 import pytest
 
-from codex_orchestrator.engine.preparation import Asked, prepare, require_runnable
+from codex_orchestrator.engine.preparation import Invocation, prepare, require_runnable
 from codex_orchestrator.environment import Environment, discover
 from codex_orchestrator.errors import OrchestratorError
 from codex_orchestrator.privacy.guard import PrivacyGuard
 from codex_orchestrator.views.lookup import named_run, task_of
-from codex_orchestrator.views.resuming import asked_to_resume
+from codex_orchestrator.views.resume_invocation import resume_invocation
 from pytest_codex import plugins_for_tests as for_tests
 from pytest_codex.controller import Controller
 from pytest_codex.engines import engine_plugin, is_distributed, jobs_of, require_room
@@ -35,7 +35,7 @@ def register(config: pytest.Config) -> None:
     _refuse_what_does_not_fit(config)
     try:
         environment = discover(config.invocation_params.dir, os.environ)
-        prepared = [prepare(environment, asked) for asked in _asked(config, environment)]
+        prepared = [prepare(environment, invocation) for invocation in _invocations(config, environment)]
         for each in prepared:
             require_runnable(each)
         jobs = jobs_of(config.getoption("codex_jobs"))
@@ -124,13 +124,13 @@ def _refuse_dry_runs(config: pytest.Config) -> None:
             )
 
 
-def _asked(config: pytest.Config, environment: Environment) -> list[Asked]:
+def _invocations(config: pytest.Config, environment: Environment) -> list[Invocation]:
     resumed, keep_going = config.getoption("codex_resume"), config.getoption("codex_keep_going")
     if resumed:
         task = task_of(environment, config.getoption("codex_task"))
         target = config.getoption("codex_target")
-        return [asked_to_resume(environment, resumed, task, target=target, keep_going=keep_going)]
-    asked = Asked(
+        return [resume_invocation(environment, resumed, task, target=target, keep_going=keep_going)]
+    invocation = Invocation(
         task=config.getoption("codex_task"),
         parent_run=named_run(
             environment, config.getoption("codex_parent_run"), config.getoption("codex_task")
@@ -142,4 +142,4 @@ def _asked(config: pytest.Config, environment: Environment) -> list[Asked]:
         start_from=config.getoption("codex_from"),
         keep_going=keep_going,
     )
-    return [replace(asked, pipeline=pipeline) for pipeline in config.getoption("codex_pipeline")]
+    return [replace(invocation, pipeline=pipeline) for pipeline in config.getoption("codex_pipeline")]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from codex_orchestrator.checks.candidates import CI_BASES
+from codex_orchestrator.checks.base_candidates import CI_BASES
 from codex_orchestrator.cli import main
 from tests.repositories import Repo, git_variables
 

@@ -1,4 +1,4 @@
-"""Which pages the docs guard reads, and what in them is said to those who work on the repository.
+"""Which pages the docs guard reads, and which parts of them speak to contributors.
 
 Pure. The rules are in docs/reference/guards.md, section "Docs guard".
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from codex_orchestrator.checks.code import Heading
+from codex_orchestrator.checks.page_code import Heading
 
 _TOP_PAGE = re.compile(
     r"(?:agents|claude|contributing|developing|development|hacking|readme)(?:\.(?:md|markdown|rst|txt))?"
@@ -49,16 +49,16 @@ def is_markdown(path: str) -> bool:
     return path.lower().endswith((".md", ".markdown"))
 
 
-def is_for_work(path: str) -> bool:
-    """Whether a page as a whole speaks to those who work on the repository."""
+def is_for_contributors(path: str) -> bool:
+    """Whether a page as a whole speaks to contributors."""
     first, *rest = path.lower().replace("_", "-").split("/")
     if not rest:
         return not first.startswith("readme")
     return first in _FOLDERS_OF_WORK or any(_PATH_OF_WORK.search(part) for part in rest)
 
 
-def lines_for_work(headings: Iterable[Heading], count: int) -> frozenset[int]:
-    """The lines below headings that speak to those who work on the repository, of `count` lines."""
+def lines_for_contributors(headings: Iterable[Heading], count: int) -> frozenset[int]:
+    """The numbers of the lines below headings that speak to contributors, of `count` lines."""
     lines: set[int] = set()
     level, begun = 0, 0  # of the outermost such heading that is open
     for heading in [*headings, Heading(count + 1, 0, "")]:

@@ -9,22 +9,22 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from codex_orchestrator.checks.candidates import (
+from codex_orchestrator.checks.base_candidates import (
     BASE_FLAG,
     BASE_SETTING,
     BASE_VARIABLE,
     HEADS,
     REMOTES,
+    BaseCandidate,
     Branches,
-    Candidate,
     NamedBase,
-    asked_for,
     branch_candidates,
     ci_candidates,
+    explicit_base,
+    fetch_command,
     is_branch_name,
     is_null_hash,
     quoted,
-    way_to_fetch,
 )
 from codex_orchestrator.checks.git import WorkTree, locate
 from codex_orchestrator.checks.gitcommand import git_environment
@@ -53,7 +53,7 @@ class Base:
 
 @dataclass(frozen=True)
 class FoundBase:
-    """What came of looking for the base.
+    """The result of looking for the base.
 
     Attributes:
         base: The base; None where there is nothing to compare with (a notice says why).
@@ -66,8 +66,8 @@ class FoundBase:
     uncommitted_only: bool = False
 
 
-def tell_base(root: Path, named: NamedBase) -> FoundBase:
-    """Which base there would be for changes below `root`, without measuring them.
+def describe_base(root: Path, named: NamedBase) -> FoundBase:
+    """The base that changes below `root` would be measured against.
 
     Raises:
         UsageError: What was asked for names no commit, or git refuses to read the repository.
@@ -76,12 +76,12 @@ def tell_base(root: Path, named: NamedBase) -> FoundBase:
 
 
 def locate_base(root: Path, named: NamedBase) -> tuple[WorkTree | None, FoundBase]:
-    """The work tree around `root` and the base there; no work tree where changes cannot be checked.
+    """The work tree around `root` and the base in it; None for a work tree in which nothing can be compared.
 
     Raises:
-        UsageError: As in `tell_base`.
+        UsageError: As in `describe_base`.
     """
-    asked_for(named)  # What can be no revision is bad use, wherever one is.
+    explicit_base(named)  # What can be no revision is bad use, wherever one is.
     try:
         tree = locate(root, git_environment(named.environ))
     except ToolMissing:
@@ -96,7 +96,7 @@ def locate_base(root: Path, named: NamedBase) -> tuple[WorkTree | None, FoundBas
 
 def _find(tree: WorkTree, named: NamedBase) -> FoundBase:
     head = tree.commit("HEAD")
-    asked = asked_for(named)
+    asked = explicit_base(named)
     # The settings of a repository are there before its first commit is; flag and variable speak of one.
     if asked is not None and (head is not None or asked.source != BASE_SETTING):
         commit = tree.commit(asked.refs[0])
@@ -112,7 +112,9 @@ def _find(tree: WorkTree, named: NamedBase) -> FoundBase:
     return _told(_first_of(tree, head, branches, candidates), _unset_notices(named))
 
 
-def _first_of(tree: WorkTree, head: str, branches: Branches, candidates: Iterable[Candidate]) -> FoundBase:
+def _first_of(
+    tree: WorkTree, head: str, branches: Branches, candidates: Iterable[BaseCandidate]
+) -> FoundBase:
     notices: list[str] = []
     looked_for = []
     for candidate in candidates:
@@ -146,7 +148,7 @@ def _uncommitted_only(tree: WorkTree, head: str, source: str, why: str, notices:
 
 
 def _fork_point(tree: WorkTree, commit: str, source: str) -> FoundBase:
-    """Where HEAD left the line of `commit`: what others did there since is not this change."""
+    """The commit where HEAD left the line of `commit`: what others did there since is not this change."""
     result = tree.run("merge-base", commit, "HEAD")
     if result.exit_code == 0:
         return FoundBase(Base(result.stdout.decode("ascii").strip(), source))
@@ -188,8 +190,8 @@ def _line(output: bytes) -> str:
     return os.fsdecode(output.removesuffix(b"\n"))
 
 
-def _not_here(tree: WorkTree, asked: Candidate) -> UsageError:
-    """That what was asked for is not here, and how to have it."""
+def _not_here(tree: WorkTree, asked: BaseCandidate) -> UsageError:
+    """The error that the base asked for is not in this clone, and how to fetch it."""
     ref = asked.refs[0]
     hint = "Name a branch, tag or commit that was fetched (shallow clone: git fetch --unshallow)."
     remotes = _branches(tree).remotes
@@ -197,7 +199,7 @@ def _not_here(tree: WorkTree, asked: Candidate) -> UsageError:
     for remote in remotes:
         branch = name.removeprefix(f"{remote}/")
         if branch != name and is_branch_name(branch):
-            command = way_to_fetch(remote, branch)
+            command = fetch_command(remote, branch)
             hint = f"Where {quoted(branch)} is a branch of {printable(remote)}, call: {command}"
         elif tree.commit(f"{REMOTES}{remote}/{ref}") is not None:
             hint = f"There is {quoted(f'{remote}/{ref}')}: name that."
@@ -205,7 +207,7 @@ def _not_here(tree: WorkTree, asked: Candidate) -> UsageError:
 
 
 def _is_broken(tree: WorkTree, refs: Iterable[str]) -> bool:
-    """Whether one of the names is there, though what it names is not."""
+    """Whether one of the refs exists but names a commit that does not."""
     return any(tree.run("rev-parse", "--verify", "--quiet", ref).exit_code == 0 for ref in refs)
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from codex_orchestrator import places
 from codex_orchestrator.checks.base import Base, locate_base
-from codex_orchestrator.checks.candidates import NamedBase
-from codex_orchestrator.checks.counting import Counting, LeftOut, environments_among
-from codex_orchestrator.checks.git import WorkTree, below, status_paths
+from codex_orchestrator.checks.base_candidates import NamedBase
+from codex_orchestrator.checks.counting import CountingRules, LeftOut, environments_among
+from codex_orchestrator.checks.git import WorkTree, paths_below, status_paths
 from codex_orchestrator.checks.globs import parse_globs
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.environment import CONFIG_NAME, Environment
@@ -25,7 +25,7 @@ from codex_orchestrator.text import printable
 
 @dataclass(frozen=True, kw_only=True)
 class ChangeRequest:
-    """Which change is asked for.
+    """Which change to read.
 
     Attributes:
         root: The guarded folder; it may lie below the top of its git work tree.
@@ -45,7 +45,7 @@ class ChangeRequest:
 
     @classmethod
     def of(cls, environment: Environment, settings: GuardSettings, base: str | None) -> ChangeRequest:
-        """The change in the repository that this process is in."""
+        """The change in the repository of an environment."""
         return cls(
             root=environment.root,
             environ=environment.variables,
@@ -57,7 +57,7 @@ class ChangeRequest:
 
     @property
     def named_base(self) -> NamedBase:
-        """What may name its base."""
+        """The sources that may name its base."""
         return NamedBase(environ=self.environ, flag=self.base, setting=self.settings.base)
 
 
@@ -108,7 +108,7 @@ def survey(request: ChangeRequest) -> tuple[WorkTree | None, Changes]:
     Raises:
         UsageError: As in `read_changes`.
     """
-    counting = counting_of(request)
+    counting = counting_rules(request)
     settings = request.settings
     tree, found = locate_base(request.root, request.named_base)
     if tree is None or found.base is None:
@@ -123,7 +123,7 @@ def survey(request: ChangeRequest) -> tuple[WorkTree | None, Changes]:
             left_out.append(out)
     used = settings.base or settings.left_out or settings.counted
     file = request.definitions
-    itself = (of_itself(file),) if used and file in {*tracked, *new} else ()
+    itself = (own_rules_notice(file),) if used and file in {*tracked, *new} else ()
     return tree, Changes(
         found.base,
         tuple(counted),
@@ -134,21 +134,21 @@ def survey(request: ChangeRequest) -> tuple[WorkTree | None, Changes]:
     )
 
 
-def counting_of(request: ChangeRequest) -> Counting:
-    """What counts, as far as it is known before git is asked.
+def counting_rules(request: ChangeRequest) -> CountingRules:
+    """The rules for what counts, as far as they are known before git is asked.
 
     Raises:
         UsageError: A pattern is none.
     """
-    return Counting(
+    return CountingRules(
         left_out=parse_globs("guards.leftOut", request.settings.left_out),
         counted=parse_globs("guards.counted", request.settings.counted),
         runs=request.runs,
     )
 
 
-def of_itself(path: str) -> str:
-    """The notice that a change brings along what says how it is measured."""
+def own_rules_notice(path: str) -> str:
+    """The notice that a change itself changes the rules that it is measured by."""
     return f"{printable(path)} is part of this change, which so says itself what of it counts."
 
 
@@ -163,11 +163,13 @@ def _tracked(tree: WorkTree, base: Base) -> tuple[str, ...]:
         *("--untracked-files=no", "--ignore-submodules=dirty"),
     )
     uncommitted = status_paths(tree.output("status", *kind, "--", "."))
-    return below(tree.prefix, (*filter(None, committed), *uncommitted))
+    return paths_below(tree.prefix, (*filter(None, committed), *uncommitted))
 
 
-def _untracked(tree: WorkTree, counting: Counting) -> tuple[frozenset[str], Counting, list[LeftOut]]:
-    """New files, what is known of their folders, and what of these is left out without having been listed."""
+def _untracked(
+    tree: WorkTree, counting: CountingRules
+) -> tuple[frozenset[str], CountingRules, list[LeftOut]]:
+    """New files, and what is left out of them: folders are left out whole, without being listed."""
     # First only which folders git tracks nothing in: an environment has thousands of files.
     listed = _others(tree, "--directory", "--no-empty-directory")
     tops = [name[:-1] for name in listed if name.endswith("/")]

@@ -1,4 +1,4 @@
-"""What of a change counts: not what tools have installed, built, locked or generated.
+"""Which changed files count: not those that tools have installed, built, locked or generated.
 
 Pure: names go in, and what is left out and why comes out (docs/reference/guards.md, "What counts").
 """
@@ -51,8 +51,8 @@ _MARK = re.compile(
 _NAMES_TOLD = 5
 
 
-class Reason(Enum):
-    """Why something does not count, as a noun and its plural."""
+class ExclusionReason(Enum):
+    """Why a file does not count, as a noun and its plural."""
 
     RUNS = ("folder of runs", "folders of runs")
     CONFIGURED = ("file that guards.leftOut names", "files that guards.leftOut names")
@@ -65,7 +65,7 @@ class Reason(Enum):
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A file, or a folder with all that is in it, that does not count.
+    """A file or whole folder that does not count.
 
     Attributes:
         path: Relative to the guarded folder.
@@ -74,13 +74,13 @@ class LeftOut:
     """
 
     path: str
-    reason: Reason
+    reason: ExclusionReason
     by: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Counting:
-    """What decides whether a path counts.
+class CountingRules:
+    """The rules that decide whether a path counts.
 
     Attributes:
         left_out: Further patterns of what does not count.
@@ -97,33 +97,37 @@ class Counting:
     environments: frozenset[str] = frozenset()
 
     def leaves_out(self, path: str) -> LeftOut | None:
-        """What a changed path is left out with, by names alone; None where it counts."""
+        """The entry by which a changed path is left out, by names alone; None where it counts."""
         folders = tuple(_folders(path))
         for folder in folders:
             if folder in self.runs:
-                return LeftOut(folder, Reason.RUNS)
+                return LeftOut(folder, ExclusionReason.RUNS)
         if self.counts_anyway(path):
             return None
         if any(glob.matches(path) for glob in self.left_out):
-            return LeftOut(path, Reason.CONFIGURED)
+            return LeftOut(path, ExclusionReason.CONFIGURED)
         untracked = "." in self.untracked
         for folder in folders:
             untracked = untracked or folder in self.untracked
             if (reason := self._of_folder(folder, untracked=untracked)) is not None:
                 return LeftOut(folder, reason)
-        return LeftOut(path, Reason.LOCK) if _name(path) in LOCK_FILES else None
+        return LeftOut(path, ExclusionReason.LOCK) if _name(path) in LOCK_FILES else None
 
     def counts_anyway(self, path: str) -> bool:
         """Whether the repository itself says that a path counts."""
         return any(glob.matches(path) for glob in self.counted)
 
-    def _of_folder(self, folder: str, *, untracked: bool) -> Reason | None:
+    def _of_folder(self, folder: str, *, untracked: bool) -> ExclusionReason | None:
         name = _name(folder)
         if name == PACKAGES_FOLDER:
-            return Reason.PACKAGES
+            return ExclusionReason.PACKAGES
         if untracked and folder in self.environments:
-            return Reason.ENVIRONMENT
-        return Reason.BUILD if untracked and (name in BUILD_FOLDERS or name.endswith(BUILD_ENDING)) else None
+            return ExclusionReason.ENVIRONMENT
+        return (
+            ExclusionReason.BUILD
+            if untracked and (name in BUILD_FOLDERS or name.endswith(BUILD_ENDING))
+            else None
+        )
 
 
 def environments_among(paths: Iterable[str]) -> frozenset[str]:
@@ -139,7 +143,7 @@ def environments_among(paths: Iterable[str]) -> frozenset[str]:
 
 
 def is_generated_name(path: str) -> bool:
-    """Whether a file is called as only generated ones are."""
+    """Whether only generated files have such a name."""
     return path.endswith(GENERATED_ENDINGS)
 
 
@@ -149,7 +153,7 @@ def is_marked_generated(head: bytes) -> bool:
 
 
 def generated_by_attributes(attributes: Mapping[str, str]) -> bool | None:
-    """What ``.gitattributes`` say of a file, by the values of its attributes; None where that is nothing."""
+    """Whether ``.gitattributes`` mark a file as generated; None where they say nothing."""
     values = [attributes.get(name, "unspecified") for name in ATTRIBUTES]
     if any(value not in ("unspecified", *_NO) for value in values):
         return True
@@ -157,17 +161,19 @@ def generated_by_attributes(attributes: Mapping[str, str]) -> bool | None:
 
 
 def left_out_notices(left_out: Iterable[LeftOut]) -> tuple[str, ...]:
-    """What is left out and why, one sentence for each reason; runs' own folders are nothing to speak of."""
-    found: dict[Reason, list[str]] = {}
+    """A sentence for each reason for which files are left out; folders of runs are not mentioned."""
+    found: dict[ExclusionReason, list[str]] = {}
     for each in dict.fromkeys(left_out):
         name = f"{printable(each.path)} (by {each.by})" if each.by else printable(each.path)
         found.setdefault(each.reason, []).append(name)
     return tuple(
-        _told(reason, found[reason]) for reason in Reason if reason is not Reason.RUNS and reason in found
+        _told(reason, found[reason])
+        for reason in ExclusionReason
+        if reason is not ExclusionReason.RUNS and reason in found
     )
 
 
-def _told(reason: Reason, names: list[str]) -> str:
+def _told(reason: ExclusionReason, names: list[str]) -> str:
     one, many = reason.value
     more = f" and {len(names) - _NAMES_TOLD} more" if len(names) > _NAMES_TOLD else ""
     noun = one if len(names) == 1 else many

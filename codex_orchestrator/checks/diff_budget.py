@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping
 
 from codex_orchestrator.checks.base import Base
 from codex_orchestrator.checks.changes import ChangeRequest
-from codex_orchestrator.checks.contents import told_size
 from codex_orchestrator.checks.difference import Difference, FileChange, read_difference
 from codex_orchestrator.checks.report import Finding, Report, counted, encodable
+from codex_orchestrator.checks.worktree_files import readable_size
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.errors import UsageError
 from codex_orchestrator.text import printable
@@ -127,7 +127,7 @@ class DiffBudgetReport(Report):
         lines = sum(change.lines for change in self.changes)
         files = f"{len(self.changes)} of {counted(self.max_files, 'file')}"
         size = total_bytes(self.changes)
-        binary = f", {told_size(size)} of {told_size(self.max_bytes)} in binary files" if size else ""
+        binary = f", {readable_size(size)} of {readable_size(self.max_bytes)} in binary files" if size else ""
         left_out = len(self.difference.left_out)
         more = f"; {left_out} left out" if left_out else ""
         since = f"since {self.base.commit[:12]} ({self.base.source})"
@@ -177,7 +177,7 @@ def choose_override(flag: str | None, environ: Mapping[str, str]) -> Override | 
 def judge_size(
     changes: tuple[FileChange, ...], *, max_files: int, max_lines: int, max_bytes: int
 ) -> tuple[Finding, ...]:
-    """What is too large about these changes."""
+    """A finding for each limit that the changes exceed."""
     findings = []
     if len(changes) > max_files:
         message = f"{counted(len(changes), 'file')} changed, more than {max_files}."
@@ -191,7 +191,9 @@ def judge_size(
     if size > max_bytes:
         most = sorted(changes, key=lambda change: (-change.size, change.path))[:_NAMED]
         shown = ", ".join(f"{printable(one.name)} ({one.measure})" for one in most if one.size)
-        message = f"{told_size(size)} changed in binary files, more than {told_size(max_bytes)}: {shown}."
+        message = (
+            f"{readable_size(size)} changed in binary files, more than {readable_size(max_bytes)}: {shown}."
+        )
         findings.append(Finding(".", "diff-bytes", message, _HINT))
     return tuple(findings)
 
@@ -202,5 +204,5 @@ def largest(changes: Iterable[FileChange]) -> list[FileChange]:
 
 
 def total_bytes(changes: Iterable[FileChange]) -> int:
-    """What binary files among them bring along."""
+    """The bytes of the binary files among the changes."""
     return sum(change.size for change in changes)

@@ -1,4 +1,4 @@
-"""How large a change is: lines of text, and bytes of what is none, of every changed file that counts.
+"""The size of a change: lines of text and bytes of binary files, of every changed file that counts.
 
 Counted as git counts them (docs/reference/guards.md, "Diff budget").
 """
@@ -9,14 +9,19 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from codex_orchestrator.checks.blobs import blob_id, pair, parse_sizes
-from codex_orchestrator.checks.changes import ChangeRequest, Changes, counting_of, of_itself, survey
-from codex_orchestrator.checks.contents import count_lines, kind_and_size, opened, told_size
+from codex_orchestrator.checks.changes import ChangeRequest, Changes, counting_rules, own_rules_notice, survey
 from codex_orchestrator.checks.counting import LeftOut, left_out_notices
 from codex_orchestrator.checks.generated import find_generated
 from codex_orchestrator.checks.git import WorkTree
-from codex_orchestrator.checks.rawdiff import TrackedChange, parse_diff
 from codex_orchestrator.checks.report import encodable
+from codex_orchestrator.checks.tracked_changes import (
+    TrackedChange,
+    blob_id,
+    pair_renames,
+    parse_diff,
+    parse_sizes,
+)
+from codex_orchestrator.checks.worktree_files import count_lines, kind_and_size, opened, readable_size
 from codex_orchestrator.dataclass import dataclass
 
 # Where git too stops looking for lines: core.bigFileThreshold.
@@ -48,20 +53,20 @@ class FileChange:
 
     @property
     def lines(self) -> int:
-        """Added and deleted ones together."""
+        """Lines added and deleted together."""
         return self.added + self.deleted
 
     @property
     def name(self) -> str:
-        """The path, after the one that it had before."""
+        """The path; of a renamed file the old path and the new one."""
         return self.path if self.renamed_from is None else f"{self.renamed_from} → {self.path}"
 
     @property
     def measure(self) -> str:
-        """How much of it changed."""
+        """``+3 -1``, or for a binary file its size."""
         if not self.binary:
             return f"+{self.added} -{self.deleted}"
-        return f"binary, {told_size(self.size)}" if self.size else "binary"
+        return f"binary, {readable_size(self.size)}" if self.size else "binary"
 
     def to_json(self) -> dict[str, object]:
         """Plain values for JSON."""
@@ -77,24 +82,24 @@ class FileChange:
 
 @dataclass(frozen=True)
 class Difference:
-    """A change by its files.
+    """The size of a change, file by file.
 
     Attributes:
         changes: The change.
         files: The files that count, sorted by path; none where `changes` has no base.
         left_out: What does not count.
-        says_itself: Changed files that say which files count.
+        marking_files: Changed files that themselves say which files count, as ``.gitattributes`` do.
     """
 
     changes: Changes
     files: tuple[FileChange, ...]
     left_out: tuple[LeftOut, ...] = ()
-    says_itself: tuple[str, ...] = ()
+    marking_files: tuple[str, ...] = ()
 
     @property
     def notices(self) -> tuple[str, ...]:
         """What the reader must know about the comparison, one sentence each."""
-        itself = map(of_itself, self.says_itself)
+        itself = map(own_rules_notice, self.marking_files)
         return (*self.changes.notices, *left_out_notices(self.left_out), *itself)
 
 
@@ -107,7 +112,7 @@ def read_difference(request: ChangeRequest) -> Difference:
     tree, changes = survey(request)
     if tree is None or changes.base is None:
         return Difference(changes, ())
-    found = find_generated(tree, counting_of(request), changes.paths)
+    found = find_generated(tree, counting_rules(request), changes.paths)
     generated = {out.path for out in found.left_out}
     counted = [path for path in changes.paths if path not in generated]
     tracked = _tracked(tree, changes.base.commit, frozenset(counted))
@@ -127,7 +132,7 @@ def read_difference(request: ChangeRequest) -> Difference:
         changes,
         tuple(files.get(path) or FileChange(path, 0, 0) for path in counted if path not in gone),
         (*changes.left_out, *found.left_out),
-        found.says_itself,
+        found.marking_files,
     )
 
 
@@ -193,7 +198,7 @@ def _moved(tree: WorkTree, base: str, tracked: Mapping[str, TrackedChange], new:
         with opened(tree.root, path) as found:
             if found is not None and found[1] in sizes:
                 blobs[path] = blob_id(found[0], found[1], base)
-    return pair(gone, blobs)
+    return pair_renames(gone, blobs)
 
 
 # ------------------------------------------------------------------ what is new

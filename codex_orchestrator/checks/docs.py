@@ -6,11 +6,11 @@ The rules are in docs/reference/guards.md, section "Docs guard".
 from __future__ import annotations
 
 from codex_orchestrator.checks.audience import is_page
-from codex_orchestrator.checks.existence import Existence, Known
-from codex_orchestrator.checks.inventory import Inventory
 from codex_orchestrator.checks.pages import PageReader
+from codex_orchestrator.checks.reference_checker import KnownNames, ReferenceChecker
 from codex_orchestrator.checks.references import names_in
 from codex_orchestrator.checks.report import Finding, Report, counted
+from codex_orchestrator.checks.repository_files import RepositoryFiles
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.model.definitions import DocsGuardSettings
 
@@ -22,21 +22,21 @@ class DocsGuardRequest:
     """What to check.
 
     Attributes:
-        known: The guarded folder, and what there is in it beside files.
+        known: The guarded folder, its pipelines and our command line.
         settings: What the configuration says.
     """
 
-    known: Known
+    known: KnownNames
     settings: DocsGuardSettings
 
 
 @dataclass(frozen=True, kw_only=True)
 class DocsGuardReport(Report):
-    """What was found, page by page and in the order of their lines.
+    """The findings, page by page in the order of their lines.
 
     Attributes:
         checked_pages: How many pages were read.
-        checked_names: How many names in them are missing, or would be missed.
+        checked_names: How many names in them were checked.
     """
 
     GUARD = "docs"
@@ -51,7 +51,7 @@ class DocsGuardReport(Report):
 
     @property
     def unchecked(self) -> str | None:
-        """A repository without pages."""
+        """``there is no page to read.`` where the repository has none."""
         return None if self.checked_pages else "there is no page to read."
 
     def scope(self) -> str:
@@ -60,24 +60,24 @@ class DocsGuardReport(Report):
 
 
 def check_docs(request: DocsGuardRequest) -> DocsGuardReport:
-    """Look for everything that the pages name.
+    """Check everything that the documentation pages name.
 
     Raises:
         UsageError: The repository, its package.json or its Makefile cannot be read.
     """
     environment = request.known.environment
     reader = PageReader(environment.root, "docs-unreadable")
-    inventory = Inventory(environment.root, environment.variables)
-    existence = Existence(request.known, inventory, ignore=request.settings.ignore)
+    repository = RepositoryFiles(environment.root, environment.variables)
+    checker = ReferenceChecker(request.known, repository, ignore=request.settings.ignore)
     findings: list[Finding] = []
     checked = 0
-    for path in filter(is_page, inventory.files):
+    for path in filter(is_page, repository.files):
         text = reader.read(path)
         if text is None:
             continue
-        judgement = existence.judged(path, names_in(path, text, request.known.commands))
-        checked += judgement.checked
-        findings += [fault.at(path) for fault in judgement.faults]
+        result = checker.check(path, names_in(path, text, request.known.commands))
+        checked += result.checked
+        findings += [fault.at(path) for fault in result.faults]
         if path == TASKS_PAGE:
             findings += _judge_length(text, request.settings.tasks_lines)
     if reader.count and not checked:

@@ -72,7 +72,7 @@ class EvidenceReport(Report):
 def check_evidence(environment: Environment) -> EvidenceReport:
     """Look at every checked box of every task list."""
     reader = PageReader(environment.root, "evidence-unreadable")
-    bench = _Bench(environment)
+    bench = _BoxJudge(environment)
     findings: list[Finding] = []
     boxes: list[Box] = []
     for path in _pages(environment.root):
@@ -112,7 +112,7 @@ def judge_run(manifest: Any, summary: Any) -> tuple[str, str] | None:
     return None
 
 
-class _Bench:
+class _BoxJudge:
     """Judges boxes by the manifests that they cite; each manifest is read once."""
 
     def __init__(self, environment: Environment) -> None:

@@ -6,17 +6,17 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from codex_orchestrator.checks.contents import opened
 from codex_orchestrator.checks.counting import (
     ATTRIBUTES,
-    Counting,
+    CountingRules,
+    ExclusionReason,
     LeftOut,
-    Reason,
     generated_by_attributes,
     is_generated_name,
     is_marked_generated,
 )
 from codex_orchestrator.checks.git import WorkTree
+from codex_orchestrator.checks.worktree_files import opened
 from codex_orchestrator.dataclass import dataclass
 
 _ATTRIBUTES_FILE = ".gitattributes"
@@ -24,20 +24,20 @@ _HEAD_BYTES = 4_096
 
 
 @dataclass(frozen=True)
-class Generated:
-    """What does not count as it was generated.
+class GeneratedFiles:
+    """The generated files of a change, which do not count.
 
     Attributes:
         left_out: The files.
-        says_itself: Those of the paths that say which are, where they say so of some.
+        marking_files: The changed ``.gitattributes``, where attributes decided on a file.
     """
 
     left_out: tuple[LeftOut, ...]
-    says_itself: tuple[str, ...]
+    marking_files: tuple[str, ...]
 
 
-def find_generated(tree: WorkTree, counting: Counting, paths: Iterable[str]) -> Generated:
-    """Tell which of the changed paths were generated: by attributes, else by name, else by their first lines.
+def find_generated(tree: WorkTree, counting: CountingRules, paths: Iterable[str]) -> GeneratedFiles:
+    """Find the generated files among changed ones: by attributes, else by name, else by their first lines.
 
     Raises:
         UsageError: A file cannot be read.
@@ -46,17 +46,17 @@ def find_generated(tree: WorkTree, counting: Counting, paths: Iterable[str]) -> 
     attributes = _attributes(tree, paths)
     said = {path: generated_by_attributes(attributes.get(path, {})) for path in paths}
     left_out = tuple(
-        LeftOut(path, Reason.GENERATED, by)
+        LeftOut(path, ExclusionReason.GENERATED, by)
         for path in paths
         if not counting.counts_anyway(path) and (by := _told_by(tree.root, path, said=said[path]))
     )
     speaks = any(value is not None for value in said.values())
     itself = (path for path in paths if speaks and path.rpartition("/")[2] == _ATTRIBUTES_FILE)
-    return Generated(left_out, tuple(itself))
+    return GeneratedFiles(left_out, tuple(itself))
 
 
 def _told_by(root: Path, path: str, *, said: bool | None) -> str:
-    """What says that a file was generated; empty where nothing does."""
+    """The evidence that a file was generated; empty where there is none."""
     if said is not None:
         return _ATTRIBUTES_FILE if said else ""
     if is_generated_name(path):

@@ -1,4 +1,4 @@
-"""A git work tree, and how it is asked (docs/reference/guards.md, section "What git executes")."""
+"""Queries to git about a work tree (docs/reference/guards.md, section "What git executes")."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FETCH_FIRST = "Guards fetch nothing: where this is a partial clone, have git fe
 
 @dataclass(frozen=True)
 class WorkTree:
-    """One folder inside a git work tree, and how to ask git about it.
+    """A folder inside a git work tree, and queries to git about it.
 
     Attributes:
         root: The folder.
@@ -78,7 +78,7 @@ class WorkTree:
 
 
 def locate(root: Path, environ: Mapping[str, str]) -> WorkTree | str:
-    """The work tree around `root`, or in a few words why there is none.
+    """The work tree around `root`, or in a few words why it cannot be used.
 
     Args:
         root: The guarded folder.
@@ -102,7 +102,7 @@ def locate(root: Path, environ: Mapping[str, str]) -> WorkTree | str:
     return WorkTree(root, environ, os.fsdecode(prefix.removesuffix(b"\n")), shallow == b"true", own)
 
 
-def why_unread(root: Path, environ: Mapping[str, str]) -> UsageError | None:
+def refusal_reason(root: Path, environ: Mapping[str, str]) -> UsageError | None:
     """Why git refuses to read the repository around a folder; None where it reads it, or there is none.
 
     Args:
@@ -118,7 +118,7 @@ def why_unread(root: Path, environ: Mapping[str, str]) -> UsageError | None:
 
 
 def _refusal(root: Path, result: ToolResult) -> UsageError | None:
-    """What git's failing to look at a repository means; None where there is none."""
+    """The reason why git refused to read a repository; None where there is no repository."""
     complaint = git_complaint(result)
     if complaint.startswith("not a git repository"):
         return None
@@ -144,7 +144,7 @@ def status_paths(output: bytes) -> tuple[bytes, ...]:
     return tuple(entry[3:] for entry in output.split(b"\0") if entry)
 
 
-def below(prefix: str, paths: tuple[bytes, ...]) -> tuple[str, ...]:
+def paths_below(prefix: str, paths: tuple[bytes, ...]) -> tuple[str, ...]:
     """Paths of the work tree as paths of its subfolder `prefix` (empty or ``a/b/``), sorted, once each."""
     names = {os.fsdecode(path) for path in paths}
     return tuple(sorted(name.removeprefix(prefix) for name in names if name.startswith(prefix)))

@@ -1,4 +1,4 @@
-"""How git is called: it reads a repository, and executes nothing that the repository brings along.
+"""Command lines for git with which it reads a repository and executes nothing that comes with it.
 
 A repository's own settings may name programs: for its file system monitor, its hooks, its filters, what
 fetches from where. git runs them whenever it sees fit, also to answer a question
@@ -64,7 +64,7 @@ _LFS = {
 
 @dataclass(frozen=True)
 class Setting:
-    """A setting of git's: where it comes from, as git calls that, its key and its value."""
+    """A setting of git: its scope in git's words, its key and its value."""
 
     scope: str
     key: str

@@ -25,7 +25,7 @@ class Glob:
     folders_only: bool
 
     def matches(self, path: str) -> bool:
-        """Whether it names a path, or a folder that the path is in."""
+        """Whether it matches a path, or a folder that the path is in."""
         names = path.rstrip("/").split("/")
         folders = len(names) if path.endswith("/") else len(names) - 1
         # All places in the pattern that the names so far may have led to: in time by their product at worst.

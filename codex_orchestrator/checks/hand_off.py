@@ -1,4 +1,4 @@
-"""The hand-off of a run to whoever reviews it, as one JSON value.
+"""The hand-off of a run to its reviewer, as one JSON value.
 
 Pure: what is known of the run and of the change goes in, and what is open comes out with it
 (docs/reference/command-line.md, "review").
@@ -10,9 +10,9 @@ import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from codex_orchestrator.checks.contents import told_size
 from codex_orchestrator.checks.difference import Difference
 from codex_orchestrator.checks.report import counted, encodable
+from codex_orchestrator.checks.worktree_files import readable_size
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.text import gist
 
@@ -115,7 +115,7 @@ def hand_off(
 
 
 def open_questions(run: ReviewedRun, change: ReviewedChange) -> Iterator[str]:
-    """What a reviewer has to ask about, one sentence each; none where all is done and well."""
+    """What is open for the reviewer, a sentence each; empty where the run is complete and succeeded."""
     yield from _about_run(run)
     for entry in run.manifest["commands"]:
         yield from _about_stage(run, entry)
@@ -136,7 +136,7 @@ def open_questions(run: ReviewedRun, change: ReviewedChange) -> Iterator[str]:
 
 
 def _evidence(run: ReviewedRun) -> tuple[bool | None, str]:
-    """Whether the run can stand as evidence (None: not before it has ended), and why."""
+    """Whether the run can stand as evidence (None before it has ended), and why."""
     if run.from_within:
         return None, "The run still goes on: this is made by a stage of it. Its manifest tells how it ends."
     if run.fault is not None:
@@ -197,7 +197,7 @@ def change_line(change: Mapping[str, Any]) -> str:
     if change["base"] is None:
         return "Not measured."
     lines = f"{counted(change['added'], 'line')} added and {change['deleted']} deleted"
-    size = f" ({told_size(change['bytes'])})" if change["bytes"] else ""
+    size = f" ({readable_size(change['bytes'])})" if change["bytes"] else ""
     binary = f", {change['binary']} of them binary{size}" if change["binary"] else ""
     since = f"{change['base'][:12]} ({change['base_source']})"
     return f"{counted(change['files'], 'file')} changed{binary}, {lines} since {since}."

@@ -48,7 +48,7 @@ class Targets:
 
 
 class Makefiles:
-    """Knows the targets of Makefiles: in the root, where documentation lies, and beside pages."""
+    """The targets of the Makefiles in the root, in documentation folders and beside pages."""
 
     def __init__(self, environment: Environment) -> None:
         """Args: where the repository is."""
@@ -57,7 +57,7 @@ class Makefiles:
 
     @property
     def of_root(self) -> Targets | None:
-        """What the root's Makefile has; None without one.
+        """The targets of the root's Makefile; None without one.
 
         Raises:
             UsageError: It cannot be read.
@@ -65,7 +65,7 @@ class Makefiles:
         return self._in("")
 
     def may_have(self, name: str, page: str) -> bool:
-        """Whether there is such a target, as far as can be told.
+        """Whether there is such a target; True where it cannot be told.
 
         Raises:
             UsageError: A Makefile cannot be read.

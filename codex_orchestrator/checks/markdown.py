@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import TYPE_CHECKING
 
-from codex_orchestrator.checks.code import Block, Code, Heading, Span, lines_of, place_after
+from codex_orchestrator.checks.page_code import CodeBlock, CodeSpan, Heading, PageCode, lines_of, place_after
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
@@ -28,11 +28,11 @@ _ROLE = re.compile(r"\{(?!file\})[a-z][\w:.+-]*\}\Z", re.IGNORECASE)
 _LONGEST_ROLE = 40
 
 
-def code_of(text: str) -> Code:
+def code_of(text: str) -> PageCode:
     """The code in a Markdown text."""
     prose = lines_of(text)
-    spans: list[Span] = []
-    blocks: list[Block] = []
+    spans: list[CodeSpan] = []
+    blocks: list[CodeBlock] = []
     headings: list[Heading] = []
     level = 0
     for token in _parser().parse(text):
@@ -51,15 +51,15 @@ def code_of(text: str) -> Code:
         elif token.type in ("fence", "code_block"):
             blocks.append(_block(token, first, prose[max(0, first - _TITLE_WITHIN) : first]))
             prose[first:end] = [""] * (end - first)
-    return Code(tuple(spans), tuple(blocks), tuple(prose), tuple(headings))
+    return PageCode(tuple(spans), tuple(blocks), tuple(prose), tuple(headings))
 
 
-def _block(token: Token, first: int, before: list[str]) -> Block:
+def _block(token: Token, first: int, before: list[str]) -> CodeBlock:
     fenced = token.type == "fence"
     words = token.info.strip(" {.}").split() if fenced else []
     lines = token.content.removesuffix("\n").split("\n")
     # The number of the first line counts from 1, and that of the content comes after the fence.
-    return Block(
+    return CodeBlock(
         first + 1 + fenced, words[0].rstrip(",}").lower() if words else "", tuple(lines), _title(before)
     )
 
@@ -70,7 +70,7 @@ def _title(before: list[str]) -> str:
     return found[1].strip() if found else ""
 
 
-def _spans(inline: Token, first: int) -> Iterator[Span]:
+def _spans(inline: Token, first: int) -> Iterator[CodeSpan]:
     text = inline.content
     line, counted = first + 1, 0
     for child in inline.children or ():
@@ -80,7 +80,9 @@ def _spans(inline: Token, first: int) -> Iterator[Span]:
             counted = start
             code, end = child.content.strip(), _end_of(child, start)
             if code and not _ROLE.search(text, max(0, start - _LONGEST_ROLE), start):
-                yield Span(line, code, place_after(text, text.index(child.markup, end) + len(child.markup)))
+                yield CodeSpan(
+                    line, code, place_after(text, text.index(child.markup, end) + len(child.markup))
+                )
 
 
 def _end_of(code: Token, start: int) -> int:

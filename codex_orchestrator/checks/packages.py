@@ -1,4 +1,4 @@
-"""What a repository is as a package: whether others use it, and the names that its modules go by."""
+"""The packages of a repository: their scripts, their modules, and whether they are published."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from codex_orchestrator import sources
-from codex_orchestrator.checks.inventory import Inventory
+from codex_orchestrator.checks.repository_files import RepositoryFiles
 from codex_orchestrator.errors import Misplaced, UsageError
 from codex_orchestrator.model.codec import loads
 
@@ -21,10 +21,10 @@ _DEEPEST = 2  # folders that a workspace lies below, as in packages/name
 class Packages:
     """The packages that a repository makes, as far as its files say."""
 
-    def __init__(self, root: Path, inventory: Inventory) -> None:
+    def __init__(self, root: Path, repository: RepositoryFiles) -> None:
         """Args: the guarded folder, and what lies in it."""
         self._root = root
-        self._inventory = inventory
+        self._repository = repository
 
     @cached_property
     def scripts(self) -> frozenset[str] | None:
@@ -51,9 +51,9 @@ class Packages:
         return name in (self.scripts or ()) or any(name in _keys(scripts) for scripts in others)
 
     @cached_property
-    def are_for_others(self) -> bool:
-        """Whether something here is published, so that pages speak to people with projects of their own."""
-        if any(name in self._inventory.files for name in _FOR_OTHERS):
+    def are_published(self) -> bool:
+        """Whether a package is published, so that pages speak to its users and not only to contributors."""
+        if any(name in self._repository.files for name in _FOR_OTHERS):
             return True
         public = ({"name", "version"} <= one.keys() and not one.get("private") for one in self._of_npm)
         return any(public) or not self._python.keys().isdisjoint({"project", "build-system"})
@@ -65,7 +65,7 @@ class Packages:
 
     def has_import(self, name: str) -> bool:
         """Whether Python imports a package of this repository by that name."""
-        return any(f"{start}{name}/__init__.py" in self._inventory for start in ("", "src/"))
+        return any(f"{start}{name}/__init__.py" in self._repository for start in ("", "src/"))
 
     @cached_property
     def _modules(self) -> frozenset[str]:
@@ -81,7 +81,7 @@ class Packages:
         """The package.json of the root and of workspaces."""
         return tuple(
             document
-            for path in self._inventory.files
+            for path in self._repository.files
             if (path == _PACKAGE or path.endswith("/" + _PACKAGE)) and path.count("/") <= _DEEPEST
             for document in self._read(path)
         )

@@ -1,4 +1,4 @@
-"""Reads the pages that guards look at, whatever lies in their place."""
+"""Reads the pages that guards check; what cannot be read becomes a finding."""
 
 from __future__ import annotations
 

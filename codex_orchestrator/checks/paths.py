@@ -1,4 +1,4 @@
-"""What in a document is a path of its repository.
+"""Which code in a page is a path of its repository.
 
 Pure. The rules are in docs/reference/guards.md, section "Docs guard".
 """
@@ -31,7 +31,7 @@ _LONGEST_PATH = 4_096
 
 
 def path_in(span: str) -> str:
-    """The path that a span of code is, relative as written; empty where it is none.
+    """The path in a span of code, relative as written; empty where the span is no path.
 
     URLs, patterns, placeholders, absolute paths and single names are no paths of a repository.
     """
@@ -46,5 +46,5 @@ def path_in(span: str) -> str:
 
 
 def is_kind_of_media(path: str) -> bool:
-    """Whether it is the name of a kind of media, as ``text/html``."""
+    """Whether it is a media type such as ``text/html``."""
     return _KIND_OF_MEDIA.fullmatch(path) is not None

@@ -14,7 +14,7 @@ from codex_orchestrator.checks.paths import path_in
 from codex_orchestrator.checks.shellwords import Call
 from codex_orchestrator.dataclass import dataclass
 
-Kind = Literal["npm-script", "make-target", "pipeline", "command", "flag", "argument", "path"]
+ReferenceKind = Literal["npm-script", "make-target", "pipeline", "command", "flag", "argument", "path"]
 
 _NAME = re.compile(r"(?=.*[a-z0-9])[A-Za-z0-9_][\w:./@+-]*")
 _FLAG = re.compile(r"(--[a-z][a-z0-9-]*|-[a-z])(=.*)?", re.DOTALL)
@@ -34,24 +34,24 @@ class Reference:
         kind: What it is.
         name: Its name as written; a flag with its dashes, a path without ``./`` and without a line number.
         command: For a flag or an argument, the command it is given to; else empty.
-        for_work: Whether it is said to those who work on the repository.
+        for_contributors: Whether it is said to those who work on the repository.
     """
 
     line: int
-    kind: Kind
+    kind: ReferenceKind
     name: str
     command: str = ""
-    for_work: bool = False
+    for_contributors: bool = False
 
     @property
     def words(self) -> str:
-        """The name as one calls it: ``npm run build``, ``make build``; else as it is."""
+        """The command to type: ``npm run build``, ``make build``; else the name."""
         return {"npm-script": "npm run ", "make-target": "make "}.get(self.kind, "") + self.name
 
 
 @dataclass(frozen=True)
 class CommandWords:
-    """What may follow a command's name.
+    """The flags and arguments of a command of ours.
 
     Attributes:
         flags: Every flag, and whether it takes a value.
@@ -64,8 +64,8 @@ class CommandWords:
     choices: tuple[str, ...] = ()
 
 
-def named_by(call: Call, commands: Mapping[str, CommandWords]) -> Iterator[Reference]:
-    """What a command names.
+def references_in(call: Call, commands: Mapping[str, CommandWords]) -> Iterator[Reference]:
+    """The scripts, targets, pipelines, words and paths that a command names.
 
     Args:
         call: The command.

@@ -10,10 +10,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from codex_orchestrator.checks import markdown, restructured
-from codex_orchestrator.checks.audience import is_for_work, is_markdown, lines_for_work
-from codex_orchestrator.checks.code import Block, Span
+from codex_orchestrator.checks.audience import is_for_contributors, is_markdown, lines_for_contributors
+from codex_orchestrator.checks.page_code import CodeBlock, CodeSpan
 from codex_orchestrator.checks.paths import path_in
-from codex_orchestrator.checks.programs import CommandWords, Reference, named_by
+from codex_orchestrator.checks.programs import CommandWords, Reference, references_in
 from codex_orchestrator.checks.shellwords import Call, calls
 from codex_orchestrator.dataclass import dataclass
 
@@ -21,15 +21,15 @@ _SHELLS = frozenset(
     {"", "bash", "console", "sh", "shell", "shell-session", "shellsession", "terminal", "zsh"}
 )
 _MAKEFILES = frozenset({"make", "makefile"})
-_ROOTS = (".", "./", "package.json", "Makefile")  # where commands are at home
+_ROOTS = (".", "./", "package.json", "Makefile")  # text after a command that means the root
 _QUOTED = re.compile(r"""(["'])([^"'\n]+)\1""")
 _TARGET = re.compile(r"([\w./-]+(?: +[\w./-]+)*) *:(?!=)")
 _MAKERS = frozenset({"cp", "ln", "mkdir", "mv", "tee", "touch"})
 
 
 @dataclass(frozen=True)
-class Named:
-    """What a text names, and what it makes itself.
+class PageNames:
+    """What a page names, and what its examples make.
 
     Attributes:
         references: In order of their lines; each thing once.
@@ -42,7 +42,7 @@ class Named:
     shown: frozenset[str]
 
 
-def names_in(page: str, text: str, commands: Mapping[str, CommandWords]) -> Named:
+def names_in(page: str, text: str, commands: Mapping[str, CommandWords]) -> PageNames:
     """What a page names.
 
     Args:
@@ -52,45 +52,47 @@ def names_in(page: str, text: str, commands: Mapping[str, CommandWords]) -> Name
     """
     code = (markdown if is_markdown(page) else restructured).code_of(text)
     called = [*_calls_of_spans(code.spans), *_calls_of_blocks(code.blocks)]
-    references = [one for call in called if not call.fails for one in named_by(call, commands)]
+    references = [one for call in called if not call.fails for one in references_in(call, commands)]
     references += [Reference(span.line, "path", path) for span in code.spans if (path := path_in(span.text))]
-    for_work = frozenset() if is_for_work(page) else lines_for_work(code.headings, len(code.prose))
+    for_contributors = (
+        frozenset() if is_for_contributors(page) else lines_for_contributors(code.headings, len(code.prose))
+    )
     made = {name for call in called for name in _made_by(call)} | {block.title for block in code.blocks}
     made_paths = (path_in(name) or name for name in made)
-    return Named(
-        tuple(_once(references, for_work, everywhere=is_for_work(page))),
+    return PageNames(
+        tuple(_once(references, for_contributors, everywhere=is_for_contributors(page))),
         frozenset(filter(None, made_paths)),
         _shown(code.blocks, called),
     )
 
 
 def _once(
-    references: Iterable[Reference], for_work: Collection[int], *, everywhere: bool
+    references: Iterable[Reference], for_contributors: Collection[int], *, everywhere: bool
 ) -> Iterator[Reference]:
-    """Each thing where it is named first, and for work where it is so anywhere on the page."""
+    """Each thing once, at its first line; for contributors where any mention of it is."""
     first: dict[tuple[str, str, str], Reference] = {}
     for one in sorted(references, key=lambda one: one.line):
         key = (one.kind, one.name, one.command)
         first.setdefault(key, one)
-        if everywhere or one.line in for_work:
-            first[key] = replace(first[key], for_work=True)
+        if everywhere or one.line in for_contributors:
+            first[key] = replace(first[key], for_contributors=True)
     return iter(first.values())
 
 
-def _calls_of_spans(spans: Iterable[Span]) -> Iterator[Call]:
+def _calls_of_spans(spans: Iterable[CodeSpan]) -> Iterator[Call]:
     for span in spans:
         if not span.place or span.place in _ROOTS:
-            yield from _at_home(calls([span.text], span.line))
+            yield from _before_cd(calls([span.text], span.line))
 
 
-def _calls_of_blocks(blocks: Iterable[Block]) -> Iterator[Call]:
+def _calls_of_blocks(blocks: Iterable[CodeBlock]) -> Iterator[Call]:
     for block in blocks:
         if block.language in _SHELLS:
-            yield from _at_home(calls(block.lines, block.line))
+            yield from _before_cd(calls(block.lines, block.line))
 
 
-def _at_home(found: Iterable[Call]) -> Iterator[Call]:
-    """The calls up to the first that changes the folder: what follows is about another place."""
+def _before_cd(found: Iterable[Call]) -> Iterator[Call]:
+    """The calls before the first that changes the folder: what follows is about another folder."""
     for call in found:
         if call.program in ("cd", "pushd"):
             return
@@ -103,7 +105,7 @@ def _made_by(call: Call) -> Iterator[str]:
         yield from (word for word in call.words if not word.startswith("-"))
 
 
-def _shown(blocks: Iterable[Block], called: Iterable[Call]) -> frozenset[str]:
+def _shown(blocks: Iterable[CodeBlock], called: Iterable[Call]) -> frozenset[str]:
     words = {found[2] for call in called for line in call.document for found in _QUOTED.finditer(line)}
     for block in blocks:
         if block.language in _MAKEFILES or block.title == "Makefile":

@@ -1,4 +1,4 @@
-"""What every guard answers with: findings and notices, as text for people and as JSON.
+"""The report of a guard: findings and notices, as text for people and as JSON.
 
 The form is in docs/reference/guards.md, section "Answers".
 """
@@ -46,7 +46,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Fault:
-    """A broken rule in a text, before it is known which file the text is."""
+    """A finding in a text that is not yet tied to a file."""
 
     rule: str
     message: str
@@ -54,7 +54,7 @@ class Fault:
     line: int | None = None
 
     def at(self, path: str) -> Finding:
-        """The finding that this fault is in the file `path`."""
+        """The same as a finding in the file `path`."""
         return Finding(path, self.rule, self.message, self.hint, self.line)
 
 

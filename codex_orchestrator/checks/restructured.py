@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from codex_orchestrator.checks.code import Block, Code, Heading, Span, lines_of, place_after
+from codex_orchestrator.checks.page_code import CodeBlock, CodeSpan, Heading, PageCode, lines_of, place_after
 
 _CODE = frozenset({"code", "code-block", "prompt", "sourcecode"})  # a language follows
 _DATA = frozenset(
@@ -30,11 +30,11 @@ _LITERAL = re.compile(
 _TITLE = re.compile(r"``([^`]+)``::?$")
 
 
-def code_of(text: str) -> Code:
+def code_of(text: str) -> PageCode:
     """The code in a reStructuredText."""
     lines = [line.expandtabs().rstrip() for line in lines_of(text)]
     prose = list(lines)
-    blocks: list[Block] = []
+    blocks: list[CodeBlock] = []
     number, title = 0, ""
     while number < len(lines):
         line, first = lines[number], number
@@ -64,10 +64,12 @@ def code_of(text: str) -> Code:
         else:
             continue
         prose[first:number] = [""] * (number - first)
-    return Code(tuple(_spans(prose)), tuple(blocks), tuple(prose), tuple(_headings(prose)))
+    return PageCode(tuple(_spans(prose)), tuple(blocks), tuple(prose), tuple(_headings(prose)))
 
 
-def _block(lines: list[str], start: int, indent: int, language: str, title: str) -> tuple[int, list[Block]]:
+def _block(
+    lines: list[str], start: int, indent: int, language: str, title: str
+) -> tuple[int, list[CodeBlock]]:
     """Where the block that begins at line `start` ends, and the block, if it has any lines."""
     end = _end(lines, start, indent)
     while start < end and not lines[start]:
@@ -75,7 +77,7 @@ def _block(lines: list[str], start: int, indent: int, language: str, title: str)
     if start == end:
         return end, []
     margin = min(_indent(line) for line in lines[start:end] if line)
-    return end, [Block(start + 1, language, tuple(line[margin:] for line in lines[start:end]), title)]
+    return end, [CodeBlock(start + 1, language, tuple(line[margin:] for line in lines[start:end]), title)]
 
 
 def _end(lines: list[str], start: int, indent: int) -> int:
@@ -101,7 +103,7 @@ def _indent_of_text(line: str) -> int:
     return place
 
 
-def _spans(prose: list[str]) -> Iterator[Span]:
+def _spans(prose: list[str]) -> Iterator[CodeSpan]:
     paragraph: list[str] = []
     for number, line in enumerate([*prose, ""]):
         if line:
@@ -112,7 +114,7 @@ def _spans(prose: list[str]) -> Iterator[Span]:
             place += text.count("\n", counted, found.start())
             counted = found.start()
             code = " ".join((found["literal"] or found["role"]).split())
-            yield Span(place, code, place_after(text, found.end()))
+            yield CodeSpan(place, code, place_after(text, found.end()))
         paragraph = []
 
 

@@ -23,7 +23,7 @@ from codex_orchestrator.errors import (
     OrchestratorError,
     UsageError,
 )
-from codex_orchestrator.evidence.output import patient
+from codex_orchestrator.evidence.standard_streams import patient_stream
 
 COMMANDS = {
     "init": "set up a repository",
@@ -116,7 +116,7 @@ def _answer(words: list[str]) -> int:
     except Exception as error:
         if isinstance(error, OSError) and error.filename is None:
             raise  # Nobody takes the answer.
-        from codex_orchestrator.cli.internal import internal_error
+        from codex_orchestrator.cli.internal_error import internal_error
 
         return _refuse(internal_error(error), words)
     return code
@@ -132,8 +132,8 @@ def _refuse(error: OrchestratorError, words: Sequence[str]) -> int:
 
 def _prepare_output() -> None:
     """Have standard output and error take any text in any locale, whoever reads it, or nobody."""
-    sys.stdout = patient(sys.stdout or io.StringIO())
-    sys.stderr = patient(sys.stderr or io.StringIO())
+    sys.stdout = patient_stream(sys.stdout or io.StringIO())
+    sys.stderr = patient_stream(sys.stderr or io.StringIO())
 
 
 def _wants_json(words: Sequence[str]) -> bool:

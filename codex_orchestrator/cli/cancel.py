@@ -93,7 +93,7 @@ def _owner(found: FoundRun) -> Owner:
 
 
 def _objection(found: FoundRun, owner: Owner) -> str | None:
-    """Why the process that the run's lock names must not be signalled; None where nothing is against it."""
+    """Why the process that the run's lock names must not be signalled; None where it may be."""
     against = objection(owner, found.layout.lock)
     if against is None and not is_held(found.layout.lock, below=found.layout.base):
         return f"nobody holds its lock ({found.layout.lock})"
@@ -101,7 +101,7 @@ def _objection(found: FoundRun, owner: Owner) -> str | None:
 
 
 def _send(found: FoundRun, owner: Owner) -> None:
-    """Ask the owner to end, if it still is the owner once its process id can be no other's any more.
+    """Signal the owner, after checking that its process id was not given to another process.
 
     Raises:
         OrchestratorError: It is another user's.
@@ -139,7 +139,7 @@ def _session(environment: Environment, found: FoundRun) -> str:
 
 
 def _wait(found: FoundRun, seconds: float) -> FoundRun | None:
-    """The run once its process is done with it, or None where it is not in time."""
+    """The run once its process has finished it, or None where that takes too long."""
     clock = SystemClock()
     until = clock.monotonic() + seconds
     while True:

@@ -67,7 +67,7 @@ def notify(notices: tuple[str, ...]) -> None:
 
 
 def found_run(environment: Environment, run: str, task: str) -> FoundRun:
-    """The run that is meant; what was passed over while it was looked for is said on stderr.
+    """The run that flags name; notices about runs that cannot be read go to stderr.
 
     Raises:
         UsageError: The id could not be one.
@@ -80,5 +80,5 @@ def found_run(environment: Environment, run: str, task: str) -> FoundRun:
 
 
 def task_of(environment: Environment, arguments: argparse.Namespace) -> str:
-    """The task whose runs are meant."""
+    """The task whose runs to read."""
     return lookup.task_of(environment, arguments.task)

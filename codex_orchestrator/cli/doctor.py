@@ -9,7 +9,7 @@ from codex_orchestrator.cli.common import add_format, add_root, environment_of
 from codex_orchestrator.clock import SystemClock
 from codex_orchestrator.errors import EXIT_OK, EXIT_RUN_FAILED
 from codex_orchestrator.model.codec import to_json
-from codex_orchestrator.views.doctor import check_lines, examine
+from codex_orchestrator.views.doctor import check_lines, run_checks
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,9 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Check; 1 where something that is required is not fine."""
+    """Print the checks; 1 where a required one has failed."""
     environment = environment_of(arguments)
-    checks = list(examine(environment, SystemClock()))
+    checks = list(run_checks(environment, SystemClock()))
     fine = all(check.status != "failed" for check in checks)
     if arguments.format == "json":
         answer = {"root": str(environment.root), "fine": fine, "checks": [to_json(check) for check in checks]}

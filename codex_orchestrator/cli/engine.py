@@ -1,4 +1,4 @@
-"""The one door from the command line to pytest."""
+"""The only place where the command line starts pytest."""
 
 from __future__ import annotations
 

@@ -14,10 +14,10 @@ from codex_orchestrator.errors import EXIT_OK, EXIT_RUN_FAILED, Misplaced, Stora
 from codex_orchestrator.evidence import housekeeping
 from codex_orchestrator.evidence.sweep import sweep
 from codex_orchestrator.rules.layout import RunLayout, TaskLayout
-from codex_orchestrator.rules.retention import Policy, RunFacts, decide, parse_age
+from codex_orchestrator.rules.retention import RetentionPolicy, RunFacts, decide_retention, parse_age
 from codex_orchestrator.views.cleanup import Cleanup, RemovedRun
-from codex_orchestrator.views.inventory import foreign_parents, inventory, run_facts
-from codex_orchestrator.views.lookup import odd_entries, task_ids
+from codex_orchestrator.views.lookup import task_ids, unusable_entries
+from codex_orchestrator.views.run_facts import foreign_parents, run_facts, task_runs
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,37 +54,37 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.format == "json":
         render.emit_json(cleanup.document())
     else:
-        render.emit_lines(cleanup.lines(now=SystemClock().now(), asked=policy.asks))
+        render.emit_lines(cleanup.lines(now=SystemClock().now(), has_conditions=policy.has_conditions))
     notify(tuple(dict.fromkeys(f"notice: {notice}" for notice in cleanup.notices)))
     notify(tuple(f"error: {failure}" for failure in cleanup.failures))
     return EXIT_RUN_FAILED if cleanup.failures else EXIT_OK
 
 
-def _policy(arguments: argparse.Namespace) -> Policy:
+def _policy(arguments: argparse.Namespace) -> RetentionPolicy:
     if arguments.keep is not None and arguments.keep < 0:
         raise UsageError("--keep must not be negative.")
     if arguments.older_than is None:
-        return Policy(arguments.keep)
+        return RetentionPolicy(arguments.keep)
     seconds = parse_age(arguments.older_than)
     if seconds is None:
         raise UsageError(
             f'--older-than "{arguments.older_than}" is not an age.',
             hint="Write a whole number and m, h, d or w, such as 45m, 12h, 30d or 2w.",
         )
-    return Policy(arguments.keep, seconds)
+    return RetentionPolicy(arguments.keep, seconds)
 
 
 class _Cleaning:
-    """Cleans one task, and takes down what it did."""
+    """Cleans one task, and adds what it did to the totals."""
 
-    def __init__(self, task: TaskLayout, policy: Policy, cleanup: Cleanup) -> None:
+    def __init__(self, task: TaskLayout, policy: RetentionPolicy, cleanup: Cleanup) -> None:
         self._task = task
         self._policy = policy
         self._cleanup = cleanup
         self._clock = SystemClock()
 
     def clean(self) -> None:
-        """Finish what was begun, then remove the runs that are to go, oldest first."""
+        """Finish earlier removals and merges, then remove runs by the policy, oldest first."""
         if self._cleanup.dry_run:
             self._cleanup.merged_records += housekeeping.queued_records(self._task)
         else:
@@ -92,14 +92,14 @@ class _Cleaning:
         self._sweep()
         self._empty_trash()
         now = self._clock.now()
-        self._cleanup.notices.extend(odd_entries(self._task))
-        runs = inventory(self._task, now=now)
+        self._cleanup.notices.extend(unusable_entries(self._task))
+        runs = task_runs(self._task, now=now)
         if self._cleanup.dry_run:
             # What is queued now would have been merged, and what never became a run swept.
             swept = set(self._cleanup.swept.folders)
             runs = [replace(run, queued=False) for run in runs if self._folder_of(run) not in swept]
         others = foreign_parents(self._task.environment, runs, now=now)
-        for decision in decide(runs, self._policy, now=now, others=others):
+        for decision in decide_retention(runs, self._policy, now=now, others=others):
             if decision.kept is not None:
                 self._cleanup.kept[decision.kept] += 1
             else:
@@ -125,7 +125,7 @@ class _Cleaning:
         """Finish what earlier removals began."""
         try:
             found = housekeeping.leftovers(self._task)
-            self._cleanup.notices.extend(housekeeping.odd_remains(self._task))
+            self._cleanup.notices.extend(housekeeping.unusable_trash(self._task))
         except StorageError as error:
             self._cleanup.failures.append(error.message)
             return

@@ -9,10 +9,11 @@ from codex_orchestrator.checks.changes import ChangeRequest
 from codex_orchestrator.checks.diff_budget import DiffBudgetRequest, check_diff_budget
 from codex_orchestrator.checks.docs import DocsGuardRequest, check_docs
 from codex_orchestrator.checks.evidence import check_evidence
-from codex_orchestrator.checks.existence import Known
+from codex_orchestrator.checks.programs import CommandWords
+from codex_orchestrator.checks.reference_checker import KnownNames
 from codex_orchestrator.checks.report import Report, render_text
 from codex_orchestrator.checks.spec import SpecGuardRequest, check_specs
-from codex_orchestrator.cli import render
+from codex_orchestrator.cli import build_parser, render
 from codex_orchestrator.cli.common import add_format, add_root, environment_of
 from codex_orchestrator.clock import SystemClock, utc_date
 from codex_orchestrator.definitions.loader import load_definitions
@@ -65,14 +66,33 @@ def _check_specs(environment: Environment, arguments: argparse.Namespace) -> Rep
 
 
 def _check_docs(environment: Environment, _arguments: argparse.Namespace) -> Report:
-    from codex_orchestrator.cli.vocabulary import command_words
-
     definitions = load_definitions(environment)
     return check_docs(
         DocsGuardRequest(
-            known=Known(environment, definitions.pipelines, command_words()),
+            known=KnownNames(environment, definitions.pipelines, command_words()),
             settings=definitions.configuration.guards.docs,
         )
+    )
+
+
+def command_words() -> dict[str, CommandWords]:
+    """The flags and arguments of each of our commands, for the docs guard; the program's under ``""``."""
+    parser = build_parser()
+    found = {"": _words(parser)}
+    for action in parser._actions:  # noqa: SLF001 - argparse has no public way to list what it was told
+        if isinstance(action.choices, dict):  # the commands, by name
+            found.update({name: _words(child) for name, child in action.choices.items()})
+    return found
+
+
+def _words(parser: argparse.ArgumentParser) -> CommandWords:
+    actions = parser._actions  # noqa: SLF001 - as above
+    arguments = [one for one in actions if not one.option_strings]
+    choices = arguments[0].choices if arguments else None
+    return CommandWords(
+        flags={flag: one.nargs != 0 for one in actions for flag in one.option_strings},
+        takes_pipeline=any(one.dest == "pipeline" for one in arguments),
+        choices=() if choices is None or isinstance(choices, dict) else tuple(choices),
     )
 
 

@@ -10,11 +10,11 @@ from codex_orchestrator.cli.common import add_format, add_root, environment_of, 
 from codex_orchestrator.environment import CONFIG_NAME, Environment, choose_task
 from codex_orchestrator.errors import EXIT_OK, EXIT_RUN_FAILED
 from codex_orchestrator.model.codec import to_json
+from codex_orchestrator.repository.commands import ChosenCommand
 from codex_orchestrator.repository.project import Project
-from codex_orchestrator.repository.ways import Choice
 from codex_orchestrator.scaffold.definition import definition
-from codex_orchestrator.scaffold.placing import Placed, StarterFile, ignore, place
-from codex_orchestrator.scaffold.scripts import caller, script_files
+from codex_orchestrator.scaffold.placing import PlacedFile, StarterFile, ignore_runs, write_starter_file
+from codex_orchestrator.scaffold.scripts import find_caller, script_files
 from codex_orchestrator.scaffold.style import render as render_json
 from codex_orchestrator.scaffold.style import style_of
 
@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Write the files; 1 where one could not be written."""
     environment = environment_of(arguments)
     project = Project(environment)
-    called_by = caller(project.tree)
+    called_by = find_caller(project.tree)
     # Elsewhere, definitions are in a file that is not ours to write.
     defined = environment.config_name != CONFIG_NAME
     starters = [] if defined else [_definition_file(environment, project)]
@@ -46,10 +46,10 @@ def run(arguments: argparse.Namespace) -> int:
         starters += script_files()
     options = {"force": arguments.force, "dry_run": arguments.dry_run}
     placed = (
-        [Placed(CONFIG_NAME, "left", f"{environment.config_name} has the definitions")] if defined else []
+        [PlacedFile(CONFIG_NAME, "left", f"{environment.config_name} has the definitions")] if defined else []
     )
-    placed += [place(environment.root, file, **options) for file in starters]
-    placed.append(ignore(environment.root, dry_run=arguments.dry_run))
+    placed += [write_starter_file(environment.root, file, **options) for file in starters]
+    placed.append(ignore_runs(environment.root, dry_run=arguments.dry_run))
     notify(project.notices)
     failed = any(one.outcome == "failed" for one in placed)
     if arguments.format == "json":
@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
                 "root": str(environment.root),
                 "kind": project.kind,
                 "dry_run": arguments.dry_run,
-                "stages": [{"id": deed, **_stage(choice)} for deed, choice in project.choices.items()],
+                "stages": [{"id": step, **_stage(choice)} for step, choice in project.step_commands.items()],
                 "files": [to_json(one) for one in placed],
             }
         )
@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
         said = [f"{called_by} calls the scripts of the MCP runner."] if called_by else []
         after = [] if failed else [_next(dry_run=arguments.dry_run)]
         what = f"Repository: {environment.root} ({project.kind})"
-        render.emit_lines([what, *_found(project.choices), *said, *map(_text, placed), *after])
+        render.emit_lines([what, *_found(project.step_commands), *said, *map(_text, placed), *after])
     return EXIT_RUN_FAILED if failed else EXIT_OK
 
 
@@ -76,24 +76,24 @@ def _definition_file(environment: Environment, project: Project) -> StarterFile:
     Raises:
         UsageError: The task id of the environment, or the one that the root's name would give, is not valid.
     """
-    document = definition(choose_task(environment).task_id, project.choices)
+    document = definition(choose_task(environment).task_id, project.step_commands)
     return StarterFile(CONFIG_NAME, render_json(document, style_of(project.tree, CONFIG_NAME)))
 
 
-def _stage(choice: Choice) -> dict[str, str | None]:
-    """What was found for a deed; without a command where the repository does not know it."""
-    command = choice.portable if choice.meant else None
-    return {"command": command, "why": choice.why or None, "missing": choice.missing}
+def _stage(choice: ChosenCommand) -> dict[str, str | None]:
+    """The JSON of a step; without a command where the repository does not name one."""
+    command = choice.portable if choice.configured else None
+    return {"command": command, "why": choice.why or None, "missing": choice.problem_and_remedy}
 
 
-def _found(choices: Mapping[str, Choice]) -> Iterator[str]:
-    for deed, choice in choices.items():
-        if choice.meant:
-            yield f"{deed:<{_WIDTH}}  {choice.portable} ({choice.why})"
-            if choice.missing:
-                yield f"{'':<{_WIDTH}}  not yet: {choice.missing}"
+def _found(choices: Mapping[str, ChosenCommand]) -> Iterator[str]:
+    for step, choice in choices.items():
+        if choice.configured:
+            yield f"{step:<{_WIDTH}}  {choice.portable} ({choice.why})"
+            if choice.problem_and_remedy:
+                yield f"{'':<{_WIDTH}}  not yet: {choice.problem_and_remedy}"
         else:
-            yield f"{deed:<{_WIDTH}}  left out: {choice.lack or choice.why}"
+            yield f"{step:<{_WIDTH}}  left out: {choice.problem or choice.why}"
 
 
 def _next(*, dry_run: bool) -> str:
@@ -102,5 +102,5 @@ def _next(*, dry_run: bool) -> str:
     return "Next: codex-orchestrator doctor, then codex-orchestrator start"
 
 
-def _text(one: Placed) -> str:
+def _text(one: PlacedFile) -> str:
     return f"{one.outcome:<{_WIDTH}}  {one.path}" + (f": {one.detail}" if one.detail else "")

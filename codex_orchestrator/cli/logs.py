@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print them; 0 whatever became of the run."""
+    """Print them; 0 however the run ended."""
     environment = environment_of(arguments)
     found = found_run(environment, arguments.run, task_of(environment, arguments))
     entries = enumerate(found.manifest["commands"], start=1)
@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 class _Printer:
-    """Prints a log's lines, all that are there and, when following, all that come."""
+    """Prints the lines of a log, and when following those that are added."""
 
     def __init__(self, found: FoundRun, names: dict[int, str], stage: str | None, *, as_json: bool) -> None:
         self._found = found

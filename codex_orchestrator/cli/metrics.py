@@ -1,4 +1,4 @@
-"""``metrics``: what a task's runs come to."""
+"""``metrics``: figures over a task's runs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print it; 0 also where lines cannot be read, which it says."""
+    """Print them; 0 also where some lines cannot be read, which are listed."""
     environment = environment_of(arguments)
     task = TaskLayout(environment, task_of(environment, arguments))
     document = metrics_document(read_metrics(task), now=SystemClock().now())

@@ -6,7 +6,7 @@ import argparse
 
 from codex_orchestrator.cli import render
 from codex_orchestrator.cli.common import add_format, add_root, add_task, environment_of, notify
-from codex_orchestrator.engine.preparation import Asked, prepare
+from codex_orchestrator.engine.preparation import Invocation, prepare
 from codex_orchestrator.errors import EXIT_OK
 from codex_orchestrator.views.plan import plan_document, plan_lines
 
@@ -22,8 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the plan."""
-    asked = Asked(pipeline=arguments.pipeline, task=arguments.task, target=arguments.target)
-    prepared = prepare(environment_of(arguments), asked)
+    invocation = Invocation(pipeline=arguments.pipeline, task=arguments.task, target=arguments.target)
+    prepared = prepare(environment_of(arguments), invocation)
     notify(prepared.notices)
     if arguments.format == "json":
         render.emit_json(plan_document(prepared))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from codex_orchestrator.cli.deciding import add_deciding, decide
+from codex_orchestrator.cli.decide import add_deciding, decide
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""Output of a command on its way to ours, looked through (docs/reference/privacy.md, "Where it looks")."""
+"""Passes a command's output on through the privacy guard (docs/reference/privacy.md, "Where it looks")."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from codex_orchestrator.clock import Clock
-from codex_orchestrator.evidence.output import write_all
+from codex_orchestrator.evidence.standard_streams import write_all
 
 if TYPE_CHECKING:
     from codex_orchestrator.privacy.stream import StreamGuard
@@ -23,7 +23,7 @@ _FAREWELL_SECONDS = 1.0
 
 @contextmanager
 def relayed(target: int, guard: StreamGuard, clock: Clock) -> Iterator[int]:
-    """A descriptor to print to; what may be known of it goes on to ``target``, until the context ends."""
+    """A descriptor to print to; its output goes on to ``target`` without secrets, until the context ends."""
     reading, writing = os.pipe()
     over = threading.Event()
     thread = threading.Thread(target=_relay, args=(reading, target, guard, clock, over), daemon=True)

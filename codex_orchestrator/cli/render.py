@@ -1,4 +1,4 @@
-"""What reaches the terminal: documents, text and refusals.
+"""The only printer of the command line: documents, text and refusals.
 
 All that commands print goes through here, so that no word of others moves a cursor, forges a line or, in
 GitHub Actions, gives a command (docs/reference/command-line.md, "What is shown").
@@ -14,7 +14,7 @@ from typing import Any, TextIO
 
 from codex_orchestrator.environment import PRIVACY_GUARD, enforces
 from codex_orchestrator.errors import InternalError, OrchestratorError
-from codex_orchestrator.evidence import output
+from codex_orchestrator.evidence import standard_streams
 from codex_orchestrator.model.codec import dumps, dumps_line
 from codex_orchestrator.text import harmless, printable, visible_json
 
@@ -37,7 +37,7 @@ def emit_ndjson(line: bytes) -> None:
 
 
 def _spelled(document: str) -> str:
-    """JSON in which nothing is hidden; where stdout is not UTF-8, only ASCII, with escapes for the rest."""
+    """JSON with escapes for control characters, and in ASCII where stdout is not UTF-8."""
     document = visible_json(document)
     encoding = (sys.stdout.encoding or "utf-8").lower().replace("-", "")
     if encoding == "utf8" or document.isascii():
@@ -59,37 +59,37 @@ def emit_lines(lines: Iterable[str]) -> None:
 
 
 def is_read() -> bool:
-    """Whether somebody may still read what is printed, for who goes on printing."""
-    return output.is_read(sys.stdout)
+    """Whether standard output still has a reader."""
+    return standard_streams.is_read(sys.stdout)
 
 
 class Output:
-    """Prints what stages have printed, without what moves a cursor already, piece by piece."""
+    """Prints output of stages piece by piece; the caller has removed what moves the cursor."""
 
     def __init__(self) -> None:
         self._open = ""
 
     def emit(self, text: str) -> None:
-        """Print a piece, which may end within a line; in GitHub Actions only whole ones can be looked at."""
+        """Print a piece, which may end within a line; in GitHub Actions only whole lines are printed."""
         if _on_github():
             *whole, self._open = (self._open + text).split("\n")
             text = "".join(f"{harmless(line)}\n" for line in whole)
         sys.stdout.write(text)
 
     def flush(self) -> None:
-        """Print what there is of the last line."""
+        """Print the last line, if it was left without an end."""
         sys.stdout.write(harmless(self._open))
         self._open = ""
 
 
 def tell(lines: Iterable[str]) -> None:
-    """Say something on stderr, line by line, without the secrets that the environment asks to keep."""
+    """Print lines on stderr, without secrets where the environment enables the privacy guard."""
     scrub = _scrub()
     sys.stderr.write("".join(f"{shown(scrub(line))}\n" for line in lines))
 
 
 def shown(line: str) -> str:
-    """A line with words of others in it, as people may see it."""
+    """A line made safe to print: without control characters, and in GitHub Actions without commands."""
     return harmless(printable(line)) if _on_github() else printable(line)
 
 
@@ -98,7 +98,7 @@ def _on_github() -> bool:
 
 
 def _scrub() -> Callable[[str], str]:
-    """What takes secrets out of words that no guard of a run has seen: there may be no definitions yet."""
+    """The function that removes secrets from text that no run's guard has seen."""
     if not enforces(os.environ, PRIVACY_GUARD):
         return str
     from codex_orchestrator.privacy.guard import PrivacyGuard

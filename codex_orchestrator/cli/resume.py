@@ -1,4 +1,4 @@
-"""``resume``: take a run up again."""
+"""``resume``: go on with a run."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 
 from codex_orchestrator import named
-from codex_orchestrator.cli.asking import asker
 from codex_orchestrator.cli.common import add_format, add_root, add_run, add_task, environment_of, task_of
+from codex_orchestrator.cli.prompt import asker
 from codex_orchestrator.cli.session import add_interactive, add_running, run_and_tell
 from codex_orchestrator.engine.preparation import prepare
 from codex_orchestrator.errors import UsageError
-from codex_orchestrator.views.resuming import asked_to_resume
+from codex_orchestrator.views.resume_invocation import resume_invocation
 
 # More than any token, or the file that a run keeps its own in.
 _LONGEST_TOKEN_FILE = 4096
@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Resume the run; the same exit codes as ``start``, and 75 where it is alive."""
     environment = environment_of(arguments)
-    asked = asked_to_resume(
+    invocation = resume_invocation(
         environment,
         arguments.run,
         task_of(environment, arguments),
@@ -64,12 +64,12 @@ def run(arguments: argparse.Namespace) -> int:
         token=_token(arguments),
         accept_changes=arguments.accept_changes,
     )
-    prepared = prepare(environment, asked)
+    prepared = prepare(environment, invocation)
     return run_and_tell(prepared, arguments, verb="resumed", ask=asker(arguments))
 
 
 def _token(arguments: argparse.Namespace) -> str | None:
-    """The token that was given, in whichever way.
+    """The token given by ``--token`` or ``--token-file``.
 
     Raises:
         UsageError: A file was named that holds none.

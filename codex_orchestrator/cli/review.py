@@ -9,7 +9,6 @@ from contextlib import contextmanager
 
 from codex_orchestrator.checks.changes import ChangeRequest
 from codex_orchestrator.cli import render
-from codex_orchestrator.cli.asking import current_actor
 from codex_orchestrator.cli.common import (
     add_format,
     add_root,
@@ -19,6 +18,7 @@ from codex_orchestrator.cli.common import (
     notify,
     task_of,
 )
+from codex_orchestrator.cli.prompt import current_actor
 from codex_orchestrator.cli.relay import relayed
 from codex_orchestrator.clock import SystemClock
 from codex_orchestrator.definitions.loader import Definitions, load_definitions
@@ -60,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Hand over; 0 where the hand-off is printed, else the reviewer's exit code."""
+    """Print the hand-off and return 0, or give it to the reviewer's command and return its exit code."""
     if not 0 < arguments.timeout <= _LONGEST_TIMEOUT:
         raise UsageError(f"--timeout must be more than 0 and at most {_LONGEST_TIMEOUT} seconds.")
     environment = environment_of(arguments)
@@ -87,7 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _reviewer(
     environment: Environment, definitions: Definitions, arguments: argparse.Namespace
 ) -> str | None:
-    """The command to be run; None where the hand-off is to be printed.
+    """The reviewer's command; None where the hand-off is to be printed.
 
     Raises:
         UsageError: It was asked for, and none is configured.
@@ -106,7 +106,7 @@ def _reviewer(
 
 
 def _run_meant(environment: Environment, arguments: argparse.Namespace) -> tuple[FoundRun, bool]:
-    """The run that is asked for, and whether it is the one that this process is part of."""
+    """The run to hand over, and whether this process is part of it."""
     own = environment.setting(f"{PREFIX}RUN_ID")
     task = task_of(environment, arguments)
     if arguments.run is None and own is not None:
@@ -121,7 +121,7 @@ def _run_meant(environment: Environment, arguments: argparse.Namespace) -> tuple
 def _call(
     command: str, text: str, environment: Environment, arguments: argparse.Namespace, guard: PrivacyGuard
 ) -> int:
-    """Have the reviewer read the hand-off, and wait for its end."""
+    """Run the reviewer's command with the hand-off as input, and wait for its end."""
     sys.stdout.flush()
     # Standard output holds one JSON document, and nothing else.
     as_json = arguments.format == "json"
@@ -151,7 +151,7 @@ def _call(
 
 @contextmanager
 def _streams(guard: PrivacyGuard, *, stdout: int | None) -> Iterator[tuple[int | None, int | None]]:
-    """Where the reviewer prints to: where we do, or, where no secret may get there, to be looked through."""
+    """The reviewer's output streams: ours, or with the privacy guard pipes that it looks through."""
     if not guard.enforces:
         yield stdout, None
         return

@@ -1,4 +1,4 @@
-"""What ``start`` and ``resume`` share: the session, and what is said of it at the end."""
+"""What ``start`` and ``resume`` share: the session, and the answer at its end."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from codex_orchestrator.cli import render
 from codex_orchestrator.cli.common import notify
-from codex_orchestrator.cli.internal import internal_error
+from codex_orchestrator.cli.internal_error import internal_error
 from codex_orchestrator.definitions.planned import Planned
 from codex_orchestrator.engine.preparation import Prepared, require_runnable
 from codex_orchestrator.errors import (
@@ -38,7 +38,7 @@ def add_interactive(parser: argparse.ArgumentParser) -> None:
 
 
 def add_running(parser: argparse.ArgumentParser) -> None:
-    """What becomes of a run after a failure, how many stages run at once, and what is shown of them."""
+    """``--keep-going``, ``--jobs`` and the flags for what is shown."""
     parser.add_argument(
         "--keep-going", action="store_true", help="after a failure, run what does not need the failed stage"
     )
@@ -57,7 +57,7 @@ def add_running(parser: argparse.ArgumentParser) -> None:
 def run_and_tell(
     prepared: Prepared, arguments: argparse.Namespace, *, verb: str, ask: Ask | None = None
 ) -> int:
-    """Run what is prepared, and answer; the exit code is the run's, or what else the session ended with.
+    """Run a prepared pipeline and print the answer; returns the exit code of the run or of the session.
 
     Args:
         prepared: What to run.
@@ -133,7 +133,7 @@ def _lines(manifest: Manifest, verb: str, planned: Planned) -> list[str]:
 
 
 def _unused_way(manifest: Manifest, planned: Planned) -> list[str]:
-    """That a flag would have run more: stages that stand behind the failed one and do not need it."""
+    """The hint that ``--keep-going`` would have run later stages that do not need the failed one."""
     if manifest.status != "failed":
         return []
     failed = {entry.id for entry in manifest.commands if entry.status == "failed"}
@@ -145,7 +145,7 @@ def _unused_way(manifest: Manifest, planned: Planned) -> list[str]:
 
 
 def _next_command(manifest: Manifest) -> list[str]:
-    """What to type next, where something is left to be done."""
+    """The command to go on with, where something is left to do."""
     if manifest.status == "succeeded":
         return []
     run = f"--run {shlex.quote(manifest.run_id)}"

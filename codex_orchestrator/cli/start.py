@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from codex_orchestrator.cli.asking import asker
 from codex_orchestrator.cli.common import add_format, add_root, add_task, environment_of
+from codex_orchestrator.cli.prompt import asker
 from codex_orchestrator.cli.session import add_interactive, add_running, run_and_tell
-from codex_orchestrator.engine.preparation import Asked, prepare
+from codex_orchestrator.engine.preparation import Invocation, prepare
 from codex_orchestrator.views.lookup import named_run
 
 
@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     environment = environment_of(arguments)
     prepared = prepare(
         environment,
-        Asked(
+        Invocation(
             pipeline=arguments.pipeline,
             task=arguments.task,
             parent_run=named_run(environment, arguments.parent_run, arguments.task),

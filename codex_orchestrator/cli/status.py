@@ -1,4 +1,4 @@
-"""``status``: how a run is."""
+"""``status``: the state of a run."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from codex_orchestrator.errors import EXIT_OK, UsageError
 from codex_orchestrator.tasks.registry import look_up
 from codex_orchestrator.views.lineage import tree_lines
 from codex_orchestrator.views.lookup import FoundRun, read_manifest
+from codex_orchestrator.views.pending_approvals import waiting_lines
 from codex_orchestrator.views.status import status_document, status_lines
-from codex_orchestrator.views.waiting import waiting_lines
 
 _LONGEST_INTERVAL = 86_400
 _OVER = ("finished", "dead", "waiting")
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print it; 0 whatever became of the run."""
+    """Print it; 0 however the run ended."""
     if not 0 < arguments.interval <= _LONGEST_INTERVAL:
         raise UsageError(f"--interval must be more than 0 and at most {_LONGEST_INTERVAL} seconds.")
     environment: Environment = environment_of(arguments)

@@ -11,11 +11,11 @@ from codex_orchestrator.clock import SystemClock, utc_date
 from codex_orchestrator.definitions.loader import load_definitions
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.errors import EXIT_OK, EXIT_RUN_FAILED, UsageError
-from codex_orchestrator.tasks.creating import create_task, new_task
 from codex_orchestrator.tasks.index import TASK_INDEX, read_index
 from codex_orchestrator.tasks.mirrors import plan_sync, write_changes
+from codex_orchestrator.tasks.new import create_task, new_task
 from codex_orchestrator.tasks.registry import require_place
-from codex_orchestrator.tasks.texts import Texts, alone
+from codex_orchestrator.tasks.texts import Texts, task_files_lock
 from codex_orchestrator.views.tasks import created_document, created_lines, sync_document, sync_lines
 
 
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do it; 1 where something could not be done, or (``--check``) is to be done."""
+    """Create or sync tasks; 1 where a file could not be written, or (``--check``) must be changed."""
     environment = environment_of(arguments)
     if arguments.action == "sync":
         if arguments.name is not None or arguments.title is not None:
@@ -60,7 +60,7 @@ def _new(environment: Environment, arguments: argparse.Namespace) -> int:
     task = new_task(arguments.name, arguments.title, utc_date(SystemClock().now()))
     registry = load_definitions(environment).configuration.tasks or {}
     require_place(environment, registry, (task.name, task.bare_id))
-    with alone(environment):
+    with task_files_lock(environment):
         changes, troubles = create_task(environment, task)
     if arguments.format == "json":
         render.emit_json(created_document(task, changes, troubles))
@@ -71,7 +71,7 @@ def _new(environment: Environment, arguments: argparse.Namespace) -> int:
 
 def _sync(environment: Environment, arguments: argparse.Namespace) -> int:
     # Who only looks leaves nothing, not even a lock.
-    with nullcontext() if arguments.check else alone(environment):
+    with nullcontext() if arguments.check else task_files_lock(environment):
         index = read_index(environment.root)
         texts = Texts(environment.root)
         sync = plan_sync(environment, index, texts)

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Check them; 1 where one is wrong."""
+    """Check the files; 1 where one is invalid."""
     artefact = ARTEFACTS[arguments.schema] if arguments.schema else None
     current_folder()
     findings: list[Finding] = []

@@ -1,1 +1,1 @@
-"""From what is written to what may run: read, checked, ordered, planned."""
+"""From the definition file to a plan: read, checked, ordered, planned."""

@@ -1,4 +1,4 @@
-"""How many stages a pipeline comes to with those of its sub-pipelines, counted and never expanded.
+"""How many stages a pipeline has with those of its sub-pipelines, counted without expanding them.
 
 A few lines can ask for more stages than any machine has room for
 (docs/reference/configuration.md, "Sub-pipeline stages").
@@ -24,7 +24,7 @@ Children = Mapping[str, Sequence[str]]
 
 
 class Extent(NamedTuple):
-    """What running a pipeline comes to.
+    """The size of a pipeline with all its sub-pipelines.
 
     Attributes:
         stages: Its stages and those of all sub-pipelines, each as often as it would run.
@@ -46,7 +46,7 @@ class Extent(NamedTuple):
 
 
 def extents(sizes: Sizes, children: Children) -> dict[str, Extent]:
-    """What each pipeline comes to; those that run each other in a circle are left out.
+    """The extent of each pipeline; those that run each other in a circle are left out.
 
     Args:
         sizes: How many stages each has itself.
@@ -63,6 +63,6 @@ def extents(sizes: Sizes, children: Children) -> dict[str, Extent]:
 
 
 def outermost(names: Sequence[str], children: Children) -> list[str]:
-    """Those of some pipelines that none of the others runs."""
+    """The pipelines that none of the others runs."""
     run_by_others = {child for name in names for child in children[name]}
     return [name for name in names if name not in run_by_others]

@@ -1,4 +1,4 @@
-"""Who waits for whom, and whom a failure keeps from running (docs/reference/configuration.md, "Order").
+"""Which stage waits for which, and which stages a failure blocks (docs/reference/configuration.md, "Order").
 
 A stage waits for the one declared before it, unless it has ``needs``; ``needs: []`` waits for none.
 """
@@ -27,7 +27,7 @@ def dependencies(stages: Sequence[Stage]) -> Dependencies:
 
 
 def requirements(stages: Sequence[Stage], decisions: Collection[str], *, keep_going: bool) -> Dependencies:
-    """For each stage id, the ids, among those that it waits for, without whose good end it does not run.
+    """For each stage id, the ids among those that it waits for that must succeed for it to run.
 
     As a rule these are all that it waits for directly. Where the run keeps going, they are what its own
     ``needs`` name; a stage without ``needs`` goes on after a failure, but never past a decision
@@ -46,7 +46,7 @@ def requirements(stages: Sequence[Stage], decisions: Collection[str], *, keep_go
 
 
 def nearest(waits: Dependencies, chosen: Collection[str]) -> Dependencies:
-    """For each item, those of the chosen that it waits for, directly or through others that are not."""
+    """For each item, the chosen items that it waits for, directly or through items that are not chosen."""
     found: Dependencies = {}
     for item in topological_order(waits):
         ways = [(need,) if need in chosen else found[need] for need in waits[item]]

@@ -14,11 +14,11 @@ from dataclasses import fields, replace
 from typing import Literal, NoReturn
 
 from codex_orchestrator.dataclass import dataclass
-from codex_orchestrator.definitions.checks import StageSets, check_configuration, place_stages
-from codex_orchestrator.definitions.node_keys import adopt_twins
+from codex_orchestrator.definitions.node_keys import translate_node_keys
 from codex_orchestrator.definitions.packaged import FittedSets, packaged_notice, read_packaged
 from codex_orchestrator.definitions.provenance import notice_above, refuse_foreign
-from codex_orchestrator.definitions.source import Written, read_written
+from codex_orchestrator.definitions.source import DefinitionFile, read_definition_file
+from codex_orchestrator.definitions.validation import StageSets, check_configuration, place_stages
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.errors import ConfigurationError, UsageError
 from codex_orchestrator.model.codec import Mismatch, from_json, to_json
@@ -32,14 +32,14 @@ from codex_orchestrator.model.definitions import (
 from codex_orchestrator.model.explain import Problem
 from codex_orchestrator.text import printable
 
-Source = Literal["user", "default"]
+PipelineSource = Literal["user", "default"]
 
 DEFAULT_PIPELINE = "diagnostics"
 
 
 @dataclass(frozen=True)
 class Definitions:
-    """Everything that may be run here.
+    """All pipelines that can be run in a repository, and its configuration.
 
     Attributes:
         configuration: The repo's own file, defaults where it has none.
@@ -51,13 +51,13 @@ class Definitions:
 
     configuration: Configuration
     pipelines: Mapping[str, Pipeline]
-    sources: Mapping[str, Source]
+    sources: Mapping[str, PipelineSource]
     packaged: FittedSets
     notices: tuple[str, ...]
 
     @property
     def own_pipelines(self) -> tuple[Pipeline, ...]:
-        """Those that the repository defines itself."""
+        """The pipelines that the repository defines itself."""
         return tuple(self.pipelines[name] for name, source in self.sources.items() if source == "user")
 
     def choose(self, pipeline_id: str | None) -> Pipeline:
@@ -82,7 +82,7 @@ def load_definitions(environment: Environment) -> Definitions:
         ConfigurationError: The repo's file cannot be used, or is another user's.
     """
     refuse_foreign(environment)
-    written = read_written(environment)
+    written = read_definition_file(environment)
     configuration, notices = _read_configuration(written) if written else (Configuration(), [])
     packaged, packaged_sets = read_packaged()
     own_sets = _own_stages(configuration)
@@ -95,18 +95,18 @@ def load_definitions(environment: Environment) -> Definitions:
     own = [_resolve(item, merged, frozenset(configuration.stage_sets)) for item in configuration.pipelines]
     defined = {item.id: item for item in own}
     pipelines = _Pipelines(defined, {item.id: item for item in packaged}, fitted)
-    sources: dict[str, Source] = {**dict.fromkeys(pipelines, "default"), **users(defined)}
+    sources: dict[str, PipelineSource] = {**dict.fromkeys(pipelines, "default"), **user_sources(defined)}
     above = notice_above(environment)
     return Definitions(configuration, pipelines, sources, fitted, (*([above] if above else ()), *notices))
 
 
-def users(pipeline_ids: Iterable[str]) -> dict[str, Source]:
-    """That these pipelines are the repository's own, or a plugin's, and no packaged ones."""
+def user_sources(pipeline_ids: Iterable[str]) -> dict[str, PipelineSource]:
+    """The source ``user`` for each pipeline: it is the repository's own, or a plugin's."""
     return dict.fromkeys(pipeline_ids, "user")
 
 
 def refuse_invalid(pipelines: Mapping[str, Pipeline], configuration: Configuration) -> None:
-    """Hold pipelines that no file defines, as plugins made them, to the rules of definitions.
+    """Check pipelines that a plugin has made against the rules of definitions.
 
     Raises:
         ConfigurationError: They break one.
@@ -131,7 +131,7 @@ def refuse_invalid(pipelines: Mapping[str, Pipeline], configuration: Configurati
 
 
 def notices_of(definitions: Definitions, pipeline: Pipeline) -> tuple[str, ...]:
-    """What to tell once of a pipeline that is looked at, how it was fitted to the repository among it."""
+    """The notices about a pipeline, among them how it was fitted to the repository."""
     packaged = definitions.sources[pipeline.id] == "default"
     less = packaged_notice(definitions.packaged.project, pipeline.id) if packaged else None
     return (*definitions.notices, *([less] if less else ()), *definitions.packaged.notices)
@@ -143,10 +143,10 @@ def pipeline_digest(pipeline: Pipeline) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _read_configuration(written: Written) -> tuple[Configuration, list[str]]:
+def _read_configuration(written: DefinitionFile) -> tuple[Configuration, list[str]]:
     """The document in its shape, and the notices that go with it."""
     try:
-        data, notices = adopt_twins(written.data)
+        data, notices = translate_node_keys(written.data)
         try:
             if written.repeats_keys:
                 raise Mismatch
@@ -157,7 +157,7 @@ def _read_configuration(written: Written) -> tuple[Configuration, list[str]]:
         raise ConfigurationError(f"{written.name}: nested too deeply.") from error
 
 
-def _explain(written: Written, data: object) -> NoReturn:
+def _explain(written: DefinitionFile, data: object) -> NoReturn:
     from codex_orchestrator.model.explain import explain
 
     repeated = [Problem(where, "this key is repeated") for where in written.positions().repeated_keys]

@@ -1,6 +1,6 @@
-"""Keys of the Node CLI's configuration that have a twin here, or none.
+"""Keys of the Node CLI's configuration: renamed where there is an equal here, else ignored.
 
-A twin is taken as what it stands for; a key that has nothing to say here is ignored with a notice
+An ignored key leads to a notice
 (docs/reference/configuration.md, "Keys of the Node CLI").
 """
 
@@ -29,8 +29,8 @@ _PLAN: dict[str, str | None] = {
 }
 
 
-def adopt_twins(data: Any) -> tuple[Any, list[str]]:
-    """The document with twins renamed and idle keys taken out, and the notices that go with it.
+def translate_node_keys(data: Any) -> tuple[Any, list[str]]:
+    """The document with such keys renamed or removed, and a notice for each removed one.
 
     Anything of an unexpected type is left as it is, for validation to name.
     """
@@ -69,13 +69,15 @@ def _stage(data: Any, notices: dict[str, None]) -> Any:
     return stage
 
 
-def _renamed(data: dict[str, Any], twins: dict[str, str | None], notices: dict[str, None]) -> dict[str, Any]:
-    result = {key: value for key, value in data.items() if key not in twins}
-    for key, twin in twins.items():
+def _renamed(
+    data: dict[str, Any], new_names: dict[str, str | None], notices: dict[str, None]
+) -> dict[str, Any]:
+    result = {key: value for key, value in data.items() if key not in new_names}
+    for key, new_name in new_names.items():
         if key not in data:
             continue
-        if twin is None:
+        if new_name is None:
             notices[f'The key "{key}" of the Node CLI has no meaning here and is ignored.'] = None
         else:
-            result.setdefault(twin, data[key])
+            result.setdefault(new_name, data[key])
     return result

@@ -3,8 +3,8 @@
 ``{"pipelines"?: […], "stageSets": {name: stages}}``, where a stage has one of
 
 - ``command``: as everywhere;
-- ``deed``: ``build``, ``lint``, ``types`` or ``test`` as this repository does it; no such stage where it does
-  not know the deed;
+- ``step``: ``build``, ``lint``, ``types`` or ``test`` as this repository does it; no such stage where it has
+  no command for the step;
 - ``choose``: candidates ``{"when"?, "command"?}``, of which the first that holds is taken; one without a
   command is the command that its condition is about.
 
@@ -55,7 +55,7 @@ def read_packaged() -> tuple[tuple[PipelineDefinition, ...], Mapping[str, list[d
 
 
 class FittedSets(Mapping[str, Sequence[Stage]]):
-    """The packaged stage sets as they fit a repository; one is fitted when it is asked for."""
+    """The packaged stage sets, each fitted to the repository when it is first used."""
 
     def __init__(
         self, written: Mapping[str, list[dict[str, Any]]], environment: Environment, own: StageSets
@@ -74,7 +74,7 @@ class FittedSets(Mapping[str, Sequence[Stage]]):
 
     @cached_property
     def project(self) -> Project:
-        """The repository that they are fitted to."""
+        """The repository."""
         # Who has written down all that runs has no need of it.
         from codex_orchestrator.repository.project import Project
 
@@ -82,7 +82,7 @@ class FittedSets(Mapping[str, Sequence[Stage]]):
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What to tell of the fitting, as far as it was done."""
+        """The notices about the sets that were fitted so far."""
         return self.project.notices if self._fitted else ()
 
     def __getitem__(self, name: str) -> Sequence[Stage]:
@@ -116,26 +116,26 @@ class FittedSets(Mapping[str, Sequence[Stage]]):
         return () if stage is None else (stage,)
 
     def _stage(self, written: dict[str, Any]) -> Stage | None:
-        found = {key: value for key, value in written.items() if key not in ("choose", "deed")}
-        if "deed" in written:
-            choice = self.project.choices.get(written["deed"])
+        found = {key: value for key, value in written.items() if key not in ("choose", "step")}
+        if "step" in written:
+            choice = self.project.step_commands.get(written["step"])
             if choice is None:
                 return None
-            found |= {"command": choice.command, "skip": choice.missing}
+            found |= {"command": choice.command, "skip": choice.problem_and_remedy}
         elif "choose" in written:
             found["command"] = self._chosen(written["choose"])
         return from_json(CommandStage, {key: value for key, value in found.items() if value is not None})
 
     def _chosen(self, candidates: list[dict[str, str]]) -> str:
         for candidate in candidates:
-            holds = self.project.holds(candidate["when"]) if "when" in candidate else ""
+            holds = self.project.condition_command(candidate["when"]) if "when" in candidate else ""
             if holds is not None:
                 return self.project.machine.fill(candidate.get("command") or holds)
         raise ValueError("no candidate of a packaged stage holds")
 
 
 def packaged_notice(project: Project, pipeline_id: str) -> str | None:
-    """What to tell a user in whose repository a packaged pipeline has less to do; else None."""
+    """The notice that a packaged pipeline has less to do in this repository; else None."""
     if pipeline_id not in _WITHOUT or project.kind != "bare":
         return None
     return f"Nothing here says how to build, lint or test: {_WITHOUT[pipeline_id]}."

@@ -1,4 +1,4 @@
-"""A pipeline that is planned, with those that its stages run: all that decides what runs when."""
+"""A planned pipeline with the sub-pipelines that its stages run: all that decides what runs when."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from codex_orchestrator.model.definitions import CommandStage, ManualStage, Pipe
 
 @dataclass(frozen=True)
 class Planned:
-    """A pipeline that is planned: the one asked for, or one that a stage of it runs.
+    """A planned pipeline: the one asked for, or a sub-pipeline.
 
     Attributes:
         pipeline: The pipeline.
@@ -41,7 +41,7 @@ class Planned:
     keep_going: bool = False
 
     def declared(self, above: str | None = None) -> Iterator[str]:
-        """`node_ids`, in the order of the definitions."""
+        """The node ids of all stages, those of sub-pipelines among them, in the order of the definitions."""
         own = above or self.pipeline.id
         for stage in self.pipeline.stages:
             child = self.children.get(stage.id)
@@ -61,28 +61,28 @@ class Planned:
 
     @property
     def requirements(self) -> Dependencies:
-        """For each stage, those without whose good end it does not run."""
+        """For each stage, the stages that must succeed for it to run."""
         return requirements(self.pipeline.stages, self.decisions, keep_going=self.keep_going)
 
     def stopped_by_place(self, failed: Collection[str]) -> frozenset[str]:
-        """The ids of the stages that failures stop, and would not if the run kept going."""
+        """The ids of the stages that a failure blocks only because the run does not keep going."""
         going = replace(self, keep_going=True)
         return blocked(self.requirements, failed) - blocked(going.requirements, failed)
 
     @property
     def runs(self) -> int:
-        """How many runs it comes to: its own, and those of all sub-pipelines."""
+        """The number of runs: its own, and those of all sub-pipelines."""
         return 1 + sum(child.runs for child in self.children.values())
 
     @property
     def stages(self) -> int:
-        """How many stages it comes to, those that run a pipeline not counted themselves."""
+        """The number of stages, without those that run a sub-pipeline."""
         own = len(self.pipeline.stages) - len(self.children)
         return own + sum(child.stages for child in self.children.values())
 
     @property
     def levels(self) -> int:
-        """How deep its runs are nested, 1 without sub-pipelines."""
+        """How many levels of runs there are: 1 without sub-pipelines."""
         return 1 + max((child.levels for child in self.children.values()), default=0)
 
     def work(self) -> Work:

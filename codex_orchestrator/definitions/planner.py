@@ -4,8 +4,8 @@ from dataclasses import field
 from typing import Any, ClassVar
 
 from codex_orchestrator.dataclass import dataclass
+from codex_orchestrator.definitions.execution_mode import ExecutionMode, resolve_mode
 from codex_orchestrator.definitions.graph import dependencies, topological_order
-from codex_orchestrator.definitions.mode import Mode, resolve_mode
 from codex_orchestrator.errors import UsageError
 from codex_orchestrator.model.codec import OMIT_NONE, STRICT
 from codex_orchestrator.model.definitions import CommandStage, Pipeline, PlanHints, Stage
@@ -43,7 +43,7 @@ class CommandPlanner:
         pipeline: Pipeline,
         *,
         target: str | None = None,
-        mode: Mode | None = None,
+        mode: ExecutionMode | None = None,
         shown: Pipeline | None = None,
     ) -> None:
         """Plan a pipeline.

@@ -1,4 +1,4 @@
-"""Whose definitions these are: what another user has put above one's folder is not run unasked.
+"""Refuses definition files of other users, which a look upwards from a folder may find.
 
 A definition file is found by looking upwards, and names commands (docs/reference/configuration.md,
 "Whose file").
@@ -41,7 +41,7 @@ def refuse_foreign(environment: Environment) -> None:
 
 
 def notice_above(environment: Environment) -> str | None:
-    """What to say of a definition file that lies outside of the git repository that one is in; else None."""
+    """The notice that the definition file lies outside of the current git repository; else None."""
     if environment.root_named or not named.is_there(environment.config_path):
         return None
     here = environment.cwd
@@ -57,7 +57,7 @@ def notice_above(environment: Environment) -> str | None:
 
 
 def _trusted(variables: Mapping[str, str]) -> frozenset[int]:
-    """The users whose definitions are taken: this one, root, and whoever has become root by sudo."""
+    """The users whose definition files are accepted: this one, root, and the one behind sudo."""
     me = os.geteuid()
     sudo = variables.get("SUDO_UID", "")
     asking = {int(sudo)} if me == _ROOT_USER and sudo.isascii() and sudo.isdigit() else set()

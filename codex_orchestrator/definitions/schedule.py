@@ -18,7 +18,7 @@ DEFAULT_CAPACITY = 1
 
 @dataclass(frozen=True)
 class Work:
-    """All that is to be done.
+    """The items of a run: what they wait for, and what they need.
 
     Attributes:
         waits: For each item, in declared order, the items that must have ended before it.
@@ -43,7 +43,7 @@ class Work:
         return topological_order(self.waits, self.late)
 
     def only(self, chosen: Collection[str]) -> Work:
-        """The chosen items alone; what they waited for through others, they wait for still."""
+        """The chosen items alone; they still wait for what they waited for through others."""
         reached = nearest(self.waits, chosen)
         waits = {item: reached[item] for item in self.waits if item in chosen}
         return Work(waits, self.resources, self.late)

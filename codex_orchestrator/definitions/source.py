@@ -1,6 +1,6 @@
-"""A repo's definitions as they are written: read, parsed, and refused by file and line.
+"""Reads and parses the definition file, and reports problems by file and line.
 
-They are ``codex.orchestrator.json``, or a table of ``pyproject.toml`` (docs/reference/configuration.md, "The
+It is ``codex.orchestrator.json``, or a table of ``pyproject.toml`` (docs/reference/configuration.md, "The
 file").
 """
 
@@ -31,7 +31,7 @@ _PLACE = re.compile(r" \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of
 
 
 @dataclass(frozen=True)
-class Written:
+class DefinitionFile:
     """A definition file.
 
     Attributes:
@@ -47,7 +47,7 @@ class Written:
     repeats_keys: bool = False
 
     def refuse(self, problems: list[Problem]) -> None:
-        """Name all problems with file, line and path, where there are any.
+        """Raise an error that names all problems with file, line and path, if there are any.
 
         Raises:
             ConfigurationError: There are.
@@ -67,7 +67,7 @@ class Written:
         raise ConfigurationError("\n".join(lines))
 
     def positions(self) -> Positions | TomlPositions:
-        """Where everything is in the text; only messages need it."""
+        """The lines of all paths in the text; only error messages need them."""
         if self.name == PYPROJECT_NAME:
             from codex_orchestrator.definitions.toml_positions import TomlPositions
 
@@ -82,7 +82,7 @@ class Written:
         return problem.where()
 
 
-def read_written(environment: Environment) -> Written | None:
+def read_definition_file(environment: Environment) -> DefinitionFile | None:
     """The repo's definitions, or None where it has none.
 
     Raises:
@@ -102,7 +102,7 @@ def read_written(environment: Environment) -> Written | None:
     return _parsed_table(text) if name == PYPROJECT_NAME else _parsed(text)
 
 
-def table_of(text: str) -> Any:
+def pyproject_table(text: str) -> Any:
     """Our table of a ``pyproject.toml``; None where it has none.
 
     Raises:
@@ -136,7 +136,7 @@ def _decoded(name: str, content: bytes) -> str:
         raise ConfigurationError(f"{name}:{line}: not valid UTF-8: {error.reason}.") from error
 
 
-def _parsed(text: str) -> Written:
+def _parsed(text: str) -> DefinitionFile:
     repeats = False
 
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -155,7 +155,7 @@ def _parsed(text: str) -> Written:
         raise ConfigurationError(f"{CONFIG_NAME}: {error}.") from error
     except ValueError as error:
         raise ConfigurationError(f"{CONFIG_NAME}: not valid JSON: a number has too many digits.") from error
-    written = Written(CONFIG_NAME, text, data, repeats)
+    written = DefinitionFile(CONFIG_NAME, text, data, repeats)
     try:
         json.dumps(data, ensure_ascii=False, allow_nan=False).encode()
     except ValueError:
@@ -163,11 +163,11 @@ def _parsed(text: str) -> Written:
     return written
 
 
-def _parsed_table(text: str) -> Written | None:
+def _parsed_table(text: str) -> DefinitionFile | None:
     import tomllib
 
     try:
-        table = table_of(text)
+        table = pyproject_table(text)
     except tomllib.TOMLDecodeError as error:
         _refuse_toml(text, str(error))
     except TooDeep as error:
@@ -180,7 +180,7 @@ def _parsed_table(text: str) -> Written | None:
         return None
     if is_deep(table):
         raise ConfigurationError(f"{PYPROJECT_NAME}: {TooDeep()}.")
-    written = Written(PYPROJECT_NAME, text, table)
+    written = DefinitionFile(PYPROJECT_NAME, text, table)
     written.refuse(list(_not_of_json(table, ())))
     return written
 
@@ -196,7 +196,7 @@ def _refuse_toml(text: str, said: str) -> NoReturn:
 
 
 def _not_of_json(data: Any, path: Path) -> Iterator[Problem]:
-    """What the parsers take and no artefact could hold: NaN, infinities, halves of surrogate pairs, dates."""
+    """Values that the parsers accept but JSON cannot hold: NaN, infinities, lone surrogates, dates."""
     if isinstance(data, dict):
         for key, value in data.items():
             yield from _not_of_json(key, path)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from codex_orchestrator.clock import Clock, timestamp
 from codex_orchestrator.engine.jobs import Job
 from codex_orchestrator.model.events import Event, SchedulerStarted, StageAssigned, StageReleased
-from codex_orchestrator.model.scheduler import Checkpoint, Outcome
+from codex_orchestrator.model.scheduler import AttemptOutcome, Checkpoint
 
 
 class Assignments:
@@ -40,7 +40,7 @@ class Assignments:
         )
         self._record(job, assigned)
 
-    def released(self, job: Job, outcome: Outcome, checkpoint: Checkpoint | None = None) -> None:
+    def released(self, job: Job, outcome: AttemptOutcome, checkpoint: Checkpoint | None = None) -> None:
         """A worker has a command no more."""
         if job.place.instance_id is None:
             return

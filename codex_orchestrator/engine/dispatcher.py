@@ -13,7 +13,7 @@ from codex_orchestrator.clock import Clock, timestamp
 from codex_orchestrator.definitions.schedule import ReadyQueue
 from codex_orchestrator.model.events import Event
 from codex_orchestrator.model.exec_events import ExecEvent
-from codex_orchestrator.model.scheduler import Cause, Checkpoint
+from codex_orchestrator.model.scheduler import Checkpoint, LossCause
 from codex_orchestrator.rules.stage import END_OF_SESSION, LOSS_OF_EVIDENCE, StageOutcome
 
 from .assignments import Assignments
@@ -135,7 +135,7 @@ class Dispatcher:
         job = self._jobs.get(nodeid)
         return job.manager.nested() if job is not None else set()
 
-    def lost(self, nodeid: str, cause: str, *, reason: Cause = "auto") -> None:
+    def lost(self, nodeid: str, cause: str, *, reason: LossCause = "auto") -> None:
         """Whatever ran a command is gone, and nobody will say how the command ends.
 
         It may have had any effect, so it is tried again only where the stage allows for that, or where

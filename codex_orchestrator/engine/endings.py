@@ -10,7 +10,7 @@ from codex_orchestrator.evidence.recording import RunRecording
 from codex_orchestrator.model.definitions import Limits
 from codex_orchestrator.model.events import AttemptFailed, StageCompleted
 from codex_orchestrator.model.manifest import Reason
-from codex_orchestrator.rules.errorfile import render_error
+from codex_orchestrator.rules.error_file import render_error
 from codex_orchestrator.rules.stage import StageOutcome
 from codex_orchestrator.rules.verdict import Verdict
 

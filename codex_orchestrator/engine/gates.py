@@ -11,15 +11,21 @@ from codex_orchestrator.model.manifest import TERMINAL, CommandEntry, Manifest, 
 from codex_orchestrator.rules.approvals import (
     Answer,
     Ask,
+    approval_event,
     approval_of,
     make_receipt,
-    recorded,
     scrubbed,
     valid_receipt,
 )
 from codex_orchestrator.rules.layout import RunLayout
 from codex_orchestrator.rules.stage import StageOutcome
-from codex_orchestrator.rules.verdict import awaiting, child_error, judge_child, judge_decision, left_out
+from codex_orchestrator.rules.verdict import (
+    child_error,
+    judge_child,
+    judge_decision,
+    skipped_by_definition,
+    waiting_summary,
+)
 
 
 def decide(manager: TaskManager, stage: ManualStage, clock: Clock, ask: Ask | None = None) -> CommandEntry:
@@ -48,7 +54,7 @@ def decide(manager: TaskManager, stage: ManualStage, clock: Clock, ask: Ask | No
         now=clock.now(),
     )
     if receipt is None:
-        manager.wait(stage.id, awaiting(stage))
+        manager.wait(stage.id, waiting_summary(stage))
         answer = ask(manager.manifest, stage) if ask else None
         if answer is None:
             return manager.entry(stage.id)
@@ -72,7 +78,7 @@ def leave_out(manager: TaskManager, stage_id: str, reason: str) -> CommandEntry:
         StorageError: The evidence cannot be written.
     """
     outcome = StageOutcome(status="succeeded", exit_code=None)
-    return manager.end_stage(stage_id, left_out(manager.guard.scrub(reason)), outcome)
+    return manager.end_stage(stage_id, skipped_by_definition(manager.guard.scrub(reason)), outcome)
 
 
 def announce_child(
@@ -158,4 +164,4 @@ def _record(manager: TaskManager, stage: ManualStage, answer: Answer, clock: Clo
 
 
 def _note(manager: TaskManager, receipt: Receipt) -> None:
-    manager.record(recorded(receipt))
+    manager.record(approval_event(receipt))

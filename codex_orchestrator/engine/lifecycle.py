@@ -10,20 +10,19 @@ from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.definitions.loader import pipeline_digest
 from codex_orchestrator.engine.instructions import read_instructions
 from codex_orchestrator.environment import PREFIX, Environment
-from codex_orchestrator.evidence.children import live_owners
-from codex_orchestrator.evidence.evidence import create_run_folder, write_first_files
+from codex_orchestrator.evidence.lineage import live_owners
 from codex_orchestrator.evidence.recording import Observe, RunRecording, unobserved
+from codex_orchestrator.evidence.run_folder import create_run_folder, write_first_files
 from codex_orchestrator.evidence.sweep import sweep
 from codex_orchestrator.execution.leftovers import LeftProcess, end_left
-from codex_orchestrator.model.control_plane import ControlPlane, Mode, judged
+from codex_orchestrator.model.control_plane import ControlPlane, EnforcementMode, control_plane_of
 from codex_orchestrator.model.definitions import Pipeline
 from codex_orchestrator.model.events import RunStarted
 from codex_orchestrator.model.privacy_record import empty_record
 from codex_orchestrator.privacy.guard import PrivacyGuard
+from codex_orchestrator.rules.first_manifest import first_manifest, with_request
 from codex_orchestrator.rules.layout import RunLayout, TaskLayout
-from codex_orchestrator.rules.opening import first_manifest, with_request
-from codex_orchestrator.rules.request_rules import problems_of
-from codex_orchestrator.rules.run_request import build_request
+from codex_orchestrator.rules.run_request import build_request, problems_of
 
 
 @dataclass(frozen=True)
@@ -127,8 +126,8 @@ def checked_request(
     """
     request = build_request(layout, pipeline, approval_policy=approval_policy, requested_at=requested_at)
     enforced = layout.task.environment.enforces("CODEX_CONTROL_PLANE")
-    mode: Mode = "enforce" if enforced else "shadow"
-    return judged(layout.run_id, problems_of(request), mode=mode, timestamp=requested_at)
+    mode: EnforcementMode = "enforce" if enforced else "shadow"
+    return control_plane_of(layout.run_id, problems_of(request), mode=mode, timestamp=requested_at)
 
 
 def open_run(

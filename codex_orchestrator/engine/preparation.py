@@ -1,4 +1,4 @@
-"""From what a user asked to what will run: everything that can be refused is refused here.
+"""From an invocation to what will run: everything that can be refused is refused here.
 
 Both ways in, ``start`` and ``pytest --codex-pipeline``, come through `prepare`; nothing is written.
 """
@@ -9,22 +9,21 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from codex_orchestrator.dataclass import dataclass
+from codex_orchestrator.definitions.execution_mode import ExecutionMode, parse_mode
 from codex_orchestrator.definitions.loader import (
     Definitions,
     load_definitions,
     notices_of,
     refuse_invalid,
-    users,
+    user_sources,
 )
-from codex_orchestrator.definitions.mode import Mode, parse_mode
 from codex_orchestrator.definitions.planned import Planned
 from codex_orchestrator.definitions.planner import CommandPlanner
 from codex_orchestrator.engine.lifecycle import RunOptions
 from codex_orchestrator.engine.resuming import Resume
 from codex_orchestrator.environment import Environment, choose_task, notice_of_git_hook, run_around
 from codex_orchestrator.errors import UsageError
-from codex_orchestrator.evidence.ancestors import refuse_recursion
-from codex_orchestrator.evidence.children import find_parent
+from codex_orchestrator.evidence.lineage import find_parent, refuse_recursion
 from codex_orchestrator.identifiers import check_id
 from codex_orchestrator.model.definitions import Pipeline, SubpipelineStage
 from codex_orchestrator.privacy.guard import PrivacyGuard
@@ -32,8 +31,8 @@ from codex_orchestrator.tasks.registry import look_up, require_place
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What the user asked for; None where the default is meant.
+class Invocation:
+    """What the user asked for, by flags of ``start`` or of pytest; None where the default is meant.
 
     Attributes:
         pipeline: A pipeline id.
@@ -68,7 +67,7 @@ class Prepared:
 
     Attributes:
         environment: Where things are.
-        asked: What the user asked for.
+        invocation: What the user asked for.
         definitions: The repo's definitions.
         planned: The pipeline, with those that its stages run.
         options: What the run records of the request.
@@ -77,7 +76,7 @@ class Prepared:
     """
 
     environment: Environment
-    asked: Asked
+    invocation: Invocation
     definitions: Definitions
     planned: Planned
     options: RunOptions
@@ -90,14 +89,14 @@ class Prepared:
         return self.planned.pipeline
 
 
-def prepare(environment: Environment, asked: Asked) -> Prepared:
+def prepare(environment: Environment, invocation: Invocation) -> Prepared:
     """Load, validate and plan.
 
     Raises:
         UsageError: Anything asked for is wrong or cannot be done here.
         ConfigurationError: The repo's definitions cannot be used.
     """
-    return _prepared(environment, load_definitions(environment), asked)
+    return _prepared(environment, load_definitions(environment), invocation)
 
 
 def modified(prepared: Prepared, change: Callable[[Pipeline], Pipeline]) -> Prepared:
@@ -125,26 +124,28 @@ def modified(prepared: Prepared, change: Callable[[Pipeline], Pipeline]) -> Prep
         return prepared
     refuse_invalid(pipelines, given.configuration)
     # What a plugin has changed is a packaged pipeline no more.
-    definitions = replace(given, pipelines=pipelines, sources={**given.sources, **users(changed)})
-    again = _prepared(prepared.environment, definitions, prepared.asked)
+    definitions = replace(given, pipelines=pipelines, sources={**given.sources, **user_sources(changed)})
+    again = _prepared(prepared.environment, definitions, prepared.invocation)
     require_runnable(again)
     return again
 
 
-def _prepared(environment: Environment, definitions: Definitions, asked: Asked) -> Prepared:
+def _prepared(environment: Environment, definitions: Definitions, invocation: Invocation) -> Prepared:
     configuration = definitions.configuration
-    task = choose_task(environment, asked.task, configuration.task_id)
+    task = choose_task(environment, invocation.task, configuration.task_id)
     known_task = look_up(environment, task.task_id)
     require_place(environment, configuration.tasks or {}, known_task.names)
-    parent = _parent(environment, asked)
-    _require_text("--approval-policy", asked.approval_policy)
-    pipeline = definitions.choose(asked.pipeline)
+    parent = _parent(environment, invocation)
+    _require_text("--approval-policy", invocation.approval_policy)
+    pipeline = definitions.choose(invocation.pipeline)
     stages = {f"{pipeline.id}:{stage.id}" for stage in pipeline.stages}
-    known = asked.known_target if asked.known_target in stages else None
-    target = asked.target or known or environment.setting("CODEX_ORCHESTRATOR_TARGET_STAGE")
+    known = invocation.known_target if invocation.known_target in stages else None
+    target = invocation.target or known or environment.setting("CODEX_ORCHESTRATOR_TARGET_STAGE")
     guard = PrivacyGuard.of(environment, configuration.privacy, definitions.own_pipelines)
-    mode = _mode(asked.execution_mode)
-    planned = _planned(definitions, pipeline, guard, target=target, mode=mode, keep_going=asked.keep_going)
+    mode = _mode(invocation.execution_mode)
+    planned = _planned(
+        definitions, pipeline, guard, target=target, mode=mode, keep_going=invocation.keep_going
+    )
     notices = (
         task.notice,
         known_task.notice,
@@ -153,19 +154,19 @@ def _prepared(environment: Environment, definitions: Definitions, asked: Asked) 
     )
     return Prepared(
         environment=environment,
-        asked=asked,
+        invocation=invocation,
         definitions=definitions,
-        planned=replace(planned, selected=_selected(pipeline, planned.order, asked)),
+        planned=replace(planned, selected=_selected(pipeline, planned.order, invocation)),
         options=RunOptions(
             task.task_id,
             parent,
-            asked.approval_policy and guard.scrub(asked.approval_policy),
+            invocation.approval_policy and guard.scrub(invocation.approval_policy),
             find_parent(environment, parent) if parent is not None else None,
             task_slug=known_task.task.slug if known_task.task else None,
             guard=guard,
             log_bytes=configuration.limits.log_bytes,
         ),
-        resume=asked.resume,
+        resume=invocation.resume,
         notices=tuple(notice for notice in notices if notice),
     )
 
@@ -213,7 +214,7 @@ def _planned(
     guard: PrivacyGuard,
     *,
     target: str | None,
-    mode: Mode | None,
+    mode: ExecutionMode | None,
     keep_going: bool,
 ) -> Planned:
     """A pipeline and those below it; that there is no cycle was checked when they were loaded."""
@@ -243,11 +244,11 @@ def _planned(
     )
 
 
-def _parent(environment: Environment, asked: Asked) -> str | None:
+def _parent(environment: Environment, invocation: Invocation) -> str | None:
     """The run that starts this one: as asked for, else the one around this process; a resume keeps its."""
-    if asked.parent_run is not None:
-        return check_id(asked.parent_run, name="run ID")
-    return run_around(environment) if asked.resume is None else None
+    if invocation.parent_run is not None:
+        return check_id(invocation.parent_run, name="run ID")
+    return run_around(environment) if invocation.resume is None else None
 
 
 def _require_text(flag: str, value: str | None) -> None:
@@ -260,7 +261,7 @@ def _require_text(flag: str, value: str | None) -> None:
         raise UsageError(f"{flag} {value!a} is not a line of printable text.")
 
 
-def _mode(word: str | None) -> Mode | None:
+def _mode(word: str | None) -> ExecutionMode | None:
     if word is None:
         return None
     mode = parse_mode(word)
@@ -269,16 +270,16 @@ def _mode(word: str | None) -> Mode | None:
     return mode
 
 
-def _selected(pipeline: Pipeline, order: tuple[str, ...], asked: Asked) -> frozenset[str]:
-    for wanted in (*asked.only, *([asked.start_from] if asked.start_from else [])):
+def _selected(pipeline: Pipeline, order: tuple[str, ...], invocation: Invocation) -> frozenset[str]:
+    for wanted in (*invocation.only, *([invocation.start_from] if invocation.start_from else [])):
         if wanted not in order:
             known = ", ".join(stage.id for stage in pipeline.stages)
             raise UsageError(
                 f'Unknown stage "{wanted}" in pipeline "{pipeline.id}".', hint=f"Stages: {known}."
             )
-    selected = order[order.index(asked.start_from) :] if asked.start_from else order
-    if asked.only:
-        selected = tuple(stage_id for stage_id in selected if stage_id in asked.only)
+    selected = order[order.index(invocation.start_from) :] if invocation.start_from else order
+    if invocation.only:
+        selected = tuple(stage_id for stage_id in selected if stage_id in invocation.only)
     if not selected:
         raise UsageError("--only and --from together leave no stage to run.")
     return frozenset(selected)

@@ -12,30 +12,30 @@ from codex_orchestrator.definitions.loader import pipeline_digest
 from codex_orchestrator.definitions.planned import Planned
 from codex_orchestrator.engine.lifecycle import LiveRun, RunOptions, checked_request, end_processes
 from codex_orchestrator.errors import Busy, StorageError, UnknownRun, UsageError
-from codex_orchestrator.evidence.evidence import write_plan
 from codex_orchestrator.evidence.liveness import is_owned_elsewhere, is_owned_here
 from codex_orchestrator.evidence.recording import Observe, RunRecording, unobserved
 from codex_orchestrator.evidence.resuming import (
-    make_ready,
-    number_errors,
+    number_error_files,
+    prepare_folder,
     read_known,
     read_plan,
     read_receipts,
     read_whole_manifest,
 )
+from codex_orchestrator.evidence.run_folder import write_plan
 from codex_orchestrator.execution.leftovers import named
 from codex_orchestrator.identifiers import id_problem
 from codex_orchestrator.model.events import RunResumed
 from codex_orchestrator.model.manifest import CommandEntry, Manifest, ResumeEvent
 from codex_orchestrator.privacy.guard import PrivacyGuard
 from codex_orchestrator.rules.approvals import approved_stages
+from codex_orchestrator.rules.first_manifest import with_request
 from codex_orchestrator.rules.layout import RunLayout, TaskLayout
-from codex_orchestrator.rules.opening import with_request
 from codex_orchestrator.rules.replay import Replay
 from codex_orchestrator.rules.resumption import (
     changes,
     changes_by_entries,
-    taken_up,
+    resumed_manifest,
     token_fits,
     with_resume_event,
 )
@@ -138,7 +138,7 @@ def _resumed(
         return LiveRun(layout, recording, digest, done=True)
     _refuse_changes(layout, manifest, planned, request, recording.guard)
     left = end_processes(layout, clock=clock)
-    make_ready(layout)
+    prepare_folder(layout)
     plan = read_plan(layout)
     if plan is None or plan.digest != digest:
         write_plan(layout, pipeline, recording.guard, clock)
@@ -147,7 +147,7 @@ def _resumed(
     found = checked_request(
         layout, shown, approval_policy=manifest.approval_policy, requested_at=event.timestamp
     )
-    going_on = taken_up(
+    going_on = resumed_manifest(
         manifest,
         shown,
         layout,
@@ -184,7 +184,7 @@ def _resumed(
 def _number_errors(recording: RunRecording, before: Manifest, replay: Replay) -> None:
     """Rename error files after the manifest: who is killed in between leaves none that names what is gone."""
     try:
-        number_errors(recording.layout, before, replay.attempts)
+        number_error_files(recording.layout, before, replay.attempts)
     except StorageError:
         recording.close()
         raise

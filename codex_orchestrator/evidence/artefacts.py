@@ -23,7 +23,7 @@ from codex_orchestrator.model.events import AnyEvent
 from codex_orchestrator.model.explain import explain
 from codex_orchestrator.model.privacy_record import PrivacyDecision
 from codex_orchestrator.rules.drift import DriftReport, DriftSample
-from codex_orchestrator.rules.reviewer import RunSummary, State
+from codex_orchestrator.rules.reviewer import RunSummary, TaskState
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ ARTEFACTS = {
         Artefact("run-summary", "run-summary.json, and a line of runs.ndjson", RunSummary),
         Artefact("metrics", "Line of metrics.json", shapes.MetricsLine, lines=True),
         Artefact("metrics-summary", "Aggregate of the metrics", shapes.MetricsSummary),
-        Artefact("state", "state.json of a task", State),
+        Artefact("state", "state.json of a task", TaskState),
         Artefact("drift", "drift.json of a task: how its requests were found", DriftReport),
         Artefact(
             "drift-sample", "Line of samples.ndjson: how one request was found", DriftSample, lines=True

@@ -18,11 +18,18 @@ from codex_orchestrator.errors import StorageError
 from codex_orchestrator.evidence import files
 from codex_orchestrator.evidence.locks import held_lock
 from codex_orchestrator.model.codec import OMIT_NONE, dumps, loads, to_json
-from codex_orchestrator.model.manifest import Approval, ChildRun, CommandEntry, Handle, Manifest
+from codex_orchestrator.model.manifest import (
+    HEARTBEAT_SECONDS,
+    Approval,
+    ChildRun,
+    CommandEntry,
+    Handle,
+    Manifest,
+)
 from codex_orchestrator.model.scheduler import Assignment, Scheduler, WorkerAttempt
 from codex_orchestrator.rules import recorder
 from codex_orchestrator.rules.layout import RunLayout
-from codex_orchestrator.rules.lineage import known_children, news_of, with_children
+from codex_orchestrator.rules.lineage import changed_children, known_children, with_children
 
 # What there are many of, and most of which stay as they are.
 _Kept = CommandEntry | Handle | WorkerAttempt
@@ -162,6 +169,36 @@ class PersistenceCoordinator:
         self.manifest_writes += 1
 
 
+class HeartbeatWriter:
+    """The thread that beats every five seconds for as long as the run lives, one write at a time."""
+
+    def __init__(
+        self, coordinator: PersistenceCoordinator, interval_seconds: float = HEARTBEAT_SECONDS
+    ) -> None:
+        self._coordinator = coordinator
+        self._interval = interval_seconds
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="codex-heartbeat", daemon=True)
+
+    def start(self) -> None:
+        """Beat now, then at every interval."""
+        self._coordinator.beat()
+        self._thread.start()
+
+    def stop(self, *, alone: bool = False) -> None:
+        """Wait for a write under way and beat a last time (``alone``: the heartbeat file only), once."""
+        if self._stopping.is_set():
+            return
+        self._stopping.set()
+        # First, because it speaks up where a write under way takes too long; join would wait in silence.
+        self._coordinator.beat(alone=alone)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(self._interval):
+            self._coordinator.beat()
+
+
 def mark_recorded(layout: RunLayout) -> bool:
     """Set ``metrics_recorded`` in the manifest of a run whose record was merged for it.
 
@@ -188,7 +225,7 @@ def mark_recorded(layout: RunLayout) -> bool:
 
 
 def add_approvals(layout: RunLayout, approvals: Sequence[Approval]) -> None:
-    """Add decisions to the manifest of a run that nobody runs; all else in it stays as it is.
+    """Add decisions to the manifest of a run that no process owns; all else in it stays as it is.
 
     With the run's lock held, by whom the manifest was read before.
 
@@ -218,14 +255,14 @@ def add_children(layout: RunLayout, children: Sequence[ChildRun], *, now: str) -
         manifest = loads(places.read(layout.manifest, below=layout.base))
     except (OSError, ValueError):
         return  # It was removed, or never finished its first manifest.
-    news = news_of(known_children(manifest), children)
+    news = changed_children(known_children(manifest), children)
     if news and isinstance(manifest, dict):
         document = with_children(manifest, news, now=now)
         files.replace(layout.manifest, dumps(document).encode(), below=layout.base)
 
 
 class _ManifestEncoder:
-    """Manifest to JSON as `records.dumps` writes it, entries that have not changed taken from before.
+    """Manifest to JSON as `codec.dumps` writes it, entries that have not changed taken from before.
 
     A run of n stages writes its manifest n times; without this, encoding alone would be quadratic
     in the pure-Python encoder that the standard library falls back to for indented output.

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from codex_orchestrator.evidence import files
 from codex_orchestrator.evidence.journal import Journal, read_aggregate
-from codex_orchestrator.evidence.pending import record_name
+from codex_orchestrator.evidence.pending_records import record_name
 from codex_orchestrator.model.codec import Mismatch, dumps, dumps_line, from_json, loads, to_json
 from codex_orchestrator.model.control_plane import ControlPlane, Drift
-from codex_orchestrator.rules.drift import DriftReport, DriftSample, counted, sample_of
+from codex_orchestrator.rules.drift import DriftReport, DriftSample, sample_of, with_samples
 from codex_orchestrator.rules.layout import TaskLayout
 
 
 class DriftReporter(Journal):
     """Appends a sample for each run and keeps the report of them all."""
+
+    record_shape = DriftSample
+    run_field = "request_id"
 
     def __init__(self, layout: TaskLayout) -> None:
         self._layout = layout
@@ -47,27 +49,16 @@ class DriftReporter(Journal):
         report = self._report()
         return report.covered_bytes if report else 0
 
-    def head(self) -> bytes:
+    def line_start(self) -> bytes:
         """``{"request_id":"``."""
         return b'{"request_id":"'
-
-    def run_of(self, document: Any) -> str | None:
-        """The run of a sample."""
-        try:
-            return from_json(DriftSample, document, strict=False).request_id
-        except Mismatch:
-            return None
-
-    def left_at(self, document: dict[str, Any]) -> object:
-        """When it was recorded."""
-        return document.get("recorded_at")
 
     def update(
         self, lines: Sequence[bytes], covered_bytes: int, *, rebuild: bool, replaced: Sequence[bytes]
     ) -> None:
         """Write the report with more samples counted, or with these alone."""
         before = None if rebuild else self._report()
-        report = counted(before, _parse(lines), _parse(replaced), covered_bytes=covered_bytes)
+        report = with_samples(before, _parse(lines), _parse(replaced), covered_bytes=covered_bytes)
         files.replace(self._layout.drift, dumps(to_json(report)).encode(), below=self._below)
 
     def _report(self) -> DriftReport | None:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from codex_orchestrator import named, places
 from codex_orchestrator.errors import Misplaced, StorageError
-from codex_orchestrator.evidence.output import write_all
+from codex_orchestrator.evidence.standard_streams import write_all
 
 PUBLIC = 0o666
 PRIVATE = 0o600
@@ -36,7 +36,7 @@ _REMOVED = (
 
 
 @contextmanager
-def reported(action: str, path: Path) -> Iterator[None]:
+def storage_errors(action: str, path: Path) -> Iterator[None]:
     """Make a refusal of the disk an error that says what was tried, on which path, and what to do."""
     try:
         yield
@@ -65,7 +65,7 @@ def replace(path: Path, data: bytes, *, below: Path, durable: bool = True, mode:
         StorageError: The disk refused, or `Misplaced`; the old file is as it was.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
-    with reported("write", path), places.folder(path.parent, below=below) as folder:
+    with storage_errors("write", path), places.folder(path.parent, below=below) as folder:
         try:
             descriptor = places.open_in(folder, temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
             try:
@@ -95,7 +95,7 @@ def create(path: Path, data: bytes, *, below: Path, mode: int = PUBLIC) -> bool:
     Raises:
         StorageError: The disk refused, or `Misplaced`; the file is not there.
     """
-    with reported("write", path), places.folder(path.parent, below=below) as folder:
+    with storage_errors("write", path), places.folder(path.parent, below=below) as folder:
         try:
             descriptor = places.open_in(folder, path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         except FileExistsError:
@@ -119,7 +119,7 @@ def overwrite(path: Path, data: bytes, *, below: Path) -> None:
     Raises:
         StorageError: The disk refused, or `Misplaced`.
     """
-    with reported("write", path), places.folder(path.parent, below=below) as folder:
+    with storage_errors("write", path), places.folder(path.parent, below=below) as folder:
         descriptor = places.open_in(folder, path, os.O_WRONLY | os.O_CREAT, PUBLIC)
         try:
             write_all(descriptor, data.rstrip().ljust(os.fstat(descriptor).st_size - 1) + b"\n")
@@ -139,7 +139,7 @@ def remove(path: Path, *, below: Path) -> None:
         StorageError: The disk refused, or `Misplaced`.
     """
     gone = suppress(FileNotFoundError)
-    with reported("remove", path), gone, places.folder(path.parent, below=below) as folder:
+    with storage_errors("remove", path), gone, places.folder(path.parent, below=below) as folder:
         os.unlink(path.name, dir_fd=folder)
 
 
@@ -150,7 +150,7 @@ def remove_tree(path: Path, *, below: Path) -> None:
         StorageError: The disk refused, or `Misplaced`; a part may be gone.
     """
     gone = suppress(FileNotFoundError)
-    with reported("remove", path), gone, places.folder(path.parent, below=below) as above:
+    with storage_errors("remove", path), gone, places.folder(path.parent, below=below) as above:
         if places.kind_of(os.stat(path.name, dir_fd=above, follow_symlinks=False)) == "link":
             os.unlink(path.name, dir_fd=above)
             return
@@ -166,7 +166,7 @@ def move(path: Path, to: Path, *, below: Path) -> None:
         StorageError: The disk refused, or `Misplaced`.
     """
     with (
-        reported("rename", path),
+        storage_errors("rename", path),
         places.folder(path.parent, below=below) as here,
         places.folder(to.parent, below=below) as there,
     ):
@@ -179,7 +179,7 @@ def sync_folder(path: Path, *, below: Path) -> None:
     Raises:
         StorageError: The disk refused, or `Misplaced`.
     """
-    with reported("bring to disk", path), places.folder(path, below=below) as folder:
+    with storage_errors("bring to disk", path), places.folder(path, below=below) as folder:
         os.fsync(folder)
 
 
@@ -194,7 +194,7 @@ def make_folder(path: Path, *, below: Path, ignored: bool = False) -> None:
     Raises:
         StorageError: The disk refused, or `Misplaced`.
     """
-    with reported("make the folder", path):
+    with storage_errors("make the folder", path):
         place, made = below, False
         if named.kind(below) is None:
             made = _make_chosen(below)
@@ -212,7 +212,7 @@ def make_new_folder(path: Path, *, below: Path) -> bool:
     Raises:
         StorageError: The disk refused, or `Misplaced`.
     """
-    with reported("make the folder", path), places.folder(path.parent, below=below) as above:
+    with storage_errors("make the folder", path), places.folder(path.parent, below=below) as above:
         if not _make_in(above, path):
             return False
         os.fsync(above)
@@ -235,7 +235,7 @@ def remove_temporaries(
     """
     count = 0
     gone = suppress(FileNotFoundError)
-    with reported("sweep", folder), gone, places.folder(folder, below=below) as descriptor:
+    with storage_errors("sweep", folder), gone, places.folder(folder, below=below) as descriptor:
         for name in temporaries(places.listed_in(descriptor), of=of, is_dead=is_dead):
             with suppress(FileNotFoundError):
                 os.unlink(name, dir_fd=descriptor)
@@ -258,8 +258,8 @@ def temporaries(
     ]
 
 
-def lead_nowhere(descriptor: int) -> None:
-    """Have what is written to a descriptor be forgotten."""
+def discard_writes(descriptor: int) -> None:
+    """Redirect a descriptor to /dev/null."""
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, descriptor)
     os.close(nothing)

@@ -1,4 +1,4 @@
-"""Removes runs so that whoever dies when, no reader meets half a run.
+"""Removes runs so that no reader ever meets half a run, whenever a process dies.
 
 A run's folder is renamed out of ``cli/`` and into ``trash/``: from then on it is no run for anybody.
 Only then is it deleted. What is found in the trash was left by a death or a refusing disk, and the
@@ -16,9 +16,9 @@ from codex_orchestrator import places
 from codex_orchestrator.clock import Clock
 from codex_orchestrator.errors import StorageError
 from codex_orchestrator.evidence import files
-from codex_orchestrator.evidence.finished import merge_queued
 from codex_orchestrator.evidence.locks import SOFT_SUFFIX, held_lock
-from codex_orchestrator.evidence.pending import pending_in
+from codex_orchestrator.evidence.pending_records import list_pending
+from codex_orchestrator.evidence.run_records import merge_queued
 from codex_orchestrator.identifiers import id_problem
 from codex_orchestrator.rules.layout import RunLayout, TaskLayout
 from codex_orchestrator.text import printable
@@ -34,7 +34,7 @@ def trash_dir(task: TaskLayout) -> Path:
 
 
 def is_queued(layout: RunLayout, names: Sequence[str] | None = None) -> bool:
-    """Whether a record of this run waits to be merged, or its merger is not done with its manifest.
+    """Whether a record of this run is not merged yet, or its manifest does not say so yet.
 
     Args:
         layout: The run.
@@ -45,24 +45,24 @@ def is_queued(layout: RunLayout, names: Sequence[str] | None = None) -> bool:
 
 
 def queued_names(task: TaskLayout) -> tuple[str, ...]:
-    """The names of all that waits in the folders of records to come."""
+    """The names of all pending records of a task."""
     return tuple(
         name for pending, base in task.pending_places() for name, _ in places.listed(pending, below=base)
     )
 
 
 def queued_records(task: TaskLayout) -> int:
-    """How many records of a task wait to be merged."""
+    """How many pending records a task has."""
     return len(_queue(task, ".json"))
 
 
 def merge_records(task: TaskLayout, clock: Clock, tell: Callable[[str], object] = str) -> int:
-    """Merge what is queued, where the locks can be had at once; how many records that were.
+    """Merge pending records if the locks are free at once; returns how many were merged.
 
     Args:
         task: The task.
         clock: Time.
-        tell: Told what was met among the records and is none.
+        tell: Called with a message for each file that is no record.
 
     Raises:
         StorageError: Something could not be written; nothing is lost by it.
@@ -88,7 +88,7 @@ def remove_run(layout: RunLayout, *, unchanged: Callable[[], bool]) -> Removal:
         StorageError: The disk refused. Either the run is as it was, or it is gone and its remains wait
             in the trash.
     """
-    with files.reported("remove", layout.folder):
+    with files.storage_errors("remove", layout.folder):
         return _remove_run(layout, unchanged)
 
 
@@ -111,7 +111,7 @@ def _remove_run(layout: RunLayout, unchanged: Callable[[], bool]) -> Removal:
 
 
 def leftovers(task: TaskLayout) -> list[RunLayout]:
-    """Runs whose removal was begun and not finished.
+    """The runs whose removal was begun and not finished.
 
     Raises:
         StorageError: The trash cannot be read, or is not a folder of our own.
@@ -119,8 +119,8 @@ def leftovers(task: TaskLayout) -> list[RunLayout]:
     return [task.run(name) for name in _in_trash(task) if id_problem(name) is None]
 
 
-def odd_remains(task: TaskLayout) -> list[str]:
-    """What is in the trash and can be no run, a message each.
+def unusable_trash(task: TaskLayout) -> list[str]:
+    """A message for each entry of the trash that cannot be a run.
 
     Raises:
         StorageError: The trash cannot be read, or is not a folder of our own.
@@ -141,7 +141,7 @@ def discard(layout: RunLayout) -> None:
         StorageError: The disk refused; what is left waits in the trash.
     """
     remains = trash_dir(layout.task) / layout.run_id
-    with files.reported("remove", remains):
+    with files.storage_errors("remove", remains):
         if places.status(layout.folder, below=layout.base) is None:
             for folder in (layout.mcp_folder, layout.compat_folder):
                 _delete(folder, layout.base)
@@ -181,7 +181,7 @@ def _move_away(layout: RunLayout, unchanged: Callable[[], bool]) -> Removal:
 
 
 def _forget_remnant(layout: RunLayout) -> None:
-    """Someone else removed the run just now, and taking its lock made the folder anew."""
+    """Remove the folder that taking the lock made again, after somebody else had removed the run."""
     found = places.listed(layout.folder, below=layout.base)
     if found and {name for name, _ in found} <= _LOCKS:
         files.remove_tree(layout.folder, below=layout.base)
@@ -227,7 +227,7 @@ def _queue(task: TaskLayout, suffix: str) -> set[Path]:
     return {
         pending.path
         for folder, base in task.pending_places()
-        for pending in pending_in(folder, suffix, below=base)[0]
+        for pending in list_pending(folder, suffix, below=base)[0]
     }
 
 
@@ -236,5 +236,5 @@ def _odd_records(task: TaskLayout) -> tuple[str, ...]:
         notice
         for folder, base in task.pending_places()
         for suffix in (".json", ".merged")
-        for notice in pending_in(folder, suffix, below=base)[1]
+        for notice in list_pending(folder, suffix, below=base)[1]
     )

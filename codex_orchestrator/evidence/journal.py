@@ -1,4 +1,4 @@
-"""An append-only file fed from pending files, so that no record is lost, whoever dies when.
+"""An append-only file fed from pending files, so that no record is lost, whenever a process dies.
 
 Each finished run first leaves its record in a file of its own. Whoever holds the lock appends all
 pending records, then removes them, then writes the aggregate, which says how many bytes of the
@@ -24,7 +24,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from codex_orchestrator import places
 from codex_orchestrator.clock import parse_timestamp
@@ -33,7 +33,7 @@ from codex_orchestrator.errors import Misplaced, StorageError
 from codex_orchestrator.evidence import files
 from codex_orchestrator.evidence.lines import append, lines_backwards, mend_last_line
 from codex_orchestrator.evidence.locks import held_lock
-from codex_orchestrator.evidence.pending import Pending, pending_in
+from codex_orchestrator.evidence.pending_records import PendingRecord, list_pending
 from codex_orchestrator.identifiers import born
 from codex_orchestrator.model.codec import Mismatch, T, dumps_line, from_json, loads
 from codex_orchestrator.text import printable
@@ -49,7 +49,7 @@ Settle = Callable[[str], bool]
 
 
 def read_aggregate(path: Path, shape: type[T], *, below: Path) -> T | None:
-    """What an aggregate on disk says; None where there is none yet, or another tool's: it is made anew.
+    """The aggregate on disk; None where there is none, or another tool wrote it: it is then made anew.
 
     Raises:
         Misplaced: What is there is not to be opened.
@@ -62,25 +62,32 @@ def read_aggregate(path: Path, shape: type[T], *, below: Path) -> T | None:
 
 @dataclass(frozen=True)
 class _Waiting:
-    """A record that waits, and its line."""
+    """A pending record, and its line."""
 
-    pending: Pending
+    pending: PendingRecord
     line: bytes
 
 
 class Journal(ABC):
-    """One journal and its aggregate; a store says what the aggregate is.
+    """One journal and its aggregate; subclasses say what the aggregate is.
 
     Attributes:
-        notices: What was met among the records and is none, and was left alone.
+        record_shape: The dataclass of a record.
+        run_field: Its field with the run's id.
+        time_key: The key of a line with the time at which it was queued.
+        notices: A message for each pending file that is no record, and was left alone.
     """
+
+    record_shape: ClassVar[Any]
+    run_field: ClassVar[str] = "run_id"
+    time_key: ClassVar[str] = "recorded_at"
 
     def __init__(self, path: Path, *, pending: Path, lock: Path, below: Path) -> None:
         """Nothing is touched yet.
 
         Args:
             path: The append-only file.
-            pending: The folder of records to come, one file per run.
+            pending: The folder of pending records, one file per run.
             lock: Held while merging.
             below: The folder above them that the user has chosen.
         """
@@ -108,20 +115,22 @@ class Journal(ABC):
         """
 
     @abstractmethod
-    @abstractmethod
-    def head(self) -> bytes:
-        """What every line of ours begins with, up to and with the quote before the run's id."""
+    def line_start(self) -> bytes:
+        """The bytes that each line of ours begins with, up to and with the quote before the run's id."""
 
-    @abstractmethod
-    def run_of(self, document: Any) -> str | None:
-        """The run that a record is of, or None where it is none: not of the journal's shape."""
+    def run_id_of(self, document: Any) -> str | None:
+        """The id of a record's run, or None for a value that has not the shape of a record."""
+        try:
+            return str(getattr(from_json(self.record_shape, document, strict=False), self.run_field))
+        except Mismatch:
+            return None
 
-    @abstractmethod
-    def left_at(self, document: dict[str, Any]) -> object:
-        """The timestamp at which a record was left, where it says so."""
+    def queued_at(self, document: dict[str, Any]) -> object:
+        """The time at which a record was queued, where it says so."""
+        return document.get(self.time_key)
 
     def queue_line(self, name: str, line: bytes) -> None:
-        """Leave a run's record where any merger finds it.
+        """Write a run's record as a pending file.
 
         Args:
             name: Of the record, see `record_name`.
@@ -134,11 +143,11 @@ class Journal(ABC):
         files.replace(self._pending_file(name), line, below=self._below)
 
     def is_queued(self, name: str) -> bool:
-        """Whether a run's record still waits."""
+        """Whether a run's record is not merged yet."""
         return _is_ours(self._pending_file(name), self._below)
 
     def merge(self, name: str, settle: Settle, *, patience_seconds: float = PATIENCE_SECONDS) -> bool:
-        """Merge all pending records, or see that another process has merged this run's.
+        """Merge all pending records, or find that another process has merged this run's.
 
         Args:
             name: The record on whose behalf this is done.
@@ -167,7 +176,7 @@ class Journal(ABC):
         return held or not self.is_queued(name)
 
     def merge_now(self, settle: Settle) -> bool:
-        """Merge all pending records if the lock can be had at once; whether it could.
+        """Merge all pending records if the lock is free at once; returns whether it was.
 
         Raises:
             StorageError: Something could not be written; nothing is lost by it.
@@ -185,11 +194,11 @@ class Journal(ABC):
         return merged
 
     def is_merged(self, name: str) -> bool:
-        """Whether a run's record was merged by another, and the run has not said yet that it knows."""
+        """Whether another process has merged a run's record and the run has not acknowledged it."""
         return _is_ours(self._merged_file(name), self._below)
 
     def forget(self, name: str) -> None:
-        """The run knows that its record was merged.
+        """Acknowledge that the run's record was merged.
 
         Raises:
             StorageError: The disk refused.
@@ -205,9 +214,9 @@ class Journal(ABC):
         appended = self._tail(start)
         waiting = self._waiting()
         # Nobody knows any more which of the lines of a dead merger were those of resumed runs.
-        runs = [run for run in map(self._run_of_line, appended) if run is not None]
+        runs = [run for run in map(self._run_id_of_line, appended) if run is not None]
         earlier = self._earlier_lines([*runs, *(one.pending.run_id for one in waiting)], start)
-        known = {**earlier, **{run: line for line in appended if (run := self._run_of_line(line))}}
+        known = {**earlier, **{run: line for line in appended if (run := self._run_id_of_line(line))}}
         fresh = [one for one in waiting if not _stands(one, known.get(one.pending.run_id))]
         if fresh:
             append(self._path, b"".join(one.line for one in fresh), below=self._below)
@@ -223,13 +232,13 @@ class Journal(ABC):
 
     def _waiting(self) -> list[_Waiting]:
         """The records to come. What is none is left where it is, and told of."""
-        found, odd = pending_in(self._pending, _QUEUED, below=self._below)
+        found, odd = list_pending(self._pending, _QUEUED, below=self._below)
         self.notices.update(dict.fromkeys(odd))
         waiting = []
         for pending in found:
             try:
                 document = loads(places.read(pending.path, below=self._below))
-                run_id = self.run_of(document)
+                run_id = self.run_id_of(document)
             except FileNotFoundError:
                 continue  # Whoever has merged it removes it just now.
             except (OSError, ValueError, Misplaced):
@@ -241,18 +250,18 @@ class Journal(ABC):
                 self.notices[f"{name} is no record of run {pending.run_id}, and is left alone."] = None
         return waiting
 
-    def _settle(self, merged: Sequence[Pending], settle: Settle) -> None:
+    def _settle(self, merged: Sequence[PendingRecord], settle: Settle) -> None:
         left = [one for one in merged if not self._settled(one, settle)]
         for one in left:
             files.move(one.path, one.path.with_suffix(_MERGED), below=self._below)
         # After the others, and once more for those: a run that ended meanwhile has looked too early.
-        for one in pending_in(self._pending, _MERGED, below=self._below)[0]:
+        for one in list_pending(self._pending, _MERGED, below=self._below)[0]:
             self._settled(one, settle)
         if merged:
             # Or a record could be back after a power failure, when the aggregate covers it already.
             files.sync_folder(self._pending, below=self._below)
 
-    def _settled(self, pending: Pending, settle: Settle) -> bool:
+    def _settled(self, pending: PendingRecord, settle: Settle) -> bool:
         known = settle(pending.run_id)
         if known:
             files.remove(pending.path, below=self._below)
@@ -272,28 +281,28 @@ class Journal(ABC):
         sought = {run_id: born(run_id) for run_id in run_ids}
         found: dict[str, bytes] = {}
         for line in lines_backwards(self._path, end, below=self._below) if sought and end else ():
-            run_id = self._run_of_line(line)
+            run_id = self._run_id_of_line(line)
             if run_id in sought:
                 found[run_id] = line + b"\n"
                 del sought[run_id]
-            left_at = self._left_at(line) if sought else None
-            if left_at is not None:
-                sought = {name: since for name, since in sought.items() if not _is_later(since, left_at)}
+            queued_at = self._queued_at(line) if sought else None
+            if queued_at is not None:
+                sought = {name: since for name, since in sought.items() if not _is_later(since, queued_at)}
             if not sought:
                 break
         return found
 
-    def _run_of_line(self, line: bytes) -> str | None:
+    def _run_id_of_line(self, line: bytes) -> str | None:
         """The run of a line of the journal, whose other keys may be those of other tools."""
-        match = re.match(re.escape(self.head()) + rb'([^"\\]+)"', line)
+        match = re.match(re.escape(self.line_start()) + rb'([^"\\]+)"', line)
         return match[1].decode("utf-8", "replace") if match else None
 
-    def _left_at(self, line: bytes) -> float | None:
+    def _queued_at(self, line: bytes) -> float | None:
         try:
             document = loads(line)
         except ValueError:
             return None
-        moment = self.left_at(document) if isinstance(document, dict) else None
+        moment = self.queued_at(document) if isinstance(document, dict) else None
         return parse_timestamp(moment) if isinstance(moment, str) else None
 
     def _size(self) -> int:
@@ -315,10 +324,10 @@ def _is_ours(path: Path, below: Path) -> bool:
 
 
 def _stands(one: _Waiting, known: bytes | None) -> bool:
-    """Whether a record is counted already: that very line is, or a line of the run's only start."""
+    """Whether a record is counted already: the same line, or the line of a run that started only once."""
     return known is not None and (one.line == known or one.pending.attempt == 1)
 
 
-def _is_later(since: float | None, left_at: float) -> bool:
-    """Whether a run surely began after a record was left."""
-    return since is not None and left_at + _SLACK_SECONDS < since
+def _is_later(since: float | None, queued_at: float) -> bool:
+    """Whether a run certainly began after a record was queued."""
+    return since is not None and queued_at + _SLACK_SECONDS < since

@@ -12,8 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from codex_orchestrator import places
-from codex_orchestrator.evidence.files import PUBLIC, reported
-from codex_orchestrator.evidence.output import write_all
+from codex_orchestrator.evidence.files import PUBLIC, storage_errors
+from codex_orchestrator.evidence.standard_streams import write_all
 from codex_orchestrator.model.codec import is_json
 
 _BLOCK_BYTES = 65_536
@@ -27,7 +27,7 @@ def append(path: Path, data: bytes, *, below: Path) -> None:
         StorageError: The disk refused, or `Misplaced`; none of the lines is there, or, where they cannot
             even be taken back, a torn one that readers tolerate and `mend_last_line` mends.
     """
-    with reported("append to", path):
+    with storage_errors("append to", path):
         descriptor = _opened(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, below)
         try:
             end = os.fstat(descriptor).st_size
@@ -48,7 +48,7 @@ def append_block(path: Path, data: bytes, *, below: Path) -> None:
     Raises:
         StorageError: As `append` does.
     """
-    with reported("read", path):
+    with storage_errors("read", path):
         size = found.st_size if (found := places.status(path, below=below)) is not None else 0
         if size:
             with places.open_stream(path, below=below) as stream:
@@ -68,7 +68,7 @@ def lines_backwards(path: Path, end: int, *, below: Path) -> Iterator[bytes]:
     Raises:
         StorageError: The file cannot be read.
     """
-    with reported("read", path), places.open_stream(path, below=below) as stream:
+    with storage_errors("read", path), places.open_stream(path, below=below) as stream:
         rest = b""
         block = _FIRST_BLOCK_BYTES  # Mostly the search ends with the first line.
         while end > 0:
@@ -90,7 +90,7 @@ def mend_last_line(path: Path, *, below: Path) -> None:
     Raises:
         StorageError: The disk refused, or `Misplaced`.
     """
-    with reported("mend", path):
+    with storage_errors("mend", path):
         try:
             descriptor = _opened(path, os.O_RDWR, below)
         except FileNotFoundError:
@@ -120,7 +120,7 @@ class LogFile:
         """
         self._path = path
         mend_last_line(path, below=below)
-        with reported("open", path):
+        with storage_errors("open", path):
             self._descriptor = _opened(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, below)
             self._end = os.fstat(self._descriptor).st_size
         self._torn = False
@@ -131,7 +131,7 @@ class LogFile:
         Raises:
             StorageError: The disk refused; none of it is there, at the latest after the next write.
         """
-        with reported("append to", self._path):
+        with storage_errors("append to", self._path):
             if self._torn:
                 self._take_back()
             try:
@@ -156,7 +156,7 @@ class LogFile:
         """
         if self._descriptor < 0:
             return
-        with reported("append to", self._path):
+        with storage_errors("append to", self._path):
             descriptor, self._descriptor = self._descriptor, -1
             try:
                 if self._torn:

@@ -62,7 +62,7 @@ def judge_liveness(
 def liveness_of(
     layout: RunLayout, manifest: dict[str, Any], *, now: float, activity: Activity | None = None
 ) -> Liveness:
-    """`judge_liveness` with what the disk and the kernel say; ``activity`` where it was read already."""
+    """The liveness of a run by its files and its owner's process; ``activity`` where it was read already."""
     if str(manifest.get("status")) in TERMINAL:
         return "finished"
     owner = read_owner(layout.lock, below=layout.base)

@@ -114,7 +114,7 @@ def wait_for_lock(
     # Imported here: it costs 20 ms, and only runs need it.
     from filelock import FileLock, SoftFileLock
 
-    with files.reported("lock", path):
+    with files.storage_errors("lock", path):
         try:
             kernel_lock = FileLock(path, thread_local=False, fallback_to_soft=False)
             return _taken(kernel_lock, patience_seconds, below, unless)

@@ -8,8 +8,8 @@ from typing import Any
 from codex_orchestrator.clock import Clock, timestamp
 from codex_orchestrator.evidence import files
 from codex_orchestrator.evidence.journal import Journal, read_aggregate
-from codex_orchestrator.evidence.pending import record_name
-from codex_orchestrator.model.codec import Mismatch, dumps, dumps_line, from_json, loads, to_json
+from codex_orchestrator.evidence.pending_records import record_name
+from codex_orchestrator.model.codec import dumps, dumps_line, loads, to_json
 from codex_orchestrator.model.manifest import MetricsLine, MetricsSummary
 from codex_orchestrator.rules.layout import TaskLayout
 
@@ -19,6 +19,8 @@ LARGEST = 1e15
 
 class MetricsRecorder(Journal):
     """Appends metrics lines and keeps their aggregate."""
+
+    record_shape = MetricsLine
 
     def __init__(self, layout: TaskLayout, clock: Clock) -> None:
         self._layout = layout
@@ -43,20 +45,9 @@ class MetricsRecorder(Journal):
         summary = self._summary()
         return summary.covered_bytes if summary else 0
 
-    def head(self) -> bytes:
+    def line_start(self) -> bytes:
         """``{"run_id":"``."""
         return b'{"run_id":"'
-
-    def run_of(self, document: Any) -> str | None:
-        """The run of a metrics line."""
-        try:
-            return from_json(MetricsLine, document, strict=False).run_id
-        except Mismatch:
-            return None
-
-    def left_at(self, document: dict[str, Any]) -> object:
-        """When it was recorded."""
-        return document.get("recorded_at")
 
     def update(
         self, lines: Sequence[bytes], covered_bytes: int, *, rebuild: bool, replaced: Sequence[bytes]

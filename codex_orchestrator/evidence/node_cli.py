@@ -1,4 +1,4 @@
-"""What the Node CLI of the same name writes, told from what this product writes.
+"""Tells files of the Node CLI of the same name from files of this product.
 
 See docs/how-to/migrate-from-node-cli.md, "What is the same".
 """
@@ -37,7 +37,7 @@ def is_record(document: Any) -> bool:
 
 
 def is_place(path: Path) -> bool:
-    """Whether only it has files of that name there: its history, its metrics, its pointers."""
+    """Whether only the Node CLI has files of that name there: its history, metrics or pointers."""
     above = path.parent
     pointer = (
         path.name == "manifest.json" and is_run_id(above.name) and above.parent.name not in _RUNS_FOLDERS
@@ -46,7 +46,7 @@ def is_place(path: Path) -> bool:
 
 
 def is_link(path: Path) -> bool:
-    """Whether it has a link to a manifest there, for tools of the MCP days."""
+    """Whether the Node CLI has a link to a manifest there, for old MCP tools."""
     return path.name == "manifest.json" and path.parent.parent.name == "local-mcp"
 
 
@@ -57,8 +57,8 @@ def run_folder(path: Path) -> Path | None:
     )
 
 
-def fitted(run: dict[str, Any]) -> dict[str, Any]:
-    """A RunSummary of its history, with what it says of privacy as ours say it."""
+def converted_summary(run: dict[str, Any]) -> dict[str, Any]:
+    """A RunSummary of the Node CLI's history, with its privacy part in our form."""
     privacy = run.get("privacy")
     if not isinstance(privacy, dict) or "totals" in privacy:
         return run

@@ -1,4 +1,4 @@
-"""RunRecording: all that one run writes, from its first event to its records in the task's files."""
+"""RunRecording: everything that one run writes, from its first event to its records in the task's files."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from codex_orchestrator.clock import Clock, Stopwatch, timestamp
 from codex_orchestrator.definitions.planner import Plan
 from codex_orchestrator.errors import StorageError
 from codex_orchestrator.evidence import files
-from codex_orchestrator.evidence.children import ParentLink, settle_children
-from codex_orchestrator.evidence.coordinator import PersistenceCoordinator
-from codex_orchestrator.evidence.evidence import EventLog
-from codex_orchestrator.evidence.finished import FinishedRun
-from codex_orchestrator.evidence.heartbeat import HeartbeatWriter
+from codex_orchestrator.evidence.coordinator import HeartbeatWriter, PersistenceCoordinator
+from codex_orchestrator.evidence.lineage import ParentLink, adopt_children
 from codex_orchestrator.evidence.locks import RunLock
+from codex_orchestrator.evidence.run_folder import EventLog
+from codex_orchestrator.evidence.run_records import RunRecords
 from codex_orchestrator.model.codec import dumps, to_json
 from codex_orchestrator.model.events import ChildChanged, Event, RunCompleted, StageCompleted, StageWaiting
 from codex_orchestrator.model.exec_events import CommandStart, ExecEvent, PrivacyDecided
@@ -36,7 +35,7 @@ Observe = Callable[[Manifest, Event, Manifest], object]
 
 
 def unobserved(_before: Manifest, _event: Event, _after: Manifest) -> None:
-    """Nobody is told."""
+    """The default observer: does nothing."""
 
 
 class RunRecording:
@@ -83,7 +82,7 @@ class RunRecording:
         self._lock = RunLock(layout.lock, below=layout.base)
         self._lock.acquire()
         self._coordinator = PersistenceCoordinator(layout, clock, notify=notify)
-        self._finished = FinishedRun(layout, clock, self._mark_recorded)
+        self._records = RunRecords(layout, clock, self._mark_recorded)
         self._heartbeat = HeartbeatWriter(self._coordinator)
         self._notify = notify
         self._observe = observe
@@ -107,7 +106,7 @@ class RunRecording:
         self._heartbeat.start()
         self.manifest = recorder.apply(manifest, started)
         # Before there is a run: no child is without its parent's knowing, whoever dies when.
-        _warned(lambda: self._link.leave(self.manifest), self._warnings, _NOT_TOLD)
+        _warned(lambda: self._link.report(self.manifest), self._warnings, _NOT_TOLD)
         try:
             # Before the log: whoever reads that back goes no further than to the last start.
             self._coordinator.save(self.manifest)
@@ -115,11 +114,11 @@ class RunRecording:
             self.close()
             raise
         self._log.write(started)
-        _warned(self._link.settle, self._warnings, _NOT_TOLD)
+        _warned(self._link.adopt, self._warnings, _NOT_TOLD)
         self._observe(manifest, started, self.manifest)
 
     def record(self, event: Event) -> None:
-        """Log an event and take it up in the manifest.
+        """Log an event and apply it to the manifest.
 
         A stage's start waits until the manifest is on disk, and with it the end of the stage before:
         whatever changed is durable before the next command runs. What a child does is on disk at once
@@ -134,7 +133,7 @@ class RunRecording:
         self._observe(before, event, after)
 
     def record_late(self, event: ExecEvent) -> None:
-        """Take up what a process writes that its stage left running: in any thread, and nobody is told."""
+        """Record output of a process that outlived its stage; in any thread, and observers are not told."""
         self._take_up(event)
 
     def _take_up(self, event: Event) -> tuple[Manifest, Manifest]:
@@ -159,7 +158,7 @@ class RunRecording:
         return before, after
 
     def amend(self, manifest: Manifest) -> None:
-        """Write the manifest of a run that does not go on: only what was asked of it is new.
+        """Write the manifest of a run that does not go on; only the attempt to resume it is new.
 
         Raises:
             StorageError: It cannot be written.
@@ -167,8 +166,8 @@ class RunRecording:
         self.manifest = manifest
         self._coordinator.save(manifest)
         # Its last owner may have died before it could.
-        self._tidy(lambda: self._link.leave(manifest))
-        self._tidy(self._link.settle)
+        self._tidy(lambda: self._link.report(manifest))
+        self._tidy(self._link.adopt)
 
     def pause(self) -> None:
         """Write the manifest of a run that waits for somebody: it has not ended, but its process does.
@@ -181,7 +180,7 @@ class RunRecording:
         self._ended = True
 
     def close_stage(self, index: int) -> None:
-        """A stage has said its last word, though not yet what it left running."""
+        """Close the log of a stage that has ended; processes that outlive it may still write."""
         with self._turn:
             self._log.close_stage(index)
 
@@ -196,7 +195,7 @@ class RunRecording:
         return self.layout.relative(path)
 
     def stop_heartbeat(self) -> list[str]:
-        """No stage writes any more: beat a last time; the answer is what went wrong with recording so far."""
+        """Stop the heartbeat once no stage writes any more; returns the warnings of recording so far."""
         self._log.end_output(timestamp(self._clock.now()))
         # The manifest is written right after this.
         self._heartbeat.stop(alone=True)
@@ -205,17 +204,17 @@ class RunRecording:
         return self._untold_warnings()
 
     def sample_request(self, starts: int) -> tuple[Manifest, list[str]]:
-        """Count how the run's request was found: the run with the report of it, and what went wrong."""
+        """Add the run's request to the drift report; returns the manifest with that report, and warnings."""
         found = self.manifest.control_plane
         if found is None:
             return self.manifest, []
-        drift, warnings = self._finished.sample(found, starts)
+        drift, warnings = self._records.sample(found, starts)
         return replace(self.manifest, control_plane=replace(found, drift=drift)), warnings
 
     def finish(
         self, manifest: Manifest, completed: RunCompleted, plan: Plan, *, partial: bool, starts: int
     ) -> None:
-        """Queue the run's records, finish its manifest whatever became of them, then merge them.
+        """Queue the run's records, write its final manifest even where that failed, then merge them.
 
         Raises:
             StorageError: The manifest cannot be written.
@@ -229,7 +228,7 @@ class RunRecording:
         manifest = self._queue(manifest, reviewer.summarize(), starts)
         before, self.manifest = self.manifest, manifest
         self._coordinator.save(manifest)
-        recording = self._finished.merge()
+        recording = self._records.merge()
         self._warnings.extend(recording.warnings)
         ended = add_warnings(
             replace(self.manifest, metrics_recorded=recording.recorded), self._untold_warnings()
@@ -239,7 +238,7 @@ class RunRecording:
             self._coordinator.save(ended)
         self._ended = True
         if recording.recorded:
-            self._tidy(self._finished.acknowledge)
+            self._tidy(self._records.acknowledge)
         self._observe(before, completed, self.manifest)
 
     def abandon(self) -> None:
@@ -253,13 +252,13 @@ class RunRecording:
         self._lock.release()
         if not self._ended:
             return  # What it leaves behind is swept by a later run.
-        self._tidy(lambda: self._link.leave(self.manifest))
-        self._tidy(self._link.settle)
+        self._tidy(lambda: self._link.report(self.manifest))
+        self._tidy(self._link.adopt)
         # Children that ended while this was the owner have left it to it.
-        self._tidy(lambda: settle_children(self.layout, self._clock, as_owner=True))
-        recorded = self.manifest.metrics_recorded and not self._finished.is_queued
+        self._tidy(lambda: adopt_children(self.layout, self._clock, as_owner=True))
+        recorded = self.manifest.metrics_recorded and not self._records.is_queued
         if self.manifest.status in TERMINAL and not recorded:
-            self._tidy(self._finished.look_again)
+            self._tidy(self._records.retry_merge)
         self._tidy(lambda: files.remove(self.layout.live_marker, below=self.layout.base))
 
     def _queue(self, manifest: Manifest, summary: RunSummary, starts: int) -> Manifest:
@@ -273,7 +272,7 @@ class RunRecording:
             privacy_events=_most_privacy_events(self.layout),
             duration_seconds=self._stopwatch.seconds,
         )
-        self._warnings.extend(self._finished.queue(line, summary))
+        self._warnings.extend(self._records.queue(line, summary))
         trouble = _write_summary(self.layout, summary)
         self._warnings.extend(trouble)
         return replace(manifest, run_summary_path=None) if trouble else manifest
@@ -297,14 +296,14 @@ class RunRecording:
 
 
 def _ends_child(manifest: Manifest, event: Event) -> bool:
-    """Whether a stage that is a run of its own has come to an end: who reads that run reads the stage."""
+    """Whether an event ends a sub-pipeline stage: readers of that run read the stage as well."""
     if not isinstance(event, StageCompleted | StageWaiting):
         return False
     return manifest.entry(event.index).kind == "subpipeline"
 
 
 def _warned(action: Callable[[], object], warnings: list[str], words: str) -> None:
-    """Do what a run goes on without; that it could not be done is a warning."""
+    """Do something that a run can go on without; its failure is a warning."""
     try:
         action()
     except StorageError as error:
@@ -312,7 +311,7 @@ def _warned(action: Callable[[], object], warnings: list[str], words: str) -> No
 
 
 def _write_summary(layout: RunLayout, summary: RunSummary) -> list[str]:
-    """Write it; what went wrong with that."""
+    """Write the run summary; returns warnings."""
     try:
         files.replace(layout.run_summary, dumps(to_json(summary)).encode(), below=layout.base)
     except StorageError as error:

@@ -1,4 +1,4 @@
-"""The disk's part of taking a run up again: its manifest read whole, its files made ready.
+"""Reads what is on disk of a run that is to be resumed, and prepares its folder.
 
 (docs/reference/manifest.md, "Resuming")
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 from codex_orchestrator import places
 from codex_orchestrator.errors import UnknownRun
 from codex_orchestrator.evidence import files
-from codex_orchestrator.evidence.children import read_children
+from codex_orchestrator.evidence.lineage import read_children
 from codex_orchestrator.evidence.lines import append, mend_last_line
 from codex_orchestrator.evidence.manifests import read_document
 from codex_orchestrator.evidence.owner import render_owner, this_process
@@ -20,12 +20,12 @@ from codex_orchestrator.evidence.sweep import remove_temporaries
 from codex_orchestrator.model.codec import Mismatch, dumps_line, from_json, loads, to_json
 from codex_orchestrator.model.manifest import CommandEntry, Manifest, PlanRecord, Receipt
 from codex_orchestrator.rules.layout import RunLayout
-from codex_orchestrator.rules.lineage import upserted
-from codex_orchestrator.rules.replay import Replay, catch_up, read_back
+from codex_orchestrator.rules.lineage import merged_children
+from codex_orchestrator.rules.replay import Replay, catch_up, parse_log
 
 
 def read_whole_manifest(layout: RunLayout) -> Manifest:
-    """A manifest, ours or the Node CLI's; keys that we do not know are left out.
+    """A manifest of this product or the Node CLI; unknown keys are left out.
 
     Raises:
         UnknownRun: It is missing, or not one that can be gone on with.
@@ -39,11 +39,11 @@ def read_whole_manifest(layout: RunLayout) -> Manifest:
 
 
 def read_log(layout: RunLayout) -> Replay:
-    """What the run's log says, as far as it goes."""
+    """The events in the run's log, as far as they can be read."""
     try:
-        return read_back(places.lines(layout.runner_log, below=layout.base))
+        return parse_log(places.lines(layout.runner_log, below=layout.base))
     except FileNotFoundError:
-        return read_back(())
+        return parse_log(())
 
 
 def read_known(layout: RunLayout) -> tuple[Manifest, Replay]:
@@ -54,11 +54,11 @@ def read_known(layout: RunLayout) -> tuple[Manifest, Replay]:
     """
     replay = read_log(layout)
     known = catch_up(read_whole_manifest(layout), replay)
-    return replace(known, child_runs=upserted(known.child_runs, read_children(layout))), replay
+    return replace(known, child_runs=merged_children(known.child_runs, read_children(layout))), replay
 
 
 def read_plan(layout: RunLayout) -> PlanRecord | None:
-    """What the run was started with, or None: runs of the Node CLI have none."""
+    """The plan that the run was started with, or None: runs of the Node CLI have none."""
     try:
         document = loads(places.read(layout.plan, below=layout.base))
         plan: PlanRecord = from_json(PlanRecord, document, strict=False)
@@ -68,7 +68,7 @@ def read_plan(layout: RunLayout) -> PlanRecord | None:
 
 
 def read_receipts(layout: RunLayout) -> list[Receipt]:
-    """The decisions on a run's manual stages, in order; lines that are none of its are passed over."""
+    """The decisions on a run's manual stages, in order; torn lines and those of other runs are left out."""
     try:
         lines = places.read(layout.approvals, below=layout.base).splitlines()
     except FileNotFoundError:
@@ -94,8 +94,8 @@ def add_receipt(layout: RunLayout, receipt: Receipt) -> None:
     append(layout.approvals, dumps_line(to_json(receipt)).encode(), below=layout.base)
 
 
-def make_ready(layout: RunLayout) -> None:
-    """Make a run's folder ready to be written to again, with its lock held.
+def prepare_folder(layout: RunLayout) -> None:
+    """Prepare a run's folder to be written to again, with its lock held.
 
     What a dead owner left half written goes, and the run is marked as live.
 
@@ -110,7 +110,7 @@ def make_ready(layout: RunLayout) -> None:
     files.make_folder(layout.folder / "commands", below=below)
 
 
-def number_errors(layout: RunLayout, manifest: Manifest, attempts: Mapping[int, int]) -> None:
+def number_error_files(layout: RunLayout, manifest: Manifest, attempts: Mapping[int, int]) -> None:
     """Give the error files of stages that run again the numbers of their attempts.
 
     Args:

@@ -9,7 +9,7 @@ from typing import Any
 from codex_orchestrator import places
 from codex_orchestrator.evidence import files, node_cli
 from codex_orchestrator.evidence.journal import Journal, read_aggregate
-from codex_orchestrator.evidence.pending import record_name
+from codex_orchestrator.evidence.pending_records import record_name
 from codex_orchestrator.model.codec import Mismatch, dumps, dumps_line, from_json, loads, to_json
 from codex_orchestrator.model.manifest import StateIndex
 from codex_orchestrator.rules.layout import TaskLayout
@@ -21,6 +21,9 @@ _STATE_KEYS = {"taskId", "lastRunAt", "totalRuns", "runs"}
 
 class TaskStateStore(Journal):
     """Appends RunSummaries to the history and keeps ``state.json`` as its latest end."""
+
+    record_shape = RunSummary
+    time_key = "timestamp"
 
     def __init__(self, layout: TaskLayout) -> None:
         self._layout = layout
@@ -52,20 +55,9 @@ class TaskStateStore(Journal):
         whole = index is not None and state is not None and index.total_runs == state["totalRuns"]
         return index.covered_bytes if index is not None and whole else 0
 
-    def head(self) -> bytes:
+    def line_start(self) -> bytes:
         """``{"taskId":"T","runId":"``."""
         return dumps_line({"taskId": self._layout.task_id, "runId": ""}).encode().removesuffix(b'"}\n')
-
-    def run_of(self, document: Any) -> str | None:
-        """The run of a RunSummary."""
-        try:
-            return from_json(RunSummary, document, strict=False).run_id
-        except Mismatch:
-            return None
-
-    def left_at(self, document: dict[str, Any]) -> object:
-        """When its run ended."""
-        return document.get("timestamp")
 
     def update(
         self, lines: Sequence[bytes], covered_bytes: int, *, rebuild: bool, replaced: Sequence[bytes]
@@ -132,7 +124,7 @@ def _parse(lines: Sequence[bytes]) -> list[dict[str, Any]]:
 
 
 def _in_short(run: dict[str, Any]) -> dict[str, Any]:
-    """A RunSummary without what grows with the output of its commands."""
+    """A RunSummary without the parts that grow with the output of its commands."""
     short = {key: value for key, value in run.items() if key != "handles"}
     privacy = short.get("privacy")
     if isinstance(privacy, dict):
@@ -141,11 +133,11 @@ def _in_short(run: dict[str, Any]) -> dict[str, Any]:
 
 
 def _taken_over(run: Any) -> Any:
-    """A run of the Node CLI's history as ours are: without the keys that it has besides."""
+    """A run of the Node CLI's history, without the keys that only that tool writes."""
     if not isinstance(run, dict):
         return run
     try:
-        return to_json(from_json(RunSummary, node_cli.fitted(run), strict=False))
+        return to_json(from_json(RunSummary, node_cli.converted_summary(run), strict=False))
     except Mismatch:
         return run  # What it says is not lost, even where it cannot be made fit.
 

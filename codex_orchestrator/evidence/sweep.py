@@ -1,4 +1,4 @@
-"""What dead runs left half done: temporary files, and folders that never became a run.
+"""Removes what dead runs left: temporary files, and folders that never became a run.
 
 Only runs that have not ended have a marker, so looking for the dead among them costs the same
 however many runs there have been (docs/reference/files.md, "Leftovers").
@@ -27,8 +27,8 @@ _FIRST_FILES = frozenset(
 
 
 @dataclass(frozen=True)
-class Swept:
-    """What there was to sweep, and what could not be.
+class SweepResult:
+    """What was removed, and a warning for each thing that could not be.
 
     Attributes:
         temporaries: Temporary files, by their paths relative to the root.
@@ -40,59 +40,59 @@ class Swept:
     folders: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
-    def __add__(self, other: Swept) -> Swept:
-        return Swept(
+    def __add__(self, other: SweepResult) -> SweepResult:
+        return SweepResult(
             (*self.temporaries, *other.temporaries),
             (*self.folders, *other.folders),
             (*self.warnings, *other.warnings),
         )
 
 
-def sweep(task: TaskLayout, *, dry_run: bool = False) -> Swept:
-    """Sweep what dead runs of a task left; runs that live, or live elsewhere, are not touched.
+def sweep(task: TaskLayout, *, dry_run: bool = False) -> SweepResult:
+    """Remove what dead runs of a task left; runs that are alive, here or elsewhere, are not touched.
 
     Args:
         task: The task.
         dry_run: Only say what would be swept.
     """
     here, base = this_process(), task.environment.runs_dir
-    swept = Swept()
+    swept = SweepResult()
     try:
         found = places.listed(task.live_dir, below=base)
     except StorageError as error:
-        return Swept(warnings=(error.in_a_line,))
+        return SweepResult(warnings=(error.in_a_line,))
     for name in files.temporaries(found, is_dead=lambda pid: not exists(pid)):
         try:
             swept += _without(task.live_dir / name, task, dry_run=dry_run)
         except StorageError as error:
-            swept += Swept(warnings=(error.in_a_line,))
+            swept += SweepResult(warnings=(error.in_a_line,))
     for name, kind in found:
         if not name.endswith(_SUFFIX) or name.startswith("."):
             continue
         layout = task.run(name.removesuffix(_SUFFIX))
         marker = printable(str(task.live_dir / name))
         if kind != "file" or id_problem(layout.run_id) is not None:
-            swept += Swept(warnings=(f"{marker} is no marker of a run, and is left alone.",))
+            swept += SweepResult(warnings=(f"{marker} is no marker of a run, and is left alone.",))
             continue
         try:
             owner = read_owner(layout.live_marker, below=base)
         except StorageError as error:
-            swept += Swept(warnings=(error.in_a_line,))
+            swept += SweepResult(warnings=(error.in_a_line,))
             continue
         if owner is None or is_alive(owner, here) is False:
             swept += _sweep_run(layout, dry_run=dry_run)
     return swept
 
 
-def _sweep_run(layout: RunLayout, *, dry_run: bool) -> Swept:
-    swept = Swept()
+def _sweep_run(layout: RunLayout, *, dry_run: bool) -> SweepResult:
+    swept = SweepResult()
     try:
         if places.has_folder(layout.folder, below=layout.base):
             # Before the lock, which makes a file: in a folder that is not ours there is nothing to do.
             swept = _leftovers(layout, dry_run=True)
             if dry_run or swept.warnings:
                 return swept
-            swept = Swept()
+            swept = SweepResult()
             with held_lock(layout.lock, below=layout.base) as held:
                 if not held:
                     return swept  # Somebody has taken it up again.
@@ -104,27 +104,27 @@ def _sweep_run(layout: RunLayout, *, dry_run: bool) -> Swept:
             return swept  # Housekeeping has just removed all of it.
         why = error.in_a_line if isinstance(error, StorageError) else str(error)
         warning = f"Leftovers of run {layout.run_id} not swept: {why}"
-        return swept + Swept(warnings=(warning,))
+        return swept + SweepResult(warnings=(warning,))
     return swept
 
 
-def _leftovers(layout: RunLayout, *, dry_run: bool) -> Swept:
+def _leftovers(layout: RunLayout, *, dry_run: bool) -> SweepResult:
     """What a dead run left: its temporary files, or all of it where it never became a run."""
     if places.has_file(layout.manifest, below=layout.base):
         return remove_temporaries(layout, dry_run=dry_run)
     foreign = next(_foreign(layout), None)
     if foreign is not None or not is_run_id(layout.run_id):
         why = f"it holds {printable(foreign)}" if foreign else "no run of ours has such a name"
-        return Swept(warnings=(f"{layout.folder} has no manifest, but {why}: it is left alone.",))
+        return SweepResult(warnings=(f"{layout.folder} has no manifest, but {why}: it is left alone.",))
     if not dry_run:
         # Without a manifest it is no run for anybody: nothing of it was ever executed.
         for folder in (layout.mcp_folder, layout.compat_folder, layout.folder):
             files.remove_tree(folder, below=layout.base)
-    return Swept(folders=(layout.relative(layout.folder),))
+    return SweepResult(folders=(layout.relative(layout.folder),))
 
 
 def _foreign(layout: RunLayout) -> Iterator[str]:
-    """What a run without a manifest cannot have left, by its path in the folder."""
+    """The paths in a run's folder that no run without a manifest can have left."""
     for path, kind in places.walked(layout.folder, below=layout.base):
         name = path.relative_to(layout.folder).as_posix()
         is_ours = kind == "file" and (name in _FIRST_FILES or files.temporaries([(path.name, kind)]))
@@ -132,7 +132,7 @@ def _foreign(layout: RunLayout) -> Iterator[str]:
             yield name
 
 
-def remove_temporaries(layout: RunLayout, *, dry_run: bool = False) -> Swept:
+def remove_temporaries(layout: RunLayout, *, dry_run: bool = False) -> SweepResult:
     """Remove what writers of a run died in, with its lock held.
 
     Args:
@@ -145,7 +145,7 @@ def remove_temporaries(layout: RunLayout, *, dry_run: bool = False) -> Swept:
     task = layout.task
     inside = places.listed(layout.folder, below=layout.base)
     own = (layout.folder / name for name, kind in inside if kind == "folder")
-    swept = Swept()
+    swept = SweepResult()
     for folder in (layout.folder, *own, layout.mcp_folder, layout.compat_folder):
         for name in files.temporaries(places.listed(folder, below=layout.base)):
             swept += _without(folder / name, task, dry_run=dry_run)
@@ -155,10 +155,10 @@ def remove_temporaries(layout: RunLayout, *, dry_run: bool = False) -> Swept:
     return swept
 
 
-def _without(temporary: Path, task: TaskLayout, *, dry_run: bool) -> Swept:
+def _without(temporary: Path, task: TaskLayout, *, dry_run: bool) -> SweepResult:
     """Remove a temporary file."""
     environment = task.environment
     base = environment.runs_dir if temporary.is_relative_to(environment.runs_dir) else environment.out_dir
     if not dry_run:
         files.remove(temporary, below=base)
-    return Swept(temporaries=(environment.relative(temporary),))
+    return SweepResult(temporaries=(environment.relative(temporary),))

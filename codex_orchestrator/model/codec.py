@@ -111,7 +111,7 @@ class TooDeep(ValueError):
 
 
 class Mismatch(ValueError):
-    """The data is not of the shape; no message, `validation.explain` has it."""
+    """The data is not of the shape; no message, `explain` has it."""
 
 
 def camel(name: str) -> str:

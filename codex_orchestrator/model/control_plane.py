@@ -1,7 +1,7 @@
 """What a run's evidence says of its request (docs/reference/manifest.md, "Control plane").
 
-`run_request` builds requests and finds what is wrong with them. Annotations are real types here, as in
-`shapes`.
+`run_request` builds requests and finds what is wrong with them. Annotations are real types here, as `codec`
+reads them.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ SCHEMA = "codex.control-plane.run-request"
 VERSION = "2.0.0"
 REFUSED = "control-plane-validation-failed"
 
-Mode = Literal["shadow", "enforce"]
+EnforcementMode = Literal["shadow", "enforce"]
 Found = Literal["passed", "failed"]
 Samples = Annotated[int, Bounds(ge=0)]
 
@@ -36,7 +36,7 @@ class RequestValidation:
     """How a request was found."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
-    mode: Mode
+    mode: EnforcementMode
     status: Found
     timestamp: str
     errors: tuple[RequestProblem, ...]
@@ -52,7 +52,7 @@ class Drift:
     invalid_samples: Samples
     invalid_rate: float
     last_sampled_at: str | None
-    mode: Mode
+    mode: EnforcementMode
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,8 @@ class ControlPlane:
         return f"Control plane validation failed: {found}{more}."
 
 
-def judged(
-    request_id: str, problems: Sequence[RequestProblem], *, mode: Mode, timestamp: str
+def control_plane_of(
+    request_id: str, problems: Sequence[RequestProblem], *, mode: EnforcementMode, timestamp: str
 ) -> ControlPlane:
     """What the manifest says of a request.
 

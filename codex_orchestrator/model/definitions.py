@@ -1,6 +1,6 @@
 """The shapes of ``codex.orchestrator.json`` (docs/reference/configuration.md, "The file").
 
-Annotations are real types here (no postponed evaluation): `records` reads them directly and
+Annotations are real types here (no postponed evaluation): `codec` reads them directly and
 pydantic makes the JSON Schema from them.
 """
 

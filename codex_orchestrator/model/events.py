@@ -10,7 +10,7 @@ from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.model.codec import OMIT_NONE, STRICT, Bounds, OneOf, dumps_line, to_json
 from codex_orchestrator.model.exec_events import ExecChunk, ExecEvent, Index
 from codex_orchestrator.model.manifest import Reason, RunStatus, StageStatus
-from codex_orchestrator.model.scheduler import Checkpoint, Outcome
+from codex_orchestrator.model.scheduler import AttemptOutcome, Checkpoint
 
 _WHEN_KNOWN = {OMIT_NONE: True}
 
@@ -121,7 +121,7 @@ class StageReleased:
     type: Literal["stage:released"] = "stage:released"
     stage_id: str
     instance_id: Annotated[str, Bounds(min_length=1)]
-    outcome: Outcome
+    outcome: AttemptOutcome
     checkpoint: Checkpoint | None = field(default=None, metadata=_WHEN_KNOWN)
     timestamp: str
     index: Index

@@ -1,13 +1,13 @@
 """What summaries and metrics make of a run's workers (docs/reference/files.md, "Summaries").
 
-Shapes and the pure functions that fill them. Annotations are real types here, for `records`.
+Shapes and the pure functions that fill them. Annotations are real types here, as `codec` reads them.
 """
 
 from typing import Annotated, Any, ClassVar
 
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.model.codec import CAMEL, STRICT, Bounds
-from codex_orchestrator.model.scheduler import AssignmentStatus, Mode, Scheduler
+from codex_orchestrator.model.scheduler import AssignmentStatus, Scheduler, SchedulerMode
 
 _Name = Annotated[str, Bounds(min_length=1)]
 _Natural = Annotated[int, Bounds(ge=0)]
@@ -52,7 +52,7 @@ class SchedulerSummary:
     """The scheduler as the summary has it."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = CAMEL
-    mode: Mode
+    mode: SchedulerMode
     recovery: RecoverySummary
     assignments: tuple[AssignmentSummary, ...]
 

@@ -1,6 +1,6 @@
 """The shapes of the artefacts (docs/reference/manifest.md and docs/reference/files.md).
 
-Annotations are real types here (no postponed evaluation), read by `records` and by pydantic.
+Annotations are real types here (no postponed evaluation), read by `codec` and by pydantic.
 Field order is the order in the files.
 """
 

@@ -1,6 +1,6 @@
 """What is recorded of the guard (docs/reference/privacy.md, "What is recorded").
 
-Annotations are real types here, for `records`.
+Annotations are real types here, as `codec` reads them.
 """
 
 from bisect import bisect_left
@@ -56,7 +56,7 @@ def empty_record(mode: Literal["shadow", "enforce"]) -> Privacy:
     return Privacy(mode, (), PrivacyTotals(0, 0, 0, 0), None)
 
 
-def decided(
+def with_decision(
     privacy: Privacy, decision: PrivacyDecision, places: Mapping[str | None, int], *, log_path: str
 ) -> Privacy:
     """The record with one more decision; what it has already changes nothing.
@@ -84,7 +84,7 @@ def decided(
     return replace(privacy, decisions=decisions, log_path=log_path)
 
 
-def counted(privacy: Privacy, frames: Mapping[str, int]) -> Privacy:
+def with_totals(privacy: Privacy, frames: Mapping[str, int]) -> Privacy:
     """The record with its totals.
 
     Args:

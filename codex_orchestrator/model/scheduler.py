@@ -1,7 +1,7 @@
 """A run's workers and what became of the commands they were given (docs/reference/manifest.md, "Scheduler").
 
 The shapes of a manifest's ``scheduler``, and how it changes: pure, and what is told twice changes nothing.
-Annotations are real types here, for `records`.
+Annotations are real types here, as `codec` reads them.
 """
 
 import re
@@ -13,15 +13,15 @@ from codex_orchestrator.model.codec import CAMEL, OMIT_NONE, STRICT, Bounds
 
 _WHEN_KNOWN = {OMIT_NONE: True}
 
-Mode = Literal["multi-instance"]
+SchedulerMode = Literal["multi-instance"]
 AssignmentStatus = Literal["assigned", "running", "succeeded", "failed", "recovered"]
-Outcome = Literal["completed", "failed", "requeued"]
-Cause = Literal["missed-heartbeat", "manual", "auto"]
-Action = Literal["requeue", "escalate", "ack"]
+AttemptOutcome = Literal["completed", "failed", "requeued"]
+LossCause = Literal["missed-heartbeat", "manual", "auto"]
+RecoveryAction = Literal["requeue", "escalate", "ack"]
 _Name = Annotated[str, Bounds(min_length=1)]
 _Count = Annotated[int, Bounds(ge=1)]
 
-_AFTER: dict[Outcome, AssignmentStatus] = {
+_AFTER: dict[AttemptOutcome, AssignmentStatus] = {
     "completed": "succeeded",
     "failed": "failed",
     "requeued": "recovered",
@@ -52,8 +52,8 @@ class Checkpoint:
     """What is done about a worker that was lost, and why."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
-    reason: Cause
-    action: Action
+    reason: LossCause
+    action: RecoveryAction
     detail: str | None = field(default=None, metadata=_WHEN_KNOWN)
 
 
@@ -63,8 +63,8 @@ class RecoveryCheckpoint:
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     timestamp: _Name
-    reason: Cause
-    action: Action
+    reason: LossCause
+    action: RecoveryAction
     detail: str | None = field(default=None, metadata=_WHEN_KNOWN)
 
 
@@ -100,7 +100,7 @@ class Scheduler:
     """A manifest's ``scheduler``."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
-    mode: Mode
+    mode: SchedulerMode
     requested_at: _Name
     min_instances: _Count
     max_instances: _Count
@@ -136,7 +136,7 @@ def assigned(scheduler: Scheduler, instance_id: str, *, timestamp: str) -> Sched
 def released(
     scheduler: Scheduler,
     instance_id: str,
-    outcome: Outcome,
+    outcome: AttemptOutcome,
     checkpoint: Checkpoint | None = None,
     *,
     timestamp: str,
@@ -166,7 +166,7 @@ def ended(scheduler: Scheduler, *, timestamp: str) -> Scheduler:
 
 
 def _closed(
-    worker: Assignment, outcome: Outcome, timestamp: str, noted: tuple[RecoveryCheckpoint, ...] = ()
+    worker: Assignment, outcome: AttemptOutcome, timestamp: str, noted: tuple[RecoveryCheckpoint, ...] = ()
 ) -> Assignment:
     attempts = tuple(
         replace(

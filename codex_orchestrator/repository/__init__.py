@@ -1,1 +1,1 @@
-"""What a repository uses to build, lint and test, and what of it is there on this machine."""
+"""The commands with which a repository builds, lints and tests, and which of them can run here."""

@@ -1,4 +1,4 @@
-"""What of a repository's needs is there on this machine, found without starting anything."""
+"""Which of a repository's commands can run on this machine, found without starting anything."""
 
 from __future__ import annotations
 
@@ -14,8 +14,13 @@ from pathlib import Path
 
 from codex_orchestrator import named
 from codex_orchestrator.environment import Environment
-from codex_orchestrator.repository.python import PythonProject, unmet
-from codex_orchestrator.repository.ways import Choice, Need, Way, Ways
+from codex_orchestrator.repository.commands import (
+    Candidate,
+    Candidates,
+    ChosenCommand,
+    Requirement,
+)
+from codex_orchestrator.repository.python import PythonProject, missing_packages
 
 _INSTALLED = re.compile(r"(?P<name>.+?)-[^-]+\.(?:dist|egg)-info$")
 _TOOL = re.compile(r"\{tool:([\w-]+)\}")
@@ -26,7 +31,7 @@ class Machine:
     """The programs on PATH, and the Python environment of the repository."""
 
     def __init__(self, environment: Environment, python: PythonProject) -> None:
-        """Nothing is looked for yet.
+        """Look for nothing yet.
 
         Args:
             environment: The repository and the variables of the process.
@@ -36,20 +41,30 @@ class Machine:
         self._variables = environment.variables
         self._project = python
 
-    def choose(self, ways: Ways) -> Choice:
-        """The first way for which all is there; else what the first one lacks."""
-        lacking: Choice | None = None
-        for way in ways.ways:
-            lack = next((lack for need in way.needs if (lack := self._lack(need))), None)
-            if lack is None:
-                return self._choice(way)
-            reason, mend = lack
-            if lacking is None and reason:
-                lacking = self._choice(way, reason, self.fill(mend))
-        return lacking or self._choice(Way(ways.usual, "", meant=False), ways.none)
+    def choose(self, candidates: Candidates) -> ChosenCommand:
+        """The first candidate whose requirements are met; else the first one, with what it lacks."""
+        unavailable: ChosenCommand | None = None
+        for candidate in candidates.ordered:
+            unmet_ones = (self._unmet(requirement) for requirement in candidate.requirements)
+            unmet_one = next(filter(None, unmet_ones), None)
+            if unmet_one is None:
+                return self._chosen(candidate)
+            reason, remedy = unmet_one
+            if unavailable is None and reason:
+                unavailable = self._chosen(candidate, reason, self.fill(remedy))
+        return unavailable or self._chosen(Candidate(candidates.usual, "", configured=False), candidates.none)
 
-    def _choice(self, way: Way, lack: str | None = None, mend: str | None = None) -> Choice:
-        return Choice(self.fill(way.command), self._portable(way.command), way.why, lack, mend, way.meant)
+    def _chosen(
+        self, candidate: Candidate, problem: str | None = None, remedy: str | None = None
+    ) -> ChosenCommand:
+        return ChosenCommand(
+            self.fill(candidate.command),
+            self._portable(candidate.command),
+            candidate.why,
+            problem,
+            remedy,
+            candidate.configured,
+        )
 
     def _portable(self, command: str) -> str:
         """A command as it may stand in a file that others use."""
@@ -100,30 +115,38 @@ class Machine:
         """A program on PATH."""
         return shutil.which(name, path=self._variables.get("PATH", os.defpath))
 
-    def _lack(self, need: Need) -> tuple[str, str] | None:
-        """Why a need is not met, and what brings it; None where it is met. An empty reason is no news."""
-        if need.kind == "environment":
+    def _unmet(self, requirement: Requirement) -> tuple[str, str] | None:
+        """Why a requirement is not met, and its remedy; None where it is. An empty reason is not shown."""
+        if requirement.kind == "environment":
             return ("", "") if self.own_python is None else None
-        if need.kind == "program":
-            return None if self.tool(need.name) else (f"{need.name} is not installed", need.mend)
-        if need.kind == "module":
-            return None if self._has_module(need.name) else (f"{need.name} is not installed", need.mend)
-        if need.kind == "node-packages":
-            return None if self.which(need.name) else ("node_modules is not there", need.mend)
-        return self._lack_of_packages(need)
+        if requirement.kind == "program":
+            return (
+                None
+                if self.tool(requirement.name)
+                else (f"{requirement.name} is not installed", requirement.remedy)
+            )
+        if requirement.kind == "module":
+            return (
+                None
+                if self._has_module(requirement.name)
+                else (f"{requirement.name} is not installed", requirement.remedy)
+            )
+        if requirement.kind == "node-packages":
+            return None if self.which(requirement.name) else ("node_modules is not there", requirement.remedy)
+        return self._unmet_packages(requirement)
 
-    def _lack_of_packages(self, need: Need) -> tuple[str, str] | None:
+    def _unmet_packages(self, requirement: Requirement) -> tuple[str, str] | None:
         declared = self._project.declared
         itself = self._project.needs_itself
-        missing = unmet([*([itself] if itself else []), *declared], self._installed())
+        missing = missing_packages([*([itself] if itself else []), *declared], self._installed())
         if not missing:
             return None
         if self.own_python is None:
-            return "there is no Python environment of this project", self.environment_mend
-        return f"{missing[0]} is not installed", need.mend
+            return "there is no Python environment of this project", self.environment_remedy
+        return f"{missing[0]} is not installed", requirement.remedy
 
     @property
-    def environment_mend(self) -> str:
+    def environment_remedy(self) -> str:
         """The command that makes a Python environment for the project."""
         if self._project.manager is None:
             return "python3 -m venv .venv && .venv/bin/python -m pip install -e ."

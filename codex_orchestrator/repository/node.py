@@ -9,8 +9,8 @@ from itertools import islice
 from typing import Any, Literal
 
 from codex_orchestrator.dataclass import dataclass
+from codex_orchestrator.repository.commands import BuildStep, Candidate, Requirement
 from codex_orchestrator.repository.tree import PACKAGE_JSON, Tree
-from codex_orchestrator.repository.ways import Deed, Need, Way
 
 Manager = Literal["npm", "pnpm", "yarn", "bun"]
 
@@ -23,7 +23,7 @@ _LOCKS: Mapping[str, Manager] = {
     "npm-shrinkwrap.json": "npm",
 }
 _MANAGERS: tuple[Manager, ...] = ("npm", "pnpm", "yarn", "bun")
-_MENDS: Mapping[Manager, str] = {
+_REMEDIES: Mapping[Manager, str] = {
     "npm": "install Node.js, which brings npm along",
     "pnpm": "corepack enable, or npm install -g pnpm",
     "yarn": "corepack enable, or npm install -g yarn",
@@ -58,7 +58,7 @@ class NodeProject:
     major: int | None
     scripts: Mapping[str, str]
     members: Mapping[str, Mapping[str, str]]
-    packages: Need | None
+    packages: Requirement | None
 
 
 def read_node_project(tree: Tree) -> NodeProject | None:
@@ -77,31 +77,31 @@ def read_node_project(tree: Tree) -> NodeProject | None:
     )
 
 
-def node_ways(project: NodeProject, deed: Deed) -> Iterator[Way]:
+def node_candidates(project: NodeProject, step: BuildStep) -> Iterator[Candidate]:
     """The script of that name, of the root or else of its workspaces."""
-    if deed in project.scripts:
-        yield script_way(project, deed)
+    if step in project.scripts:
+        yield script_candidate(project, step)
         return
-    having = [folder for folder, scripts in project.members.items() if deed in scripts]
-    command = _in_workspaces(project, deed) if having else None
+    having = [folder for folder, scripts in project.members.items() if step in scripts]
+    command = _in_workspaces(project, step) if having else None
     if command is not None:
-        why = f'{_counted(len(having))} the script "{deed}"'
-        yield Way(command, why, _needs(project, project.members[having[0]][deed]))
+        why = f'{_counted(len(having))} the script "{step}"'
+        yield Candidate(command, why, _needs(project, project.members[having[0]][step]))
 
 
-def script_way(project: NodeProject, name: str) -> Way:
-    """The way to run a script of the root."""
+def script_candidate(project: NodeProject, name: str) -> Candidate:
+    """The command that runs a script of the root package."""
     why = f'{PACKAGE_JSON} has the script "{name}"'
-    return Way(f"{project.manager} run {name}", why, _needs(project, project.scripts[name]))
+    return Candidate(f"{project.manager} run {name}", why, _needs(project, project.scripts[name]))
 
 
-def _needs(project: NodeProject, script: str) -> tuple[Need, ...]:
-    program = Need("program", project.manager, _MENDS[project.manager])
+def _needs(project: NodeProject, script: str) -> tuple[Requirement, ...]:
+    program = Requirement("program", project.manager, _REMEDIES[project.manager])
     first = re.match(r"[\w.@/-]+(?=\s|$)", script.strip())
     if project.packages is None or first is None or first[0] in _RUN_BY_ITSELF:
         return (program,)
     # Where the script's program is on PATH, it can do without.
-    packages = Need("node-packages", first[0], project.packages.mend)
+    packages = Requirement("node-packages", first[0], project.packages.remedy)
     return (program, packages)
 
 
@@ -129,13 +129,13 @@ def _as_manager(name: str) -> Manager:
     return next(manager for manager in _MANAGERS if manager == name)
 
 
-def _packages(tree: Tree, manager: Manager) -> Need | None:
+def _packages(tree: Tree, manager: Manager) -> Requirement | None:
     declared = any(tree.package.get(key) for key in ("dependencies", "devDependencies"))
     if not declared or tree.kind("node_modules") == "folder" or tree.first(*_PLUG_AND_PLAY):
         return None
     locked = tree.first("package-lock.json", "npm-shrinkwrap.json")
-    mend = f"{manager} {'ci' if manager == 'npm' and locked else 'install'}"
-    return Need("node-packages", "", mend)
+    remedy = f"{manager} {'ci' if manager == 'npm' and locked else 'install'}"
+    return Requirement("node-packages", "", remedy)
 
 
 def _scripts(package: Mapping[str, Any]) -> dict[str, str]:

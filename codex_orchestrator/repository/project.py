@@ -1,6 +1,6 @@
 """How a repository is built, linted and tested here: one answer for ``init``, ``doctor``, ``plan`` and runs.
 
-The order in which ways are tried is in docs/reference/configuration.md, "Packaged diagnostics".
+The order in which candidates are tried is in docs/reference/configuration.md, "Packaged diagnostics".
 """
 
 from __future__ import annotations
@@ -9,34 +9,39 @@ from collections.abc import Mapping
 from functools import cached_property
 
 from codex_orchestrator.environment import Environment
+from codex_orchestrator.repository.commands import BuildStep, Candidates, ChosenCommand
 from codex_orchestrator.repository.machine import Machine
-from codex_orchestrator.repository.native import native_ways
-from codex_orchestrator.repository.node import NodeProject, node_ways, read_node_project, script_way
+from codex_orchestrator.repository.native import native_candidates
+from codex_orchestrator.repository.node import (
+    NodeProject,
+    node_candidates,
+    read_node_project,
+    script_candidate,
+)
 from codex_orchestrator.repository.python import MARKS, USUAL, PythonProject
-from codex_orchestrator.repository.runners import runners, ways
+from codex_orchestrator.repository.runners import candidates, runners
 from codex_orchestrator.repository.tree import PACKAGE_JSON, DiskTree, Tree
-from codex_orchestrator.repository.ways import Choice, Deed, Ways
 
-DEEDS: tuple[Deed, ...] = ("build", "lint", "types", "test")
+BUILD_STEPS: tuple[BuildStep, ...] = ("build", "lint", "types", "test")
 
 
-def ways_of(tree: Tree, deed: Deed) -> Ways:
-    """The ways in which a repository does a deed, the best first: pure over its files."""
+def candidates_for(tree: Tree, step: BuildStep) -> Candidates:
+    """The commands that may do a step in a repository, the best first; a pure function of its files."""
     node = read_node_project(tree)
     python = PythonProject(tree) if is_python(tree) else None
     # The four stages of an npm repository are its scripts and the guard; nobody asked for more.
-    found = list(node_ways(node, deed)) if node is not None and deed != "types" else []
+    found = list(node_candidates(node, step)) if node is not None and step != "types" else []
     if not found:
-        found += ways(tree, deed)
+        found += candidates(tree, step)
         # Where a repository says itself how it is linted, that is all of it.
-        if python is not None and not (deed == "types" and any(ways(tree, "lint"))):
-            found += python.ways(deed)
-        found += native_ways(tree, deed)
-    return Ways(tuple(found), _usual(node, python, deed), _none(node, python, deed))
+        if python is not None and not (step == "types" and any(candidates(tree, "lint"))):
+            found += python.candidates(step)
+        found += native_candidates(tree, step)
+    return Candidates(tuple(found), _usual(node, python, step), _why_none(node, python, step))
 
 
 def kind_of(tree: Tree) -> str:
-    """What kind of repository it is, in a word; ``bare`` where nothing says how to do any deed."""
+    """``npm``, ``python``, ``rust``, ``make`` or the like; ``bare`` where no step has a candidate."""
     node = read_node_project(tree)
     if node is not None:
         return node.manager
@@ -46,7 +51,11 @@ def kind_of(tree: Tree) -> str:
         return "rust"
     if tree.first("go.mod"):
         return "go"
-    named = (runner.program for runner in runners(tree) if any(list(ways(tree, deed)) for deed in DEEDS))
+    named = (
+        runner.program
+        for runner in runners(tree)
+        if any(list(candidates(tree, step)) for step in BUILD_STEPS)
+    )
     return next(named, "bare")
 
 
@@ -55,24 +64,24 @@ def is_python(tree: Tree) -> bool:
     return tree.first(*MARKS) is not None
 
 
-def _usual(node: NodeProject | None, python: PythonProject | None, deed: Deed) -> str:
-    """The command that is shown where there is no way."""
+def _usual(node: NodeProject | None, python: PythonProject | None, step: BuildStep) -> str:
+    """The command that is shown where there is no candidate."""
     if node is not None:
-        return f"{node.manager} run {deed}"
-    return USUAL[deed] if python is not None else f"make {deed}"
+        return f"{node.manager} run {step}"
+    return USUAL[step] if python is not None else f"make {step}"
 
 
-def _none(node: NodeProject | None, python: PythonProject | None, deed: Deed) -> str:
-    """Why there is no way."""
+def _why_none(node: NodeProject | None, python: PythonProject | None, step: BuildStep) -> str:
+    """Why there is no candidate."""
     if node is not None:
-        return f'{PACKAGE_JSON} has no script "{deed}"'
+        return f'{PACKAGE_JSON} has no script "{step}"'
     if python is not None:
-        return python.without(deed)
-    return f'nothing here has the name "{deed}"'
+        return python.why_none(step)
+    return f'nothing here has the name "{step}"'
 
 
 class Project:
-    """Questions about a repository on this machine, answered without starting anything."""
+    """A repository on this machine: its kind, and the commands of its steps, found without starting any."""
 
     def __init__(self, environment: Environment) -> None:
         """Nothing is read yet."""
@@ -81,26 +90,26 @@ class Project:
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What was taken for missing, as it leads out of the repository."""
+        """Which files were ignored, as they are links that lead out of the repository."""
         return tuple(self.tree.notices)
 
     @cached_property
     def kind(self) -> str:
-        """What kind of repository it is, in a word: `kind_of`."""
+        """The kind of repository, as `kind_of` names it."""
         return kind_of(self.tree)
 
     @cached_property
-    def choices(self) -> Mapping[str, Choice]:
-        """How each deed is done here; types only where something says how, in a bare repository none."""
+    def step_commands(self) -> Mapping[str, ChosenCommand]:
+        """The command of each step; none in a bare repository, and none for types without a candidate."""
         if self.kind == "bare":
             return {}
-        found = {deed: ways_of(self.tree, deed) for deed in DEEDS}
+        found = {step: candidates_for(self.tree, step) for step in BUILD_STEPS}
         return {
-            deed: self.machine.choose(each) for deed, each in found.items() if deed != "types" or each.ways
+            step: self.machine.choose(each) for step, each in found.items() if step != "types" or each.ordered
         }
 
-    def holds(self, condition: str) -> str | None:
-        """The command of a packaged stage's condition, where it holds.
+    def condition_command(self, condition: str) -> str | None:
+        """The command that a packaged stage's condition is about; None where the condition does not hold.
 
         Args:
             condition: ``file:<path>``, ``script:<name>`` of package.json, or ``target:<name>`` of a
@@ -120,18 +129,18 @@ class Project:
 
     def _script(self, name: str) -> str | None:
         node = read_node_project(self.tree)
-        return script_way(node, name).command if node is not None and name in node.scripts else None
+        return script_candidate(node, name).command if node is not None and name in node.scripts else None
 
     def _target(self, name: str) -> str | None:
-        named = tuple(runner.way(name) for runner in runners(self.tree) if name in runner.names)
-        chosen = self.machine.choose(Ways(named, "", "there is none"))
-        return chosen.command if chosen.lack is None else None
+        named = tuple(runner.candidate(name) for runner in runners(self.tree) if name in runner.names)
+        chosen = self.machine.choose(Candidates(named, "", "there is none"))
+        return chosen.command if chosen.problem is None else None
 
-    def lack_of_script(self, name: str) -> str | None:
-        """Why a script of package.json cannot be run here; None where nothing speaks against it."""
+    def script_problem(self, name: str) -> str | None:
+        """Why a script of package.json cannot be run here; None where it can, as far as is known."""
         node = read_node_project(self.tree)
         if node is None:
             return f"there is no {PACKAGE_JSON}"
         if name not in node.scripts:
             return None if name.startswith("-") else f'{PACKAGE_JSON} has no script "{name}"'
-        return self.machine.choose(Ways((script_way(node, name),), "", "")).missing
+        return self.machine.choose(Candidates((script_candidate(node, name),), "", "")).problem_and_remedy

@@ -7,15 +7,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
+from codex_orchestrator.repository.commands import BuildStep, Candidate, Requirement
 from codex_orchestrator.repository.runners import NAMES
 from codex_orchestrator.repository.tree import PYPROJECT, Tree
-from codex_orchestrator.repository.ways import Deed, Need, Way
 
 MARKS = (PYPROJECT, "setup.cfg", "setup.py")
 PRE_COMMIT = ".pre-commit-config.yaml"
-_ENVIRONMENT = Need("environment", "", "")
-# What most Python repositories would have for each deed.
-USUAL: Mapping[Deed, str] = {
+_ENVIRONMENT = Requirement("environment", "", "")
+# What most Python repositories would have for each step.
+USUAL: Mapping[BuildStep, str] = {
     "build": "{python} -m build",
     "lint": "ruff check .",
     "types": "mypy .",
@@ -23,7 +23,7 @@ USUAL: Mapping[Deed, str] = {
 }
 _LINT_NAMES = ("lint", "linters", "style", "check", "checks", "pre-commit", "pre_commit", "ruff", "flake8")
 _TYPE_NAMES = ("types", "typing", "typecheck", "type-check", "mypy", "pyright")
-_NAMES: Mapping[Deed, tuple[str, ...]] = {**NAMES, "lint": _LINT_NAMES, "types": _TYPE_NAMES}
+_NAMES: Mapping[BuildStep, tuple[str, ...]] = {**NAMES, "lint": _LINT_NAMES, "types": _TYPE_NAMES}
 # What flake8 itself does not know to be no code of the repository.
 _NOT_OURS = ".venv,venv,node_modules,build,dist"
 _SESSION = re.compile(
@@ -35,29 +35,29 @@ _WALKED = 2_000  # folders and files, for a test somewhere in them
 
 
 class PythonProject:
-    """A Python project, asked for its ways; reads no more than what is asked needs."""
+    """A Python project and its commands; files are read when they are first asked about."""
 
     def __init__(self, tree: Tree) -> None:
         """Nothing is read yet."""
         self._tree = tree
 
-    def ways(self, deed: Deed) -> Iterator[Way]:
-        """The ways to do a deed, the best first."""
-        yield from self._script_ways(deed)
-        if deed == "build":
-            yield from self._build_ways()
-        elif deed == "lint":
-            yield from self._lint_ways()
-        elif deed == "types":
-            yield from self._type_ways()
+    def candidates(self, step: BuildStep) -> Iterator[Candidate]:
+        """The commands that may do a step, the best first."""
+        yield from self._script_candidates(step)
+        if step == "build":
+            yield from self._build_candidates()
+        elif step == "lint":
+            yield from self._lint_candidates()
+        elif step == "types":
+            yield from self._type_candidates()
         else:
-            yield from self._test_ways()
+            yield from self._test_candidates()
 
-    def without(self, deed: Deed) -> str:
-        """Why there is no way to do a deed."""
-        if deed == "build":
+    def why_none(self, step: BuildStep) -> str:
+        """Why there is no candidate for a step."""
+        if step == "build":
             return f"{PYPROJECT} describes no package"
-        if deed == "types":
+        if step == "types":
             return "no type checker is configured"
         return "there are no tests: no file test_*.py or *_test.py"
 
@@ -80,7 +80,7 @@ class PythonProject:
         return next((name for name in ("poetry", "pdm") if name in tools), None)
 
     def bring(self, package: str = "") -> str:
-        """The command that brings an environment with all that the project needs, or one package more."""
+        """The command that installs all that the project needs, or one more package."""
         if self.manager is not None:
             return {"uv": "uv sync", "poetry": "poetry install", "pdm": "pdm install"}[self.manager]
         return f"{{python}} -m pip install {package or '-e .'}"
@@ -96,112 +96,120 @@ class PythonProject:
         return _table(self._tree.pyproject, "tool")
 
     @property
-    def _packages(self) -> Need:
+    def _packages(self) -> Requirement:
         """What the project declares, installed, and the project itself where tests cannot do without."""
-        return Need("python-packages", "", self.bring())
+        return Requirement("python-packages", "", self.bring())
 
     @cached_property
     def needs_itself(self) -> str | None:
-        """The project's own name where it must be installed to be found, as what lies below ``src``."""
+        """The project's own name, where it must be installed to be imported, as from below ``src``."""
         name = self._project.get("name")
         sources = self._tree.folders("src")
         below = any(self._tree.first(f"{folder}/__init__.py") for folder in sources)
         return name if isinstance(name, str) and below else None
 
-    def _script_ways(self, deed: Deed) -> Iterator[Way]:
+    def _script_candidates(self, step: BuildStep) -> Iterator[Candidate]:
         """Scripts that pyproject.toml gives names to, by pdm or hatch."""
         scripts = _table(_table(self._tools, "pdm"), "scripts")
-        for name in _NAMES[deed]:
+        for name in _NAMES[step]:
             if name in scripts:
                 why = f'{PYPROJECT} has the pdm script "{name}"'
-                yield Way(f"pdm run {name}", why, (_program("pdm", "pipx install pdm"),))
+                yield Candidate(f"pdm run {name}", why, (_program("pdm", "pipx install pdm"),))
         for environment, options in _table(_table(self._tools, "hatch"), "envs").items():
             scripts = _table(options, "scripts") if isinstance(options, dict) else {}
-            for name in _NAMES[deed]:
+            for name in _NAMES[step]:
                 if name in scripts:
                     called = name if environment == "default" else f"{environment}:{name}"
                     why = f'{PYPROJECT} has the hatch script "{called}"'
-                    yield Way(f"hatch run {called}", why, (_program("hatch", "pipx install hatch"),))
+                    yield Candidate(f"hatch run {called}", why, (_program("hatch", "pipx install hatch"),))
 
-    def _environment_ways(self, deed: Deed) -> Iterator[Way]:
+    def _environment_candidates(self, step: BuildStep) -> Iterator[Candidate]:
         """Sessions of nox and environments of tox."""
         sessions = self._sessions
-        for name in _NAMES[deed]:
+        for name in _NAMES[step]:
             if name in sessions:
                 why = f'noxfile.py has the session "{name}"'
-                yield Way(f"{{tool:nox}} -s {name}", why, (_program("nox", "pipx install nox"),))
+                yield Candidate(f"{{tool:nox}} -s {name}", why, (_program("nox", "pipx install nox"),))
                 break
         tox = _program("tox", "pipx install tox")
-        found = next((name for name in _NAMES[deed] if name in self._tox_environments), None)
+        found = next((name for name in _NAMES[step] if name in self._tox_environments), None)
         if found is not None:
-            yield Way(f"{{tool:tox}} -e {found}", f'{self._tox_file} has the environment "{found}"', (tox,))
-        elif deed == "test" and self._tox_file:
-            yield Way("{tool:tox} -e py", f"there is a {self._tox_file}", (tox,))
+            yield Candidate(
+                f"{{tool:tox}} -e {found}", f'{self._tox_file} has the environment "{found}"', (tox,)
+            )
+        elif step == "test" and self._tox_file:
+            yield Candidate("{tool:tox} -e py", f"there is a {self._tox_file}", (tox,))
 
-    def _build_ways(self) -> Iterator[Way]:
+    def _build_candidates(self) -> Iterator[Candidate]:
         if not self._is_package:
             return
         why = "it is a Python package"
-        module = Need("module", "build", self._in_environment("build"))
-        yield Way("{python} -m build", why, (_ENVIRONMENT, module))
+        module = Requirement("module", "build", self._in_environment("build"))
+        yield Candidate("{python} -m build", why, (_ENVIRONMENT, module))
         if self.manager is not None:
             program = _program(self.manager, f"pipx install {self.manager}")
-            yield Way(f"{self.manager} build", f"its environment is kept by {self.manager}", (program,))
-        yield Way("{python} -m build", why, (module,))
+            yield Candidate(f"{self.manager} build", f"its environment is kept by {self.manager}", (program,))
+        yield Candidate("{python} -m build", why, (module,))
 
-    def _lint_ways(self) -> Iterator[Way]:
+    def _lint_candidates(self) -> Iterator[Candidate]:
         if self._tree.first(PRE_COMMIT):
             why = f"there is a {PRE_COMMIT}"
-            # It knows which versions of which linters are meant: none of them is called beside it.
+            # It knows which versions of which linters are configured: none of them is called beside it.
             needs = (_program("pre-commit", "pipx install pre-commit"),)
-            yield Way("{tool:pre-commit} run --all-files", why, needs)
-            yield from self._environment_ways("lint")
+            yield Candidate("{tool:pre-commit} run --all-files", why, needs)
+            yield from self._environment_candidates("lint")
             return
-        said = [*self._environment_ways("lint"), *self._configured_linters()]
+        said = [*self._environment_candidates("lint"), *self._configured_linters()]
         # Where nothing is: what most use by now, as it is.
-        yield from said or self._tool_ways("ruff", "check .", "no linter is configured", meant=False)
+        yield from said or self._tool_candidates(
+            "ruff", "check .", "no linter is configured", configured=False
+        )
 
-    def _configured_linters(self) -> Iterator[Way]:
+    def _configured_linters(self) -> Iterator[Candidate]:
         if file := self._configured("ruff", "ruff.toml", ".ruff.toml"):
-            yield from self._tool_ways("ruff", "check .", f"ruff is configured in {file}")
+            yield from self._tool_candidates("ruff", "check .", f"ruff is configured in {file}")
         elif file := self._section("flake8", ".flake8", "setup.cfg", "tox.ini"):
             words = f"--extend-exclude {_NOT_OURS}"
-            yield from self._tool_ways("flake8", words, f"flake8 is configured in {file}")
+            yield from self._tool_candidates("flake8", words, f"flake8 is configured in {file}")
 
-    def _type_ways(self) -> Iterator[Way]:
-        yield from self._environment_ways("types")
+    def _type_candidates(self) -> Iterator[Candidate]:
+        yield from self._environment_candidates("types")
         if file := self._configured("mypy", "mypy.ini", ".mypy.ini") or self._section("mypy", "setup.cfg"):
             settings = self._tree.text(file) or ""
             # Told nowhere what to look at, it wants to be told here.
             told = re.search(r"^[ \t]*(?:files|packages|modules)[ \t]*=", settings, re.MULTILINE)
-            yield from self._tool_ways("mypy", "" if told else ".", f"mypy is configured in {file}")
+            yield from self._tool_candidates("mypy", "" if told else ".", f"mypy is configured in {file}")
         elif file := self._configured("pyright", "pyrightconfig.json"):
-            yield from self._tool_ways("pyright", "", f"pyright is configured in {file}")
+            yield from self._tool_candidates("pyright", "", f"pyright is configured in {file}")
 
-    def _test_ways(self) -> Iterator[Way]:
-        pytest = Need("module", "pytest", self._in_environment("pytest"))
+    def _test_candidates(self) -> Iterator[Candidate]:
+        pytest = Requirement("module", "pytest", self._in_environment("pytest"))
         tested = self._tests is not None or self._names_pytest
         found = f"there are tests in {self._tests}" if self._tests else "pytest is installed"
-        yield Way("{python} -m pytest", found, (_ENVIRONMENT, pytest, self._packages), tested)
+        yield Candidate("{python} -m pytest", found, (_ENVIRONMENT, pytest, self._packages), tested)
         if not tested:
             return
         if self.manager is not None and self._names_pytest:
             program = _program(self.manager, f"pipx install {self.manager}")
-            yield Way(f"{self.manager} run pytest", f"its environment is kept by {self.manager}", (program,))
-        yield from self._environment_ways("test")
+            yield Candidate(
+                f"{self.manager} run pytest", f"its environment is kept by {self.manager}", (program,)
+            )
+        yield from self._environment_candidates("test")
         if self._is_unittest:
-            yield Way(self._unittest, f"the tests in {self._tests} are of unittest", (self._packages,))
-        yield Way("{python} -m pytest", found, (pytest, self._packages))
+            yield Candidate(self._unittest, f"the tests in {self._tests} are of unittest", (self._packages,))
+        yield Candidate("{python} -m pytest", found, (pytest, self._packages))
 
-    def _tool_ways(self, tool: str, words: str, why: str, *, meant: bool = True) -> Iterator[Way]:
+    def _tool_candidates(
+        self, tool: str, words: str, why: str, *, configured: bool = True
+    ) -> Iterator[Candidate]:
         """A tool in the project's environment, by what keeps that, and wherever else it is."""
         needs = (_program(tool, self._in_environment(tool)),)
         direct = f"{{tool:{tool}}} {words}".strip()
-        yield Way(direct, why, (_ENVIRONMENT, *needs), meant)
+        yield Candidate(direct, why, (_ENVIRONMENT, *needs), configured)
         if self.manager is not None and re.search(rf"[\"']{tool}\b", self._tree.text(PYPROJECT) or ""):
             program = _program(self.manager, f"pipx install {self.manager}")
-            yield Way(f"{self.manager} run {tool} {words}".strip(), why, (program,), meant)
-        yield Way(direct, why, needs, meant)
+            yield Candidate(f"{self.manager} run {tool} {words}".strip(), why, (program,), configured)
+        yield Candidate(direct, why, needs, configured)
 
     def _in_environment(self, package: str) -> str:
         """The command that brings a tool into the project's environment."""
@@ -227,13 +235,9 @@ class PythonProject:
         """Whether pytest is configured, or asked for."""
         if self._tree.first("pytest.ini", "conftest.py", "tests/conftest.py"):
             return True
-        asking = (PYPROJECT, "setup.cfg", "setup.py", "tox.ini", "noxfile.py", "Pipfile", *self._requirements)
+        required = [path for folder in ("", "requirements") for path in self._tree.found(folder, "*.txt")]
+        asking = (PYPROJECT, "setup.cfg", "setup.py", "tox.ini", "noxfile.py", "Pipfile", *required)
         return any("pytest" in (self._tree.text(path) or "") for path in asking)
-
-    @property
-    def _requirements(self) -> tuple[str, ...]:
-        at = ("", "requirements")
-        return tuple(path for folder in at for path in self._tree.found(folder, "*.txt"))
 
     @cached_property
     def _tests(self) -> str | None:
@@ -307,8 +311,8 @@ def _files_of_tests(tree: Tree) -> Iterator[str]:
             waiting.extend(tree.folders(folder))
 
 
-def _program(name: str, mend: str) -> Need:
-    return Need("program", name, mend)
+def _program(name: str, remedy: str) -> Requirement:
+    return Requirement("program", name, remedy)
 
 
 def _table(document: Mapping[str, Any], key: str) -> Mapping[str, Any]:
@@ -317,11 +321,11 @@ def _table(document: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 
 def normalized(name: str) -> str:
-    """A package's name as all spellings of it are compared."""
+    """A package's name in the form that all its spellings share."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def unmet(declared: Iterable[str], installed: Iterable[str]) -> list[str]:
-    """Those of the declared packages that are not among the installed ones."""
+def missing_packages(declared: Iterable[str], installed: Iterable[str]) -> list[str]:
+    """The declared packages that are not installed."""
     there = {normalized(name) for name in installed}
     return [name for name in declared if normalized(name) not in there]

@@ -1,4 +1,4 @@
-"""Files that give names to commands of any kind: Makefile, justfile, Taskfile."""
+"""Runners of named commands: Makefile, justfile, Taskfile."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 
 from codex_orchestrator.dataclass import dataclass
+from codex_orchestrator.repository.commands import BuildStep, Candidate, Requirement
 from codex_orchestrator.repository.tree import Tree
-from codex_orchestrator.repository.ways import Deed, Need, Way
 
 MAKEFILES = ("GNUmakefile", "makefile", "Makefile")
 _JUSTFILES = ("justfile", "Justfile", ".justfile", "JUSTFILE")
@@ -22,8 +22,8 @@ _TARGET = re.compile(r"^([A-Za-z0-9_./-]+(?:[ ]+[A-Za-z0-9_./-]+)*)[ \t]*::?(?!=
 _RECIPE = re.compile(r"^@?([A-Za-z_][\w-]*)(?:[ \t]+(?![ \t=])[^:\n]*)?:(?!=)", re.MULTILINE)
 _TASKS = re.compile(r"^tasks:[ \t]*(?:#.*)?\n((?:[ \t].*\n|\n|#.*\n)*)", re.MULTILINE)
 _TASK = re.compile(r"^(?P<indent>[ \t]+)(?P<quote>['\"]?)(?P<name>[\w:.-]+)(?P=quote):", re.MULTILINE)
-# The names by which each deed goes in such files.
-NAMES: Mapping[Deed, tuple[str, ...]] = {
+# The names that each step has in such files.
+NAMES: Mapping[BuildStep, tuple[str, ...]] = {
     "build": ("build",),
     "lint": ("lint",),
     "types": ("types", "typecheck", "type-check", "typing", "mypy"),
@@ -36,27 +36,27 @@ class Runner:
     """A program that runs what its file names.
 
     Attributes:
-        program: How it is called.
+        program: The word that starts it.
         file: Its file here.
-        noun: What it calls that which it runs.
-        names: All that its file names.
-        mend: How to get the program.
+        noun: Its own word for what it runs: target, recipe or task.
+        names: All targets, recipes or tasks in its file.
+        remedy: How to install the program.
     """
 
     program: str
     file: str
     noun: str
     names: frozenset[str]
-    mend: str
+    remedy: str
 
-    def way(self, name: str) -> Way:
-        """The way to run one of its names."""
+    def candidate(self, name: str) -> Candidate:
+        """The command that runs one of its names."""
         why = f'{self.file} has the {self.noun} "{name}"'
-        return Way(f"{self.program} {name}", why, (Need("program", self.program, self.mend),))
+        return Candidate(f"{self.program} {name}", why, (Requirement("program", self.program, self.remedy),))
 
 
 def runners(tree: Tree) -> Iterator[Runner]:
-    """Those that the repository has files for, in the order in which they are asked."""
+    """The runners that the repository has files for, in the order in which they are tried."""
     if makefile := tree.first(*MAKEFILES):
         yield Runner("make", makefile, "target", make_targets(tree.text(makefile) or ""), "install make")
     if justfile := tree.first(*_JUSTFILES):
@@ -67,10 +67,10 @@ def runners(tree: Tree) -> Iterator[Runner]:
         yield Runner("task", taskfile, "task", names, "install go-task")
 
 
-def ways(tree: Tree, deed: Deed) -> Iterator[Way]:
-    """The ways to do a deed that such files name; of several names, the first."""
+def candidates(tree: Tree, step: BuildStep) -> Iterator[Candidate]:
+    """The commands for a step that such files name, in the order of `NAMES`."""
     for runner in runners(tree):
-        yield from (runner.way(name) for name in NAMES[deed] if name in runner.names)
+        yield from (runner.candidate(name) for name in NAMES[step] if name in runner.names)
 
 
 def make_targets(makefile: str) -> frozenset[str]:

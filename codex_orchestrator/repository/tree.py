@@ -1,4 +1,4 @@
-"""The files of a repository, as far as they say what it uses."""
+"""Reads the files of a repository that say which tools it uses."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PYPROJECT = "pyproject.toml"
 
 
 class Tree(ABC):
-    """Folders listed and files read; what cannot be read counts as empty, what is not there as None."""
+    """Access to folders and files; what cannot be read counts as empty, what does not exist as None."""
 
     @abstractmethod
     def listed(self, folder: str = "") -> Mapping[str, Kind]:
@@ -30,12 +30,12 @@ class Tree(ABC):
         """The content of a file."""
 
     def kind(self, path: str) -> Kind | None:
-        """What lies at a path."""
+        """``file``, ``folder`` or another kind of entry at a path; None where there is none."""
         above, _, name = path.rpartition("/")
         return self.listed(above).get(name)
 
     def first(self, *paths: str) -> str | None:
-        """The first of some files that is there."""
+        """The first of some files that exists."""
         return next((path for path in paths if self.kind(path) == "file"), None)
 
     def found(self, folder: str, pattern: str) -> tuple[str, ...]:
@@ -51,12 +51,12 @@ class Tree(ABC):
 
     @cached_property
     def package(self) -> dict[str, Any]:
-        """``package.json``; empty where it is none."""
+        """The content of ``package.json``; empty where there is none."""
         return self.json(PACKAGE_JSON)
 
     @cached_property
     def pyproject(self) -> dict[str, Any]:
-        """``pyproject.toml``; empty where it is none."""
+        """The content of ``pyproject.toml``; empty where there is none."""
         text = self.text(PYPROJECT)
         if not text:
             return {}
@@ -68,7 +68,7 @@ class Tree(ABC):
             return {}
 
     def json(self, path: str) -> dict[str, Any]:
-        """A JSON object in a file; empty where it is none."""
+        """The JSON object in a file; empty where there is none."""
         try:
             document = loads(self.text(path) or "")
         except ValueError:

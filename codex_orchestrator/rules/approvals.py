@@ -1,4 +1,4 @@
-"""Decisions of people (or of agents) on manual stages (docs/reference/manifest.md, "Approvals").
+"""Who may decide on manual stages, and which decision counts (docs/reference/manifest.md, "Approvals").
 
 A receipt is good for one run and its plan, until it expires, and once: for a stage that has not ended since.
 """
@@ -19,7 +19,7 @@ from codex_orchestrator.privacy.guard import PrivacyGuard
 from codex_orchestrator.text import flattened
 
 ActorKind = Literal["agent", "ci", "tty", "unattended"]
-Decision = Literal["approved", "rejected"]
+ApprovalDecision = Literal["approved", "rejected"]
 
 _AGENTS = (
     "AI_AGENT",
@@ -36,7 +36,7 @@ _CI = ("CI", "GITHUB_ACTIONS")
 
 @dataclass(frozen=True)
 class Actor:
-    """Who decides, and what kind of actor the environment says that is."""
+    """Who decides: a name, and the kind of actor by the environment."""
 
     name: str
     kind: ActorKind
@@ -44,9 +44,9 @@ class Actor:
 
 @dataclass(frozen=True)
 class Answer:
-    """What somebody decided, and why; the reason is None where none was given."""
+    """A decision on a manual stage; the reason is None where none was given."""
 
-    decision: Decision
+    decision: ApprovalDecision
     actor: Actor
     reason: str | None = None
 
@@ -56,13 +56,13 @@ Ask = Callable[[Manifest, ManualStage], Answer | None]
 
 
 def scrubbed(answer: Answer, guard: PrivacyGuard) -> Answer:
-    """The answer as it may be recorded: neither its reason nor the name of who gives it holds a secret."""
+    """The answer with secrets removed from its reason and its actor's name."""
     actor = replace(answer.actor, name=guard.line(answer.actor.name))
     return replace(answer, actor=actor, reason=guard.line(answer.reason) if answer.reason else answer.reason)
 
 
 def actor_kind(environ: Mapping[str, str], *, terminal: bool) -> ActorKind:
-    """What kind of actor runs this process.
+    """The kind of actor that runs this process, by environment variables.
 
     Args:
         environ: Its environment.
@@ -109,7 +109,7 @@ def valid_receipt(
 
 
 def may_decide(stage: ManualStage, kind: str) -> bool:
-    """Whether an actor of that kind may: policy ``human`` takes nobody but a person at a terminal."""
+    """Whether an actor of that kind may decide: policy ``human`` allows only a person at a terminal."""
     return stage.policy == "any" or kind == "tty"
 
 
@@ -147,7 +147,7 @@ def stage_to_decide(manifest: Manifest, pipeline: Pipeline, stage_id: str) -> Ma
 
 
 def refuse_decision(manifest: Manifest, stage: ManualStage, actor: Actor, known: Receipt | None) -> None:
-    """Refuse a decision that may not be made.
+    """Raise where a decision may not be made.
 
     Args:
         manifest: The run as it stands.
@@ -196,7 +196,7 @@ def make_receipt(stage: ManualStage, answer: Answer, *, run_id: str, plan_digest
 
 
 def approval_of(receipt: Receipt) -> Approval:
-    """How the manifest names a decision."""
+    """A decision as the manifest lists it."""
     said = f": {receipt.reason}" if receipt.reason else ""
     return Approval(
         actor=receipt.actor,
@@ -205,7 +205,7 @@ def approval_of(receipt: Receipt) -> Approval:
     )
 
 
-def recorded(receipt: Receipt) -> ApprovalRecorded:
-    """The event of a decision."""
+def approval_event(receipt: Receipt) -> ApprovalRecorded:
+    """A decision as an event of the run."""
     approval = approval_of(receipt)
     return ApprovalRecorded(actor=approval.actor, reason=approval.reason or "", timestamp=approval.timestamp)

@@ -1,6 +1,6 @@
 """The drift report: how the requests of a task's runs were found (docs/reference/files.md, "Control plane").
 
-Pure. Annotations are real types here, as in `shapes`.
+Pure. Annotations are real types here, as `codec` reads them.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,8 +14,8 @@ from codex_orchestrator.model.control_plane import (
     VERSION,
     ControlPlane,
     Drift,
+    EnforcementMode,
     Found,
-    Mode,
     RequestProblem,
     Samples,
 )
@@ -31,7 +31,7 @@ class DriftSample:
     request_id: str
     timestamp: str
     status: Found
-    mode: Mode
+    mode: EnforcementMode
     errors: tuple[RequestProblem, ...]
     recorded_at: str | None = field(default=None, metadata={OMIT_NONE: True})
 
@@ -47,7 +47,7 @@ class DriftReport:
     invalid_samples: Samples
     invalid_rate: float
     last_sampled_at: str | None
-    mode: Mode
+    mode: EnforcementMode
     entries: tuple[DriftSample, ...]
     covered_bytes: Samples
 
@@ -76,14 +76,14 @@ def sample_of(found: ControlPlane, recorded_at: str) -> DriftSample:
     )
 
 
-def counted(
+def with_samples(
     before: DriftReport | None,
     samples: Sequence[DriftSample],
     replaced: Sequence[DriftSample],
     *,
     covered_bytes: int,
 ) -> DriftReport:
-    """The report with more samples, of which the last of each run counts.
+    """The report with more samples; of each run only the last one counts.
 
     Args:
         before: The report so far; None to begin with.

@@ -9,18 +9,13 @@ from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.model.events import RunCompleted
 from codex_orchestrator.model.manifest import Manifest, RunStatus
 from codex_orchestrator.rules import recorder
-from codex_orchestrator.rules.summary import (
-    compose_summary,
-    failure_line,
-    guardrail_status,
-    joined,
-    partial_line,
-)
+from codex_orchestrator.rules.guardrails import guardrail_status
+from codex_orchestrator.rules.summary import compose_summary, failure_line, joined, partial_line
 
 
 @dataclass(frozen=True)
-class Ending:
-    """What is known at the end besides the manifest.
+class RunEndFacts:
+    """The facts that decide on a run's end besides its manifest.
 
     Attributes:
         selected: The ids of the stages that this session meant to run.
@@ -38,7 +33,7 @@ class Ending:
 
 
 def finish(
-    manifest: Manifest, ending: Ending, *, now: str, run_summary_path: str
+    manifest: Manifest, ending: RunEndFacts, *, now: str, run_summary_path: str
 ) -> tuple[Manifest, RunCompleted]:
     """The manifest of the ended run, and the event that says so."""
     guardrails = guardrail_status(manifest, computed_at=now)
@@ -60,7 +55,7 @@ def finish(
     return finished, completed
 
 
-def _detail(manifest: Manifest, ending: Ending, status: RunStatus) -> str | None:
+def _detail(manifest: Manifest, ending: RunEndFacts, status: RunStatus) -> str | None:
     if ending.cancelled_by:
         return f"cancelled:{ending.cancelled_by}"
     # Still there where a resumed run had nothing left to do but to end.
@@ -72,7 +67,7 @@ def _detail(manifest: Manifest, ending: Ending, status: RunStatus) -> str | None
     return detail
 
 
-def final_status(manifest: Manifest, ending: Ending) -> RunStatus:
+def final_status(manifest: Manifest, ending: RunEndFacts) -> RunStatus:
     """Cancelled, failed, or (only when every selected stage ended well) succeeded."""
     if ending.cancelled_by:
         return "cancelled"
@@ -94,7 +89,7 @@ def add_warnings(manifest: Manifest, warnings: Sequence[str]) -> Manifest:
     return replace(manifest, summary=joined([*lines, *warnings, *last]))
 
 
-def _first_lines(manifest: Manifest, ending: Ending) -> list[str]:
+def _first_lines(manifest: Manifest, ending: RunEndFacts) -> list[str]:
     """Cancellation or failure, stages that never ran, and a partial selection."""
     control_plane = manifest.control_plane
     lines = [control_plane.summary] if control_plane is not None and control_plane.refuses else []

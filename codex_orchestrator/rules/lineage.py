@@ -9,13 +9,13 @@ from codex_orchestrator.model.codec import Mismatch, from_json, to_json
 from codex_orchestrator.model.manifest import ChildRun
 
 
-def news_of(known: Iterable[ChildRun], children: Iterable[ChildRun]) -> list[ChildRun]:
+def changed_children(known: Iterable[ChildRun], children: Iterable[ChildRun]) -> list[ChildRun]:
     """The children that are not known, or not as they are now."""
     by_id = {child.run_id: child for child in known}
     return [child for child in children if by_id.get(child.run_id) != child]
 
 
-def upserted(known: Iterable[ChildRun], children: Iterable[ChildRun]) -> tuple[ChildRun, ...]:
+def merged_children(known: Iterable[ChildRun], children: Iterable[ChildRun]) -> tuple[ChildRun, ...]:
     """The known children, each as it is now, and then those that are new."""
     return tuple({child.run_id: child for child in (*known, *children)}.values())
 

@@ -1,4 +1,4 @@
-"""How much of what stages print goes into the logs (docs/reference/configuration.md, "limits").
+"""The limit on each stage's output in the logs (docs/reference/configuration.md, "limits").
 
 A stage's log is the beginning of its output: from the first chunk on that would go past the limit, nothing
 more of it is taken, and the bytes are counted.
@@ -40,12 +40,12 @@ class LogLimit:
         return False
 
     def statement(self, completed: StageCompleted) -> OutputLeftOut | None:
-        """What the logs say of a stage that has ended; None where they have all that it printed."""
+        """The event that says how much of an ended stage's output was left out; None where nothing was."""
         self._names[completed.index] = completed.stage_id
         return self._statement(completed.index, completed.timestamp)
 
     def last_statements(self, timestamp: str) -> list[OutputLeftOut]:
-        """What they say at the run's end of what stages that had ended left running."""
+        """The same events at the run's end, for output of processes that outlived their stages."""
         statements = [self._statement(index, timestamp) for index in sorted(self._names)]
         return [statement for statement in statements if statement is not None]
 
@@ -67,7 +67,7 @@ class LogLimit:
 
     @property
     def warning(self) -> str | None:
-        """What the run's summary says of it all; None where nothing was left out."""
+        """The line of the run's summary about output left out; None where nothing was."""
         if not self._told:
             return None
         named = [f"{count} bytes of stage '{name}'" for name, count in self._told.items()]

@@ -32,7 +32,7 @@ from codex_orchestrator.model.manifest import (
     HandleMetadata,
     Manifest,
 )
-from codex_orchestrator.model.privacy_record import PrivacyDecision, counted, decided, empty_record
+from codex_orchestrator.model.privacy_record import PrivacyDecision, empty_record, with_decision, with_totals
 from codex_orchestrator.model.scheduler import Scheduler
 
 RESUMING = "resuming"
@@ -218,11 +218,13 @@ def _close_handle(manifest: Manifest, event: StageCompleted | AttemptFailed) -> 
         for handle in manifest.handles
     )
     frames = {handle.handle_id: handle.frame_count for handle in handles if handle.status == "closed"}
-    return replace(manifest, handles=handles, privacy=manifest.privacy and counted(manifest.privacy, frames))
+    return replace(
+        manifest, handles=handles, privacy=manifest.privacy and with_totals(manifest.privacy, frames)
+    )
 
 
 def _decide_on_privacy(manifest: Manifest, event: PrivacyDecided) -> Manifest:
-    noted = decided(
+    noted = with_decision(
         manifest.privacy or empty_record("shadow" if event.action == "allow" else "enforce"),
         privacy_decision(manifest, event),
         {entry.id: entry.index for entry in manifest.commands},

@@ -1,4 +1,4 @@
-"""What a run's log knows that its manifest may not, and what is counted over all of its lives.
+"""Reads a run's log for what its manifest lacks after a crash, and for counts over all its starts.
 
 The manifest is written once per stage, the log with every event: where the owner was killed in between, the
 log has the end of a stage and the manifest has not (docs/reference/event-logs.md, "After a crash").
@@ -26,7 +26,7 @@ _END = "run:completed"
 
 @dataclass(frozen=True)
 class Replay:
-    """What a log says.
+    """The contents of a run's log.
 
     Attributes:
         events: What happened since the run was last started or resumed.
@@ -41,7 +41,7 @@ class Replay:
     persisted_session: str | None = None
 
 
-def read_back(lines: Iterable[bytes]) -> Replay:
+def parse_log(lines: Iterable[bytes]) -> Replay:
     """Read a log; lines that are torn, or another tool's, are passed over."""
     events: list[Event] = []
     attempts: dict[int, int] = {}
@@ -69,7 +69,7 @@ def read_back(lines: Iterable[bytes]) -> Replay:
 
 
 def catch_up(manifest: Manifest, replay: Replay) -> Manifest:
-    """The manifest with everything that the log knows; what it has already changes nothing."""
+    """The manifest with all events of the log applied; those that it has already change nothing."""
     for event in replay.events:
         if not _is_outdated(manifest, event):
             manifest = recorder.apply(manifest, event)
@@ -77,7 +77,7 @@ def catch_up(manifest: Manifest, replay: Replay) -> Manifest:
 
 
 def _is_outdated(manifest: Manifest, event: Event) -> bool:
-    """Whether the manifest knows better: the plan is another one now, or another tool has run the stage."""
+    """Whether an event must not be applied: the plan has changed, or another tool has run the stage."""
     index = getattr(event, "index", None)
     if index is None:
         return False

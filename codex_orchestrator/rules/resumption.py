@@ -1,4 +1,4 @@
-"""Taking a run up again: what is kept, and what is run again (docs/reference/manifest.md, "Resuming")."""
+"""Resuming a run: what is kept, and what runs again (docs/reference/manifest.md, "Resuming")."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Collection, Iterator
 from dataclasses import fields, replace
 from hashlib import sha256
 
-from codex_orchestrator.definitions.guardrails import guardrails_required
 from codex_orchestrator.model import scheduler as instances
 from codex_orchestrator.model.definitions import Pipeline, Stage
 from codex_orchestrator.model.manifest import CommandEntry, Handle, Manifest, ResumeEvent
 from codex_orchestrator.model.privacy_record import empty_record
 from codex_orchestrator.privacy.policy import Mode
+from codex_orchestrator.rules.first_manifest import first_entry
+from codex_orchestrator.rules.guardrails import guardrails_required
 from codex_orchestrator.rules.layout import RunLayout
-from codex_orchestrator.rules.opening import first_entry
 from codex_orchestrator.rules.recorder import RESUMING
 
 _DIGEST = "sha256:"
@@ -32,7 +32,7 @@ def with_resume_event(manifest: Manifest, event: ResumeEvent) -> Manifest:
     return replace(manifest, resume_events=(*manifest.resume_events, event), updated_at=event.timestamp)
 
 
-def taken_up(
+def resumed_manifest(
     manifest: Manifest,
     pipeline: Pipeline,
     layout: RunLayout,
@@ -41,7 +41,7 @@ def taken_up(
     approved: Collection[str] = (),
     privacy_mode: Mode = "shadow",
 ) -> Manifest:
-    """The manifest of a run that goes on: stages that succeeded keep their entries, matched by id.
+    """The manifest of a resumed run: stages that succeeded keep their entries, matched by id.
 
     Args:
         manifest: The run as it ended, however it ended.
@@ -75,7 +75,7 @@ def taken_up(
 
 
 def changes(before: Pipeline, after: Pipeline) -> list[str]:
-    """What is different in a pipeline, a line each; empty where nothing is."""
+    """The differences between two versions of a pipeline, a line each."""
     lines = [
         f"{field.name} is different"
         for field in fields(Pipeline)

@@ -1,6 +1,6 @@
-"""Which runs may go: decided from facts alone (docs/reference/files.md, "Housekeeping").
+"""Which runs housekeeping removes, decided from facts alone (docs/reference/files.md, "Housekeeping").
 
-A run and all that were started from within it are one family, which stays or goes as a whole.
+A run and all runs that were started from within it are one family, which is kept or removed as a whole.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import Literal, get_args
 
 from codex_orchestrator.dataclass import dataclass
 
-Hold = Literal["alive", "waiting", "unreadable"]
-Kept = Literal["alive", "waiting", "unreadable", "family", "queued", "busy", "failed", "policy"]
-KEPT: tuple[Kept, ...] = get_args(Kept)
+HoldReason = Literal["alive", "waiting", "unreadable"]
+KeepReason = Literal["alive", "waiting", "unreadable", "family", "queued", "busy", "failed", "policy"]
+KEEP_REASONS: tuple[KeepReason, ...] = get_args(KeepReason)
 _UNITS = {"m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _AGE = re.compile(r"([0-9]{1,6})([mhdw])")
 
@@ -32,7 +32,7 @@ class RunFacts:
     """
 
     run_id: str
-    hold: Hold | None
+    hold: HoldReason | None
     status: str | None = None
     last_activity: float | None = None
     parent_run_id: str | None = None
@@ -40,8 +40,8 @@ class RunFacts:
 
 
 @dataclass(frozen=True)
-class Policy:
-    """Which runs the user wants to be rid of; a run goes only if all that is asked for agrees.
+class RetentionPolicy:
+    """Which runs the user wants removed; a run goes only if it fits all conditions that are set.
 
     Attributes:
         keep: How many families stay, the newest; None where the number does not matter.
@@ -52,23 +52,23 @@ class Policy:
     older_than_seconds: float | None = None
 
     @property
-    def asks(self) -> bool:
-        """Whether any run is to go at all."""
+    def has_conditions(self) -> bool:
+        """Whether any condition is set; without one no run goes."""
         return self.keep is not None or self.older_than_seconds is not None
 
 
 @dataclass(frozen=True)
-class Decision:
-    """A run, and why it stays; None where it goes."""
+class RetentionDecision:
+    """A run, and why it is kept; None where it is removed."""
 
     run: RunFacts
-    kept: Kept | None
+    kept: KeepReason | None
 
 
-def decide(
-    runs: Iterable[RunFacts], policy: Policy, *, now: float, others: Iterable[RunFacts] = ()
-) -> list[Decision]:
-    """What becomes of each run, oldest first.
+def decide_retention(
+    runs: Iterable[RunFacts], policy: RetentionPolicy, *, now: float, others: Iterable[RunFacts] = ()
+) -> list[RetentionDecision]:
+    """Decide for each run whether it is kept, oldest first.
 
     Args:
         runs: All runs of a task: the newest are counted among them.
@@ -87,14 +87,14 @@ def decide(
     unwanted = {
         top
         for top, members in families.items()
-        if policy.asks and top not in newest and _is_old(members, policy, now=now)
+        if policy.has_conditions and top not in newest and _is_old(members, policy, now=now)
     }
     held = {
         top
         for top, members in families.items()
         if top not in here or any(run.hold is not None or run.queued for run in members)
     }
-    return [Decision(run, _kept(run, tops[run.run_id], held, unwanted)) for run in ordered]
+    return [RetentionDecision(run, _kept(run, tops[run.run_id], held, unwanted)) for run in ordered]
 
 
 def parse_age(text: str) -> float | None:
@@ -103,7 +103,7 @@ def parse_age(text: str) -> float | None:
     return float(int(match[1]) * _UNITS[match[2]]) if match else None
 
 
-def _kept(run: RunFacts, top: str, held: Container[str], unwanted: Container[str]) -> Kept | None:
+def _kept(run: RunFacts, top: str, held: Container[str], unwanted: Container[str]) -> KeepReason | None:
     if run.hold is not None:
         return run.hold
     if run.queued:
@@ -131,7 +131,7 @@ def _newest(tops: Iterable[RunFacts], number: int) -> frozenset[str]:
     return frozenset(own[max(0, len(own) - number) :] + foreign[max(0, len(foreign) - number) :])
 
 
-def _is_old(members: Iterable[RunFacts], policy: Policy, *, now: float) -> bool:
+def _is_old(members: Iterable[RunFacts], policy: RetentionPolicy, *, now: float) -> bool:
     limit = policy.older_than_seconds
     return limit is None or all(
         run.last_activity is not None and now - run.last_activity > limit for run in members

@@ -1,6 +1,6 @@
 """CommandReviewer: a finished run as a RunSummary and a metrics line (docs/reference/files.md, "Summaries").
 
-Shapes and the pure functions that fill them. Annotations are real types here, for `records`.
+Shapes and the pure functions that fill them. Annotations are real types here, as `codec` reads them.
 """
 
 from dataclasses import field
@@ -8,15 +8,16 @@ from typing import Any, ClassVar, Literal
 
 from codex_orchestrator.clock import parse_timestamp
 from codex_orchestrator.dataclass import dataclass
+from codex_orchestrator.definitions.execution_mode import ExecutionMode
 from codex_orchestrator.definitions.planner import Plan
 from codex_orchestrator.model.codec import CAMEL, OMIT_NONE, camel, to_json
 from codex_orchestrator.model.instance_stats import SchedulerSummary, instance_stats, scheduler_summary
 from codex_orchestrator.model.manifest import GuardrailStatus, Handle, Manifest, MetricsLine
 from codex_orchestrator.model.privacy_record import Privacy
-from codex_orchestrator.rules.summary import doubts, guardrail_entries, guardrail_status
+from codex_orchestrator.rules.guardrails import guardrail_entries, guardrail_status
+from codex_orchestrator.rules.summary import caveats
 
 _WHEN_KNOWN = {OMIT_NONE: True}
-Mode = Literal["mcp", "cloud"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class BuildResult:
     __pydantic_config__: ClassVar[dict[str, Any]] = CAMEL
     subtask_id: str | None
     artifacts: tuple[Artifact, ...]
-    mode: Mode
+    mode: ExecutionMode
     run_id: str
     success: bool
     notes: str | None = field(default=None, metadata=_WHEN_KNOWN)
@@ -136,7 +137,7 @@ class RunSummary:
     __pydantic_config__: ClassVar[dict[str, Any]] = CAMEL
     task_id: str
     run_id: str
-    mode: Mode
+    mode: ExecutionMode
     plan: Plan
     build: BuildResult
     test: TestResult
@@ -149,7 +150,7 @@ class RunSummary:
 
 
 @dataclass(frozen=True)
-class State:
+class TaskState:
     """``state.json``: the latest runs."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = CAMEL
@@ -198,7 +199,7 @@ class CommandReviewer:
         )
 
     @property
-    def _mode(self) -> Mode:
+    def _mode(self) -> ExecutionMode:
         target = next((item for item in self._plan.items if item.selected), None)
         return "cloud" if target is not None and target.requires_cloud else "mcp"
 
@@ -234,7 +235,7 @@ class CommandReviewer:
 
     def _review(self, guardrails: GuardrailStatus) -> ReviewResult:
         summary = self._manifest.summary or ""
-        open_doubts = doubts(self._manifest)
+        open_doubts = caveats(self._manifest)
         succeeded = self._manifest.status == "succeeded"
         approved = succeeded and not (self._partial or guardrails.recommendation or open_doubts)
         if approved:

@@ -1,10 +1,16 @@
-"""The request that a run is made by, a plain JSON value (docs/reference/manifest.md, "Control plane")."""
+"""The request that a run is made by, a plain JSON value, and what is wrong with one.
+
+Pure (docs/reference/manifest.md, "Control plane"). A request is checked as a stranger's would be: its texts
+come from definitions, and plugins may have changed those.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from codex_orchestrator.model.control_plane import SCHEMA, VERSION
+from codex_orchestrator.clock import parse_timestamp
+from codex_orchestrator.model.control_plane import SCHEMA, VERSION, RequestProblem
 from codex_orchestrator.model.definitions import CommandStage, Pipeline, Stage, SubpipelineStage
 from codex_orchestrator.model.manifest import HEARTBEAT_SECONDS
 from codex_orchestrator.model.scheduler import POLICY
@@ -88,3 +94,113 @@ def _schedule(capabilities: list[str], most: int) -> dict[str, Any]:
             "maxRetries": POLICY.max_retries,
         },
     }
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _one_of(*words: str) -> tuple[Any, str]:
+    return (lambda value: value in words), f"must be {' or '.join(words)}"
+
+
+# A rule for a plain value is a test and what to say where it fails; a list of one rule is a list whose
+# members all keep it; in an object a key with a question mark need not be there.
+_TEXT = (_is_text, "must be a text that is not blank")
+_TEXT_OR_NULL = (lambda value: value is None or isinstance(value, str), "must be a text or null")
+_FLAG = (lambda value: isinstance(value, bool), "must be true or false")
+_COUNT = (lambda value: _is_whole(value) and value >= 1, "must be a whole number from 1 on")
+_NATURAL = (lambda value: _is_whole(value) and value >= 0, "must be a whole number from 0 on")
+_WEIGHT = (lambda value: _is_number(value) and value > 0, "must be a number above 0")
+_MOMENT = (lambda value: isinstance(value, str) and parse_timestamp(value) is not None, "must be a timestamp")
+_OBJECT = (lambda value: isinstance(value, Mapping), "must be an object")
+
+_REQUEST: dict[str, Any] = {
+    "schema": _one_of(SCHEMA),
+    "version": _one_of(VERSION),
+    "requestId": _TEXT,
+    "task": {"id": _TEXT, "title": _TEXT, "slug?": _TEXT_OR_NULL, "tags?": [_TEXT]},
+    "pipeline": {
+        "id": _TEXT,
+        "version": _TEXT,
+        "title": _TEXT,
+        "capabilities": [_TEXT],
+        "stages": [
+            {
+                "id": _TEXT,
+                "kind": _one_of("command", "subpipeline", "manual"),
+                "title": _TEXT,
+                "optional?": _FLAG,
+                "capabilities?": [_TEXT],
+            }
+        ],
+    },
+    "schedule": {
+        "strategy": _one_of("auto", "manual"),
+        "minInstances": _COUNT,
+        "maxInstances": _COUNT,
+        "fanOut": [{"capability": _TEXT, "weight": _WEIGHT, "maxConcurrency?": _COUNT}],
+        "recovery": {
+            "heartbeatIntervalSeconds": _COUNT,
+            "missingHeartbeatTimeoutSeconds": _COUNT,
+            "maxRetries": _NATURAL,
+        },
+    },
+    "streaming": {
+        "handles": _FLAG,
+        "resumeSupported": _FLAG,
+        "observers": {"maxSubscribers": _COUNT, "defaultBackpressureMs": _NATURAL},
+    },
+    "constraints": {
+        "privacyLevel": _one_of("standard", "restricted", "sensitive"),
+        "policyVersion": _TEXT,
+        "approvalPolicy?": _TEXT_OR_NULL,
+    },
+    "metrics": {"emitIntervalSeconds": _COUNT, "requiredDimensions": [_TEXT]},
+    "requestedAt": _MOMENT,
+    "requestedBy": {"actorId": _TEXT, "channel": _TEXT, "name?": _TEXT_OR_NULL},
+    "metadata?": _OBJECT,
+}
+
+
+def problems_of(request: Any) -> list[RequestProblem]:
+    """Everything that is wrong with a request; empty where nothing is."""
+    found = list(_check(request, _REQUEST, "$"))
+    if not found and request["schedule"]["minInstances"] > request["schedule"]["maxInstances"]:
+        found.append(RequestProblem("$.schedule.minInstances", "must not be above maxInstances"))
+    return found
+
+
+def _check(value: Any, rule: Any, path: str) -> Iterator[RequestProblem]:
+    if isinstance(rule, tuple):
+        holds, otherwise = rule
+        if not holds(value):
+            yield RequestProblem(path, otherwise)
+    elif isinstance(rule, list):
+        if not isinstance(value, list | tuple) or not value:
+            yield RequestProblem(path, "must be a list that is not empty")
+            return
+        for place, member in enumerate(value):
+            yield from _check(member, rule[0], f"{path}[{place}]")
+    elif not isinstance(value, Mapping):
+        yield RequestProblem(path, "must be an object")
+    else:
+        yield from _check_keys(value, rule, path)
+
+
+def _check_keys(value: Mapping[str, Any], rule: Mapping[str, Any], path: str) -> Iterator[RequestProblem]:
+    rules = {key.removesuffix("?"): inner for key, inner in rule.items()}
+    for name, inner in rules.items():
+        if name in value:
+            yield from _check(value[name], inner, f"{path}.{name}")
+        elif name in rule:
+            yield RequestProblem(f"{path}.{name}", "is missing")
+    yield from (RequestProblem(f"{path}.{name}", "is not known") for name in value if name not in rules)

@@ -1,4 +1,4 @@
-"""A stage between the manager and execution: a request value in, an outcome value out."""
+"""What execution is given and what it returns: a StageRequest in, a StageOutcome out."""
 
 from __future__ import annotations
 

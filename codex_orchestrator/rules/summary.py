@@ -1,49 +1,16 @@
-"""The words at a run's end: summary lines and guardrails (docs/reference/manifest.md, "Run summary")."""
+"""The lines of a run's summary (docs/reference/manifest.md, "Run summary")."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from codex_orchestrator.definitions.guardrails import is_guardrail
-from codex_orchestrator.model.manifest import CommandEntry, GuardrailCounts, GuardrailStatus, Manifest
+from codex_orchestrator.model.manifest import GuardrailStatus, Manifest
 from codex_orchestrator.text import printable
 
 _PARTIAL = "Partial run: "
 _NAMED = 5
 # How a guard of ours begins what it prints, where there was nothing that it could check.
 _NOT_CHECKED = ": not checked: "
-_RERUN = "codex-orchestrator start diagnostics --approval-policy never --format json --no-interactive"
-_MISSING = f'Guardrail command missing; run "{_RERUN}" to capture reviewer diagnostics.'
-_FAILED = f'Guardrail command failed; re-run "{_RERUN}" to gather failure artifacts.'
-
-
-def guardrail_status(manifest: Manifest, *, computed_at: str) -> GuardrailStatus:
-    """What the guardrail commands of a run say about it."""
-    entries = guardrail_entries(manifest)
-    counts = GuardrailCounts(
-        total=len(entries),
-        succeeded=_count(entries, "succeeded"),
-        failed=_count(entries, "failed"),
-        skipped=_count(entries, "skipped"),
-        other=_count(entries, "pending") + _count(entries, "running"),
-    )
-    if counts.failed:
-        recommendation: str | None = _FAILED
-    else:
-        missing = counts.total == 0 and manifest.guardrails_required
-        recommendation = _MISSING if missing else None
-    return GuardrailStatus(
-        present=counts.succeeded > 0,
-        recommendation=recommendation,
-        summary=_guardrail_line(counts),
-        computed_at=computed_at,
-        counts=counts,
-    )
-
-
-def guardrail_entries(manifest: Manifest) -> list[CommandEntry]:
-    """The entries that are guardrail commands."""
-    return [entry for entry in manifest.commands if is_guardrail(entry.id, entry.title, entry.command)]
 
 
 def failure_line(
@@ -87,7 +54,7 @@ def compose_summary(
     if manifest.approvals:
         named = "; ".join(f"{item.actor} ({item.reason or 'no reason'})" for item in manifest.approvals)
         lines.append(f"Approvals: {named}")
-    lines.extend(doubts(manifest))
+    lines.extend(caveats(manifest))
     lines.extend(warnings)
     if guardrails.recommendation:
         lines.append(guardrails.recommendation)
@@ -99,8 +66,8 @@ def joined(lines: Iterable[str]) -> str:
     return "\n".join(map(printable, lines))
 
 
-def doubts(manifest: Manifest) -> list[str]:
-    """What a success does not show, a sentence each: stages skipped, guards without anything to check."""
+def caveats(manifest: Manifest) -> list[str]:
+    """What a success does not show, a sentence each: skipped stages, guards with nothing to check."""
     skipped = [entry.id for entry in manifest.commands if entry.status == "skipped"]
     unchecked = [
         entry.id
@@ -142,22 +109,3 @@ def partial_line(selected: int, total: int) -> str | None:
 def says_partial(summary: object) -> bool:
     """Whether a run's summary, as any tool has written it, says that the run left stages out."""
     return isinstance(summary, str) and any(line.startswith(_PARTIAL) for line in summary.split("\n"))
-
-
-def _guardrail_line(counts: GuardrailCounts) -> str:
-    total = counts.total
-    if total == 0:
-        return "Guardrails: spec-guard command not found."
-    if counts.failed:
-        return f"Guardrails: spec-guard failed ({counts.failed}/{total} failed)."
-    if counts.succeeded == total:
-        return f"Guardrails: spec-guard succeeded ({total} passed)."
-    if counts.skipped == total:
-        return f"Guardrails: spec-guard skipped (all {total} skipped)."
-    parts = ((counts.succeeded, "passed"), (counts.skipped, "skipped"), (counts.other, "pending"))
-    named = ", ".join(f"{number} {word}" for number, word in parts if number)
-    return f"Guardrails: spec-guard partial ({named} of {total})."
-
-
-def _count(entries: Sequence[CommandEntry], status: str) -> int:
-    return sum(entry.status == status for entry in entries)

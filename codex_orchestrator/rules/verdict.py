@@ -1,4 +1,4 @@
-"""What an outcome means for its stage: status, summary, reason (docs/reference/manifest.md, "Status")."""
+"""The verdict on a stage's outcome: status, summary and reason (docs/reference/manifest.md, "Status")."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def judge(stage: CommandStage, outcome: StageOutcome) -> Verdict:
     return Verdict("failed", summary, "command-failed")
 
 
-def left_out(reason: str) -> Verdict:
+def skipped_by_definition(reason: str) -> Verdict:
     """The verdict on a stage whose definition says why it is not run."""
     return Verdict("skipped", _text(reason), None)
 
@@ -91,7 +91,7 @@ def child_error(stage: SubpipelineStage, cause: str) -> Verdict:
     )
 
 
-def awaiting(stage: ManualStage) -> str:
+def waiting_summary(stage: ManualStage) -> str:
     """The summary of a stage that waits for a decision."""
     return _text(f"Waiting for approval: {stage.instructions or stage.title}")
 

@@ -1,27 +1,27 @@
-"""The definition file of a repository that has none: what it uses, where one can see and change it."""
+"""The definition file that ``init`` writes, with the commands that the repository uses."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from codex_orchestrator.repository.ways import Choice
+from codex_orchestrator.repository.commands import ChosenCommand
 
 _SET = "build-lint-test"
 
 
-def definition(task_id: str, choices: Mapping[str, Choice]) -> dict[str, Any]:
+def definition(task_id: str, choices: Mapping[str, ChosenCommand]) -> dict[str, Any]:
     """A definition file as JSON.
 
     Args:
         task_id: The task.
-        choices: How each deed is done here; what the repository does not itself say is left out.
+        choices: The command of each step; those that the repository does not itself name are left out.
     """
     document: dict[str, Any] = {"taskId": task_id, "defaultPipeline": "diagnostics"}
     stages = [
-        {"kind": "command", "id": deed, "title": deed.title(), "command": choice.portable}
-        for deed, choice in choices.items()
-        if choice.meant
+        {"kind": "command", "id": step, "title": step.title(), "command": choice.portable}
+        for step, choice in choices.items()
+        if choice.configured
     ]
     if not choices:
         return document

@@ -1,4 +1,4 @@
-"""Puts files into a repository, and overwrites nothing that it was not asked to."""
+"""Writes files into a repository; existing ones are only overwritten on request."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from codex_orchestrator.errors import Misplaced, StorageError
 from codex_orchestrator.evidence import files
 from codex_orchestrator.evidence.lines import append
 
-Outcome = Literal["written", "replaced", "extended", "unchanged", "left", "failed"]
+PlacementOutcome = Literal["written", "replaced", "extended", "unchanged", "left", "failed"]
 
 IGNORED = ("/.runs/", "/out/")
 _IGNORE_COMMENT = "# What runs of codex-orchestrator leave"
@@ -28,16 +28,16 @@ class StarterFile:
 
 
 @dataclass(frozen=True)
-class Placed:
-    """What became of a file, or would become of it, and what there is to say about it."""
+class PlacedFile:
+    """The outcome of writing a file, or of a dry run, and a detail to show."""
 
     path: str
-    outcome: Outcome
+    outcome: PlacementOutcome
     detail: str | None = None
 
 
-def place(root: Path, file: StarterFile, *, force: bool, dry_run: bool = False) -> Placed:
-    """Write a file, unless (without ``force``) there is another one in its place.
+def write_starter_file(root: Path, file: StarterFile, *, force: bool, dry_run: bool = False) -> PlacedFile:
+    """Write a file, unless another one is in its place and ``force`` is not set.
 
     Args:
         root: The repository.
@@ -52,24 +52,24 @@ def place(root: Path, file: StarterFile, *, force: bool, dry_run: bool = False) 
         path = folder / Path(file.path).name
         if dry_run:
             if places.status(path, below=home) is None:
-                return Placed(file.path, "written")
+                return PlacedFile(file.path, "written")
         else:
             files.make_folder(path.parent, below=home)
             if files.create(path, data, below=home, mode=file.mode):
-                return Placed(file.path, "written")
+                return PlacedFile(file.path, "written")
         if _holds(path, data, home):
-            return Placed(file.path, "unchanged")
+            return PlacedFile(file.path, "unchanged")
         if not force:
-            return Placed(file.path, "left", "it is another one; --force replaces it")
+            return PlacedFile(file.path, "left", "it is another one; --force replaces it")
         if not dry_run:
             files.replace(path, data, below=home, mode=file.mode)
     except StorageError as error:
-        return Placed(file.path, "failed", error.message)
-    return Placed(file.path, "replaced")
+        return PlacedFile(file.path, "failed", error.message)
+    return PlacedFile(file.path, "replaced")
 
 
-def ignore(root: Path, *, dry_run: bool = False) -> Placed:
-    """Have git leave runs alone: lines that ``.gitignore`` lacks are added at its end, ended as its others.
+def ignore_runs(root: Path, *, dry_run: bool = False) -> PlacedFile:
+    """Have git ignore runs: append the lines that ``.gitignore`` lacks, with its own line ends.
 
     Args:
         root: The repository.
@@ -82,14 +82,14 @@ def ignore(root: Path, *, dry_run: bool = False) -> Placed:
         with suppress(FileNotFoundError):
             before = places.read(path, below=home)
     except Misplaced as error:
-        return Placed(name, "failed", error.message)
+        return PlacedFile(name, "failed", error.message)
     except OSError as error:
-        return Placed(name, "failed", f"Cannot read {root / name}: {error.strerror or error}.")
+        return PlacedFile(name, "failed", f"Cannot read {root / name}: {error.strerror or error}.")
     text = (before or b"").decode("utf-8", "replace")
     known = {_pattern(line) for line in text.splitlines()}
     missing = [line for line in IGNORED if _pattern(line) not in known]
     if not missing:
-        return Placed(name, "unchanged")
+        return PlacedFile(name, "unchanged")
     apart = "" if not text else "\n" if text.endswith("\n") else "\n\n"
     added = apart + "\n".join([_IGNORE_COMMENT, *missing, ""])
     if "\r\n" in text:
@@ -98,8 +98,8 @@ def ignore(root: Path, *, dry_run: bool = False) -> Placed:
         if not dry_run:
             append(path, added.encode(), below=home)
     except StorageError as error:
-        return Placed(name, "failed", error.message)
-    return Placed(name, "written" if before is None else "extended", ", ".join(missing))
+        return PlacedFile(name, "failed", error.message)
+    return PlacedFile(name, "written" if before is None else "extended", ", ".join(missing))
 
 
 def _inside(root: Path, name: str | Path) -> tuple[Path, Path]:

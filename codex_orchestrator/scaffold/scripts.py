@@ -1,4 +1,4 @@
-"""The scripts that stand in for those of the MCP runner, for whoever still calls these."""
+"""The scripts that replace those of the MCP runner, for repositories that still call them."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _WORKFLOWS = ".github/workflows"
 
 
 def script_files() -> Iterator[StarterFile]:
-    """All of them, each with the parts that it shares with others filled in, so that it stands alone."""
+    """All scripts, each complete: parts that several share are filled in."""
     for path in _templates():
         yield StarterFile(f"scripts/{path.name}", _rendered(path), files.EXECUTABLE)
 
 
-def caller(tree: Tree) -> str | None:
-    """A file of the repository that calls one of them, or is one; None where there is none."""
+def find_caller(tree: Tree) -> str | None:
+    """A file of the repository that is such a script or calls one; None where there is none."""
     names = [path.name for path in _templates()]
     if there := tree.first(*(f"scripts/{name}" for name in names)):
         return there

@@ -1,4 +1,4 @@
-"""JSON as a repository's own formatter leaves it alone: prettier, Biome, editors, pre-commit."""
+"""JSON in the style of the repository's own formatter: prettier, Biome, .editorconfig, pre-commit."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _SETTING = re.compile(
 
 @dataclass(frozen=True)
 class Style:
-    """How JSON is laid out.
+    """A layout of JSON.
 
     Attributes:
         indent: One level.
@@ -50,7 +50,7 @@ class Style:
 
 
 def style_of(tree: Tree, name: str) -> Style:
-    """The style for a JSON file at the root: what a formatter is told, before what editors are told."""
+    """The style for a JSON file at the root: settings of a formatter, else of .editorconfig."""
     hook = _formatting_hook(tree)
     if hook is not None:
         return hook
@@ -72,12 +72,12 @@ def style_of(tree: Tree, name: str) -> Style:
 
 
 def _number(text: str, usual: int) -> int:
-    """A number that a setting can mean; what is none, or beyond use, counts as not said."""
+    """The number of a setting; the usual one where it is none, or not usable."""
     return int(text) if re.fullmatch(r"[0-9]{1,3}", text) else usual
 
 
 def render(document: Any, style: Style) -> str:
-    """A JSON value laid out."""
+    """A JSON value as text in a style."""
     text = "\n".join(_lines(document, style, ""))
     return (text + "\n" if style.final_newline else text).replace("\n", style.newline)
 
@@ -160,7 +160,7 @@ def _biome_settings(tree: Tree) -> Mapping[str, str]:
 
 
 def _editor_settings(tree: Tree, name: str) -> dict[str, str]:
-    """What .editorconfig says of a file at the root, in prettier's words; later sections count more."""
+    """The settings of .editorconfig for a file at the root, by prettier's names; later sections win."""
     said: dict[str, str] = {}
     applies = False
     for line in (tree.text(".editorconfig") or "").splitlines():

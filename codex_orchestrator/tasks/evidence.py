@@ -1,4 +1,4 @@
-"""The newest run of a task that can stand as evidence, and where the task's files speak of it.
+"""The newest run of a task that can stand as evidence, and the links to it in the task's files.
 
 Rules: docs/reference/files.md, "Tasks".
 """
@@ -26,7 +26,7 @@ METRICS_LABEL = "Metrics / State Snapshots"
 
 @dataclass(frozen=True)
 class Evidence:
-    """A run, by the paths that other files name it with, relative to the root.
+    """A run that stands as evidence, with paths relative to the root.
 
     Attributes:
         run_id: The run.
@@ -41,7 +41,7 @@ class Evidence:
     snapshots: tuple[str, ...] = ()
 
     def gate_after(self, recorded: object) -> dict[str, Any]:
-        """What ``tasks/index.json`` is to say of it; further keys of what it says now stay."""
+        """The ``gate`` of an item in ``tasks/index.json``, with further keys of the present one kept."""
         kept = recorded if isinstance(recorded, dict) else {}
         return {**kept, "status": self.status, "run_id": self.run_id, "log": self.manifest}
 
@@ -65,8 +65,8 @@ def newest_evidence(environment: Environment, names: Iterable[str]) -> Evidence 
     return None
 
 
-def filled(content: str, evidence: Evidence | None) -> str:
-    """A text with its links led to the evidence; without evidence here, those of others stay."""
+def with_evidence(content: str, evidence: Evidence | None) -> str:
+    """A text with its links set to the evidence; without evidence, links to other places are kept."""
     if evidence is None:
         return content
     link = f"`{evidence.manifest}` _(status: `{evidence.status}`)_"
@@ -82,13 +82,13 @@ def _led(content: str, label: str, value: str) -> str:
 
 
 def _runs(task: TaskLayout) -> list[str]:
-    """The task's runs by their own form of id: any other name says nothing of when it ran."""
+    """The task's runs whose id has our form, which says when they ran."""
     found = places.listed(task.cli_dir, below=task.environment.runs_dir)
     return [name for name, kind in found if kind == "folder" and is_run_id(name)]
 
 
 def _status(layout: RunLayout) -> str | None:
-    """How the run ended, or None where it is no evidence."""
+    """The status of a run, or None where it cannot stand as evidence."""
     try:
         manifest: Any = read_document(layout.manifest, below=layout.base)
     except UnknownRun:

@@ -1,6 +1,6 @@
 """``tasks/index.json``: which tasks there are, by any of their names (docs/reference/files.md, "Tasks").
 
-Annotations are real types here (no postponed evaluation): `records` and pydantic read them. Keys that
+Annotations are real types here (no postponed evaluation): `codec` and pydantic read them. Keys that
 other tools keep in the file are left as they are.
 """
 
@@ -76,11 +76,11 @@ class TaskIndex:
         return found | {task.name: (task,) for task in self.tasks}
 
     def find(self, task_id: str) -> tuple[Task, ...]:
-        """The tasks that an id may mean; more than one only where it is a bare id that several share."""
+        """The tasks that an id may mean; several only for a bare id that they share."""
         return self._by_name.get(task_id, ())
 
     def names_of(self, task: Task) -> tuple[str, ...]:
-        """The names that mean this task and no other."""
+        """The names of this task that no other task has."""
         return tuple(name for name in task.names if self.find(name) == (task,))
 
 
@@ -147,7 +147,7 @@ def with_gates(text: str, gates: Mapping[int, Mapping[str, Any]]) -> str:
 
 
 def gates_of(text: str) -> list[Any]:
-    """What the items have as their ``gate``, in order; None where one has none."""
+    """The ``gate`` of each item, in order; None for an item without one."""
     return [item.get("gate") for item in loads(text)["items"]]
 
 
@@ -159,7 +159,7 @@ def with_task(text: str | None, item: Mapping[str, str]) -> str:
 
 
 def _written(data: Any, before: str) -> str:
-    """The document in the style of the text before: indentation, escapes, line ends."""
+    """The document in the style of the previous text: indentation, escapes, line ends."""
     indent = re.search(r"\n([ \t]+)\S", before)
     text = json.dumps(data, indent=indent[1] if indent else 2, ensure_ascii="\\u" in before)
     text = text.replace("\n", "\r\n") if "\r\n" in before else text
@@ -202,7 +202,7 @@ def _task(item: WrittenItem) -> Task:
 
 
 def _name(task_id: str, slug: str | None) -> str:
-    """``<id>-<slug>``, wherever the file has the whole of it, or only the parts."""
+    """``<id>-<slug>``, from an item that has it whole or in parts."""
     if not slug or task_id == slug or task_id.endswith(f"-{slug}"):
         return task_id
     return slug if slug.startswith(f"{task_id}-") else f"{task_id}-{slug}"

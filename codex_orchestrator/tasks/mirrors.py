@@ -1,4 +1,4 @@
-"""Keep a task's files in step: one checklist, its copies, and the gate in the index.
+"""Keeps a task's files in step: one checklist, its copies, and the gate in the index.
 
 The rules are in docs/reference/files.md, "Tasks".
 """
@@ -11,10 +11,10 @@ from typing import Any
 
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.environment import Environment
-from codex_orchestrator.tasks.blocks import MarkFault, Part, parts_of, with_content, with_part
-from codex_orchestrator.tasks.evidence import Evidence, filled, newest_evidence
+from codex_orchestrator.tasks.evidence import Evidence, newest_evidence, with_evidence
 from codex_orchestrator.tasks.index import TASK_INDEX, Task, TaskIndex, gates_of, with_gates
-from codex_orchestrator.tasks.texts import Change, Refused, Texts, Trouble
+from codex_orchestrator.tasks.marked_parts import MarkedPart, MarkError, parts_of, with_content, with_part
+from codex_orchestrator.tasks.texts import TextChange, Texts, Trouble, UnusableFile
 
 SHARED = {"docs/TASKS.md": "# Tasks\n", "docs/ACTION_PLAN.md": "# Action plans\n"}
 # What can stand in a file's name, in Markdown and between marks.
@@ -22,8 +22,8 @@ _PLAIN = re.compile(r"\w+(?:[.-]\w+)*")
 
 
 @dataclass
-class Sync:
-    """What keeping the tasks in step comes to.
+class SyncPlan:
+    """The changes that bring tasks into step, and what prevents others.
 
     Attributes:
         evidence: By the names of the tasks that are kept in step, the run that their files cite.
@@ -32,7 +32,7 @@ class Sync:
     """
 
     evidence: dict[str, Evidence | None] = field(default_factory=dict)
-    changes: tuple[Change, ...] = ()
+    changes: tuple[TextChange, ...] = ()
     troubles: tuple[Trouble, ...] = ()
 
 
@@ -48,8 +48,8 @@ def copies_of(name: str) -> tuple[str, ...]:
 
 def plan_sync(
     environment: Environment, index: TaskIndex | None, texts: Texts, *, only: str | None = None
-) -> Sync:
-    """What is to be changed, so that all tasks are in step; nothing is written.
+) -> SyncPlan:
+    """Find the changes that bring all tasks into step; nothing is written.
 
     Args:
         environment: Where things are.
@@ -58,7 +58,7 @@ def plan_sync(
         only: The name of the one task that is meant; None for all.
     """
     planner = _Planner(texts)
-    sync = Sync()
+    sync = SyncPlan()
     gates: dict[int, dict[str, Any]] = {}
     recorded = gates_of(index.text) if index is not None else []
     for place, task in enumerate(index.tasks if index is not None else ()):
@@ -78,8 +78,8 @@ def plan_sync(
     return sync
 
 
-def write_changes(texts: Texts, changes: tuple[Change, ...]) -> tuple[Trouble, ...]:
-    """Bring changes to disk; the answer is what could not be.
+def write_changes(texts: Texts, changes: tuple[TextChange, ...]) -> tuple[Trouble, ...]:
+    """Write changes to disk; returns a trouble for each that could not be written.
 
     Raises:
         StorageError: The disk refused.
@@ -88,7 +88,7 @@ def write_changes(texts: Texts, changes: tuple[Change, ...]) -> tuple[Trouble, .
     for change in changes:
         try:
             texts.write(change)
-        except Refused as refused:
+        except UnusableFile as refused:
             troubles.append(refused.trouble)
     return tuple(troubles)
 
@@ -98,17 +98,17 @@ class _Planner:
 
     def __init__(self, texts: Texts) -> None:
         self._texts = texts
-        self._parsed: dict[str, tuple[str, dict[str, Part]]] = {}
+        self._parsed: dict[str, tuple[str, dict[str, MarkedPart]]] = {}
         self.troubles: list[Trouble] = []
 
     def keeps(self, task: Task) -> bool:
-        """Whether a task has a checklist, or copies of one that is gone."""
+        """Whether a task has a checklist, or copies of a checklist that is gone."""
         name, checklist = task.name, checklist_of(task.name)
         try:
             there = self._texts.read(checklist) is not None
             if there and not _PLAIN.fullmatch(name):
-                raise Refused(_unusable(checklist, name))
-        except Refused as refused:
+                raise UnusableFile(_unusable(checklist, name))
+        except UnusableFile as refused:
             self.troubles.append(refused.trouble)
             return False
         if there:
@@ -128,17 +128,17 @@ class _Planner:
         try:
             text, parts = self._read(checklist)
             if name not in parts:
-                raise Refused(_unmarked(checklist, name))
-        except Refused as refused:
+                raise UnusableFile(_unmarked(checklist, name))
+        except UnusableFile as refused:
             self.troubles.append(refused.trouble)
             return
-        content = filled(parts[name].content, evidence)
+        content = with_evidence(parts[name].content, evidence)
         self._texts.put(checklist, with_content(text, parts[name], content))
         titles = {**dict.fromkeys(copies_of(name), f"# Task {name}\n"), **SHARED}
         for path, title in titles.items():
             try:
                 self._copy(path, name, content, title)
-            except Refused as refused:
+            except UnusableFile as refused:
                 self.troubles.append(refused.trouble)
 
     def _copy(self, path: str, name: str, content: str, title: str) -> None:
@@ -153,20 +153,20 @@ class _Planner:
     def _has_part(self, path: str, name: str) -> bool:
         try:
             return name in self._read(path)[1]
-        except Refused:
+        except UnusableFile:
             # Whichever task is kept there will say so.
             return False
 
-    def _read(self, path: str) -> tuple[str, dict[str, Part]]:
+    def _read(self, path: str) -> tuple[str, dict[str, MarkedPart]]:
         text = self._texts.read(path) or ""
         known = self._parsed.get(path)
         if known is not None and known[0] is text:
             return known
         try:
             self._parsed[path] = text, parts_of(text)
-        except MarkFault as fault:
+        except MarkError as fault:
             hint = "Mend the marks; a part begins and ends with a line of its own, and holds no other."
-            raise Refused(Trouble(path, f"Line {fault.line}: {fault.message}.", hint)) from fault
+            raise UnusableFile(Trouble(path, f"Line {fault.line}: {fault.message}.", hint)) from fault
         return self._parsed[path]
 
 

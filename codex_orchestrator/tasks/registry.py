@@ -1,4 +1,4 @@
-"""Which tasks there may be, and which project each belongs to: ``tasks`` of the definition file.
+"""The registry of tasks and their projects: ``tasks`` of the definition file.
 
 Rules: docs/reference/configuration.md, "tasks".
 """
@@ -34,7 +34,7 @@ class KnownTask:
 
 
 def look_up(environment: Environment, task_id: str) -> KnownTask:
-    """The task of an id; an index that cannot be used is no reason not to run."""
+    """What the index says of a task id; an index that cannot be read leads to a notice only."""
     unknown = (task_id,)
     try:
         index = read_index(environment.root)

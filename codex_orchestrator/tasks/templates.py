@@ -13,7 +13,7 @@ from codex_orchestrator.tasks.mirrors import checklist_of
 
 @dataclass(frozen=True)
 class NewTask:
-    """A task that is to be.
+    """A task that is about to be created.
 
     Attributes:
         name: ``<id>-<slug>``.
@@ -31,7 +31,7 @@ class NewTask:
 
     @property
     def documents(self) -> dict[str, str]:
-        """The paths of its documents, by what they are."""
+        """The paths of its documents, by kind."""
         return {
             "PRD": f"docs/PRD-{self.slug}.md",
             "Tech spec": f"docs/TECH_SPEC-{self.slug}.md",

@@ -1,4 +1,4 @@
-"""Texts of a repository, changed in memory first, so that all can be judged before any is written."""
+"""Text files of a repository, changed in memory first, so that all are checked before any is written."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from codex_orchestrator.errors import Busy, Misplaced
 from codex_orchestrator.evidence import files
 from codex_orchestrator.evidence.locks import wait_for_lock
 
-Kind = Literal["created", "updated"]
+ChangeKind = Literal["created", "updated"]
 
 LOCK_NAME = ".tasks.lock"
 _PATIENCE_SECONDS = 10.0
@@ -37,7 +37,7 @@ class Trouble:
     hint: str
 
 
-class Refused(Exception):
+class UnusableFile(Exception):
     """A file cannot be used as a text of the repository; `trouble` says why."""
 
     def __init__(self, trouble: Trouble) -> None:
@@ -46,8 +46,8 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True)
-class Change:
-    """A file whose text is to be another.
+class TextChange:
+    """A change of a text file.
 
     Attributes:
         path: The file, relative to the root.
@@ -60,7 +60,7 @@ class Change:
     after: str
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> ChangeKind:
         """Whether the file is new."""
         return "created" if self.before is None else "updated"
 
@@ -73,8 +73,8 @@ class Change:
 
 
 @contextmanager
-def alone(environment: Environment) -> Iterator[None]:
-    """Keep other processes of ours away from the files of tasks for the length of a block.
+def task_files_lock(environment: Environment) -> Iterator[None]:
+    """Hold the lock on the files of tasks for the length of a block.
 
     Raises:
         Busy: Another one was at them all the time.
@@ -94,7 +94,7 @@ def alone(environment: Environment) -> Iterator[None]:
 
 
 class Texts:
-    """The files of a repository as they are, and as they are to be."""
+    """The text files of a repository, with changes that are not written yet."""
 
     def __init__(self, root: Path) -> None:
         self._root = root.resolve()
@@ -102,10 +102,10 @@ class Texts:
         self._after: dict[str, str | None] = {}
 
     def read(self, path: str) -> str | None:
-        """The text of a file as it is to be; None where there is none.
+        """The text of a file with its changes; None where there is no such file.
 
         Raises:
-            Refused: It cannot be read, is no text, or lies outside of the repository.
+            UnusableFile: It cannot be read, is no text, or lies outside of the repository.
         """
         name = self._name(path)
         if name not in self._after:
@@ -113,32 +113,32 @@ class Texts:
         return self._after[name]
 
     def put(self, path: str, text: str) -> None:
-        """Have a file hold another text.
+        """Change the text of a file in memory.
 
         Raises:
-            Refused: As for `read`.
+            UnusableFile: As for `read`.
         """
         self.read(path)
         self._after[self._name(path)] = text
 
-    def changes(self) -> tuple[Change, ...]:
-        """Every file whose text is to be another, in the order in which they were met."""
+    def changes(self) -> tuple[TextChange, ...]:
+        """All changes, in the order in which the files were first used."""
         return tuple(
-            Change(path, self._before[path], after)
+            TextChange(path, self._before[path], after)
             for path, after in self._after.items()
             if after is not None and after != self._before[path]
         )
 
-    def write(self, change: Change) -> None:
-        """Bring a change to disk.
+    def write(self, change: TextChange) -> None:
+        """Write a change to disk.
 
         Raises:
-            Refused: Somebody has changed the file meanwhile.
+            UnusableFile: Somebody has changed the file meanwhile.
             StorageError: The disk refused.
         """
         if self._on_disk(change.path) != change.before:
             hint = "Run the command again."
-            raise Refused(Trouble(change.path, "The file was changed by somebody else just now.", hint))
+            raise UnusableFile(Trouble(change.path, "The file was changed by somebody else just now.", hint))
         target = self._root / change.path
         files.make_folder(target.parent, below=self._root)
         files.replace(target, change.after.encode(), below=self._root)
@@ -147,7 +147,7 @@ class Texts:
         """The path of what a path leads to: a link stays one, and two ways to a file are one file."""
         target = (self._root / path).resolve()
         if not target.is_relative_to(self._root):
-            raise Refused(Trouble(path, "The file is a link that leads out of the repository.", _HINT))
+            raise UnusableFile(Trouble(path, "The file is a link that leads out of the repository.", _HINT))
         return target.relative_to(self._root).as_posix()
 
     def _on_disk(self, path: str) -> str | None:
@@ -157,10 +157,12 @@ class Texts:
         except FileNotFoundError:
             return None
         except Misplaced as error:
-            raise Refused(Trouble(path, f"The file cannot be read: {error.message}", hint)) from error
+            raise UnusableFile(Trouble(path, f"The file cannot be read: {error.message}", hint)) from error
         except OSError as error:
-            raise Refused(
+            raise UnusableFile(
                 Trouble(path, f"The file cannot be read: {error.strerror or error}.", hint)
             ) from error
         except UnicodeDecodeError as error:
-            raise Refused(Trouble(path, f"The file is not valid UTF-8: {error.reason}.", hint)) from error
+            raise UnusableFile(
+                Trouble(path, f"The file is not valid UTF-8: {error.reason}.", hint)
+            ) from error

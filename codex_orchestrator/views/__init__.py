@@ -1,1 +1,1 @@
-"""What commands tell: facts gathered into JSON values and lines."""
+"""What commands print: facts of runs, gathered into JSON values and lines."""

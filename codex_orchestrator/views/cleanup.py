@@ -7,14 +7,14 @@ from typing import Any
 
 from codex_orchestrator.clock import timestamp
 from codex_orchestrator.dataclass import dataclass
-from codex_orchestrator.evidence.sweep import Swept
-from codex_orchestrator.rules.retention import KEPT, Kept, RunFacts
+from codex_orchestrator.evidence.sweep import SweepResult
+from codex_orchestrator.rules.retention import KEEP_REASONS, KeepReason, RunFacts
 from codex_orchestrator.text import printable
 
 _DAY = 86_400
 _AGES = ((_DAY, "d"), (3_600, "h"), (60, "m"))
 _SIZES = ("B", "KiB", "MiB", "GiB", "TiB")
-_WHY: dict[Kept, str] = {
+_WHY: dict[KeepReason, str] = {
     "alive": "alive",
     "waiting": "waiting for an approval",
     "unreadable": "unreadable",
@@ -28,7 +28,7 @@ _WHY: dict[Kept, str] = {
 
 @dataclass(frozen=True)
 class RemovedRun:
-    """A run that is gone, or (in a dry run) would be, and how many bytes of files it had."""
+    """A run that was removed, or (in a dry run) would be, and the bytes of its files."""
 
     task_id: str
     run: RunFacts
@@ -37,7 +37,7 @@ class RemovedRun:
 
 @dataclass
 class Cleanup:
-    """What happened to some tasks, added up.
+    """The totals of a housekeeping pass over some tasks.
 
     Attributes:
         swept: Temporary files and half-made runs of dead processes.
@@ -49,9 +49,9 @@ class Cleanup:
     task_ids: tuple[str, ...]
     dry_run: bool
     removed: list[RemovedRun] = field(default_factory=list)
-    kept: dict[Kept, int] = field(default_factory=lambda: dict.fromkeys(KEPT, 0))
+    kept: dict[KeepReason, int] = field(default_factory=lambda: dict.fromkeys(KEEP_REASONS, 0))
     merged_records: int = 0
-    swept: Swept = field(default_factory=Swept)
+    swept: SweepResult = field(default_factory=SweepResult)
     remains: list[str] = field(default_factory=list)
     freed_bytes: int = 0
     notices: list[str] = field(default_factory=list)
@@ -86,12 +86,12 @@ class Cleanup:
             "failures": self.failures,
         }
 
-    def lines(self, *, now: float, asked: bool) -> list[str]:
+    def lines(self, *, now: float, has_conditions: bool) -> list[str]:
         """The same for people.
 
         Args:
             now: Epoch seconds.
-            asked: Whether any run was asked to go.
+            has_conditions: Whether the policy removes any run at all.
         """
         verb = "Would remove" if self.dry_run else "Removed"
         lines = [
@@ -101,7 +101,7 @@ class Cleanup:
         lines += [f"{verb} half-made run {printable(path)}" for path in self.swept.folders]
         lines += [f"{verb} temporary file {printable(path)}" for path in self.swept.temporaries]
         lines += [f"{verb} what is left of a run: {printable(path)}" for path in self.remains]
-        if not asked:
+        if not has_conditions:
             lines.append("No run is removed without --keep or --older-than.")
         done = [f"{verb} {_count(len(self.removed), 'run')}", self._kept_words()]
         done.append(f"{'would free' if self.dry_run else 'freed'} {_size(self.freed_bytes)}")

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Literal
 
 from codex_orchestrator import named
-from codex_orchestrator.checks.base import tell_base
+from codex_orchestrator.checks.base import describe_base
 from codex_orchestrator.checks.changes import ChangeRequest
-from codex_orchestrator.checks.git import why_unread
+from codex_orchestrator.checks.git import refusal_reason
 from codex_orchestrator.checks.gitcommand import git_environment
 from codex_orchestrator.checks.report import counted
 from codex_orchestrator.clock import Clock
@@ -23,12 +23,12 @@ from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.definitions.loader import Definitions, load_definitions
 from codex_orchestrator.environment import PREFIX, Environment
 from codex_orchestrator.errors import ConfigurationError, OrchestratorError, StorageError, ToolMissing
-from codex_orchestrator.evidence.probe import locks_in, scratch_folder, seconds_to_disk
+from codex_orchestrator.evidence.filesystem_probe import locks_in, scratch_folder, seconds_to_disk
 from codex_orchestrator.execution.process import run_tool
 from codex_orchestrator.model.definitions import CommandStage, Pipeline
 from codex_orchestrator.repository.node import read_node_project
 from codex_orchestrator.repository.project import Project, is_python
-from codex_orchestrator.views.readiness import cloud_stages, unready_stages
+from codex_orchestrator.views.readiness import cloud_stages, unrunnable_stages
 
 Status = Literal["ok", "warning", "failed"]
 
@@ -42,7 +42,7 @@ _LITTLE_BYTES = 100 * _MEBIBYTE
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
         name: What it is called in both answers.
@@ -61,7 +61,7 @@ class Check:
 
 @dataclass(frozen=True)
 class _Tool:
-    """A program, the words in commands that call for it, and where it comes from."""
+    """A program, the words in commands that need it, and how to install it."""
 
     name: str
     words: tuple[str, ...]
@@ -87,8 +87,8 @@ _TOOLS = (
 )
 
 
-def examine(environment: Environment, clock: Clock) -> Iterator[Check]:
-    """All checks, in the order in which they are told."""
+def run_checks(environment: Environment, clock: Clock) -> Iterator[Check]:
+    """Run all checks, in the order in which they are shown."""
     missing = [name for module, name in _PACKAGES.items() if find_spec(module) is None]
     yield _python_check(missing)
     definitions = _definitions(environment)
@@ -117,7 +117,7 @@ def examine(environment: Environment, clock: Clock) -> Iterator[Check]:
 
 
 def check_lines(checks: Iterable[Check]) -> list[str]:
-    """The checks for people, and what they come to."""
+    """The checks for people, and a last line that sums them up."""
     checks = tuple(checks)
     width = max(len(check.name) for check in checks)
     lines: list[str] = []
@@ -153,7 +153,7 @@ def _definitions(environment: Environment) -> Definitions | ConfigurationError:
 
 
 def _commands(definitions: Definitions) -> Iterator[str]:
-    """What runs and reviews of this repository would call."""
+    """The commands that runs and reviews of this repository would execute."""
     for pipeline in definitions.pipelines.values():
         for stage in pipeline.stages:
             if isinstance(stage, CommandStage):
@@ -163,7 +163,7 @@ def _commands(definitions: Definitions) -> Iterator[str]:
 
 
 def _is_required(environment: Environment, tool: _Tool, called: str) -> bool:
-    """Whether a command names the tool, or (git) there is a repository whose changes guards look at."""
+    """Whether a command names the tool; git is needed for guards in any git repository as well."""
     words = "|".join(tool.words)
     if re.search(rf"(?<![\w./-])(?:{words})(?![\w./-])", called):
         return True
@@ -190,7 +190,7 @@ def _tool_check(environment: Environment, tool: _Tool, *, required: bool) -> Che
         detail = f"{tool.name} --version ended with exit code {answer.exit_code} and said: {said}"
         return Check(tool.name, required, "warning", detail, tool.hint)
     environ = git_environment(environment.variables)
-    refused = why_unread(environment.root, environ) if tool.name == "git" and required else None
+    refused = refusal_reason(environment.root, environ) if tool.name == "git" and required else None
     if refused is not None:
         return Check(tool.name, required, "warning", refused.message, refused.hint)
     return Check(tool.name, required, "ok", _first_line(answer.stdout) or "it says no version")
@@ -220,10 +220,10 @@ def _plugin_checks(definitions: Definitions) -> Iterator[Check]:
 
 
 def _base_check(environment: Environment, definitions: Definitions) -> Check:
-    """What guards and the hand-off would measure a change against."""
+    """The base that guards and the hand-off would measure a change against."""
     request = ChangeRequest.of(environment, definitions.configuration.guards, None)
     try:
-        found = tell_base(environment.root, request.named_base)
+        found = describe_base(environment.root, request.named_base)
     except OrchestratorError as error:
         return Check("base", True, "warning", error.message, error.hint)
     if found.base is None:
@@ -240,33 +240,35 @@ def _environment_checks(project: Project) -> Iterator[Check]:
             yield Check("python env", True, "ok", f"{python}")
         else:
             detail = f"none of the project's own: tools are looked for beside {sys.executable}"
-            yield Check("python env", True, "warning", detail, project.machine.environment_mend)
+            yield Check("python env", True, "warning", detail, project.machine.environment_remedy)
     node = read_node_project(project.tree)
     if node is not None:
         kept = f"{node.manager}, by {node.said_by}"
         if node.packages is None:
             yield Check("node env", True, "ok", kept)
         else:
-            yield Check("node env", True, "warning", f"{kept}; node_modules is not there", node.packages.mend)
+            yield Check(
+                "node env", True, "warning", f"{kept}; node_modules is not there", node.packages.remedy
+            )
 
 
 def _pipeline_check(environment: Environment, definitions: Definitions, pipeline: Pipeline) -> Check:
-    """What of a pipeline can run here, and what keeps the rest from it."""
+    """How many stages of a pipeline can run here, and why the others cannot."""
     name = f"pipeline {pipeline.id}"
     if cloud := cloud_stages(pipeline):
         detail = f"for the cloud, and there is no engine for it here: {', '.join(cloud)}"
         hint = "Start it with --execution-mode mcp only where its stages do not say otherwise."
         return Check(name, True, "failed", detail, hint)
     total = counted(len(pipeline.stages), "stage")
-    unready = list(unready_stages(pipeline, definitions.packaged.project, environment))
+    unready = list(unrunnable_stages(pipeline, definitions.packaged.project, environment))
     if not unready:
         return Check(name, True, "ok", f"all of {total} can run" if len(pipeline.stages) > 1 else "can run")
     lines = [
         f"{len(unready)} of {total} cannot run here",
         *(f"{one.stage_id}: {one.reason}" for one in unready),
     ]
-    mends = dict.fromkeys(one.mend for one in unready if one.mend)
-    return Check(name, True, "warning", "\n".join(lines), "\n".join(mends) or None)
+    remedies = dict.fromkeys(one.remedy for one in unready if one.remedy)
+    return Check(name, True, "warning", "\n".join(lines), "\n".join(remedies) or None)
 
 
 def _disk_check(environment: Environment) -> Check:

@@ -35,7 +35,7 @@ def failure_details(entry: CommandEntry, outcome: StageOutcome) -> tuple[str, ..
 
 
 def decision_help(stage: ManualStage, run_id: str, *, resumed: str) -> tuple[str, ...]:
-    """What a person is asked, and how to answer.
+    """The question to a person about a manual stage, and how to answer it.
 
     Args:
         stage: The stage that waits.
@@ -65,5 +65,5 @@ def failure_cause(entry: CommandEntry, outcome: StageOutcome) -> str:
 
 
 def is_cancellation(cause: str) -> bool:
-    """Whether a cause as `failure_cause` words it is that something else ended the stage."""
+    """Whether a cause in the words of `failure_cause` says that the stage was cancelled."""
     return cause.startswith(_CANCELLED)

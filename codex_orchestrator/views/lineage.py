@@ -7,10 +7,10 @@ from pathlib import Path, PurePosixPath
 
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.errors import UnknownRun
-from codex_orchestrator.evidence.children import place_of, read_children
+from codex_orchestrator.evidence.lineage import child_layout, read_children
 from codex_orchestrator.model.manifest import ChildRun
 from codex_orchestrator.rules.layout import RunLayout
-from codex_orchestrator.rules.lineage import known_children, upserted
+from codex_orchestrator.rules.lineage import known_children, merged_children
 from codex_orchestrator.views.lookup import FoundRun, read_manifest
 from codex_orchestrator.views.status import liveness_of_run
 
@@ -31,7 +31,7 @@ class Descendant:
 
 
 def descendants(run: FoundRun) -> Iterator[Descendant]:
-    """All runs below one, each before its own; a run that was met already is passed over."""
+    """All descendants of a run, each before its own; a run that was met already is passed over."""
     yield from _below(run, 0, {run.layout.folder})
 
 
@@ -50,8 +50,8 @@ def _line(below: Descendant, *, now: float) -> str:
 
 def _below(run: FoundRun, depth: int, met: set[Path]) -> Iterator[Descendant]:
     # What children have left is newer than what the owner has taken up of it.
-    for child in upserted(known_children(run.manifest), read_children(run.layout)):
-        place = place_of(run.layout, child)
+    for child in merged_children(known_children(run.manifest), read_children(run.layout)):
+        place = child_layout(run.layout, child)
         if place is not None and place.folder in met:
             continue
         found = None

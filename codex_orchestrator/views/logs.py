@@ -1,4 +1,4 @@
-"""The stages' output out of the event log, as text or as the lines themselves."""
+"""Reads stages' output from the event log, as text or as the lines themselves."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LEFT_OUT = b'{"type":"output:left-out"'
 
 
 class LogReader:
-    """Reads an event log on from where it stopped; a torn last line waits for its rest."""
+    """Reads an event log piece by piece while it grows; a line without its end waits for the rest."""
 
     def __init__(self, path: Path, *, below: Path) -> None:
         self._path = path
@@ -26,7 +26,7 @@ class LogReader:
         self._offset = 0
 
     def lines(self) -> Iterator[bytes]:
-        """The whole lines that are there now and were not given out before."""
+        """The whole lines that were added since the last call."""
         try:
             log = places.open_stream(self._path, below=self._below)
         except FileNotFoundError:
@@ -44,14 +44,14 @@ class LogReader:
 
 
 class StageNames:
-    """Which stage an index of the log means: a changed pipeline may have moved them meanwhile."""
+    """The stage that each index in the log stands for, which may differ between starts of the run."""
 
     def __init__(self, names: dict[int, str]) -> None:
         """Begin with what the manifest says; logs of other tools say nothing else."""
         self._names = names
 
     def follow(self, line: bytes) -> None:
-        """Take up a line of the log, in order: each start of the run says what its indexes mean."""
+        """Read a line of the log; each start of the run says which stages its indexes mean."""
         if not line.startswith(_RUN):
             return
         event = parse_event(line)
@@ -65,7 +65,7 @@ class StageNames:
 
 
 class OutputText:
-    """Events to the text that stages printed, line by line, each with its stage where there are several.
+    """Turns events into the lines that stages printed, each with its stage where there are several.
 
     What moves a cursor is left out, and what was written over; colours too unless they are wanted.
     """
@@ -78,7 +78,7 @@ class OutputText:
         self._began = self._is_open = False
 
     def feed(self, line: bytes) -> str:
-        """The lines that an event ends: none for most, and for broken ones."""
+        """The lines that an event completes."""
         event = parse_event(line)
         if event is None:
             return ""
@@ -94,7 +94,7 @@ class OutputText:
         return ""
 
     def flush(self) -> str:
-        """What is printed of lines that have not ended."""
+        """The text of lines that were left without an end."""
         return "".join(self._text(key[0], [rest], is_open=True) for key, rest in self._lines.flush_all())
 
     def _text(self, index: object, lines: list[str], *, is_open: bool = False) -> str:
@@ -108,7 +108,7 @@ class OutputText:
 
 
 def left_out(line: bytes) -> str | None:
-    """What an event line says of output that the logs do not have; None where it says nothing of it."""
+    """The message of an event line about output left out of the logs; None for other lines."""
     event = parse_event(line) if line.startswith(_LEFT_OUT) else None
     if event is None:
         return None

@@ -23,7 +23,7 @@ _AHEAD_SECONDS = 3_600.0
 
 @dataclass(frozen=True)
 class FoundRun:
-    """A run and what its manifest says; readers ignore keys they do not know.
+    """A run and its manifest as it was read; unknown keys are kept and ignored.
 
     Attributes:
         layout: Where it lies.
@@ -63,7 +63,7 @@ def find_run(environment: Environment, run: str, task: str) -> FoundRun:
 
 
 def named_run(environment: Environment, run: str | None, task: str | None) -> str | None:
-    """The id of the run that a flag names: itself, or what ``latest`` stands for.
+    """The run id that a flag names: an id, or ``latest``.
 
     Args:
         environment: Where things are.
@@ -82,14 +82,14 @@ def named_run(environment: Environment, run: str | None, task: str | None) -> st
 def list_runs(
     environment: Environment, task: str | None, limit: int | None
 ) -> tuple[list[FoundRun], list[str]]:
-    """Runs of a task, or of all, newest first; and what was left out as it cannot be read."""
+    """The runs of a task, or of all tasks, newest first, and a notice for each that cannot be read."""
     tasks = [
         TaskLayout(environment, name) for name in ([task] if task is not None else task_ids(environment))
     ]
     notices: list[str] = []
     layouts: list[RunLayout] = []
     for one in tasks:
-        notices += odd_entries(one)
+        notices += unusable_entries(one)
         layouts += run_layouts(one)
     layouts.sort(key=lambda layout: layout.run_id, reverse=True)
     found: list[FoundRun] = []
@@ -104,7 +104,7 @@ def list_runs(
 
 
 def read_manifest(layout: RunLayout) -> dict[str, Any]:
-    """A manifest as it is.
+    """The manifest of a run, unknown keys included.
 
     Raises:
         UnknownRun: It is missing, unreadable or no manifest.
@@ -126,16 +126,16 @@ def task_ids(environment: Environment) -> list[str]:
 
 
 def run_layouts(task: TaskLayout) -> Iterator[RunLayout]:
-    """Whatever may be a run of a task: its manifest need not be readable."""
+    """The run folders of a task; their manifests may be unreadable."""
     try:
         found = _folders(task.cli_dir, task.environment)
     except Misplaced:
-        return  # Told by `odd_entries`.
+        return  # Told by `unusable_entries`.
     yield from (task.run(name) for name in found if id_problem(name) is None)
 
 
-def odd_entries(task: TaskLayout) -> list[str]:
-    """What lies where the runs of a task do and can be none, a message each."""
+def unusable_entries(task: TaskLayout) -> list[str]:
+    """A message for each entry among the runs of a task that cannot be a run."""
     try:
         found = places.listed(task.cli_dir, below=task.environment.runs_dir)
     except StorageError as error:
@@ -175,7 +175,7 @@ def _latest(environment: Environment, task: str) -> FoundRun:
 
 
 def _passed_over(layout: RunLayout, error: UnknownRun) -> list[str]:
-    """What is said of a run whose manifest cannot be read; nothing of one that is just being made."""
+    """The notice about a run whose manifest cannot be read; none about one that is being created."""
     try:
         is_begun = places.status(layout.manifest, below=layout.base) is not None
         is_ours = is_run_id(layout.run_id)
@@ -198,7 +198,7 @@ def _folders(path: Path, environment: Environment) -> list[str]:
 
 
 def task_of(environment: Environment, option: str | None) -> str:
-    """The task whose runs are meant; a guess needs no notice where nothing is written.
+    """The task whose runs to read; a guessed task needs no notice, as nothing is written.
 
     Raises:
         UsageError: The id that counts is not valid.
@@ -223,6 +223,6 @@ def _definitions_of(environment: Environment) -> Any:
     content = sources.read(environment.config_path, root=environment.root)
     if environment.config_name == CONFIG_NAME:
         return loads(content)
-    from codex_orchestrator.definitions.source import table_of
+    from codex_orchestrator.definitions.source import pyproject_table
 
-    return table_of(content.decode("utf-8-sig"))
+    return pyproject_table(content.decode("utf-8-sig"))

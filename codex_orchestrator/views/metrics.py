@@ -1,4 +1,4 @@
-"""What the metrics of a task come to (docs/reference/command-line.md, "metrics")."""
+"""The figures of a task's metrics (docs/reference/command-line.md, "metrics")."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from codex_orchestrator.clock import timestamp
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.errors import UsageError
 from codex_orchestrator.evidence.metrics import LARGEST, read_line
-from codex_orchestrator.evidence.pending import pending_in
+from codex_orchestrator.evidence.pending_records import list_pending
 from codex_orchestrator.rules.layout import TaskLayout
 
 LATEST_RUNS = 10
@@ -73,7 +73,7 @@ def read_metrics(task: TaskLayout) -> TaskMetrics:
         elif written.endswith(b"\n"):  # Else its writer died in it, and it is no line yet.
             errors.append(f"line {number}: {line}")
     base = task.environment.runs_dir
-    queued = len(pending_in(task.metrics_pending, ".json", below=base)[0])
+    queued = len(list_pending(task.metrics_pending, ".json", below=base)[0])
     return TaskMetrics(task, tuple(latest.values()), tuple(errors), queued)
 
 

@@ -9,11 +9,11 @@ from dataclasses import fields
 from typing import Any
 
 from codex_orchestrator import named
-from codex_orchestrator.definitions.guardrails import guardrails_required, is_guardrail_stage
 from codex_orchestrator.definitions.planned import Planned
 from codex_orchestrator.engine.preparation import Prepared
 from codex_orchestrator.model.codec import json_name, to_json
 from codex_orchestrator.model.definitions import CommandStage, Pipeline, Stage
+from codex_orchestrator.rules.guardrails import guardrails_required, is_guardrail_stage
 from codex_orchestrator.text import labelled
 
 # What the line of a stage says by itself.
@@ -93,7 +93,7 @@ def _name(prepared: Prepared, pipeline: Pipeline) -> str:
 
 
 def _guard_name(stage: Stage) -> str:
-    """A guardrail's id, and that it may fail, which makes it another thing."""
+    """A guardrail's id, and whether it may fail."""
     return f"{stage.id} (its failure is allowed)" if getattr(stage, "allow_failure", False) else stage.id
 
 
@@ -139,13 +139,13 @@ def _stages(prepared: Prepared) -> Iterator[str]:
 
 
 def _why(prepared: Prepared, stage: CommandStage) -> str | None:
-    """What in the repository says that a packaged stage is done like this."""
-    choice = prepared.definitions.packaged.project.choices.get(stage.id)
+    """What in the repository suggests the command of a packaged stage."""
+    choice = prepared.definitions.packaged.project.step_commands.get(stage.id)
     return choice.why if choice is not None and choice.command == stage.command else None
 
 
 def _details(stage: Stage, indent: str) -> Iterator[str]:
-    """All that a definition says of a stage, a key each; what goes without saying is left out."""
+    """The settings of a stage, a line each; defaults are left out."""
     document = to_json(stage)
     usual = {json_name(type(stage), each): each.default for each in fields(stage)}
     for key, value in document.items():

@@ -1,4 +1,4 @@
-"""What of a pipeline can run on this machine as it is, found without running anything."""
+"""Which stages of a pipeline can run on this machine, found without running anything."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from os import defpath
 
 from codex_orchestrator import named
 from codex_orchestrator.dataclass import dataclass
-from codex_orchestrator.definitions.mode import resolve_mode
+from codex_orchestrator.definitions.execution_mode import resolve_mode
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.model.definitions import CommandStage, Pipeline
 from codex_orchestrator.repository.project import Project
@@ -30,44 +30,46 @@ _RUNS_SCRIPTS = frozenset({"npm", "pnpm", "yarn", "bun"})
 
 
 @dataclass(frozen=True)
-class Unready:
+class UnrunnableStage:
     """Why a stage cannot run here.
 
     Attributes:
-        stage_id: Which.
+        stage_id: The stage.
         reason: What is missing.
-        mend: What brings it, where that is known.
+        remedy: How to install it, where that is known.
     """
 
     stage_id: str
     reason: str
-    mend: str | None = None
+    remedy: str | None = None
 
 
-def unready_stages(pipeline: Pipeline, project: Project, environment: Environment) -> Iterator[Unready]:
-    """The stages of a pipeline that lack something here, those of its sub-pipelines left to these."""
-    known = {choice.portable: choice for choice in project.choices.values()}
-    known |= {choice.command: choice for choice in project.choices.values()}
+def unrunnable_stages(
+    pipeline: Pipeline, project: Project, environment: Environment
+) -> Iterator[UnrunnableStage]:
+    """The stages of a pipeline that lack something here; stages of sub-pipelines are not looked at."""
+    known = {choice.portable: choice for choice in project.step_commands.values()}
+    known |= {choice.command: choice for choice in project.step_commands.values()}
     for stage in pipeline.stages:
         if not isinstance(stage, CommandStage):
             continue
         choice = known.get(stage.command)
         if choice is not None:
-            if choice.lack is not None:
-                yield Unready(stage.id, choice.lack, choice.mend)
+            if choice.problem is not None:
+                yield UnrunnableStage(stage.id, choice.problem, choice.remedy)
         elif stage.skip is not None:
-            yield Unready(stage.id, stage.skip)
+            yield UnrunnableStage(stage.id, stage.skip)
         elif (lack := _lack(stage, project, environment)) is not None:
-            yield Unready(stage.id, lack)
+            yield UnrunnableStage(stage.id, lack)
 
 
 def cloud_stages(pipeline: Pipeline) -> list[str]:
-    """The stages of a pipeline that say that they are for the cloud."""
+    """The stages of a pipeline whose execution mode is ``cloud``."""
     return [stage.id for stage in pipeline.stages if resolve_mode(stage) == "cloud"]
 
 
 def programs(command: str) -> Iterator[tuple[str, ...]]:
-    """The commands in a shell command line, each with its words; nothing where it is not so simple."""
+    """The commands in a shell command line, each as words; none where the line cannot be split."""
     reader = shlex.shlex(command, posix=True, punctuation_chars=True)
     reader.whitespace_split = True
     try:
@@ -87,7 +89,7 @@ def programs(command: str) -> Iterator[tuple[str, ...]]:
 
 
 def _lack(stage: CommandStage, project: Project, environment: Environment) -> str | None:
-    """What the first of a stage's commands that cannot run lacks."""
+    """What is missing for the first command of a stage that cannot run; None where nothing is known."""
     for words in programs(stage.command):
         program = words[0]
         if program in _OF_THE_SHELL or re.search(r"[$`*?~<>\n]", program):
@@ -95,7 +97,7 @@ def _lack(stage: CommandStage, project: Project, environment: Environment) -> st
         if not _is_there(program, stage, environment):
             return f"{program} is not installed" if "/" not in program else f"there is no {program}"
         if program in _RUNS_SCRIPTS and words[1:2] == ("run",) and len(words) > 2 and stage.cwd is None:
-            return project.lack_of_script(words[2])
+            return project.script_problem(words[2])
     return None
 
 

@@ -1,4 +1,4 @@
-"""Gathers what a hand-off is made of, and writes it as Markdown.
+"""Gathers the facts of a hand-off, and writes it as Markdown.
 
 The answer is in docs/reference/command-line.md, section "review".
 """
@@ -11,28 +11,28 @@ from typing import Any
 
 from codex_orchestrator import places
 from codex_orchestrator.checks.changes import ChangeRequest
-from codex_orchestrator.checks.contents import told_size
 from codex_orchestrator.checks.difference import FileChange, read_difference
 from codex_orchestrator.checks.evidence import judge_run
 from codex_orchestrator.checks.hand_off import ReviewedChange, ReviewedRun, change_line, hand_off
+from codex_orchestrator.checks.worktree_files import readable_size
 from codex_orchestrator.clock import parse_timestamp, timestamp
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.errors import StorageError, UnknownRun
 from codex_orchestrator.evidence.manifests import read_document
 from codex_orchestrator.model.codec import Mismatch, from_json
 from codex_orchestrator.model.manifest import TERMINAL, Manifest
-from codex_orchestrator.rules.summary import guardrail_status
+from codex_orchestrator.rules.guardrails import guardrail_status
 from codex_orchestrator.text import flattened, gist, printable
 from codex_orchestrator.views.lookup import FoundRun
+from codex_orchestrator.views.pending_approvals import pending_approvals
 from codex_orchestrator.views.status import status_document
-from codex_orchestrator.views.waiting import gates_below
 
 _FILES_SHOWN = 50
 
 
 @dataclass(frozen=True)
 class ReviewRequest:
-    """What is to be handed over.
+    """What to hand over.
 
     Attributes:
         found: The run.
@@ -96,12 +96,12 @@ def _reviewed(request: ReviewRequest, *, now: float) -> ReviewedRun:
         guardrails=line,
         guarded=guarded,
         fault=fault[1] if fault else None,
-        waits=tuple((gate.run.layout.run_id, gate.stage_id) for gate in gates_below(found)),
+        waits=tuple((gate.run.layout.run_id, gate.stage_id) for gate in pending_approvals(found)),
     )
 
 
 def _guardrails(found: FoundRun, *, now: float) -> tuple[str | None, bool]:
-    """The guardrail line, and whether a guardrail has passed: as recorded, while the run goes on as it is."""
+    """The guardrail line, and whether a guardrail has passed; computed while the run still goes on."""
     manifest = found.manifest
     recorded = manifest.get("guardrail_status")
     if manifest.get("status") in TERMINAL and isinstance(recorded, dict):
@@ -122,7 +122,7 @@ def _run_summary(found: FoundRun) -> Any:
 
 
 def _newer(root: Path, files: Sequence[FileChange], ended: float | None) -> tuple[str, ...]:
-    """Those of the files that were written after a moment, as epoch seconds; none where it is not known."""
+    """The files that were written after a moment in epoch seconds; none where it is not known."""
     return tuple(
         file.path for file in files if ended is not None and _written(root / file.path, root) > ended
     )
@@ -185,7 +185,7 @@ def _name(file: dict[str, Any]) -> str:
 def _measure(file: dict[str, Any]) -> str:
     if not file["binary"]:
         return f"+{file['added']} -{file['deleted']}"
-    return f"binary, {told_size(file['bytes'])}" if file["bytes"] else "binary"
+    return f"binary, {readable_size(file['bytes'])}" if file["bytes"] else "binary"
 
 
 def _bullets(lines: Iterable[str]) -> list[str]:
@@ -193,5 +193,5 @@ def _bullets(lines: Iterable[str]) -> list[str]:
 
 
 def _plain(value: object) -> str:
-    """A value for the middle of a line: whatever a stage has printed makes no lines of its own."""
+    """A value as text on one line."""
     return printable(flattened(str(value)))

@@ -108,7 +108,7 @@ def runs_row(run: FoundRun, *, now: float) -> dict[str, Any]:
 
 
 def liveness_of_run(run: FoundRun, *, now: float) -> Liveness:
-    """Whether it lives."""
+    """Whether a run is alive, dead, finished or waiting."""
     return liveness_of(run.layout, run.manifest, now=now)
 
 

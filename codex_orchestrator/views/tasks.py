@@ -1,4 +1,4 @@
-"""What was done to the files of tasks, for people and programs (docs/reference/command-line.md, "task")."""
+"""The results of ``task``, for people and programs (docs/reference/command-line.md, "task")."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
-from codex_orchestrator.tasks.mirrors import Sync
+from codex_orchestrator.tasks.mirrors import SyncPlan
 from codex_orchestrator.tasks.templates import NewTask
-from codex_orchestrator.tasks.texts import Change, Trouble
+from codex_orchestrator.tasks.texts import TextChange, Trouble
 
 _SHOWN_LINES = 20
 
 
-def created_document(task: NewTask, changes: Sequence[Change], troubles: Sequence[Trouble]) -> dict[str, Any]:
+def created_document(
+    task: NewTask, changes: Sequence[TextChange], troubles: Sequence[Trouble]
+) -> dict[str, Any]:
     """The JSON answer of ``task new``."""
     return {
         "task_id": task.name,
@@ -25,14 +27,14 @@ def created_document(task: NewTask, changes: Sequence[Change], troubles: Sequenc
     }
 
 
-def created_lines(task: NewTask, changes: Sequence[Change], troubles: Sequence[Trouble]) -> list[str]:
+def created_lines(task: NewTask, changes: Sequence[TextChange], troubles: Sequence[Trouble]) -> list[str]:
     """The same for people."""
     lines = [f"Task {task.name}: {task.title}"]
     lines += [f"  {change.kind} {change.path}" for change in changes]
     return [*lines, *_trouble_lines(troubles)]
 
 
-def sync_document(sync: Sync, *, check: bool) -> dict[str, Any]:
+def sync_document(sync: SyncPlan, *, check: bool) -> dict[str, Any]:
     """The JSON answer of ``task sync``."""
     return {
         "status": _status(sync, check=check),
@@ -55,11 +57,11 @@ def sync_document(sync: Sync, *, check: bool) -> dict[str, Any]:
     }
 
 
-def sync_lines(sync: Sync, *, check: bool) -> list[str]:
-    """The same for people: every line that goes is shown, so that nothing is lost unseen."""
+def sync_lines(sync: SyncPlan, *, check: bool) -> list[str]:
+    """The same for people, with every line that is removed."""
     lines: list[str] = []
     # Copies change alike: what does is shown once, after the last of them.
-    for (removed, added), alike in groupby(sync.changes, key=Change.lines):
+    for (removed, added), alike in groupby(sync.changes, key=TextChange.lines):
         for change in alike:
             verb = {"created": "create", "updated": "update"}[change.kind]
             lines.append(f"{'Would ' + verb if check else verb.capitalize() + 'd'} {change.path}")
@@ -74,7 +76,7 @@ def sync_lines(sync: Sync, *, check: bool) -> list[str]:
     return lines
 
 
-def _status(sync: Sync, *, check: bool) -> str:
+def _status(sync: SyncPlan, *, check: bool) -> str:
     if sync.troubles:
         return "troubles"
     if not sync.changes:

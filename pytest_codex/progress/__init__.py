@@ -2,14 +2,14 @@
 
 A consumer of the hooks that other plugins have too; it decides nothing about a run.
 
-    manner      what is shown, by where it goes and what was asked for
-    board       how all stages stand, and which of them there is room for
-    lines       the words
-    paper       where it goes
-    plain live  lines, or one view at the bottom of a terminal; above: what others print meanwhile
-    heartbeat   lines for stages that are silent
-    stream      what stages print, as they print it
-    ending      the first failure, and what followed from it
-    github ci   groups, annotations and summaries of GitHub Actions
-    progress    the plugin, for `session` (``start``) and `reporting` (pytest)
+    display        which forms of progress are shown
+    board          the state of all stages, and which of them fit on the screen
+    lines          the wording of all lines
+    screen         the stream written to, and plain lines on it
+    live           one view at the bottom of a terminal
+    pytest_writer  pytest's terminal writer: patient with slow readers, printing above the live view
+    heartbeat      lines for stages that are silent
+    failures       the first failure, and what followed from it
+    github_*       groups, annotations, summaries and outputs of GitHub Actions
+    progress       the plugin, for `session` (``start``) and `reporting` (pytest)
 """

@@ -1,4 +1,4 @@
-"""The state of all stages, as progress shows it: written by the main thread, read by others too."""
+"""The state of all stages, as progress shows it; safe to read from any thread."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Literal
 
 from codex_orchestrator.dataclass import dataclass
 
-State = Literal["waiting", "running", "passed", "failed", "skipped"]
+StageState = Literal["waiting", "running", "passed", "failed", "skipped"]
 
 # All that is ever shown of running output is its last line, cut to a terminal's width.
 _TAIL_LENGTH = 1_000
 
 
 @dataclass(frozen=True)
-class Ended:
+class StageEnd:
     """How a stage ended, as its report says.
 
     Attributes:
@@ -41,46 +41,46 @@ class Ended:
 
     @property
     def text(self) -> str:
-        """All of a failure."""
+        """Headline and details of a failure."""
         return "\n".join((self.headline, *self.details))
 
 
 @dataclass(frozen=True)
-class Stage:
-    """A stage at a moment.
+class StageProgress:
+    """How a stage stands at one moment.
 
     Attributes:
         nodeid: Its node id.
-        name: What it is called in lines of progress.
-        place: Its place among all: ``[2/4] lint``.
-        state: Where it stands.
+        name: Its name in lines of progress.
+        place: Number, total and name: ``[2/4] lint``.
+        state: Whether it waits, runs, or how it ended.
         since: When it started, by the monotonic clock.
         tail: The end of its output so far.
-        ended: How it ended.
+        ended: How it ended; None before.
     """
 
     nodeid: str
     name: str
     place: str
-    state: State = "waiting"
+    state: StageState = "waiting"
     since: float | None = None
     tail: str = ""
-    ended: Ended | None = None
+    ended: StageEnd | None = None
 
 
 class Board:
     """All stages of a session in declared order."""
 
     def __init__(self) -> None:
-        self._stages: dict[str, Stage] = {}
+        self._stages: dict[str, StageProgress] = {}
         self._tails: dict[str, str] = {}
         self._lock = threading.Lock()
 
     def declare(self, nodeids: Sequence[str], selected: Collection[str] | None = None) -> None:
-        """Say which stages there are; of one pipeline, its name goes without saying.
+        """Set the stages; their names leave the pipeline out where there is only one.
 
         Args:
-            nodeids: All of them, which is what places go by.
+            nodeids: All stages, in the order that they are numbered in.
             selected: Those that are to run, and are shown; None for all.
         """
         one = len({nodeid.partition("::")[0] for nodeid in nodeids}) == 1
@@ -88,62 +88,62 @@ class Board:
             for place, nodeid in enumerate(nodeids, start=1):
                 name = nodeid.partition("::")[2] if one else nodeid
                 if selected is None or nodeid in selected:
-                    self._stages[nodeid] = Stage(nodeid, name, f"[{place}/{len(nodeids)}] {name}")
+                    self._stages[nodeid] = StageProgress(nodeid, name, f"[{place}/{len(nodeids)}] {name}")
 
-    def __getitem__(self, nodeid: str) -> Stage:
+    def __getitem__(self, nodeid: str) -> StageProgress:
         """A stage as it is now; one that nobody declared is called by its node id."""
         with self._lock:
             return self._now(nodeid)
 
     @property
-    def stages(self) -> tuple[Stage, ...]:
-        """All of them as they are now."""
+    def stages(self) -> tuple[StageProgress, ...]:
+        """All stages as they are now, in declared order."""
         with self._lock:
             return tuple(self._now(nodeid) for nodeid in self._stages)
 
-    def start(self, nodeid: str, now: float) -> Stage | None:
-        """A stage runs; None where it is none of ours, but the stage that runs a pipeline of them."""
+    def start(self, nodeid: str, now: float) -> StageProgress | None:
+        """Mark a stage as running; None for a stage that was not declared, as one that runs a pipeline."""
         with self._lock:
             if nodeid not in self._stages:
                 return None
             self._stages[nodeid] = replace(self._stages[nodeid], state="running", since=now)
             return self._stages[nodeid]
 
-    def hear(self, nodeid: str, text: str) -> None:
-        """A stage has printed something; costs the same however much it is."""
+    def add_output(self, nodeid: str, text: str) -> None:
+        """Keep the end of a stage's output; the cost does not grow with the output."""
         with self._lock:
             self._tails[nodeid] = (self._tails.get(nodeid, "") + text[-_TAIL_LENGTH:])[-_TAIL_LENGTH:]
 
-    def end(self, nodeid: str, ended: Ended) -> Stage:
-        """A stage has ended; the last report of it counts."""
+    def end(self, nodeid: str, ended: StageEnd) -> StageProgress:
+        """Mark a stage as ended; a later report replaces an earlier one."""
         with self._lock:
             stage = replace(self._now(nodeid), state=ended.state, ended=ended)
             self._stages[nodeid] = stage
             return stage
 
-    def _now(self, nodeid: str) -> Stage:
-        stage = self._stages.get(nodeid) or Stage(nodeid, nodeid, nodeid)
+    def _now(self, nodeid: str) -> StageProgress:
+        stage = self._stages.get(nodeid) or StageProgress(nodeid, nodeid, nodeid)
         return replace(stage, tail=self._tails.get(nodeid, ""))
 
 
 @dataclass(frozen=True)
-class View:
-    """What of the board there is room for.
+class VisibleStages:
+    """The stages that fit on the screen.
 
     Attributes:
         shown: The stages that get a line each.
-        folded: How many of each state do not, in the order in which they are told.
+        folded: How many stages of each state do not, in the order in which they are shown.
     """
 
-    shown: tuple[Stage, ...]
-    folded: tuple[tuple[int, State], ...]
+    shown: tuple[StageProgress, ...]
+    folded: tuple[tuple[int, StageState], ...]
 
 
-_ORDER: tuple[State, ...] = ("failed", "running", "waiting", "passed", "skipped")
+_ORDER: tuple[StageState, ...] = ("failed", "running", "waiting", "passed", "skipped")
 
 
-def arrange(stages: Iterable[Stage], lines: int) -> View:
-    """Choose for so many lines: what failed first, then what runs; the rest where there is room for all.
+def arrange(stages: Iterable[StageProgress], lines: int) -> VisibleStages:
+    """Choose what to show in so many lines: failures first, then what runs; the rest where all fits.
 
     What is left out takes one of the lines. Where even what failed and what runs are too many, each
     gets at least half of the room, as far as it needs it.
@@ -151,7 +151,7 @@ def arrange(stages: Iterable[Stage], lines: int) -> View:
     by_state = {state: stages_of(stages, state) for state in _ORDER}
     everything = [stage for state in _ORDER for stage in by_state[state]]
     if len(everything) <= lines:
-        return View(tuple(everything), ())
+        return VisibleStages(tuple(everything), ())
     room = max(lines - 1, 0)
     failed, running = by_state["failed"], by_state["running"]
     for_running = min(len(running), max(room - len(failed), (room + 1) // 2))
@@ -159,9 +159,9 @@ def arrange(stages: Iterable[Stage], lines: int) -> View:
     folded = [
         (len(by_state[state]) - sum(stage.state == state for stage in shown), state) for state in _ORDER
     ]
-    return View(shown, tuple((count, state) for count, state in folded if count))
+    return VisibleStages(shown, tuple((count, state) for count, state in folded if count))
 
 
-def stages_of(stages: Iterable[Stage], state: State) -> list[Stage]:
-    """Those in one state, in declared order."""
+def stages_of(stages: Iterable[StageProgress], state: StageState) -> list[StageProgress]:
+    """The stages in one state, in declared order."""
     return [stage for stage in stages if stage.state == state]

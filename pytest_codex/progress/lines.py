@@ -1,4 +1,4 @@
-"""The words of progress, the same everywhere."""
+"""The lines of progress, worded the same for terminals, pytest and CI."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pytest
 
 from codex_orchestrator.engine.preparation import Prepared
 from codex_orchestrator.model.manifest import Manifest
-from codex_orchestrator.text import flattened, last_line, one_line, printable
+from codex_orchestrator.text import WholeLines, flattened, last_line, one_line, printable
 from codex_orchestrator.views.failure import is_cancellation
 from pytest_codex.nodes import FailureReport
-from pytest_codex.progress.board import Ended, Stage, State
+from pytest_codex.progress.board import StageEnd, StageProgress, StageState
 
 STYLES = {"passed": "green", "failed": "red", "skipped": "yellow"}
 _COLOURS = {"green": 32, "red": 31, "yellow": 33}
@@ -21,40 +21,40 @@ _MINUTE = 60
 
 
 def header(prepared: Sequence[Prepared]) -> str:
-    """What runs."""
+    """``codex-orchestrator: pipeline P, task T``."""
     pipelines = ", ".join(each.pipeline.id for each in prepared)
     word = "pipeline" if len(prepared) == 1 else "pipelines"
     return printable(f"codex-orchestrator: {word} {pipelines}, task {prepared[0].options.task_id}")
 
 
 def opened(manifest: Manifest) -> list[str]:
-    """Which run it is, and where it says how it stands."""
+    """The lines that name a run and its manifest."""
     return [printable(f"Run: {manifest.run_id}"), printable(f"Manifest: {manifest.path}")]
 
 
-def started(stage: Stage) -> str:
+def started(stage: StageProgress) -> str:
     """``[2/4] lint: started``."""
     return printable(f"{stage.place}: started")
 
 
-def still_running(stage: Stage, now: float) -> str:
+def still_running(stage: StageProgress, now: float) -> str:
     """``[2/4] build: running for 30 s, last: 12 of 20``."""
     running = running_for(stage, now)
     last = last_line(stage.tail)
     return f"{running}, last: {last[:_LAST_LENGTH]}" if last else running
 
 
-def running_for(stage: Stage, now: float) -> str:
+def running_for(stage: StageProgress, now: float) -> str:
     """``[2/4] build: running for 30 s``."""
     return printable(f"{stage.place}: running for {elapsed(now - (stage.since or now))}")
 
 
-def waiting(stage: Stage) -> str:
+def waiting(stage: StageProgress) -> str:
     """``[2/4] lint: waiting``."""
     return printable(f"{stage.place}: waiting")
 
 
-def ended(stage: Stage) -> str:
+def ended(stage: StageProgress) -> str:
     """``[2/4] lint: passed in 0.31 s``."""
     end, place = stage.ended, printable(stage.place)
     if end is None:
@@ -68,22 +68,22 @@ def ended(stage: Stage) -> str:
     return f"{place}: {why if end.waits else f'failed in {end.seconds:.2f} s, {why}'}"
 
 
-def end_of(report: pytest.TestReport) -> Ended | None:
-    """What a report says of how its stage ended, or None where it is not the stage's end."""
+def end_of(report: pytest.TestReport) -> StageEnd | None:
+    """How a stage ended, read from a report; None for a report that does not end its stage."""
     if report.when != "call" and report.passed:
         return None
     log_path = dict(report.user_properties).get("log_path")
     known = {"seconds": report.duration, "log_path": str(log_path) if log_path else None}
     if report.passed:
-        return Ended("passed", **known)  # type: ignore[arg-type]
+        return StageEnd("passed", **known)  # type: ignore[arg-type]
     if report.skipped:
-        return Ended("skipped", why=_reason(report), **known)  # type: ignore[arg-type]
+        return StageEnd("skipped", why=_reason(report), **known)  # type: ignore[arg-type]
     # A `FailureReport` has a cause; what other plugins' hooks raise has not.
     failure: Any = report.longrepr
     why = getattr(failure, "cause", report.when)
     text = str(failure) if isinstance(failure, FailureReport) else report.longreprtext
     headline, *details = text.splitlines() or [""]
-    return Ended(
+    return StageEnd(
         "failed",
         why=why,
         headline=printable(headline),
@@ -102,16 +102,47 @@ def elapsed(seconds: float) -> str:
     return f"{whole} s" if whole < 2 * _MINUTE else f"{whole // _MINUTE} min {whole % _MINUTE:02} s"
 
 
-def counted(folded: Sequence[tuple[int, State]]) -> str:
+def counted(folded: Sequence[tuple[int, StageState]]) -> str:
     """``12 waiting, 30 passed``."""
     return ", ".join(f"{count} {state}" for count, state in folded)
 
 
 def coloured(text: str, style: str) -> str:
-    """A line in a colour, for a terminal that wants colours."""
+    """A line in the colour of its state, as terminal escapes."""
     return f"\x1b[{_COLOURS[style]}m{text}\x1b[0m"
 
 
 def _reason(report: pytest.TestReport) -> str:
     text = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
     return text.removeprefix("Skipped: ")
+
+
+class Prefixer:
+    """Turns pieces of stages' output into whole lines, each with the name of its stage before it."""
+
+    def __init__(self, *, colour: bool) -> None:
+        """Nothing was printed yet.
+
+        Args:
+            colour: Whether colours of stages are shown.
+        """
+        self._colour = colour
+        self._lines = WholeLines()
+
+    def feed(self, name: str, stream: str, text: str) -> str:
+        """The lines that a piece of output ends; empty where it ends none.
+
+        Args:
+            name: The stage.
+            stream: ``stdout`` or ``stderr``; a line is of one of them.
+            text: The piece.
+        """
+        return "".join(self._line(name, line) for line in self._lines.feed((name, stream), text))
+
+    def flush(self, name: str) -> str:
+        """What a stage has printed without ending the line."""
+        rests = [rest for stream in ("stdout", "stderr") for rest in self._lines.flush((name, stream))]
+        return "".join(self._line(name, rest) for rest in rests)
+
+    def _line(self, name: str, line: str) -> str:
+        return f"{name} | {one_line(line, colour=self._colour)}\n"

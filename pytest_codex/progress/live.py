@@ -1,6 +1,6 @@
-"""One view of all stages at the bottom of a terminal, drawn anew several times a second.
+"""One view of all stages at the bottom of a terminal, redrawn several times a second.
 
-It is drawn in a thread of rich's, from a board that the main thread writes; lines that stay are
+rich draws it in a thread of its own, from the board that the main thread writes. Lines that stay are
 printed above it.
 """
 
@@ -19,10 +19,9 @@ from rich.text import Text
 from codex_orchestrator.clock import Clock
 from codex_orchestrator.execution.signals import caught
 from codex_orchestrator.text import last_line
-from pytest_codex.progress.board import Board, Stage, State, arrange, stages_of
+from pytest_codex.progress.board import Board, StageProgress, StageState, arrange, stages_of
 from pytest_codex.progress.lines import STYLES, counted, elapsed, ended, running_for, waiting
-from pytest_codex.progress.output import Paper
-from pytest_codex.progress.plain import PlainScreen
+from pytest_codex.progress.screen import OutputStream, PlainScreen
 
 _PER_SECOND = 8
 _BAR_WIDTH = 20
@@ -31,18 +30,20 @@ _OTHER_LINES = 3
 
 
 class LiveScreen:
-    """The view, while it is shown; before and after, and while paused, plain lines.
+    """The live view while stages run; plain lines before, after and while paused.
 
     Attributes:
         is_drawn: Whether it is on the terminal right now.
         before_drawing: Called before it is put there.
     """
 
-    def __init__(self, paper: Paper, board: Board, clock: Clock, *, colour: bool, redirect: bool) -> None:
+    def __init__(
+        self, out: OutputStream, board: Board, clock: Clock, *, colour: bool, redirect: bool
+    ) -> None:
         """Nothing is drawn yet.
 
         Args:
-            paper: A terminal.
+            out: A terminal.
             board: What to show.
             clock: Time.
             colour: Whether to use colours.
@@ -50,12 +51,12 @@ class LiveScreen:
         """
         self.is_drawn = False
         self.before_drawing: Callable[[], None] = lambda: None
-        self._paper = paper
+        self._output = out
         self._board = board
         self._clock = clock
         self._redirect = redirect
-        self._plain = PlainScreen(paper, colour=colour)
-        self._console = _Terminal(paper, colour=colour)
+        self._plain = PlainScreen(out, colour=colour)
+        self._console = _Terminal(out, colour=colour)
         self._live: Live | None = None
         self._since = 0.0
 
@@ -83,7 +84,7 @@ class LiveScreen:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Take it away for a while, and the cursor back."""
+        """Remove the view and show the cursor while somebody else uses the terminal."""
         was_drawn = self.is_drawn
         self._erase()
         try:
@@ -99,7 +100,7 @@ class LiveScreen:
         with caught(lambda _number: None, signal.SIGTSTP):
             signal.signal(signal.SIGTSTP, signal.SIG_DFL)
             signal.raise_signal(signal.SIGTSTP)
-        if was_drawn and self._paper.is_terminal:
+        if was_drawn and self._output.is_terminal:
             self._draw()
 
     def _draw(self) -> None:
@@ -132,13 +133,13 @@ class LiveScreen:
         rows = [self._row(stage, now) for stage in view.shown]
         if view.folded:
             rows.append(Text(f"… {counted(view.folded)}", style="dim"))
-        rows.append(Text(whole(stages, now - self._since), style="bold"))
-        overflow = "ellipsis" if self._paper.encoding.lower().startswith("utf") else "crop"
+        rows.append(Text(progress_line(stages, now - self._since), style="bold"))
+        overflow = "ellipsis" if self._output.encoding.lower().startswith("utf") else "crop"
         for row in rows:
             row.no_wrap, row.overflow = True, overflow  # type: ignore[assignment]
         return Group(*rows)
 
-    def _row(self, stage: Stage, now: float) -> Text:
+    def _row(self, stage: StageProgress, now: float) -> Text:
         if stage.state == "running":
             last = last_line(stage.tail)
             return Text.assemble((running_for(stage, now), "cyan"), f"  {last}" if last else "")
@@ -147,9 +148,9 @@ class LiveScreen:
         return Text(ended(stage), style=STYLES[stage.state])
 
 
-def whole(stages: tuple[Stage, ...], seconds: float) -> str:
+def progress_line(stages: tuple[StageProgress, ...], seconds: float) -> str:
     """``[#####---------------] 2 of 8 done, 1 failed, 3 running, 42 s``."""
-    shown: tuple[State, ...] = ("failed", "running")
+    shown: tuple[StageState, ...] = ("failed", "running")
     counts = [(len(found), state) for state in shown if (found := stages_of(stages, state))]
     done = sum(stage.ended is not None for stage in stages)
     filled = _BAR_WIDTH * done // max(len(stages), 1)
@@ -163,12 +164,12 @@ def _is_terminal(stream: TextIO | None) -> bool:
 
 
 class _Terminal(Console):
-    """A console on a paper, whose size is that of the terminal at each moment."""
+    """A console on an output stream, whose size is that of the terminal at each moment."""
 
-    def __init__(self, paper: Paper, *, colour: bool) -> None:
-        self._paper = paper
+    def __init__(self, out: OutputStream, *, colour: bool) -> None:
+        self._output = out
         super().__init__(
-            file=cast("IO[str]", _PaperFile(paper)),
+            file=cast("IO[str]", _OutputFile(out)),
             force_terminal=True,
             force_jupyter=False,
             # None is also without bold and dim, which are no colours but look like one.
@@ -181,7 +182,7 @@ class _Terminal(Console):
     @property
     def size(self) -> ConsoleDimensions:
         """Asked for anew for each frame; the last column stays free, where terminals differ."""
-        columns, lines = self._paper.size
+        columns, lines = self._output.size
         return ConsoleDimensions(max(columns - 1, 1), lines)
 
     @size.setter
@@ -189,15 +190,15 @@ class _Terminal(Console):
         raise AttributeError("the size is the terminal's")
 
 
-class _PaperFile:
-    """A paper as rich wants it: rich would end the process where a pipe is broken."""
+class _OutputFile:
+    """an output stream as rich wants it: rich would end the process where a pipe is broken."""
 
-    def __init__(self, paper: Paper) -> None:
-        self._paper = paper
-        self.encoding = paper.encoding
+    def __init__(self, out: OutputStream) -> None:
+        self._output = out
+        self.encoding = out.encoding
 
     def write(self, text: str) -> int:
-        self._paper.write(text)
+        self._output.write(text)
         return len(text)
 
     def flush(self) -> None:
@@ -207,6 +208,6 @@ class _PaperFile:
         return True
 
     def fileno(self) -> int:
-        if self._paper.descriptor is None:
+        if self._output.descriptor is None:
             raise OSError("no file")
-        return self._paper.descriptor
+        return self._output.descriptor

@@ -1,4 +1,4 @@
-"""Progress inside an ordinary pytest session; what ``-v`` and ``-q`` print is left to pytest."""
+"""Progress in an ordinary pytest session; what ``-v`` and ``-q`` print is left to pytest."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ import pytest
 from codex_orchestrator.text import harmless, printable
 from pytest_codex.plugins_for_tests import is_of_pytest
 from pytest_codex.progress import lines
-from pytest_codex.progress.board import Stage
-from pytest_codex.progress.line_starts import Beside
-from pytest_codex.progress.output import Paper
+from pytest_codex.progress.board import StageProgress
+from pytest_codex.progress.display import choose_display
 from pytest_codex.progress.progress import Progress
-from pytest_codex.progress.slow_readers import Patience
-from pytest_codex.progress.style import choose
+from pytest_codex.progress.pytest_writer import LinesAboveView, LineStarts, PatientWriter
+from pytest_codex.progress.screen import OutputStream
 
 if TYPE_CHECKING:
     from pytest_codex.controller import Controller
@@ -26,7 +25,7 @@ _BRIEF = ("no", "line")
 
 
 class PytestProgress(Progress):
-    """Progress beside pytest's terminal reporter."""
+    """Progress that shares the terminal with pytest's reporter."""
 
     def __init__(self, config: pytest.Config, reporter: Any, controller: Controller) -> None:
         """Nothing is shown yet; before the session has begun, as its output is not captured then."""
@@ -34,31 +33,29 @@ class PytestProgress(Progress):
         self._reporter = reporter
         self._verbosity = config.get_verbosity(pytest.Config.VERBOSITY_TEST_CASES)
         self._counting = False
-        paper = Paper(sys.stdout, own=True)
-        manner = choose(
+        out = OutputStream(sys.stdout, own=True)
+        display = choose_display(
             os.environ,
             # Another plugin's reporter has ways of its own to go back over lines.
-            terminal=paper.is_terminal and is_of_pytest(reporter),
+            terminal=out.is_terminal and is_of_pytest(reporter),
             verbosity=self._verbosity,
             stream=config.getoption("capture") == "no",
         )
-        super().__init__(controller, manner, paper, colour=reporter.hasmarkup)
+        super().__init__(controller, display, out, colour=reporter.hasmarkup)
         if self._verbosity == 0:
             # Our lines name the stages; pytest's letters would stand between them.
             reporter.showfspath = False
         writer = config.get_terminal_writer()
-        self._patience = Patience(writer)
-        if manner.live:
-            from pytest_codex.progress.above import Above
-
-            Above(writer, self.screen)  # type: ignore[arg-type]
+        self._patience = PatientWriter(writer)
+        if display.live:
+            LinesAboveView(writer, self.screen)  # type: ignore[arg-type]
         else:
-            Beside(writer, paper)
+            LineStarts(writer, out)
 
     def pytest_report_header(self) -> str:
-        """What runs."""
+        """The line that names pipelines and task."""
         header = lines.header(self.controller.prepared)
-        return harmless(header) if self.manner.github else header
+        return harmless(header) if self.display.github else header
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
@@ -74,8 +71,8 @@ class PytestProgress(Progress):
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None, object, object]:
-        """A stage has ended, or a part of its item's protocol."""
-        if self._verbosity > 0 and not self.paper.is_open:
+        """Let pytest print, then take the report."""
+        if self._verbosity > 0 and not self.output.is_open:
             # What pytest printed before the stage ran is not on the last line any more.
             self._reporter.currentfspath = None
         self._counting = self._verbosity == 0
@@ -87,17 +84,17 @@ class PytestProgress(Progress):
         return result
 
     def pytest_terminal_summary(self) -> None:
-        """Where the evidence lies."""
+        """Print each run's id, status and folder."""
         for manifest in self.controller.manifests:
             ended = f"Run {manifest.run_id}: {manifest.status}, {manifest.artifact_root}"
             self._reporter.write_line(printable(ended))
 
     @pytest.hookimpl(trylast=True)
     def pytest_unconfigure(self) -> None:
-        """Nothing is printed any more, and nothing is left that a reader who is gone would be told."""
+        """Close the output, and drop what is buffered for a reader that is gone."""
         super().pytest_unconfigure()
         self._patience.forget()
 
-    def tell_failure(self, stage: Stage, *, briefly: bool = False) -> None:
-        """As long as the user wants failures to be."""
+    def tell_failure(self, stage: StageProgress, *, briefly: bool = False) -> None:
+        """Print a failure, in short where ``--tb`` asks for that."""
         super().tell_failure(stage, briefly=briefly or self._config.getoption("tbstyle", "auto") in _BRIEF)

@@ -11,18 +11,18 @@ from codex_orchestrator.model.definitions import ManualStage
 from codex_orchestrator.model.manifest import Manifest
 from codex_orchestrator.rules.approvals import Answer, Ask
 from pytest_codex.progress import lines
-from pytest_codex.progress.board import Stage
-from pytest_codex.progress.ending import failures
-from pytest_codex.progress.output import Paper
+from pytest_codex.progress.board import StageProgress
+from pytest_codex.progress.display import choose_display
+from pytest_codex.progress.failures import failures
 from pytest_codex.progress.progress import Progress
-from pytest_codex.progress.style import choose
+from pytest_codex.progress.screen import OutputStream
 
 if TYPE_CHECKING:
     from pytest_codex.controller import Controller
 
 
 class SessionProgress(Progress):
-    """Progress where nobody else prints."""
+    """Progress on a stream that nobody else prints to."""
 
     def __init__(
         self, stream: TextIO, controller: Controller, *, colour: bool, quiet: bool, output: bool
@@ -31,28 +31,30 @@ class SessionProgress(Progress):
 
         Args:
             stream: Where lines go.
-            controller: What runs.
+            controller: Owner of the session and its runs.
             colour: Whether they may be coloured.
             quiet: Whether only failures are wanted.
             output: Whether output is wanted as it comes.
         """
-        paper = Paper(stream)
-        manner = choose(os.environ, terminal=paper.is_terminal, verbosity=-1 if quiet else 0, stream=output)
-        super().__init__(controller, manner, paper, colour=colour, redirect=True)
+        out = OutputStream(stream)
+        display = choose_display(
+            os.environ, terminal=out.is_terminal, verbosity=-1 if quiet else 0, stream=output
+        )
+        super().__init__(controller, display, out, colour=colour, redirect=True)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """A stage has ended, or a part of its item's protocol."""
+        """Take the report."""
         self.take(report)
 
     def ask(self, ask: Ask, manifest: Manifest, stage: ManualStage) -> Answer | None:
-        """Have a person asked while nothing else moves on the terminal."""
+        """Ask a person about a manual stage, with the live view paused."""
         with self.screen.paused():
-            if self.manner.lines:
+            if self.display.lines:
                 self.say(lines.started(self.board[self._nodeid(manifest, stage)]))
             return ask(manifest, stage)
 
-    def tell_failures(self, stages: tuple[Stage, ...], root: Stage | None) -> None:
-        """All of them in full, as nobody else does it; what the root has ended is named after it."""
+    def tell_failures(self, stages: tuple[StageProgress, ...], root: StageProgress | None) -> None:
+        """Print all failures in full, the root last; those that the root has cancelled are only named."""
         for stage in failures(stages):
             ended_by_root = root and stage.ended and stage.ended.cancelled
             if stage is not root and not ended_by_root:

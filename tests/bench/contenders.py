@@ -149,12 +149,12 @@ def contenders(case: Case, tools: Tools, folder: Path) -> list[Contender]:
     mine, theirs = folder / case.key / "ours", folder / case.key / "peer"
     mine.mkdir(parents=True)
     theirs.mkdir()
-    found: list[Contender] = [ToolAtWork(tools.for_work(case.work), case.work, mine)]
+    found: list[Contender] = [ToolAtWork(tools.for_contributors(case.work), case.work, mine)]
     match case.peer_work:
         case Shell() as work:
             found.append(ShellCommand(work, theirs))
         case Work() as work:
-            found.append(ToolAtWork(tools.for_work(work), work, theirs))
+            found.append(ToolAtWork(tools.for_contributors(work), work, theirs))
         case Make() as work if tools.make is not None:
             found.append(MakeAtWork(tools.make, work, theirs))
         case None if case.peer == NODE and tools.node is not None:

@@ -59,7 +59,7 @@ class Tools:
     node: Tool | None = None
     make: Tool | None = None
 
-    def for_work(self, work: Work) -> Tool:
+    def for_contributors(self, work: Work) -> Tool:
         """The way in to our own tool that ``work`` asks for."""
         return self.pytest if work.through_pytest else self.ours
 

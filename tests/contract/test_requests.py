@@ -12,8 +12,7 @@ import pytest
 
 from codex_orchestrator.definitions.loader import load_definitions
 from codex_orchestrator.environment import discover
-from codex_orchestrator.rules.request_rules import problems_of
-from codex_orchestrator.rules.run_request import build_request
+from codex_orchestrator.rules.run_request import build_request, problems_of
 from tests.builders import NOW, layout_of
 from tests.conftest import named
 

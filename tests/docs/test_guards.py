@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from codex_orchestrator.checks import counting
-from codex_orchestrator.checks.candidates import CI_BASES
+from codex_orchestrator.checks.base_candidates import CI_BASES
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/guards.md").read_text(encoding="utf-8")
 

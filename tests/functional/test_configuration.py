@@ -11,9 +11,9 @@ import jsonschema
 import pytest
 
 from codex_orchestrator.cli import main
-from codex_orchestrator.definitions.checks import check_configuration
 from codex_orchestrator.definitions.loader import load_definitions
-from codex_orchestrator.engine.preparation import Asked, prepare
+from codex_orchestrator.definitions.validation import check_configuration
+from codex_orchestrator.engine.preparation import Invocation, prepare
 from codex_orchestrator.environment import discover
 from codex_orchestrator.errors import ConfigurationError
 from codex_orchestrator.model.codec import from_json, to_json
@@ -907,9 +907,9 @@ def test_what_asks_for_too_much_is_refused_without_being_done(project, definitio
 
 def test_as_much_as_is_allowed_is_planned(project):
     project.write(doubled(99, times=1))
-    assert prepare(discover(project.root, {}), Asked(pipeline="p0", task="t")).planned.work().order() == [
-        "::".join(["p0", *["s0"] * 99, "a"])
-    ]
+    assert prepare(
+        discover(project.root, {}), Invocation(pipeline="p0", task="t")
+    ).planned.work().order() == ["::".join(["p0", *["s0"] * 99, "a"])]
 
 
 def test_a_long_text_in_the_wrong_place_is_not_searched_step_by_step(project):

@@ -16,7 +16,7 @@ import pytest
 from codex_orchestrator.clock import FakeClock
 from codex_orchestrator.environment import discover
 from codex_orchestrator.views import doctor as module
-from codex_orchestrator.views.doctor import examine
+from codex_orchestrator.views.doctor import run_checks
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = [
@@ -444,7 +444,7 @@ def test_a_slow_disk_is_a_warning(project, tools, seconds, status):
             self.advance(seconds)
             return super().monotonic()
 
-    checks = {check.name: check for check in examine(discover(project.root, os.environ), Slow())}
+    checks = {check.name: check for check in run_checks(discover(project.root, os.environ), Slow())}
     assert checks["runs-fsync"].status == status
     assert f"in {seconds * 1000:.0f} ms in " in checks["runs-fsync"].detail
     assert (checks["runs-fsync"].hint is None) is (status == "ok")

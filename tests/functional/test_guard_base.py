@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from codex_orchestrator.checks.base import FoundBase, tell_base
-from codex_orchestrator.checks.candidates import NamedBase
+from codex_orchestrator.checks.base import FoundBase, describe_base
+from codex_orchestrator.checks.base_candidates import NamedBase
 from codex_orchestrator.errors import UsageError
 from tests.repositories import Repo
 
@@ -52,7 +52,7 @@ class Place:
 
     def find(self, flag: str | None = None, setting: str | None = None, **environ: str) -> FoundBase:
         named = NamedBase(environ=self.work.environ | environ, flag=flag, setting=setting)
-        return tell_base(self.work.root, named)
+        return describe_base(self.work.root, named)
 
 
 @pytest.fixture
@@ -423,7 +423,7 @@ def test_a_branch_that_only_the_remote_has_is_pointed_to(place):
 
 
 def test_before_the_first_commit_the_configured_base_is_not_asked_for(empty):
-    found = tell_base(empty.root, NamedBase(environ=empty.environ, setting="origin/main"))
+    found = describe_base(empty.root, NamedBase(environ=empty.environ, setting="origin/main"))
     assert (found.base, found.notices) == (
         None,
         ("Changes were not checked: the repository has no commit yet.",),
@@ -432,11 +432,11 @@ def test_before_the_first_commit_the_configured_base_is_not_asked_for(empty):
 
 def test_outside_a_repository_and_without_git_there_is_none(plain, tmp_path):
     named = NamedBase(environ=plain.environ, setting="main")
-    assert tell_base(plain.root, named).notices == (
+    assert describe_base(plain.root, named).notices == (
         "Changes were not checked: this folder is not in a git repository.",
     )
     nothing = NamedBase(environ=plain.environ | {"PATH": str(tmp_path / "none")})
-    assert tell_base(plain.root, nothing).notices == ("Changes were not checked: git is not installed.",)
+    assert describe_base(plain.root, nothing).notices == ("Changes were not checked: git is not installed.",)
 
 
 def test_what_git_refuses_to_read_is_refused(place):

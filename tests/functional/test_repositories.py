@@ -53,8 +53,8 @@ class Shape:
         tools: The programs that are on PATH beside `ALWAYS`.
         installed: The programs and packages of a ``.venv``; None without one.
         kind: What ``init`` calls it.
-        stages: By deed, the command that ``init`` writes down; those that it leaves out are not there.
-        missing: By deed, what the packaged pipeline skips, and how its reason begins.
+        stages: By step, the command that ``init`` writes down; those that it leaves out are not there.
+        missing: By step, what the packaged pipeline skips, and how its reason begins.
         broken: Tools that fail.
         failed: The stages that then fail.
     """
@@ -70,7 +70,7 @@ class Shape:
 
 
 def scripts_by(manager: str) -> dict[str, str]:
-    return {deed: f"{manager} run {deed}" for deed in ALL_SCRIPTS}
+    return {step: f"{manager} run {step}" for step in ALL_SCRIPTS}
 
 
 NO_BUILD = {"build": 'package.json has no script "build"'}
@@ -132,7 +132,7 @@ SHAPES = {
         ("npm",),
         "npm",
         {},
-        {deed: f'package.json has no script "{deed}"' for deed in ALL_SCRIPTS},
+        {step: f'package.json has no script "{step}"' for step in ALL_SCRIPTS},
     ),
     "npm, not installed yet": Shape(
         {
@@ -233,10 +233,10 @@ SHAPES = {
         ("npm",),
         "npm",
         {},
-        {deed: f'package.json has no script "{deed}"' for deed in ALL_SCRIPTS},
+        {step: f'package.json has no script "{step}"' for step in ALL_SCRIPTS},
     ),
     # ---- files that name commands
-    "make": Shape({"Makefile": MAKEFILE}, ("make",), "make", {deed: f"make {deed}" for deed in ALL_SCRIPTS}),
+    "make": Shape({"Makefile": MAKEFILE}, ("make",), "make", {step: f"make {step}" for step in ALL_SCRIPTS}),
     "just": Shape(
         {"justfile": JUSTFILE},
         ("just",),
@@ -532,24 +532,24 @@ def test_what_is_found_is_planned_written_down_and_run(project, said, repository
     path = machine(shape.tools, shape.broken)
     before = listing(project.root)
     venv = str(project.root / ".venv" / "bin")
-    missing = {deed: reason.format(venv=venv) for deed, reason in shape.missing.items()}
+    missing = {step: reason.format(venv=venv) for step, reason in shape.missing.items()}
 
     # The packaged pipelines: each stage is there, and what cannot be run says why before anything runs.
     packaged = planned(said, "diagnostics")
     assert list(packaged)[-1] == "spec-guard"
-    deeds = [stage for stage in packaged if stage != "spec-guard"]
-    assert [deed for deed in deeds if deed != "types"] == ([] if shape.kind == "bare" else list(ALL_SCRIPTS))
-    for deed in deeds:
-        skip = packaged[deed].get("skip")
-        if deed in missing:
-            assert (skip or "").startswith(missing[deed]), (deed, skip)
-        elif deed in shape.stages:
-            assert skip is None, (deed, skip)
+    steps = [stage for stage in packaged if stage != "spec-guard"]
+    assert [step for step in steps if step != "types"] == ([] if shape.kind == "bare" else list(ALL_SCRIPTS))
+    for step in steps:
+        skip = packaged[step].get("skip")
+        if step in missing:
+            assert (skip or "").startswith(missing[step]), (step, skip)
+        elif step in shape.stages:
+            assert skip is None, (step, skip)
     code, doctor, _ = said("doctor", "--format", "json")
     assert code == 0
     told = {check["name"]: check for check in json.loads(doctor)["checks"]}["pipeline diagnostics"]
     reasons = "\n".join([told["detail"], told["hint"] or ""])
-    assert all(missing[deed].partition(": ")[0] in reasons for deed in missing)
+    assert all(missing[step].partition(": ")[0] in reasons for step in missing)
     assert listing(project.root) == before
 
     # What `init` writes down, and that it writes nothing else, once.

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from codex_orchestrator.scaffold.placing import place
+from codex_orchestrator.scaffold.placing import write_starter_file
 from codex_orchestrator.scaffold.scripts import TEMPLATES, script_files
 from tests.conftest import clean_environment, until
 
@@ -67,7 +67,7 @@ class Repository:
             if found := shutil.which(name):
                 (bin_folder / name).symlink_to(found)
         for file in script_files():
-            assert place(root, file, force=False).outcome == "written"
+            assert write_starter_file(root, file, force=False).outcome == "written"
 
     def command(self, shim: str, *words: str) -> list[str]:
         return [str(self.bin / interpreter(shim)), str(self.root / shim), *words]

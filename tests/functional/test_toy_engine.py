@@ -12,7 +12,7 @@ from codex_orchestrator.definitions.schedule import ReadyQueue
 from codex_orchestrator.engine.dispatcher import Dispatcher
 from codex_orchestrator.engine.halt import Halt
 from codex_orchestrator.engine.jobs import Place
-from codex_orchestrator.engine.preparation import Asked, prepare
+from codex_orchestrator.engine.preparation import Invocation, prepare
 from codex_orchestrator.engine.runs import SessionRuns
 from codex_orchestrator.environment import discover
 from codex_orchestrator.execution.builder import CommandBuilder
@@ -99,7 +99,7 @@ def ran(project):
 
     def run() -> tuple[LastFirstEngine, PlainStages, dict]:
         prepared = prepare(
-            discover(project.root, {"PATH": "/usr/bin:/bin"}), Asked(pipeline="work", task="task-1")
+            discover(project.root, {"PATH": "/usr/bin:/bin"}), Invocation(pipeline="work", task="task-1")
         )
         runs = SessionRuns([prepared], CLOCK, leave, lambda *_: None)
         halt = Halt(leave)

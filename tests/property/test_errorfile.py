@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codex_orchestrator.model.definitions import CommandStage, Limits
-from codex_orchestrator.rules.errorfile import end_of, render_error
+from codex_orchestrator.rules.error_file import end_of, render_error
 from codex_orchestrator.rules.stage import StageOutcome
 from tests.builders import layout_of, opened_run, pipeline_of
 

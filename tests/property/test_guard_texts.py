@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 
 from codex_orchestrator.checks import restructured
 from codex_orchestrator.checks.checklists import checked_boxes
-from codex_orchestrator.checks.code import lines_of
-from codex_orchestrator.checks.contents import count_lines
-from codex_orchestrator.checks.likeness import Reach, is_misspelled, meant_by
 from codex_orchestrator.checks.markdown import code_of
+from codex_orchestrator.checks.page_code import lines_of
 from codex_orchestrator.checks.programs import CommandWords
-from codex_orchestrator.checks.rawdiff import parse_diff
 from codex_orchestrator.checks.references import names_in
 from codex_orchestrator.checks.shellwords import calls
+from codex_orchestrator.checks.similar_paths import Reach, is_misspelled, similar_path
+from codex_orchestrator.checks.tracked_changes import parse_diff
+from codex_orchestrator.checks.worktree_files import count_lines
 
 COMMANDS = {
     "": CommandWords({"--version": False}),
@@ -76,9 +76,9 @@ def test_the_prose_of_a_restructured_text_lies_in_it(text):
     )
 )
 def test_what_is_meant_is_there(path):
-    kin = ("src/a.py", "src/deep", "deep/src/b.py", "a.js")
+    lookalikes = ("src/a.py", "src/deep", "deep/src/b.py", "a.js")
     for reach in Reach:
-        assert meant_by(path, kin, reach) in (*kin, None)
+        assert similar_path(path, lookalikes, reach) in (*lookalikes, None)
 
 
 @given(st.text(), st.text())

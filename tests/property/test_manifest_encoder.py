@@ -1,4 +1,4 @@
-"""The manifest's encoder writes what `records.dumps` would, byte for byte, also from its memory."""
+"""The manifest's encoder writes what `codec.dumps` would, byte for byte, also from its memory."""
 
 from __future__ import annotations
 

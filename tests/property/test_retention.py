@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codex_orchestrator.rules.retention import Policy, RunFacts, decide
+from codex_orchestrator.rules.retention import RetentionPolicy, RunFacts, decide_retention
 
 NOW = 1_000.0
 NAMES = [f"r{number}" for number in range(8)]
@@ -31,7 +31,11 @@ AGES = st.none() | st.floats(0, 2 * NOW)
 
 
 def gone(runs, keep, age) -> set[str]:
-    return {one.run.run_id for one in decide(runs, Policy(keep, age), now=NOW) if one.kept is None}
+    return {
+        one.run.run_id
+        for one in decide_retention(runs, RetentionPolicy(keep, age), now=NOW)
+        if one.kept is None
+    }
 
 
 def family(run: RunFacts, runs: list[RunFacts]) -> list[RunFacts]:

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codex_orchestrator.environment import Environment
-from codex_orchestrator.tasks.blocks import MarkFault, parts_of
 from codex_orchestrator.tasks.index import read_index
+from codex_orchestrator.tasks.marked_parts import MarkError, parts_of
 from codex_orchestrator.tasks.mirrors import SHARED, checklist_of, copies_of, plan_sync, write_changes
 from codex_orchestrator.tasks.texts import Texts
 
@@ -50,7 +50,7 @@ def outside(text: str) -> list[str] | None:
     """What a file holds outside of its parts; None where its marks do not pair up."""
     try:
         parts = sorted(parts_of(text).values(), key=lambda part: part.start)
-    except MarkFault:
+    except MarkError:
         return None
     edges = [0, *(edge for part in parts for edge in (part.start, part.end)), len(text)]
     return [text[start:end] for start, end in zip(edges[::2], edges[1::2], strict=True)]
@@ -114,7 +114,7 @@ def kept(files: dict[str, str], name: str) -> dict[str, str]:
     """The content of a task's checklist by its name, where it has a part that is right."""
     try:
         parts = parts_of(files.get(checklist_of(name), ""))
-    except MarkFault:
+    except MarkError:
         return {}
     return {name: parts[name].content} if name in parts else {}
 

@@ -9,7 +9,7 @@ import pytest
 
 from codex_orchestrator import places
 from codex_orchestrator.environment import Environment
-from codex_orchestrator.evidence import files, lines, output
+from codex_orchestrator.evidence import files, lines, standard_streams
 from codex_orchestrator.rules.layout import TaskLayout
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
@@ -55,7 +55,7 @@ def disk(monkeypatch):
 
     def install(**keywords) -> Disk:
         made = Disk(**keywords)
-        for module in (files, lines, output, places):
+        for module in (files, lines, standard_streams, places):
             monkeypatch.setattr(module, "os", made)
         return made
 

@@ -8,7 +8,7 @@ import pytest
 
 from codex_orchestrator.environment import discover
 from codex_orchestrator.errors import UsageError
-from codex_orchestrator.evidence.ancestors import ancestors, refuse_recursion
+from codex_orchestrator.evidence.lineage import ancestors, refuse_recursion
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from codex_orchestrator.clock import timestamp
-from codex_orchestrator.engine.preparation import Asked, prepare
+from codex_orchestrator.engine.preparation import Invocation, prepare
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.errors import UsageError
 from codex_orchestrator.model.definitions import CommandStage, ManualStage
@@ -24,7 +24,7 @@ from codex_orchestrator.rules.approvals import (
     stage_to_decide,
     valid_receipt,
 )
-from codex_orchestrator.rules.verdict import SUMMARY_LENGTH, awaiting, judge_decision
+from codex_orchestrator.rules.verdict import SUMMARY_LENGTH, judge_decision, waiting_summary
 from tests.builders import opened_run, pipeline_of
 
 NOW = 1_763_693_072.979
@@ -141,8 +141,8 @@ def test_long_words_leave_room_for_what_matters():
     summary = judge_decision(STAGE, receipt_of(reason=long), cited="m#approvals[0]").summary
     assert summary.endswith("… — m#approvals[0]")
     assert len(summary) < 2 * SUMMARY_LENGTH
-    assert len(awaiting(replace(STAGE, instructions=long))) == SUMMARY_LENGTH + 1
-    assert awaiting(STAGE) == "Waiting for approval: Gate"
+    assert len(waiting_summary(replace(STAGE, instructions=long))) == SUMMARY_LENGTH + 1
+    assert waiting_summary(STAGE) == "Waiting for approval: Gate"
 
 
 COMMAND = CommandStage(kind="command", id="build", title="Build", command="true")
@@ -195,7 +195,7 @@ def order_of(tmp_path: Path, definitions: str) -> list[str]:
         pipelines.append({"id": name, "title": name, "stages": [stage_of(word) for word in words.split()]})
     (tmp_path / "codex.orchestrator.json").write_text(str({"pipelines": pipelines}).replace("'", '"'))
     environment = Environment(tmp_path, tmp_path / ".runs", tmp_path / "out", tmp_path, {})
-    planned = prepare(environment, Asked(pipeline=pipelines[-1]["id"], task="t")).planned
+    planned = prepare(environment, Invocation(pipeline=pipelines[-1]["id"], task="t")).planned
     assert sorted(planned.work().order()) == sorted(planned.declared())
     return [nodeid.partition("::")[2] for nodeid in planned.work().order()]
 

@@ -280,7 +280,7 @@ RULES = (
         "only these files print: they see to it that words of others forge and hide nothing",
         prints,
         (
-            *("codex_orchestrator/cli/render.py", "codex_orchestrator/cli/asking.py"),
+            *("codex_orchestrator/cli/render.py", "codex_orchestrator/cli/prompt.py"),
             # Where standard output is broken, and not a word of others is in it.
             "codex_orchestrator/cli/__init__.py",
             "pytest_codex/messages.py",
@@ -421,7 +421,7 @@ UNSEEN: tuple[tuple[Look, str], ...] = (
     (reads_time, "import time\ntime.sleep(0)\ntime.gmtime(0)"),
     (reads_time, "clock.now()\nclock.monotonic()"),
     (reads_time, "from datetime import datetime\ndatetime.fromtimestamp(0)"),
-    (prints, "paper.write('a')\nprinter.print()"),
+    (prints, "out.write('a')\nprinter.print()"),
     (imports_of("rich"), "import richer"),
     (saves_manifests, "from . import files\nfiles.replace(layout.plan, b'')"),
     (changes_environment, "import os\nenviron = dict(os.environ)\nenviron['A'] = '1'"),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from codex_orchestrator.checks.audience import is_for_work, is_page, lines_for_work
-from codex_orchestrator.checks.code import Heading
+from codex_orchestrator.checks.audience import is_for_contributors, is_page, lines_for_contributors
+from codex_orchestrator.checks.page_code import Heading
 
 PAGES = (
     *("README", "readme.md", "Readme.Markdown", "README.rst", "README.txt", "AGENTS.md", "CLAUDE.md"),
@@ -35,7 +35,7 @@ def test_no_pages_or_pages_of_the_past(path):
 
 
 @pytest.mark.parametrize(
-    ("path", "for_work"),
+    ("path", "for_contributors"),
     [
         ("README.md", False),
         ("AGENTS.md", True),
@@ -51,12 +51,12 @@ def test_no_pages_or_pages_of_the_past(path):
         ("docs/device.md", False),
     ],
 )
-def test_pages_for_those_who_work_here(path, for_work):
-    assert is_for_work(path) is for_work
+def test_pages_for_those_who_work_here(path, for_contributors):
+    assert is_for_contributors(path) is for_contributors
 
 
 @pytest.mark.parametrize(
-    ("title", "for_work"),
+    ("title", "for_contributors"),
     [
         ("Development", True),
         ("Local development", True),
@@ -75,11 +75,11 @@ def test_pages_for_those_who_work_here(path, for_work):
         ("Running your tests", False),
     ],
 )
-def test_titles_of_parts_for_those_who_work_here(title, for_work):
-    assert bool(lines_for_work([Heading(1, 1, title)], 3)) is for_work
+def test_titles_of_parts_for_those_who_work_here(title, for_contributors):
+    assert bool(lines_for_contributors([Heading(1, 1, title)], 3)) is for_contributors
 
 
 def test_a_part_ends_at_the_next_title_of_its_level():
     headings = [Heading(1, 1, "X"), Heading(3, 2, "Contributing"), Heading(5, 3, "Y"), Heading(8, 2, "Z")]
-    assert lines_for_work(headings, 9) == {3, 4, 5, 6, 7}
-    assert lines_for_work(headings[:3], 6) == {3, 4, 5, 6}
+    assert lines_for_contributors(headings, 9) == {3, 4, 5, 6, 7}
+    assert lines_for_contributors(headings[:3], 6) == {3, 4, 5, 6}

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from codex_orchestrator.checks.blobs import pair, parse_sizes
-from codex_orchestrator.checks.contents import told_size
 from codex_orchestrator.checks.counting import (
-    Counting,
+    CountingRules,
+    ExclusionReason,
     LeftOut,
-    Reason,
     environments_among,
     generated_by_attributes,
     is_generated_name,
@@ -17,11 +15,12 @@ from codex_orchestrator.checks.counting import (
     left_out_notices,
 )
 from codex_orchestrator.checks.globs import parse_globs
-from codex_orchestrator.checks.rawdiff import parse_diff
+from codex_orchestrator.checks.tracked_changes import pair_renames, parse_diff, parse_sizes
+from codex_orchestrator.checks.worktree_files import readable_size
 from codex_orchestrator.errors import UsageError
 
 UNTRACKED = frozenset({"new", "dist", "x.egg-info", "py"})
-COUNTING = Counting(
+COUNTING = CountingRules(
     left_out=parse_globs("guards.leftOut", ["*.snap", "/fixtures/"]),
     counted=parse_globs("guards.counted", ["keep.lock", "important/", "node_modules/own/"]),
     runs=(".runs", "out"),
@@ -35,32 +34,32 @@ COUNTING = Counting(
     [
         ("src/a.py", None, None),
         ("lib/node_modules.py", None, None),
-        ("node_modules/a/b.js", "node_modules", Reason.PACKAGES),
-        ("web/node_modules/a/node_modules/b.js", "web/node_modules", Reason.PACKAGES),
+        ("node_modules/a/b.js", "node_modules", ExclusionReason.PACKAGES),
+        ("web/node_modules/a/node_modules/b.js", "web/node_modules", ExclusionReason.PACKAGES),
         ("node_modules/own/index.js", None, None),
         ("new/src/a.py", None, None),
-        ("new/env/bin/python", "new/env", Reason.ENVIRONMENT),
-        ("new/dist/a.js", "new/dist", Reason.BUILD),
-        ("new/deep/__pycache__/a.pyc", "new/deep/__pycache__", Reason.BUILD),
-        ("py/lib/dist/a.py", "py", Reason.ENVIRONMENT),
-        ("dist/a.js", "dist", Reason.BUILD),
-        ("dist/", "dist", Reason.BUILD),
-        ("x.egg-info/PKG-INFO", "x.egg-info", Reason.BUILD),
+        ("new/env/bin/python", "new/env", ExclusionReason.ENVIRONMENT),
+        ("new/dist/a.js", "new/dist", ExclusionReason.BUILD),
+        ("new/deep/__pycache__/a.pyc", "new/deep/__pycache__", ExclusionReason.BUILD),
+        ("py/lib/dist/a.py", "py", ExclusionReason.ENVIRONMENT),
+        ("dist/a.js", "dist", ExclusionReason.BUILD),
+        ("dist/", "dist", ExclusionReason.BUILD),
+        ("x.egg-info/PKG-INFO", "x.egg-info", ExclusionReason.BUILD),
         # git tracks something in these: what is there is part of the project.
         ("build/make.py", None, None),
         ("target/dist/a.js", None, None),
         ("env/pyvenv.cfg", None, None),
         ("new/build", None, None),
-        ("poetry.lock", "poetry.lock", Reason.LOCK),
-        ("web/bun.lockb", "web/bun.lockb", Reason.LOCK),
+        ("poetry.lock", "poetry.lock", ExclusionReason.LOCK),
+        ("web/bun.lockb", "web/bun.lockb", ExclusionReason.LOCK),
         ("my-poetry.lock", None, None),
         ("keep.lock", None, None),
         ("important/yarn.lock", None, None),
-        ("src/a.snap", "src/a.snap", Reason.CONFIGURED),
+        ("src/a.snap", "src/a.snap", ExclusionReason.CONFIGURED),
         ("important/a.snap", None, None),
-        ("fixtures/deep/a.json", "fixtures/deep/a.json", Reason.CONFIGURED),
+        ("fixtures/deep/a.json", "fixtures/deep/a.json", ExclusionReason.CONFIGURED),
         ("src/fixtures/a.json", None, None),
-        (".runs/important/manifest.json", ".runs", Reason.RUNS),
+        (".runs/important/manifest.json", ".runs", ExclusionReason.RUNS),
         ("outer/a", None, None),
     ],
 )
@@ -70,9 +69,9 @@ def test_what_is_left_out(path, folder, reason):
 
 
 def test_everything_is_untracked_where_git_tracks_nothing():
-    counting = Counting(untracked=frozenset({"."}), environments=frozenset({"env"}))
-    assert counting.leaves_out("dist/a") == LeftOut("dist", Reason.BUILD)
-    assert counting.leaves_out("env/a") == LeftOut("env", Reason.ENVIRONMENT)
+    counting = CountingRules(untracked=frozenset({"."}), environments=frozenset({"env"}))
+    assert counting.leaves_out("dist/a") == LeftOut("dist", ExclusionReason.BUILD)
+    assert counting.leaves_out("env/a") == LeftOut("env", ExclusionReason.ENVIRONMENT)
     assert counting.leaves_out("a") is None
 
 
@@ -135,11 +134,11 @@ def test_what_attributes_say(generated, vendored, said):
 
 def test_what_is_left_out_is_told_reason_by_reason():
     left_out = [
-        *(LeftOut(f"{number}.lock", Reason.LOCK) for number in range(7)),
-        LeftOut(".runs", Reason.RUNS),
-        LeftOut("a.js\n", Reason.GENERATED, "its first lines"),
-        LeftOut(".venv", Reason.ENVIRONMENT),
-        LeftOut(".venv", Reason.ENVIRONMENT),
+        *(LeftOut(f"{number}.lock", ExclusionReason.LOCK) for number in range(7)),
+        LeftOut(".runs", ExclusionReason.RUNS),
+        LeftOut("a.js\n", ExclusionReason.GENERATED, "its first lines"),
+        LeftOut(".venv", ExclusionReason.ENVIRONMENT),
+        LeftOut(".venv", ExclusionReason.ENVIRONMENT),
     ]
     assert left_out_notices(left_out) == (
         "Left out 1 environment that git does not track: .venv.",
@@ -193,8 +192,8 @@ def test_a_pattern_ends_in_time():
 def test_new_files_are_paired_with_those_that_are_gone():
     gone = {"a/x.py": "1", "b/x.py": "1", "c.py": "2", "d.py": "3"}
     new = {"n/other.py": "1", "n/x.py": "1", "n/c.py": "2", "n/late.py": "1", "n/new.py": "9"}
-    assert pair(gone, new) == {"n/x.py": "a/x.py", "n/c.py": "c.py", "n/late.py": "b/x.py"}
-    assert pair({}, new) == pair(gone, {}) == {}
+    assert pair_renames(gone, new) == {"n/x.py": "a/x.py", "n/c.py": "c.py", "n/late.py": "b/x.py"}
+    assert pair_renames({}, new) == pair_renames(gone, {}) == {}
 
 
 def test_sizes_of_blobs_that_are_here():
@@ -234,4 +233,4 @@ SIZES = {
 
 @pytest.mark.parametrize("number", SIZES)
 def test_sizes_for_people(number):
-    assert told_size(number) == SIZES[number]
+    assert readable_size(number) == SIZES[number]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from codex_orchestrator.checks.code import Block, Span
 from codex_orchestrator.checks.markdown import code_of
+from codex_orchestrator.checks.page_code import CodeBlock, CodeSpan
 from codex_orchestrator.checks.shellwords import Call, calls
 
 
@@ -40,26 +40,26 @@ from codex_orchestrator.checks.shellwords import Call, calls
     ],
 )
 def test_spans(text, spans):
-    assert code_of(text).spans == tuple(Span(line, code) for line, code in spans)
+    assert code_of(text).spans == tuple(CodeSpan(line, code) for line, code in spans)
 
 
 @pytest.mark.parametrize(
     ("text", "blocks"),
     [
-        ("```sh\na\nb\n```", [Block(2, "sh", ("a", "b"))]),
-        ("~~~~ Bash x=1\na\n~~~\n~~~~", [Block(2, "bash", ("a", "~~~"))]),
-        ("```{.sh .numbered}\na\n```", [Block(2, "sh", ("a",))]),
-        ("```\nopen", [Block(2, "", ("open",))]),
-        ("```\n", [Block(2, "", ("",))]),
-        ("- item:\n  ```sh\n  a\n  ```", [Block(3, "sh", ("a",))]),
-        ("- ```sh\n  a\n  ```", [Block(2, "sh", ("a",))]),
-        ("> ```sh\n> a\n> > b\n> ```\n> c", [Block(2, "sh", ("a", "> b"))]),
-        ("```console\n$ a \\\n> b\n```", [Block(2, "console", ("$ a \\", "> b"))]),
-        ("Save as `a.txt`:\n\n```text\na\n```", [Block(4, "text", ("a",), "a.txt")]),
-        ("`a.txt` is:\n\n```text\na\n```", [Block(4, "text", ("a",))]),
-        ("text\n\n    make a\n    make b\n\nmore", [Block(3, "", ("make a", "make b"))]),
-        ("\tmake a", [Block(1, "", ("make a",))]),
-        ("- item\n\n      make a\n", [Block(3, "", ("make a",))]),
+        ("```sh\na\nb\n```", [CodeBlock(2, "sh", ("a", "b"))]),
+        ("~~~~ Bash x=1\na\n~~~\n~~~~", [CodeBlock(2, "bash", ("a", "~~~"))]),
+        ("```{.sh .numbered}\na\n```", [CodeBlock(2, "sh", ("a",))]),
+        ("```\nopen", [CodeBlock(2, "", ("open",))]),
+        ("```\n", [CodeBlock(2, "", ("",))]),
+        ("- item:\n  ```sh\n  a\n  ```", [CodeBlock(3, "sh", ("a",))]),
+        ("- ```sh\n  a\n  ```", [CodeBlock(2, "sh", ("a",))]),
+        ("> ```sh\n> a\n> > b\n> ```\n> c", [CodeBlock(2, "sh", ("a", "> b"))]),
+        ("```console\n$ a \\\n> b\n```", [CodeBlock(2, "console", ("$ a \\", "> b"))]),
+        ("Save as `a.txt`:\n\n```text\na\n```", [CodeBlock(4, "text", ("a",), "a.txt")]),
+        ("`a.txt` is:\n\n```text\na\n```", [CodeBlock(4, "text", ("a",))]),
+        ("text\n\n    make a\n    make b\n\nmore", [CodeBlock(3, "", ("make a", "make b"))]),
+        ("\tmake a", [CodeBlock(1, "", ("make a",))]),
+        ("- item\n\n      make a\n", [CodeBlock(3, "", ("make a",))]),
         ("- item\n\n    still the item\n", []),
         ("text\n    is a paragraph still", []),
         ("```a `b` c", []),

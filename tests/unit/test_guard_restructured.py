@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from codex_orchestrator.checks.code import Block, Heading, Span
+from codex_orchestrator.checks.page_code import CodeBlock, CodeSpan, Heading
 from codex_orchestrator.checks.restructured import code_of
 
 
@@ -34,28 +34,28 @@ from codex_orchestrator.checks.restructured import code_of
     ],
 )
 def test_spans(text, spans):
-    assert code_of(text).spans == tuple(Span(line, code) for line, code in spans)
+    assert code_of(text).spans == tuple(CodeSpan(line, code) for line, code in spans)
 
 
 @pytest.mark.parametrize(
     ("text", "blocks"),
     [
-        ("Do::\n\n   a\n   b\n\nmore", [Block(3, "", ("a", "b"))]),
-        ("::\n\n  a\n\n    b\n\n\n", [Block(3, "", ("a", "", "  b"))]),
+        ("Do::\n\n   a\n   b\n\nmore", [CodeBlock(3, "", ("a", "b"))]),
+        ("::\n\n  a\n\n    b\n\n\n", [CodeBlock(3, "", ("a", "", "  b"))]),
         ("Not an end ::\n   a", []),
         ("Do::\n\nnothing is indented", []),
-        ("- item::\n\n    a\n\n  still the item\n", [Block(3, "", ("a",))]),
-        ("1. item::\n\n     a\n\n   still the item\n", [Block(3, "", ("a",))]),
-        (".. code-block:: Console\n\n   $ a", [Block(3, "console", ("$ a",))]),
-        (".. code:: sh\n   :name: x\n\n   a", [Block(4, "sh", ("a",))]),
-        (".. code-block::\n\n   a", [Block(3, "", ("a",))]),
+        ("- item::\n\n    a\n\n  still the item\n", [CodeBlock(3, "", ("a",))]),
+        ("1. item::\n\n     a\n\n   still the item\n", [CodeBlock(3, "", ("a",))]),
+        (".. code-block:: Console\n\n   $ a", [CodeBlock(3, "console", ("$ a",))]),
+        (".. code:: sh\n   :name: x\n\n   a", [CodeBlock(4, "sh", ("a",))]),
+        (".. code-block::\n\n   a", [CodeBlock(3, "", ("a",))]),
         (".. sourcecode:: sh", []),
-        (".. doctest::\n\n   >>> a", [Block(3, "doctest", (">>> a",))]),
-        (".. tab:: x\n\n   .. code-block:: sh\n\n      a\n\n   text", [Block(5, "sh", ("a",))]),
-        ("Save ``a.txt``:\n\n.. code-block:: text\n\n   a", [Block(5, "text", ("a",), "a.txt")]),
-        ("Save ``a.txt``::\n\n   a", [Block(3, "", ("a",), "a.txt")]),
+        (".. doctest::\n\n   >>> a", [CodeBlock(3, "doctest", (">>> a",))]),
+        (".. tab:: x\n\n   .. code-block:: sh\n\n      a\n\n   text", [CodeBlock(5, "sh", ("a",))]),
+        ("Save ``a.txt``:\n\n.. code-block:: text\n\n   a", [CodeBlock(5, "text", ("a",), "a.txt")]),
+        ("Save ``a.txt``::\n\n   a", [CodeBlock(3, "", ("a",), "a.txt")]),
         (".. image:: x.png", []),
-        ("Do::\n\n\ta\n\t\tb", [Block(3, "", ("a", "        b"))]),
+        ("Do::\n\n\ta\n\t\tb", [CodeBlock(3, "", ("a", "        b"))]),
     ],
 )
 def test_blocks(text, blocks):

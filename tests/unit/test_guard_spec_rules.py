@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from codex_orchestrator.checks.git import below, status_paths
+from codex_orchestrator.checks.git import paths_below, status_paths
 from codex_orchestrator.checks.gitcommand import git_environment
 from codex_orchestrator.checks.report import Finding, render_text
 from codex_orchestrator.checks.spec import (
@@ -182,8 +182,8 @@ def test_status_output_is_cut_at_zero_bytes_only():
 
 def test_paths_below_a_prefix():
     paths = (b"pkg/src/b", b"pkg/src/a", b"other/src/a", b"pkgs/a", b"pkg/src/a", b"pkg/\xff")
-    assert below("pkg/", paths) == ("src/a", "src/b", "\udcff")
-    assert below("", (b"b", b"a")) == ("a", "b")
+    assert paths_below("pkg/", paths) == ("src/a", "src/b", "\udcff")
+    assert paths_below("", (b"b", b"a")) == ("a", "b")
 
 
 def report(*findings: Finding, **others: object) -> SpecGuardReport:

@@ -19,7 +19,7 @@ from codex_orchestrator.model.events import (
 )
 from codex_orchestrator.model.exec_events import CommandStart, ExecBegin
 from codex_orchestrator.model.manifest import Manifest
-from codex_orchestrator.rules.replay import catch_up, read_back
+from codex_orchestrator.rules.replay import catch_up, parse_log
 from tests.builders import opened_run, pipeline_of
 
 
@@ -69,7 +69,7 @@ def manifest() -> Manifest:
 
 
 def caught_up(manifest: Manifest, *events) -> Manifest:
-    return catch_up(manifest, read_back(encode(event) for event in events))
+    return catch_up(manifest, parse_log(encode(event) for event in events))
 
 
 def statuses(manifest: Manifest) -> list[str]:
@@ -133,7 +133,7 @@ def test_the_workers_are_taken_from_the_log_too(manifest):
 
 
 def test_attempts_and_ends_are_counted_over_all_lives():
-    replay = read_back(
+    replay = parse_log(
         encode(event)
         for event in (STARTED, begin(1, 1), completed("a", 1, 2), begin(2, 1), RESUMED, begin(2, 2))
     )
@@ -155,5 +155,5 @@ def test_attempts_and_ends_are_counted_over_all_lives():
     ],
 )
 def test_lines_that_say_nothing_are_passed_over(manifest, line):
-    replay = read_back([encode(STARTED), line + b"\n", encode(completed("a", 1, 1))])
+    replay = parse_log([encode(STARTED), line + b"\n", encode(completed("a", 1, 1))])
     assert statuses(catch_up(manifest, replay)) == ["succeeded", "pending"]

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import pytest
 
 from codex_orchestrator.places import Kind
-from codex_orchestrator.repository.project import DEEDS, kind_of, ways_of
-from codex_orchestrator.repository.python import unmet
+from codex_orchestrator.repository.project import BUILD_STEPS, candidates_for, kind_of
+from codex_orchestrator.repository.python import missing_packages
 from codex_orchestrator.repository.tree import Tree
 
 # Reading them must not take longer than they are.
@@ -32,12 +32,12 @@ class Written(Tree):
         return self._files.get(path)
 
 
-def commands(files: Mapping[str, str], deed) -> list[str]:
-    return [way.command for way in ways_of(Written(files), deed).ways]
+def commands(files: Mapping[str, str], step) -> list[str]:
+    return [way.command for way in candidates_for(Written(files), step).ordered]
 
 
 @pytest.mark.parametrize(
-    ("files", "deed", "expected"),
+    ("files", "step", "expected"),
     [
         ({"Makefile": "a b test: c\n"}, "test", ["make test"]),
         ({"Makefile": "test := x\ntest = y\n"}, "test", []),
@@ -70,8 +70,8 @@ def commands(files: Mapping[str, str], deed) -> list[str]:
         ({"pyproject.toml": "not toml at all ["}, "build", ["{python} -m build"] * 2),
     ],
 )
-def test_ways(files, deed, expected):
-    assert commands(files, deed) == expected
+def test_ways(files, step, expected):
+    assert commands(files, step) == expected
 
 
 @pytest.mark.parametrize(
@@ -86,8 +86,8 @@ def test_files_that_say_nothing_are_read_in_no_more_time_than_they_are_long(text
     files["pnpm-workspace.yaml"] = f"packages:\n{text}"
     tree = Written(files)
     assert kind_of(tree) == "npm"
-    assert all(isinstance(ways_of(tree, deed).none, str) for deed in DEEDS)
+    assert all(isinstance(candidates_for(tree, step).none, str) for step in BUILD_STEPS)
 
 
 def test_unmet_packages_are_compared_as_packages_are():
-    assert unmet(["Some_Thing", "other", "x.y"], ["some-thing", "X-Y"]) == ["other"]
+    assert missing_packages(["Some_Thing", "other", "x.y"], ["some-thing", "X-Y"]) == ["other"]

@@ -10,7 +10,7 @@ import pytest
 from codex_orchestrator.model.definitions import CommandStage
 from codex_orchestrator.model.manifest import ResumeEvent
 from codex_orchestrator.model.scheduler import assigned, ended, requested
-from codex_orchestrator.rules.resumption import changes, changes_by_entries, taken_up, token_fits
+from codex_orchestrator.rules.resumption import changes, changes_by_entries, resumed_manifest, token_fits
 from tests.builders import NOW, layout_of, opened_run, pipeline_of
 
 EVENT = ResumeEvent(actor="cli", reason="manual-resume", outcome="accepted", timestamp=NOW)
@@ -70,7 +70,7 @@ def test_stages_that_succeeded_keep_their_entries_wherever_they_are_now():
         metrics_recorded=True,
         commands=(done, failed, skipped),
     )
-    after = taken_up(ended, pipeline_of(C, B, A), layout_of(), EVENT)
+    after = resumed_manifest(ended, pipeline_of(C, B, A), layout_of(), EVENT)
     assert [(entry.index, entry.id, entry.status, entry.error_file) for entry in after.commands] == [
         (1, "c", "pending", None),
         (2, "b", "pending", None),
@@ -92,9 +92,9 @@ def test_what_workers_of_a_dead_run_had_has_failed():
     workers = requested(None, min_instances=1, max_instances=2, timestamp=NOW)
     busy = assigned(workers, "gw0", timestamp=NOW)
     died = replace(opened_run(pipeline_of(A)), status="in_progress", scheduler=busy)
-    after = taken_up(died, pipeline_of(A), layout_of(), EVENT)
+    after = resumed_manifest(died, pipeline_of(A), layout_of(), EVENT)
     assert after.scheduler == ended(busy, timestamp=EVENT.timestamp)
-    assert taken_up(opened_run(pipeline_of(A)), pipeline_of(A), layout_of(), EVENT).scheduler is None
+    assert resumed_manifest(opened_run(pipeline_of(A)), pipeline_of(A), layout_of(), EVENT).scheduler is None
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from codex_orchestrator.rules.retention import Policy, RunFacts, decide, parse_age
+from codex_orchestrator.rules.retention import RetentionPolicy, RunFacts, decide_retention, parse_age
 
 NOW = 1_000_000.0
-EVERYTHING = Policy(keep=0)
+EVERYTHING = RetentionPolicy(keep=0)
 
 
 def run(run_id: str, hold=None, *, age: float | None = 100.0, parent=None, queued=False) -> RunFacts:
@@ -17,26 +17,26 @@ def run(run_id: str, hold=None, *, age: float | None = 100.0, parent=None, queue
 
 def kept(runs, policy=EVERYTHING, others=()) -> dict[str, str | None]:
     """Why each run stays; None for those that go."""
-    return {one.run.run_id: one.kept for one in decide(runs, policy, now=NOW, others=others)}
+    return {one.run.run_id: one.kept for one in decide_retention(runs, policy, now=NOW, others=others)}
 
 
 @pytest.mark.parametrize(
     ("policy", "gone"),
     [
-        (Policy(), ""),
-        (Policy(keep=0), "abc"),
-        (Policy(keep=1), "ab"),
-        (Policy(keep=3), ""),
-        (Policy(keep=10**9), ""),
-        (Policy(older_than_seconds=0), "abc"),
-        (Policy(older_than_seconds=20), "ab"),
+        (RetentionPolicy(), ""),
+        (RetentionPolicy(keep=0), "abc"),
+        (RetentionPolicy(keep=1), "ab"),
+        (RetentionPolicy(keep=3), ""),
+        (RetentionPolicy(keep=10**9), ""),
+        (RetentionPolicy(older_than_seconds=0), "abc"),
+        (RetentionPolicy(older_than_seconds=20), "ab"),
         # A run of just that age is not older than it.
-        (Policy(older_than_seconds=200), "a"),
-        (Policy(older_than_seconds=300), ""),
+        (RetentionPolicy(older_than_seconds=200), "a"),
+        (RetentionPolicy(older_than_seconds=300), ""),
         # Both have to agree.
-        (Policy(keep=0, older_than_seconds=20), "ab"),
-        (Policy(keep=2, older_than_seconds=20), "a"),
-        (Policy(keep=3, older_than_seconds=20), ""),
+        (RetentionPolicy(keep=0, older_than_seconds=20), "ab"),
+        (RetentionPolicy(keep=2, older_than_seconds=20), "a"),
+        (RetentionPolicy(keep=3, older_than_seconds=20), ""),
     ],
 )
 def test_what_was_asked_for(policy, gone):
@@ -84,14 +84,14 @@ def test_a_child_stays_with_its_parent_in_another_task():
     ("policy", "gone"),
     [
         # Two runs with two children each, and one without.
-        (Policy(keep=3), ""),
-        (Policy(keep=2), "abc"),
-        (Policy(keep=1), "abcdef"),
-        (Policy(keep=0), "abcdefg"),
+        (RetentionPolicy(keep=3), ""),
+        (RetentionPolicy(keep=2), "abc"),
+        (RetentionPolicy(keep=1), "abcdef"),
+        (RetentionPolicy(keep=0), "abcdefg"),
         # A family is as old as its youngest.
-        (Policy(older_than_seconds=40), "abc"),
-        (Policy(older_than_seconds=65), ""),
-        (Policy(keep=1, older_than_seconds=15), "abcdef"),
+        (RetentionPolicy(older_than_seconds=40), "abc"),
+        (RetentionPolicy(older_than_seconds=65), ""),
+        (RetentionPolicy(keep=1, older_than_seconds=15), "abcdef"),
     ],
 )
 def test_a_run_and_its_children_are_one(policy, gone):
@@ -106,27 +106,27 @@ def test_a_run_and_its_children_are_one(policy, gone):
 def test_runs_that_others_have_started_are_counted_by_themselves():
     """What is run from within another repository must not push out this one's own runs, nor they it."""
     runs = [run("a"), run("b"), run("c", parent="x"), run("d", parent="x")]
-    assert kept(runs, Policy(keep=1)) == {"a": None, "b": "policy", "c": None, "d": "policy"}
+    assert kept(runs, RetentionPolicy(keep=1)) == {"a": None, "b": "policy", "c": None, "d": "policy"}
 
 
 def test_a_run_of_unknown_age_is_not_older_than_anything():
     undated = run("a", age=None)
-    assert kept([undated], Policy(older_than_seconds=0)) == {"a": "policy"}
+    assert kept([undated], RetentionPolicy(older_than_seconds=0)) == {"a": "policy"}
     assert kept([undated]) == {"a": None}
 
 
 def test_a_run_from_the_future_is_not_older_than_anything():
-    assert kept([run("a", age=-5)], Policy(older_than_seconds=0)) == {"a": "policy"}
+    assert kept([run("a", age=-5)], RetentionPolicy(older_than_seconds=0)) == {"a": "policy"}
 
 
 def test_what_is_no_run_does_not_count_among_the_newest():
     runs = [run("a"), run("b"), run("c", "unreadable"), run("d", "alive")]
-    assert kept(runs, Policy(keep=2)) == {"a": None, "b": "policy", "c": "unreadable", "d": "alive"}
+    assert kept(runs, RetentionPolicy(keep=2)) == {"a": None, "b": "policy", "c": "unreadable", "d": "alive"}
 
 
 def test_the_oldest_goes_first():
     runs = [run("c"), run("a"), run("b")]
-    assert [one.run.run_id for one in decide(runs, EVERYTHING, now=NOW)] == ["a", "b", "c"]
+    assert [one.run.run_id for one in decide_retention(runs, EVERYTHING, now=NOW)] == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from codex_orchestrator.model.definitions import CommandStage, PlanHints
 from codex_orchestrator.model.explain import explain
 from codex_orchestrator.model.manifest import Approval, Handle, HandleMetadata, Manifest, MetricsLine
 from codex_orchestrator.model.scheduler import Checkpoint, Scheduler, assigned, released, requested
+from codex_orchestrator.rules.guardrails import guardrail_status
 from codex_orchestrator.rules.reviewer import CommandReviewer, RunSummary, metrics_line
-from codex_orchestrator.rules.summary import guardrail_status
 from tests.builders import opened_run, pipeline_of
 
 START = "2026-11-21T02:44:32.979Z"

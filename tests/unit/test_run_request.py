@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from codex_orchestrator.model.control_plane import RequestProblem, judged
+from codex_orchestrator.model.control_plane import RequestProblem, control_plane_of
 from codex_orchestrator.model.definitions import (
     CommandStage,
     ManualStage,
@@ -15,8 +15,7 @@ from codex_orchestrator.model.definitions import (
     Session,
     SubpipelineStage,
 )
-from codex_orchestrator.rules.request_rules import problems_of
-from codex_orchestrator.rules.run_request import build_request
+from codex_orchestrator.rules.run_request import build_request, problems_of
 from tests.builders import NOW, layout_of
 
 STAGES = (
@@ -203,7 +202,7 @@ def test_what_may_be_missing(optional):
     [("shadow", 0, False), ("shadow", 1, False), ("enforce", 0, False), ("enforce", 1, True)],
 )
 def test_only_what_is_wrong_and_enforced_is_refused(mode, count, refuses):
-    found = judged("r", [RequestProblem("$.a", "is missing")] * count, mode=mode, timestamp=NOW)
+    found = control_plane_of("r", [RequestProblem("$.a", "is missing")] * count, mode=mode, timestamp=NOW)
     assert found.refuses is refuses
     assert found.validation.status == ("failed" if count else "passed")
     assert (found.enforcement.enabled, found.enforcement.activated_at) == (
@@ -214,9 +213,9 @@ def test_only_what_is_wrong_and_enforced_is_refused(mode, count, refuses):
 
 def test_the_line_for_people_names_the_first_five():
     problems = [RequestProblem(f"$.a[{place}]", "is missing") for place in range(7)]
-    assert judged("r", problems[:1], mode="enforce", timestamp=NOW).summary == (
+    assert control_plane_of("r", problems[:1], mode="enforce", timestamp=NOW).summary == (
         "Control plane validation failed: $.a[0] is missing."
     )
-    line = judged("r", problems, mode="enforce", timestamp=NOW).summary
+    line = control_plane_of("r", problems, mode="enforce", timestamp=NOW).summary
     assert "$.a[4] is missing; and 2 more." in line
     assert "$.a[5]" not in line

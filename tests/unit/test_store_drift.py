@@ -11,8 +11,8 @@ from codex_orchestrator.clock import FakeClock
 from codex_orchestrator.errors import StorageError
 from codex_orchestrator.evidence import files, journal, locks
 from codex_orchestrator.evidence.drift import DriftReporter
-from codex_orchestrator.evidence.finished import FinishedRun, merge_queued
-from codex_orchestrator.model.control_plane import ControlPlane, RequestProblem, judged
+from codex_orchestrator.evidence.run_records import RunRecords, merge_queued
+from codex_orchestrator.model.control_plane import ControlPlane, RequestProblem, control_plane_of
 from codex_orchestrator.model.explain import explain
 from codex_orchestrator.rules.drift import KEPT_ENTRIES, DriftReport
 from codex_orchestrator.rules.layout import TaskLayout
@@ -25,7 +25,7 @@ PROBLEM = RequestProblem("$.task.tags[0]", "must be a text that is not blank")
 
 def found(run_id: str, *, valid=True, mode="shadow", minute=0) -> ControlPlane:
     moment = f"2026-11-21T02:{minute:02}:00.000Z"
-    return judged(run_id, () if valid else (PROBLEM,), mode=mode, timestamp=moment)
+    return control_plane_of(run_id, () if valid else (PROBLEM,), mode=mode, timestamp=moment)
 
 
 @pytest.fixture
@@ -265,10 +265,10 @@ def test_a_merger_may_end_at_any_step(task, reporter, at, how):
 # ------------------------------------------------------------------ what a run does
 
 
-def run_of(task: TaskLayout, run_id: str) -> FinishedRun:
+def run_of(task: TaskLayout, run_id: str) -> RunRecords:
     layout = task.run(run_id)
     layout.folder.mkdir()
-    return FinishedRun(layout, FakeClock(), lambda: None)
+    return RunRecords(layout, FakeClock(), lambda: None)
 
 
 @pytest.fixture

@@ -303,13 +303,13 @@ def test_no_more_is_searched_than_was_recorded_since_a_run_began(task, recorder,
         if hour != 11 or recorded:
             record(recorder, line(name, status="failed", recorded_at=end))
     seen = []
-    real = recorder.left_at
+    real = recorder.queued_at
 
     def watched(document: dict):
         seen.append(document["run_id"])
         return real(document)
 
-    monkeypatch.setattr(recorder, "left_at", watched)
+    monkeypatch.setattr(recorder, "queued_at", watched)
     name, end = hours(11)
     record(recorder, line(name, attempts=2, recorded_at=hours(14)[1]))
     since = [hours(hour)[0] for hour in ((13, 12) if recorded else (13, 12, 10))]

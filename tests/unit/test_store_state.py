@@ -22,7 +22,7 @@ from codex_orchestrator.rules.reviewer import (
     PrivacyTotalsSummary,
     ReviewResult,
     RunSummary,
-    State,
+    TaskState,
 )
 
 pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
@@ -67,7 +67,7 @@ def state(task: TaskLayout, *, ours: bool = True) -> dict:
     document = json.loads(task.state.read_bytes())
     index = json.loads(task.state_index.read_bytes())
     if ours:
-        assert explain(State, document) == []
+        assert explain(TaskState, document) == []
     assert explain(StateIndex, index) == []
     assert index == {"covered_bytes": task.history.stat().st_size, "total_runs": document["totalRuns"]}
     return document

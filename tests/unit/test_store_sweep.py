@@ -12,10 +12,10 @@ import pytest
 from codex_orchestrator.clock import FakeClock
 from codex_orchestrator.errors import StorageError
 from codex_orchestrator.evidence import files
-from codex_orchestrator.evidence.evidence import create_run_folder
 from codex_orchestrator.evidence.locks import held_lock
 from codex_orchestrator.evidence.owner import render_owner, this_process
-from codex_orchestrator.evidence.sweep import Swept, sweep
+from codex_orchestrator.evidence.run_folder import create_run_folder
+from codex_orchestrator.evidence.sweep import SweepResult, sweep
 from codex_orchestrator.rules.layout import RunLayout, TaskLayout
 
 pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
@@ -60,7 +60,7 @@ def folders(layout: RunLayout) -> list[Path]:
     return [*own, layout.mcp_folder, layout.compat_folder]
 
 
-def found_in(swept: Swept) -> tuple[int, int, tuple[str, ...]]:
+def found_in(swept: SweepResult) -> tuple[int, int, tuple[str, ...]]:
     return len(swept.temporaries), len(swept.folders), swept.warnings
 
 
@@ -75,7 +75,7 @@ def test_temporary_files_of_the_dead_are_swept_and_their_evidence_stays(task, ow
     assert temporaries(task) == []
     assert layout.manifest.read_text() == "{}"
     assert not layout.live_marker.exists()
-    assert sweep(task) == Swept()
+    assert sweep(task) == SweepResult()
 
 
 @pytest.mark.parametrize("owner", LIVING.values(), ids=LIVING)
@@ -83,7 +83,7 @@ def test_the_living_are_left_alone(task, owner):
     layout = run_of(task, owner())
     layout.manifest.unlink()
     before = temporaries(task)
-    assert sweep(task) == Swept()
+    assert sweep(task) == SweepResult()
     assert temporaries(task) == before
     assert layout.live_marker.exists()
 
@@ -91,7 +91,7 @@ def test_the_living_are_left_alone(task, owner):
 def test_a_dead_run_that_somebody_has_taken_up_is_left_alone(task):
     layout = run_of(task, dead())
     with held_lock(layout.lock, below=layout.base):
-        assert sweep(task) == Swept()
+        assert sweep(task) == SweepResult()
     assert layout.live_marker.exists()
     assert found_in(sweep(task)) == (8, 0, ())
 
@@ -99,7 +99,7 @@ def test_a_dead_run_that_somebody_has_taken_up_is_left_alone(task):
 def test_a_folder_without_a_manifest_never_became_a_run(task):
     layout = run_of(task, dead())
     layout.manifest.unlink()
-    assert sweep(task) == Swept(folders=(layout.relative(layout.folder),))
+    assert sweep(task) == SweepResult(folders=(layout.relative(layout.folder),))
     for folder in (layout.folder, layout.mcp_folder, layout.compat_folder):
         assert not folder.exists()
     assert not layout.live_marker.exists()
@@ -110,7 +110,7 @@ def test_a_marker_that_was_cut_short_has_nothing_else_to_it(task, content):
     task.live_dir.mkdir()
     marker = task.run("r").live_marker
     marker.write_bytes(content)
-    assert sweep(task) == Swept()
+    assert sweep(task) == SweepResult()
     assert not marker.exists()
 
 
@@ -150,5 +150,5 @@ def test_a_new_run_is_marked_before_its_folder_is_there(task, monkeypatch):
     monkeypatch.setattr(files, "make_new_folder", look)
     layout = create_run_folder(task, FakeClock())
     assert seen == [[f"{layout.run_id}.json"]]
-    assert sweep(task) == Swept()
+    assert sweep(task) == SweepResult()
     assert layout.folder.is_dir()

@@ -6,20 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from codex_orchestrator.definitions.guardrails import guardrails_required
-from codex_orchestrator.model.control_plane import RequestProblem, judged
+from codex_orchestrator.model.control_plane import RequestProblem, control_plane_of
 from codex_orchestrator.model.definitions import CommandStage
 from codex_orchestrator.model.manifest import Approval, GuardrailCounts, Manifest
-from codex_orchestrator.rules.ending import Ending, add_warnings, final_status, finish
-from codex_orchestrator.rules.opening import with_request
-from codex_orchestrator.rules.summary import (
-    compose_summary,
-    doubts,
-    failure_line,
-    guardrail_status,
-    not_checked,
-    partial_line,
-)
+from codex_orchestrator.rules.ending import RunEndFacts, add_warnings, final_status, finish
+from codex_orchestrator.rules.first_manifest import with_request
+from codex_orchestrator.rules.guardrails import guardrail_status, guardrails_required
+from codex_orchestrator.rules.summary import caveats, compose_summary, failure_line, not_checked, partial_line
 from tests.builders import opened_run, pipeline_of
 
 RERUN = "codex-orchestrator start diagnostics --approval-policy never --format json --no-interactive"
@@ -166,7 +159,7 @@ def test_what_a_success_does_not_show(entries, lines):
     commands = tuple(
         replace(entry, summary=said) for entry, (_, said) in zip(run.commands, entries, strict=True)
     )
-    assert doubts(replace(run, commands=commands)) == lines
+    assert caveats(replace(run, commands=commands)) == lines
 
 
 def test_the_summary_has_its_lines_in_order():
@@ -235,7 +228,7 @@ ALL = ("stage-1", "stage-2", "stage-3")
     ],
 )
 def test_the_end_of_a_run(statuses, selected, cancelled_by, status, lines):
-    ending = Ending(frozenset(selected), cancelled_by, {}, (), ["a warning"])
+    ending = RunEndFacts(frozenset(selected), cancelled_by, {}, (), ["a warning"])
     run = replace(
         manifest(*statuses, guard=False), status="in_progress", status_detail="stage:stage-2:failed"
     )
@@ -251,9 +244,9 @@ def test_the_end_of_a_run(statuses, selected, cancelled_by, status, lines):
 
 @pytest.mark.parametrize("mode", ["shadow", "enforce"])
 def test_a_run_that_was_refused_has_failed_whatever_had_succeeded_before(mode):
-    found = judged("r", [RequestProblem("$.task", "is missing")], mode=mode, timestamp="n")
+    found = control_plane_of("r", [RequestProblem("$.task", "is missing")], mode=mode, timestamp="n")
     run = with_request(manifest("succeeded", guard=False), found)
-    ending = Ending(frozenset({"stage-1"}), None, {}, (), [])
+    ending = RunEndFacts(frozenset({"stage-1"}), None, {}, (), [])
     finished, _ = finish(run, ending, now="n", run_summary_path="s.json")
     refused = mode == "enforce"
     assert (finished.status, finished.status_detail) == (
@@ -266,7 +259,7 @@ def test_a_run_that_was_refused_has_failed_whatever_had_succeeded_before(mode):
 @pytest.mark.parametrize("required", [True, False])
 def test_late_warnings_come_before_the_guardrail_lines(required):
     run = manifest("succeeded", required=required, guard=False)
-    ending = Ending(frozenset({"stage-1"}), None, {}, (), ["early"])
+    ending = RunEndFacts(frozenset({"stage-1"}), None, {}, (), ["early"])
     finished, _ = finish(run, ending, now="n", run_summary_path="s.json")
     late = add_warnings(finished, ["late"])
     assert late.summary is not None

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from codex_orchestrator.rules.layout import TaskLayout
-from codex_orchestrator.tasks.evidence import Evidence, filled, newest_evidence
+from codex_orchestrator.tasks.evidence import Evidence, newest_evidence, with_evidence
 
 FIRST, SECOND, THIRD = (f"2026-11-2{day}T00-00-00-000Z-00000000" for day in (1, 2, 3))
 
@@ -101,13 +101,16 @@ LINK, SNAPSHOTS = "`m.json` _(status: `failed`)_", "`a`, `b`"
     ],
 )
 def test_lines_that_speak_of_evidence_are_led_to_it(content, after):
-    assert filled(content, EVIDENCE) == (content if after is None else after)
+    assert with_evidence(content, EVIDENCE) == (content if after is None else after)
 
 
 def test_without_evidence_here_what_others_have_written_stays():
-    assert filled("- Run Manifest Link: `theirs`\n", None) == "- Run Manifest Link: `theirs`\n"
+    assert with_evidence("- Run Manifest Link: `theirs`\n", None) == "- Run Manifest Link: `theirs`\n"
     bare = Evidence("r", "failed", "m.json")
-    assert filled("- Metrics / State Snapshots: x\n", bare) == "- Metrics / State Snapshots: _(pending)_\n"
+    assert (
+        with_evidence("- Metrics / State Snapshots: x\n", bare)
+        == "- Metrics / State Snapshots: _(pending)_\n"
+    )
 
 
 def test_a_gate_keeps_what_else_is_in_it():

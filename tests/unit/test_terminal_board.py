@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_codex.progress.board import Board, Ended, Stage, arrange
+from pytest_codex.progress.board import Board, StageEnd, StageProgress, arrange
 from pytest_codex.progress.lines import counted
 
-PASSED, SKIPPED = Ended("passed", 0.5), Ended("skipped", 0.0, "blocked: work::b failed")
-FAILED = Ended("failed", 0.25, "exit code 3", "Stage 'B' failed: exit code 3")
+PASSED, SKIPPED = StageEnd("passed", 0.5), StageEnd("skipped", 0.0, "blocked: work::b failed")
+FAILED = StageEnd("failed", 0.25, "exit code 3", "Stage 'B' failed: exit code 3")
 
 
 def board(*names: str, above: str = "work") -> Board:
@@ -26,8 +26,8 @@ def test_a_stage_from_its_beginning_to_its_end():
     started = shown.start("work::b", 4.0)
     assert started is not None
     assert (started.state, started.since, shown["work::a"].state) == ("running", 4.0, "waiting")
-    shown.hear("work::b", "one\ntw")
-    shown.hear("work::b", "o\n")
+    shown.add_output("work::b", "one\ntw")
+    shown.add_output("work::b", "o\n")
     assert shown["work::b"].tail == "one\ntwo\n"
     ended = shown.end("work::b", FAILED)
     assert (ended.state, ended.ended, ended.place) == ("failed", FAILED, "[2/2] b")
@@ -48,7 +48,7 @@ def test_of_several_pipelines_each_stage_is_called_by_its_node_id():
 def test_what_is_kept_of_output_is_little_however_much_there_is():
     shown = board("a")
     for number in range(100):
-        shown.hear("work::a", f"{'x' * 5_000}\n{number}")
+        shown.add_output("work::a", f"{'x' * 5_000}\n{number}")
     assert len(shown["work::a"].tail) == 1_000
     assert shown["work::a"].tail.endswith("\n99")
 
@@ -63,10 +63,10 @@ def test_what_nobody_declared_is_called_by_its_node_id():
     assert Board()["work::a"].place == "work::a"
 
 
-def many(**counts: int) -> list[Stage]:
+def many(**counts: int) -> list[StageProgress]:
     """So many stages in each state, one after the other."""
     return [
-        Stage(f"{state}{number}", f"{state}{number}", "", state)
+        StageProgress(f"{state}{number}", f"{state}{number}", "", state)
         for number in range(max(counts.values()))
         for state, count in counts.items()
         if number < count

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_codex.progress.board import Ended, Stage
-from pytest_codex.progress.github import (
+from pytest_codex.progress.board import StageEnd, StageProgress
+from pytest_codex.progress.github_commands import (
     MESSAGE_LENGTH,
     SUMMARY_BYTES,
-    Gate,
+    CommandGate,
     KeptOutput,
     as_text,
     command,
     escape_data,
     escape_property,
     fenced,
-    notes,
+    stage_annotations,
     step_summary,
 )
 
@@ -43,7 +43,7 @@ def test_a_command_is_one_line():
 
 def test_the_gate_opens_for_who_knows_the_word():
     said: list[str] = []
-    gate = Gate(said.append)
+    gate = CommandGate(said.append)
     gate.open()
     assert said == []
     for _ in range(2):
@@ -58,14 +58,16 @@ def test_the_gate_opens_for_who_knows_the_word():
     assert first != second
 
 
-def failed(number: int, **keywords) -> Stage:
-    end = Ended("failed", 0.1, "exit code 1", f"Stage '{number}' failed", (f"  log: {number}",), **keywords)
-    return Stage(f"p::{number}", str(number), f"[{number}/99] {number}", "failed", ended=end)
+def failed(number: int, **keywords) -> StageProgress:
+    end = StageEnd(
+        "failed", 0.1, "exit code 1", f"Stage '{number}' failed", (f"  log: {number}",), **keywords
+    )
+    return StageProgress(f"p::{number}", str(number), f"[{number}/99] {number}", "failed", ended=end)
 
 
 @pytest.mark.parametrize("count", [0, 1, 9, 10, 11, 40])
 def test_no_more_annotations_than_are_shown(count):
-    lines = notes([failed(number) for number in range(1, count + 1)])
+    lines = stage_annotations([failed(number) for number in range(1, count + 1)])
     assert len(lines) == min(count, 10)
     assert all(line.startswith("::error title=") for line in lines)
     if count:
@@ -76,7 +78,7 @@ def test_no_more_annotations_than_are_shown(count):
 
 def test_causes_come_before_what_they_brought_about_and_what_waits_is_no_error():
     stages = [failed(1, cancelled=True), failed(2, waits=True), failed(3)]
-    assert [line.partition("::  ")[0] for line in notes(stages)] == [
+    assert [line.partition("::  ")[0] for line in stage_annotations(stages)] == [
         "::error title=Stage '3' failed",
         "::error title=Stage '1' failed",
         "::warning title=Stage '2' failed",
@@ -84,8 +86,8 @@ def test_causes_come_before_what_they_brought_about_and_what_waits_is_no_error()
 
 
 def test_a_message_is_no_longer_than_is_taken():
-    end = Ended("failed", 0.1, "x", "headline", ("y" * 10_000,))
-    (line,) = notes([Stage("p::a", "a", "a", "failed", ended=end)])
+    end = StageEnd("failed", 0.1, "x", "headline", ("y" * 10_000,))
+    (line,) = stage_annotations([StageProgress("p::a", "a", "a", "failed", ended=end)])
     assert line == f"::error title=headline::{'y' * MESSAGE_LENGTH}"
 
 
@@ -108,15 +110,15 @@ def test_lines_in_a_fence_cannot_leave_it(text):
     assert closing not in text
 
 
-PASSED = Ended("passed", 1.25, log_path=".runs/a.ndjson")
+PASSED = StageEnd("passed", 1.25, log_path=".runs/a.ndjson")
 
 
 def test_the_summary_of_a_step():
     stages = [
-        Stage("p::a", "a", "", "passed", ended=PASSED),
+        StageProgress("p::a", "a", "", "passed", ended=PASSED),
         failed(2),
-        Stage("p::c", "c", "", "skipped", ended=Ended("skipped", 0.0, "blocked: p::2 failed")),
-        Stage("p::d", "d", ""),
+        StageProgress("p::c", "c", "", "skipped", ended=StageEnd("skipped", 0.0, "blocked: p::2 failed")),
+        StageProgress("p::d", "d", ""),
     ]
     text = step_summary("p: failed", stages, stopped=True, room=SUMMARY_BYTES)
     assert text.splitlines() == [
@@ -140,7 +142,7 @@ def test_the_summary_of_a_step():
 
 
 def test_a_summary_fits_into_its_room_and_says_what_it_leaves_out():
-    stages = [Stage(f"p::{n}", f"{n}{'ö' * 400}", "", "passed", ended=PASSED) for n in range(5_000)]
+    stages = [StageProgress(f"p::{n}", f"{n}{'ö' * 400}", "", "passed", ended=PASSED) for n in range(5_000)]
     text = step_summary("p: succeeded", stages, stopped=False, room=SUMMARY_BYTES)
     assert SUMMARY_BYTES / 4 < len(text.encode()) <= SUMMARY_BYTES
     rows = text.count("\n| ") - 2
@@ -151,13 +153,13 @@ def test_a_summary_fits_into_its_room_and_says_what_it_leaves_out():
 def test_the_end_of_what_a_stage_printed_is_kept():
     kept = KeptOutput(length=100)
     assert kept.take("a") == ("", False)
-    kept.hear("a", "one\n")
-    kept.hear("b", "other")
-    kept.hear("a", "two")
+    kept.add_output("a", "one\n")
+    kept.add_output("b", "other")
+    kept.add_output("a", "two")
     assert kept.take("a") == ("one\ntwo", False)
     assert kept.take("a") == ("", False)
     for number in range(1_000):
-        kept.hear("b", f"line {number}\n")
+        kept.add_output("b", f"line {number}\n")
         assert sum(map(len, kept._pieces["b"])) < 120
     text, cut = kept.take("b")
     assert cut

@@ -7,15 +7,15 @@ from threading import Event
 import pytest
 
 from codex_orchestrator.clock import FakeClock, SystemClock
-from pytest_codex.progress.board import Board, Ended, stages_of
-from pytest_codex.progress.heartbeat import LIMIT_SECONDS, Heartbeat, Silences
+from pytest_codex.progress.board import Board, StageEnd, stages_of
+from pytest_codex.progress.heartbeat import LIMIT_SECONDS, Heartbeat, SilenceTracker
 
 LIMIT = 30.0
 
 
 def said_at(script: dict[float, str], until: float) -> list[tuple[float, str]]:
     """What is said when, if at each of those times a stage starts (``+a``), ends (``-a``) or is spoken of."""
-    clock, board, silences = FakeClock(), Board(), Silences(LIMIT)
+    clock, board, tracker = FakeClock(), Board(), SilenceTracker(LIMIT)
     board.declare(["p::a", "p::b"])
     said, asked = [], LIMIT
     while clock.monotonic() < until:
@@ -25,11 +25,11 @@ def said_at(script: dict[float, str], until: float) -> list[tuple[float, str]]:
         if what.startswith("+"):
             board.start(nodeid, now)
         elif what.startswith("-"):
-            board.end(nodeid, Ended("passed", 1.0))
+            board.end(nodeid, StageEnd("passed", 1.0))
         elif what:
-            silences.said(nodeid, now)
+            tracker.said(nodeid, now)
         if now >= asked:
-            due, wait = silences.due(stages_of(board.stages, "running"), now)
+            due, wait = tracker.due(stages_of(board.stages, "running"), now)
             assert 0 < wait <= LIMIT
             said += [(now, stage.name) for stage in due]
             asked = now + wait

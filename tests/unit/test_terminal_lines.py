@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_codex.progress.board import Ended, Stage
-from pytest_codex.progress.ending import consequences, root_failure
-from pytest_codex.progress.lines import elapsed, ended, still_running
-from pytest_codex.progress.stream import Prefixer
-from pytest_codex.progress.style import Manner, choose
+from pytest_codex.progress.board import StageEnd, StageProgress
+from pytest_codex.progress.display import DisplayOptions, choose_display
+from pytest_codex.progress.failures import consequences, root_failure
+from pytest_codex.progress.lines import Prefixer, elapsed, ended, still_running
 
 RED, RESET = "\x1b[31m", "\x1b[0m"
 
@@ -25,22 +24,22 @@ def test_how_long_something_takes(seconds, words):
 @pytest.mark.parametrize(
     ("end", "line"),
     [
-        (Ended("passed", 0.314), "[1/2] a: passed in 0.31 s"),
-        (Ended("passed", 0.0, why="kept, passed before"), "[1/2] a: kept, passed before"),
-        (Ended("skipped", 0.0, "blocked: work::b failed"), "[1/2] a: skipped, blocked: work::b failed"),
-        (Ended("skipped", 0.0, "because\n::error::x\n"), "[1/2] a: skipped, because ::error::x"),
-        (Ended("failed", 2, "exit code 3"), "[1/2] a: failed in 2.00 s, exit code 3"),
-        (Ended("failed", 2, "waits for approval", waits=True), "[1/2] a: waits for approval"),
+        (StageEnd("passed", 0.314), "[1/2] a: passed in 0.31 s"),
+        (StageEnd("passed", 0.0, why="kept, passed before"), "[1/2] a: kept, passed before"),
+        (StageEnd("skipped", 0.0, "blocked: work::b failed"), "[1/2] a: skipped, blocked: work::b failed"),
+        (StageEnd("skipped", 0.0, "because\n::error::x\n"), "[1/2] a: skipped, because ::error::x"),
+        (StageEnd("failed", 2, "exit code 3"), "[1/2] a: failed in 2.00 s, exit code 3"),
+        (StageEnd("failed", 2, "waits for approval", waits=True), "[1/2] a: waits for approval"),
     ],
 )
 def test_a_line_for_each_end(end, line):
-    assert ended(Stage("work::a", "a", "[1/2] a", end.state, ended=end)) == line
+    assert ended(StageProgress("work::a", "a", "[1/2] a", end.state, ended=end)) == line
 
 
 def test_a_line_for_a_stage_that_runs():
-    stage = Stage("work::a", "a", "[1/2] a", "running", since=10.0)
+    stage = StageProgress("work::a", "a", "[1/2] a", "running", since=10.0)
     assert still_running(stage, 39.5) == "[1/2] a: running for 30 s"
-    talking = Stage("work::a", "a", "[1/2] a", "running", since=10.0, tail=f"1 of 9\n{RED}2 of 9\n")
+    talking = StageProgress("work::a", "a", "[1/2] a", "running", since=10.0, tail=f"1 of 9\n{RED}2 of 9\n")
     assert still_running(talking, 39.5) == "[1/2] a: running for 30 s, last: 2 of 9"
 
 
@@ -67,21 +66,23 @@ def test_a_line_without_end_is_not_kept_for_ever():
 # What is said last.
 
 
-def failed(why="exit code 1", **keywords) -> Ended:
-    return Ended("failed", 0.1, why, f"failed: {why}", **keywords)
+def failed(why="exit code 1", **keywords) -> StageEnd:
+    return StageEnd("failed", 0.1, why, f"failed: {why}", **keywords)
 
 
-def stages(**ends: Ended | None) -> list[Stage]:
+def stages(**ends: StageEnd | None) -> list[StageProgress]:
     return [
-        Stage(f"work::{name.replace('__', '::')}", name, name, end.state if end else "waiting", ended=end)
+        StageProgress(
+            f"work::{name.replace('__', '::')}", name, name, end.state if end else "waiting", ended=end
+        )
         for name, end in ends.items()
     ]
 
 
 CANCELLED = failed("cancelled by -x", cancelled=True)
 WAITS = failed("waits for approval", waits=True)
-BLOCKED = Ended("skipped", 0.0, "blocked: work::b failed")
-PASSED = Ended("passed", 0.1)
+BLOCKED = StageEnd("skipped", 0.0, "blocked: work::b failed")
+PASSED = StageEnd("passed", 0.1)
 
 
 @pytest.mark.parametrize(
@@ -135,12 +136,12 @@ def test_of_many_that_followed_ten_are_named():
 
 TERM = {"TERM": "xterm"}
 GITHUB = {"CI": "true", "GITHUB_ACTIONS": "true"}
-LINES = Manner(lines=True, heartbeats=True)
-LIVE = Manner(live=True, lines=True)
+LINES = DisplayOptions(lines=True, heartbeats=True)
+LIVE = DisplayOptions(live=True, lines=True)
 
 
 @pytest.mark.parametrize(
-    ("variables", "terminal", "verbosity", "stream", "manner"),
+    ("variables", "terminal", "verbosity", "stream", "display"),
     [
         (TERM, True, 0, False, LIVE),
         ({**TERM, "NO_COLOR": "1"}, True, 0, False, LIVE),
@@ -150,15 +151,21 @@ LIVE = Manner(live=True, lines=True)
         ({**TERM, "CI": "true"}, True, 0, False, LINES),
         ({**TERM, "CI": "false"}, True, 0, False, LIVE),
         ({**TERM, "CI": ""}, True, 0, False, LIVE),
-        (TERM, True, 0, True, Manner(lines=True, heartbeats=True, stream=True)),
-        (TERM, True, -1, False, Manner()),
-        (TERM, False, 1, False, Manner(heartbeats=True)),
-        (TERM, True, 1, True, Manner(heartbeats=True, stream=True)),
-        ({**TERM, **GITHUB}, True, 0, False, Manner(lines=True, heartbeats=True, groups=True, github=True)),
-        (GITHUB, False, 0, True, Manner(lines=True, heartbeats=True, stream=True, github=True)),
-        (GITHUB, False, -1, False, Manner(github=True)),
+        (TERM, True, 0, True, DisplayOptions(lines=True, heartbeats=True, stream=True)),
+        (TERM, True, -1, False, DisplayOptions()),
+        (TERM, False, 1, False, DisplayOptions(heartbeats=True)),
+        (TERM, True, 1, True, DisplayOptions(heartbeats=True, stream=True)),
+        (
+            {**TERM, **GITHUB},
+            True,
+            0,
+            False,
+            DisplayOptions(lines=True, heartbeats=True, groups=True, github=True),
+        ),
+        (GITHUB, False, 0, True, DisplayOptions(lines=True, heartbeats=True, stream=True, github=True)),
+        (GITHUB, False, -1, False, DisplayOptions(github=True)),
         ({"GITHUB_ACTIONS": "false"}, False, 0, False, LINES),
     ],
 )
-def test_how_progress_is_shown(variables, terminal, verbosity, stream, manner):
-    assert choose(variables, terminal=terminal, verbosity=verbosity, stream=stream) == manner
+def test_how_progress_is_shown(variables, terminal, verbosity, stream, display):
+    assert choose_display(variables, terminal=terminal, verbosity=verbosity, stream=stream) == display

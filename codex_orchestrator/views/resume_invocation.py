@@ -1,0 +1,48 @@
+"""From a run on disk to the invocation that resumes it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from codex_orchestrator.engine.preparation import Invocation
+from codex_orchestrator.engine.resuming import Resume, read_resumable
+from codex_orchestrator.environment import Environment
+from codex_orchestrator.identifiers import id_problem
+from codex_orchestrator.views.lookup import find_run
+
+
+def resume_invocation(
+    environment: Environment,
+    run: str,
+    task: str,
+    *,
+    target: str | None = None,
+    keep_going: bool = False,
+    **request: Any,
+) -> Invocation:
+    """The invocation that resumes a run, with its own pipeline, task and target.
+
+    Args:
+        environment: Where things are.
+        run: A run id, or ``latest``.
+        task: The task whose latest run is meant.
+        target: Another target stage than the run's.
+        keep_going: Whether a failure stops only what needs the failed stage, whatever the definitions say.
+        request: The rest of a `Resume`.
+
+    Raises:
+        UnknownRun: There is no such run, or its manifest cannot be read.
+        UsageError: The id could not be one.
+    """
+    found = find_run(environment, run, task)
+    manifest = read_resumable(found.layout)
+    return Invocation(
+        pipeline=manifest.pipeline_id,
+        task=found.layout.task.task_id,
+        parent_run=manifest.parent_run_id if id_problem(manifest.parent_run_id or "") is None else None,
+        approval_policy=manifest.approval_policy,
+        target=target,
+        known_target=manifest.plan_target_id,
+        keep_going=keep_going,
+        resume=Resume(found.layout.run_id, **request),
+    )
