@@ -20,7 +20,7 @@ from codex_orchestrator.definitions.packaged import FittedSets, packaged_notice,
 from codex_orchestrator.definitions.provenance import notice_above, refuse_foreign
 from codex_orchestrator.definitions.source import Written, read_written
 from codex_orchestrator.environment import Environment
-from codex_orchestrator.errors import ConfigurationError, UsageError
+from codex_orchestrator.errors import ConfigurationError, Problem, UsageError
 from codex_orchestrator.model.codec import Mismatch, from_json, to_json
 from codex_orchestrator.model.definitions import (
     Configuration,
@@ -29,7 +29,6 @@ from codex_orchestrator.model.definitions import (
     Stage,
     StageSetRef,
 )
-from codex_orchestrator.model.explain import Problem
 from codex_orchestrator.text import printable
 
 Source = Literal["user", "default"]

@@ -16,7 +16,6 @@ from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.errors import Misplaced, UsageError
 from codex_orchestrator.identifiers import id_problem
 from codex_orchestrator.model.codec import Bounds, Mismatch, from_json, loads
-from codex_orchestrator.model.explain import explain
 
 TASK_INDEX = "tasks/index.json"
 _SHOWN_PROBLEMS = 5
@@ -115,6 +114,8 @@ def parse_index(text: str) -> TaskIndex:
     try:
         written = from_json(WrittenIndex, data, strict=False)
     except Mismatch:
+        from codex_orchestrator.model.explain import explain
+
         problems = [f"{problem.where()}: {problem.message}" for problem in explain(WrittenIndex, data)]
         raise _refusal(problems) from None
     tasks = tuple(_task(item) for item in written.items)
