@@ -15,7 +15,6 @@ from codex_orchestrator.definitions.schedule import ReadyQueue, Work
 from codex_orchestrator.engine.preparation import Prepared, modified
 from codex_orchestrator.execution.cancellation import Cancellation
 from codex_orchestrator.model.manifest import Manifest
-from codex_orchestrator.rules.approvals import Ask
 from pytest_codex import signals
 from pytest_codex.bus import EventBus, chunks_kept
 from pytest_codex.collecting import PathlessCollection
@@ -26,6 +25,7 @@ from pytest_codex.runs import SessionRuns
 from pytest_codex.stages import Stages
 
 if TYPE_CHECKING:
+    from codex_orchestrator.rules.approvals import Ask
     from pytest_codex.dispatch import Dispatcher, Engine
 
 

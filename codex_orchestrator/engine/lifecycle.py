@@ -9,6 +9,7 @@ from codex_orchestrator.clock import Clock, timestamp
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.definitions.loader import pipeline_digest
 from codex_orchestrator.engine.instructions import read_instructions
+from codex_orchestrator.engine.options import RunOptions
 from codex_orchestrator.environment import PREFIX, Environment
 from codex_orchestrator.evidence.children import live_owners
 from codex_orchestrator.evidence.evidence import create_run_folder, write_first_files
@@ -19,34 +20,10 @@ from codex_orchestrator.model.control_plane import ControlPlane, Mode, judged
 from codex_orchestrator.model.definitions import Pipeline
 from codex_orchestrator.model.events import RunStarted
 from codex_orchestrator.model.privacy_record import empty_record
-from codex_orchestrator.privacy.guard import PrivacyGuard
 from codex_orchestrator.rules.layout import RunLayout, TaskLayout
 from codex_orchestrator.rules.opening import first_manifest, with_request
 from codex_orchestrator.rules.request_rules import problems_of
 from codex_orchestrator.rules.run_request import build_request
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """What the user asked of this run, beyond the pipeline.
-
-    Attributes:
-        task_id: Its task.
-        parent_run_id: The run that started it, or None.
-        parent: Where that one lies, if it is to be told; None for a run of the same session.
-        guard: Keeps secrets out of its evidence.
-        approval_policy: As asked for, or None.
-        task_slug: The task's slug, or None where it is not known: then the id stands for it.
-        log_bytes: How much of each stage's output is logged, in bytes; None for all of it.
-    """
-
-    task_id: str
-    parent_run_id: str | None = None
-    approval_policy: str | None = None
-    parent: RunLayout | None = None
-    task_slug: str | None = None
-    guard: PrivacyGuard = field(default_factory=PrivacyGuard)
-    log_bytes: int | None = None
 
 
 @dataclass(frozen=True)

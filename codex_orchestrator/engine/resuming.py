@@ -10,7 +10,8 @@ from codex_orchestrator import places
 from codex_orchestrator.clock import Clock, timestamp
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.definitions.loader import pipeline_digest
-from codex_orchestrator.engine.lifecycle import LiveRun, RunOptions, checked_request, end_processes
+from codex_orchestrator.engine.lifecycle import LiveRun, checked_request, end_processes
+from codex_orchestrator.engine.options import RunOptions
 from codex_orchestrator.errors import Busy, StorageError, UnknownRun, UsageError
 from codex_orchestrator.evidence.evidence import write_plan
 from codex_orchestrator.evidence.liveness import is_owned_elsewhere, is_owned_here

@@ -16,10 +16,6 @@ from codex_orchestrator import places, sources
 from codex_orchestrator.clock import Clock, timestamp
 from codex_orchestrator.environment import Environment, lineage_around
 from codex_orchestrator.errors import Misplaced, StorageError
-from codex_orchestrator.evidence import files
-from codex_orchestrator.evidence.coordinator import add_children
-from codex_orchestrator.evidence.liveness import liveness_of
-from codex_orchestrator.evidence.locks import held_lock
 from codex_orchestrator.evidence.owner import exists, owns, read_owner
 from codex_orchestrator.identifiers import id_problem
 from codex_orchestrator.model.codec import dumps, loads, to_json
@@ -56,6 +52,8 @@ class ParentLink:
         parent = self._parent
         if parent is None or not places.has_file(parent.manifest, below=parent.base):
             return
+        from codex_orchestrator.evidence import files
+
         record = ChildRun(
             run_id=manifest.run_id,
             pipeline_id=manifest.pipeline_id,
@@ -130,6 +128,12 @@ def settle_children(layout: RunLayout, clock: Clock, *, as_owner: bool = False) 
     """
     if not places.has_folder(layout.children, below=layout.base):
         return
+    # Who only reads what children have left needs none of these.
+    from codex_orchestrator.evidence import files
+    from codex_orchestrator.evidence.coordinator import add_children
+    from codex_orchestrator.evidence.liveness import liveness_of
+    from codex_orchestrator.evidence.locks import held_lock
+
     for _ in range(_LOOKS):
         manifest = _read(layout.manifest, layout.base)
         if not isinstance(manifest, dict) or not news_of(known_children(manifest), read_children(layout)):

@@ -14,6 +14,7 @@ from pytest_codex.messages import tell
 from pytest_codex.progress.board import Stage
 from pytest_codex.progress.github import SUMMARY_BYTES, Gate, KeptOutput, command, notes, step_summary
 from pytest_codex.progress.lines import ended
+from pytest_codex.progress.outputs import StepOutputs
 
 
 class GithubJob:
@@ -27,6 +28,7 @@ class GithubJob:
             variables: The environment.
         """
         self.output = KeptOutput()
+        self.outputs = StepOutputs(variables)
         self._say = say
         self._gate = Gate(say)
         self._summary = variables.get("GITHUB_STEP_SUMMARY")

@@ -15,17 +15,16 @@ from codex_orchestrator.text import harmless
 from pytest_codex.messages import tell
 from pytest_codex.progress import lines
 from pytest_codex.progress.board import Board, Stage
-from pytest_codex.progress.ci import GithubJob
 from pytest_codex.progress.ending import consequences, root_failure
 from pytest_codex.progress.heartbeat import Heartbeat
 from pytest_codex.progress.output import Paper
-from pytest_codex.progress.outputs import StepOutputs
 from pytest_codex.progress.plain import PlainScreen, Screen
-from pytest_codex.progress.stream import Prefixer
 from pytest_codex.progress.style import Manner
 
 if TYPE_CHECKING:
     from pytest_codex.controller import Controller
+    from pytest_codex.progress.ci import GithubJob
+    from pytest_codex.progress.stream import Prefixer
 
 
 class Ears:
@@ -76,10 +75,9 @@ class Progress:
 
             self.screen = LiveScreen(paper, self.board, controller.clock, colour=colour, redirect=redirect)
         self._colour = colour
-        self._prefixer = Prefixer(colour=colour) if manner.stream else None
+        self._prefixer = _prefixer(colour=colour) if manner.stream else None
         self._heartbeat = Heartbeat(self.board, controller.clock, self._beat) if manner.heartbeats else None
-        self._job = GithubJob(lambda line: paper.write(f"{line}\n"), os.environ) if manner.github else None
-        self._outputs = StepOutputs(os.environ)
+        self._job = _job(paper) if manner.github else None
         self._stopped = False
 
     @property
@@ -125,7 +123,7 @@ class Progress:
         if self._job:
             self._job.annotate(stages)
             self._job.summarise(stages, self.controller.manifests, stopped=self._stopped)
-            self._outputs.end(self.controller.manifests)
+            self._job.outputs.end(self.controller.manifests)
             # pytest shows what stages have printed too.
             self._job.begin()
         try:
@@ -146,7 +144,7 @@ class Progress:
         """Say first of all which runs these are, so that programs and people can follow them."""
         manifests = self.controller.manifests
         if self._job:
-            self._outputs.begin(manifests)
+            self._job.outputs.begin(manifests)
         for line in (line for manifest in manifests for line in lines.opened(manifest)):
             if self.manner.lines or self.manner.stream or self.manner.heartbeats:
                 self.paper.write(f"{harmless(line) if self._job else line}\n")
@@ -233,3 +231,18 @@ class Progress:
             details = (f"  log: {stage.ended.log_path}",) if stage.ended.log_path else ()
         coloured = lines.coloured(headline, "red") if self._colour and not stage.ended.waits else headline
         self.paper.write("\n".join(("", coloured, *details, "")))
+
+
+# Imported where they are asked for: most sessions need neither.
+
+
+def _prefixer(*, colour: bool) -> Prefixer:
+    from pytest_codex.progress.stream import Prefixer
+
+    return Prefixer(colour=colour)
+
+
+def _job(paper: Paper) -> GithubJob:
+    from pytest_codex.progress.ci import GithubJob
+
+    return GithubJob(lambda line: paper.write(f"{line}\n"), os.environ)
