@@ -10,10 +10,10 @@ from dataclasses import field
 from typing import Any
 
 from codex_orchestrator.dataclass import dataclass
-from codex_orchestrator.environment import Environment
+from codex_orchestrator.environment import TASK_INDEX, Environment
 from codex_orchestrator.tasks.blocks import MarkFault, Part, parts_of, with_content, with_part
 from codex_orchestrator.tasks.evidence import Evidence, filled, newest_evidence
-from codex_orchestrator.tasks.index import TASK_INDEX, Task, TaskIndex, gates_of, with_gates
+from codex_orchestrator.tasks.index import Task, TaskIndex, gates_of, with_gates
 from codex_orchestrator.tasks.texts import Change, Refused, Texts, Trouble
 
 SHARED = {"docs/TASKS.md": "# Tasks\n", "docs/ACTION_PLAN.md": "# Action plans\n"}
