@@ -145,7 +145,7 @@ def try_lock(path: Path, *, below: Path) -> Lock | None:
 class _KernelLock:
     """A file that this process has locked by `flock`, as filelock does: either keeps the other out.
 
-    Without the library, as to import that was a tenth of the processor time of a short run.
+    Without the library: to import it took 12 ms of the 260 ms of processor time of a run of four stages.
     """
 
     def __init__(self, path: Path, descriptor: int) -> None:
