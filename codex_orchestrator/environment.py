@@ -22,6 +22,7 @@ PYPROJECT_NAME = "pyproject.toml"
 TABLE = ("tool", "codex-orchestrator")
 """Where ``pyproject.toml`` holds what is otherwise in ``codex.orchestrator.json``."""
 TASK_VARIABLE = "MCP_RUNNER_TASK_ID"
+TASK_INDEX = "tasks/index.json"
 PREFIX = "CODEX_ORCHESTRATOR_"
 # What the settings of the privacy guard begin with.
 PRIVACY_GUARD = "CODEX_PRIVACY_GUARD"

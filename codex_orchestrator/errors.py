@@ -15,6 +15,8 @@ Exit codes: docs/reference/command-line.md, "Exit codes".
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from codex_orchestrator.text import printable
 
 EXIT_OK = 0
@@ -24,6 +26,20 @@ EXIT_WAITING = 3
 EXIT_INTERNAL = 70
 EXIT_BUSY = 75
 EXIT_INTERRUPTED = 130
+
+Path = tuple[str | int, ...]
+
+
+class Problem(NamedTuple):
+    """One thing wrong with a document: where (JSON path) and what."""
+
+    path: Path
+    message: str
+
+    def where(self) -> str:
+        """The path as people write it: ``pipelines[0].stages[2].id``; ``(document)`` for the whole."""
+        text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in self.path)
+        return printable(text.removeprefix(".")) or "(document)"
 
 
 class OrchestratorError(Exception):

@@ -16,7 +16,8 @@ _UNSEEN = (
 _JOINERS = "\u200c\u200d"
 _CONTROL = "\x00-\x1f\x7f-\x9f\u2028\u2029"
 _HIDDEN = re.compile(f"[{_CONTROL}{_UNSEEN}{_JOINERS}]")
-_HIDDEN_IN_JSON = re.compile(f"[\x7f-\x9f\u2028\u2029{_UNSEEN}]")
+# Strings where patterns are seldom asked for: `re` keeps what it has compiled.
+_HIDDEN_IN_JSON = f"[\x7f-\x9f\u2028\u2029{_UNSEEN}]"
 # What terminals take for a command; colours are one kind.
 _SEQUENCE = (
     r"(?P<colour>\x1b\[[0-9;:]*m)"
@@ -24,12 +25,10 @@ _SEQUENCE = (
     r"|\x1b[\]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\)?"
     r"|\x1b[ -/]*[0-~]?"
 )
-_SEQUENCES = re.compile(_SEQUENCE)
 # And single characters that are no text; tabs are. One class of characters is found several times faster.
 _ANY_CONTROL = re.compile(rf"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029{_UNSEEN}]")
-_CONTROLS = re.compile(rf"{_SEQUENCE}|(?!\t)[{_CONTROL}{_UNSEEN}]")
-_BLANKS = re.compile(r"\s+")
-_COMMAND = re.compile(r"^(\s*)::")
+_CONTROLS = rf"{_SEQUENCE}|(?!\t)[{_CONTROL}{_UNSEEN}]"
+_COMMAND = r"^(\s*)::"
 _ERASE = "\x1b[K"
 # A line that never ends is shown in pieces rather than kept for ever.
 _LONGEST = 65_536
@@ -59,8 +58,8 @@ def one_line(text: str, *, colour: bool = False) -> str:
         return text
     text = settled(text)
     if not colour:
-        return _CONTROLS.sub("", text)
-    kept = _CONTROLS.sub(lambda match: match["colour"] or "", text)
+        return re.sub(_CONTROLS, "", text)
+    kept = re.sub(_CONTROLS, lambda match: match["colour"] or "", text)
     return kept if "\x1b" not in kept else f"{kept}{_RESET}"
 
 
@@ -74,7 +73,7 @@ def settled(line: str) -> str:
             shown += piece[len(shown) :]
         elif shown:
             break  # Of the words below, nobody knows how many columns they take.
-        elif _SEQUENCES.sub("", piece) or _ERASE in piece:
+        elif re.sub(_SEQUENCE, "", piece) or _ERASE in piece:
             return piece
     return shown
 
@@ -128,7 +127,7 @@ class WholeLines:
 
 def flattened(text: str) -> str:
     """What somebody or something has said, as one line of a record: blanks for line ends and controls."""
-    plain = _SEQUENCES.sub("", _BLANKS.sub(" ", text))
+    plain = re.sub(_SEQUENCE, "", re.sub(r"\s+", " ", text))
     kept = (letter if letter.isprintable() or letter in _JOINERS else " " for letter in plain)
     return " ".join("".join(kept).split())
 
@@ -155,12 +154,12 @@ def cut(text: str, length: int) -> str:
 
 def harmless(line: str) -> str:
     """A line of a GitHub log that gives the runner no command, of the newer kind or of the older."""
-    return _COMMAND.sub(r"\1\\::", line).replace("##[", "## [")
+    return re.sub(_COMMAND, r"\1\\::", line).replace("##[", "## [")
 
 
 def visible_json(document: str) -> str:
     """JSON with escapes for what nobody would see; to whoever reads it as JSON it is the same."""
-    return _HIDDEN_IN_JSON.sub(lambda match: _json_escape(match[0]), document)
+    return re.sub(_HIDDEN_IN_JSON, lambda match: _json_escape(match[0]), document)
 
 
 def _json_escape(character: str) -> str:

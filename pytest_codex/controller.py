@@ -18,7 +18,6 @@ from codex_orchestrator.engine.runs import SessionRuns
 from codex_orchestrator.execution import signals
 from codex_orchestrator.execution.cancellation import Cancellation
 from codex_orchestrator.model.manifest import Manifest
-from codex_orchestrator.rules.approvals import Ask
 from pytest_codex.bus import EventBus, chunks_kept
 from pytest_codex.collecting import PathlessCollection
 from pytest_codex.leaving import leave
@@ -29,6 +28,7 @@ from pytest_codex.stages import Stages
 if TYPE_CHECKING:
     from codex_orchestrator.engine.dispatcher import Dispatcher
     from codex_orchestrator.engine.protocol import Engine
+    from codex_orchestrator.rules.approvals import Ask
 
 
 class Controller(PathlessCollection):

@@ -11,7 +11,6 @@ import re
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator
-from configparser import RawConfigParser
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +119,8 @@ def _keys(path: Path) -> Iterator[str]:
 
         tables: dict[str, Any] = tomllib.loads(text)
     else:
+        from configparser import RawConfigParser
+
         ini = RawConfigParser(strict=False, allow_no_value=True)
         ini.optionxform = str  # type: ignore[assignment,method-assign]
         ini.read_string(text)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import pytest
 
@@ -20,13 +20,15 @@ from codex_orchestrator.errors import (
     UsageError,
 )
 from codex_orchestrator.model.manifest import Manifest
-from codex_orchestrator.rules.approvals import Ask
 from pytest_codex import newhooks
 from pytest_codex.bare import BARE, VARIABLES
 from pytest_codex.controller import Controller
 from pytest_codex.engines import engine_plugin, jobs_of, require_room
 from pytest_codex.progress.session import SessionProgress
 from pytest_codex.run_plugins import load_plugins
+
+if TYPE_CHECKING:
+    from codex_orchestrator.rules.approvals import Ask
 
 _ROOT = "CODEX_ORCHESTRATOR_ROOT"
 # What pytest's own codes are here, where they are not about the run.

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from codex_orchestrator.clock import Clock
-from codex_orchestrator.engine.gates import decide, fail_child, leave_out
 from codex_orchestrator.engine.halt import Halt
-from codex_orchestrator.engine.jobs import Executed
 from codex_orchestrator.engine.manager import TaskManager
 from codex_orchestrator.engine.runs import PipelineRun, SessionRuns
 from codex_orchestrator.errors import OrchestratorError, StorageError
 from codex_orchestrator.execution.builder import CommandBuilder
-from codex_orchestrator.model.definitions import CommandStage, ManualStage
+from codex_orchestrator.model.definitions import CommandStage, ManualStage, SubpipelineStage
 from codex_orchestrator.model.events import Event
 from codex_orchestrator.model.manifest import CommandEntry, Manifest
-from codex_orchestrator.rules.approvals import Answer, Ask
 from codex_orchestrator.rules.stage import StageOutcome
 from codex_orchestrator.rules.verdict import execution_error
 from codex_orchestrator.text import gist, one_line
-from codex_orchestrator.views.failure import decision_help, failure_cause, failure_details
 from pytest_codex.leaving import LEAVING
 from pytest_codex.nodes import FailureReport, StageFailed, StageItem
 from pytest_codex.plugins_for_tests import run_by_pytest_alone
+
+if TYPE_CHECKING:
+    from codex_orchestrator.engine.jobs import Executed
+    from codex_orchestrator.rules.approvals import Answer, Ask
 
 
 class Stages:
@@ -77,7 +79,7 @@ class Stages:
         stage = run.planned.shown.stage(item.name)
         if isinstance(stage, CommandStage) and stage.skip:
             with self._halt.recording():
-                entry = leave_out(manager, stage.id, stage.skip)
+                entry = _leave_out(manager, stage.id, stage.skip)
             pytest.skip(f"not run: {gist(entry.summary or '')}")
         if isinstance(stage, ManualStage):
             self._decide(item, manager, stage)
@@ -209,7 +211,7 @@ class Stages:
         item.user_properties.extend(_properties(entry))
         if entry.status == "failed":
             self._skip_if_optional(item, entry)
-            raise StageFailed(entry.title, failure_cause(entry, outcome), failure_details(entry, outcome))
+            raise _failed(entry, outcome)
         if entry.status == "skipped":
             pytest.skip(f"allowed failure: {gist(entry.summary or '')}")
 
@@ -219,6 +221,8 @@ class Stages:
             pytest.skip(f"failed, in an optional sub-pipeline: {gist(entry.summary or '')}")
 
     def _decide(self, item: StageItem, manager: TaskManager, stage: ManualStage) -> None:
+        from codex_orchestrator.engine.gates import decide
+
         halt, ask = self._halt, self._ask
 
         def answer(manifest: Manifest, asked: ManualStage) -> Answer | None:
@@ -240,6 +244,8 @@ class Stages:
             pytest.skip("the run is cancelled")
         if entry.status == "pending":
             root = self.runs.of(item.nodeid).lineage[0].manager or manager
+            from codex_orchestrator.views.failure import decision_help
+
             details = decision_help(stage, manager.layout.run_id, resumed=root.layout.run_id)
             raise StageFailed(entry.title, "waits for approval", details, waits=True)
 
@@ -279,8 +285,29 @@ class Stages:
             if parent is None:
                 self._halt.stop(error)
             with self._halt.recording():
-                entry = fail_child(parent, run.stage, error.message)
+                entry = _fail_child(parent, run.stage, error.message)
             raise StageFailed(entry.title, entry.summary or error.message, ()) from error
+
+
+# Imported where they are needed: most runs only have commands, and most of these succeed.
+
+
+def _leave_out(manager: TaskManager, stage_id: str, why: str) -> CommandEntry:
+    from codex_orchestrator.engine.gates import leave_out
+
+    return leave_out(manager, stage_id, why)
+
+
+def _fail_child(parent: TaskManager, stage: SubpipelineStage, why: str) -> CommandEntry:
+    from codex_orchestrator.engine.gates import fail_child
+
+    return fail_child(parent, stage, why)
+
+
+def _failed(entry: CommandEntry, outcome: StageOutcome) -> StageFailed:
+    from codex_orchestrator.views.failure import failure_cause, failure_details
+
+    return StageFailed(entry.title, failure_cause(entry, outcome), failure_details(entry, outcome))
 
 
 def _is_held_up(run: PipelineRun, stage_id: str) -> bool:

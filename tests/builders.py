@@ -8,8 +8,9 @@ from pathlib import Path
 from codex_orchestrator.clock import Clock
 from codex_orchestrator.definitions.graph import dependencies
 from codex_orchestrator.definitions.planner import CommandPlanner, Plan
-from codex_orchestrator.engine.lifecycle import RunOptions, open_run
+from codex_orchestrator.engine.lifecycle import open_run
 from codex_orchestrator.engine.manager import TaskManager
+from codex_orchestrator.engine.options import RunOptions
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.model.definitions import CommandStage, Limits, Pipeline
 from codex_orchestrator.model.manifest import Manifest, MetricsLine

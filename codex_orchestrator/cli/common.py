@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from codex_orchestrator.cli import render
 from codex_orchestrator.environment import Environment, discover
 from codex_orchestrator.errors import UsageError
-from codex_orchestrator.views import lookup
-from codex_orchestrator.views.lookup import FoundRun
+
+if TYPE_CHECKING:  # `start` looks nothing up.
+    from codex_orchestrator.views.lookup import FoundRun
 
 
 def add_root(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +24,9 @@ def add_root(parser: argparse.ArgumentParser) -> None:
 
 def add_run(parser: argparse.ArgumentParser) -> None:
     """``--run``."""
-    parser.add_argument("--run", metavar="RUN", default=lookup.LATEST, help="run id, or latest (the default)")
+    from codex_orchestrator.views.lookup import LATEST
+
+    parser.add_argument("--run", metavar="RUN", default=LATEST, help="run id, or latest (the default)")
 
 
 def add_format(parser: argparse.ArgumentParser) -> None:
@@ -74,11 +78,29 @@ def found_run(environment: Environment, run: str, task: str) -> FoundRun:
         UnknownRun: There is no such run, or its manifest cannot be read.
         Misplaced: What lies in its place is not to be opened.
     """
-    found = lookup.find_run(environment, run, task)
+    from codex_orchestrator.views.lookup import find_run
+
+    found = find_run(environment, run, task)
     notify(tuple(f"notice: {notice}" for notice in found.notices))
     return found
 
 
 def task_of(environment: Environment, arguments: argparse.Namespace) -> str:
     """The task whose runs to read."""
+    from codex_orchestrator.views import lookup
+
     return lookup.task_of(environment, arguments.task)
+
+
+def parent_of(environment: Environment, arguments: argparse.Namespace) -> str | None:
+    """The id of the run that ``--parent-run`` names, or None.
+
+    Raises:
+        UnknownRun: The task has no run.
+        UsageError: The task id could not be one.
+    """
+    if arguments.parent_run is None:
+        return None
+    from codex_orchestrator.views.lookup import named_run
+
+    return named_run(environment, arguments.parent_run, arguments.task)

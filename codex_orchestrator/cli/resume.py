@@ -9,8 +9,7 @@ from pathlib import Path
 
 from codex_orchestrator import named
 from codex_orchestrator.cli.common import add_format, add_root, add_run, add_task, environment_of, task_of
-from codex_orchestrator.cli.prompt import asker
-from codex_orchestrator.cli.session import add_interactive, add_running, run_and_tell
+from codex_orchestrator.cli.session import add_interactive, add_running, asker_of, run_and_tell
 from codex_orchestrator.engine.preparation import prepare
 from codex_orchestrator.errors import UsageError
 from codex_orchestrator.views.resume_invocation import resume_invocation
@@ -65,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
         accept_changes=arguments.accept_changes,
     )
     prepared = prepare(environment, invocation)
-    return run_and_tell(prepared, arguments, verb="resumed", ask=asker(arguments))
+    return run_and_tell(prepared, arguments, verb="resumed", ask=asker_of(arguments))
 
 
 def _token(arguments: argparse.Namespace) -> str | None:

@@ -6,11 +6,10 @@ import argparse
 import os
 import shlex
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from codex_orchestrator.cli import render
 from codex_orchestrator.cli.common import notify
-from codex_orchestrator.cli.internal_error import internal_error
 from codex_orchestrator.definitions.planned import Planned
 from codex_orchestrator.engine.preparation import Prepared, require_runnable
 from codex_orchestrator.errors import (
@@ -21,7 +20,9 @@ from codex_orchestrator.errors import (
     OrchestratorError,
 )
 from codex_orchestrator.model.manifest import Manifest
-from codex_orchestrator.rules.approvals import Ask
+
+if TYPE_CHECKING:
+    from codex_orchestrator.rules.approvals import Ask
 
 _SIGNALLED = 128
 
@@ -52,6 +53,15 @@ def add_running(parser: argparse.ArgumentParser) -> None:
         help="show what stages print as they print it, each line with its stage's name",
     )
     how.add_argument("-q", "--quiet", action="store_true", help="show only failures and the answer")
+
+
+def asker_of(arguments: argparse.Namespace) -> Ask | None:
+    """What asks about manual stages, or None where nobody is there to be asked."""
+    if sys.stdin is None or sys.stdin.closed or not sys.stdin.isatty():
+        return None
+    from codex_orchestrator.cli.prompt import asker
+
+    return asker(arguments)
 
 
 def run_and_tell(
@@ -87,6 +97,8 @@ def run_and_tell(
     )
     manifest = result.manifest
     if result.broken is not None:
+        from codex_orchestrator.cli.internal_error import internal_error
+
         run = f"Run {manifest.run_id}: {manifest.status}, {manifest.artifact_root}." if manifest else None
         raise internal_error(result.broken, outcome=run, scrub=result.scrub)
     if result.error is not None:

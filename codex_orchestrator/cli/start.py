@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from codex_orchestrator.cli.common import add_format, add_root, add_task, environment_of
-from codex_orchestrator.cli.prompt import asker
-from codex_orchestrator.cli.session import add_interactive, add_running, run_and_tell
+from codex_orchestrator.cli.common import add_format, add_root, add_task, environment_of, parent_of
+from codex_orchestrator.cli.session import add_interactive, add_running, asker_of, run_and_tell
 from codex_orchestrator.engine.preparation import Invocation, prepare
-from codex_orchestrator.views.lookup import named_run
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
         Invocation(
             pipeline=arguments.pipeline,
             task=arguments.task,
-            parent_run=named_run(environment, arguments.parent_run, arguments.task),
+            parent_run=parent_of(environment, arguments),
             approval_policy=arguments.approval_policy,
             target=arguments.target,
             execution_mode=arguments.execution_mode,
@@ -48,4 +46,4 @@ def run(arguments: argparse.Namespace) -> int:
             keep_going=arguments.keep_going,
         ),
     )
-    return run_and_tell(prepared, arguments, verb="started", ask=asker(arguments))
+    return run_and_tell(prepared, arguments, verb="started", ask=asker_of(arguments))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from codex_orchestrator import named
 from codex_orchestrator.cli import render
 from codex_orchestrator.cli.common import (
     add_format,
@@ -19,9 +20,7 @@ from codex_orchestrator.clock import SystemClock
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.errors import EXIT_OK, UsageError
 from codex_orchestrator.tasks.registry import look_up
-from codex_orchestrator.views.lineage import tree_lines
 from codex_orchestrator.views.lookup import FoundRun, read_manifest
-from codex_orchestrator.views.pending_approvals import waiting_lines
 from codex_orchestrator.views.status import status_document, status_lines
 
 _LONGEST_INTERVAL = 86_400
@@ -66,13 +65,30 @@ def _show(found: FoundRun, *, as_json: bool) -> None:
     if as_json:
         render.emit_json(document)
     else:
-        waiting = waiting_lines(found, now=now) if document["liveness"] == "waiting" else []
-        tree = tree_lines(found, now=now)
+        waiting = _waiting_lines(found, now) if document["liveness"] == "waiting" else []
+        tree = _tree_lines(found, now)
         known = look_up(found.layout.task.environment, found.layout.task.task_id).task
         task = f"{known.title} ({known.name})" if known and known.title else None
         render.emit_lines(
             status_lines(document, found.manifest.get("summary"), task=task, waiting=waiting, tree=tree)
         )
+
+
+# Imported where they are needed: most runs wait for nobody, and start no others.
+
+
+def _waiting_lines(found: FoundRun, now: float) -> list[str]:
+    from codex_orchestrator.views.pending_approvals import waiting_lines
+
+    return waiting_lines(found, now=now)
+
+
+def _tree_lines(found: FoundRun, now: float) -> list[str]:
+    if not found.manifest.get("child_runs") and not named.is_there(found.layout.children):
+        return []
+    from codex_orchestrator.views.lineage import tree_lines
+
+    return tree_lines(found, now=now)
 
 
 def _show_poll(found: FoundRun, *, as_json: bool) -> str:

@@ -9,9 +9,9 @@ from codex_orchestrator.cli import render
 from codex_orchestrator.cli.common import add_format, add_root, environment_of, notify
 from codex_orchestrator.clock import SystemClock, utc_date
 from codex_orchestrator.definitions.loader import load_definitions
-from codex_orchestrator.environment import Environment
+from codex_orchestrator.environment import TASK_INDEX, Environment
 from codex_orchestrator.errors import EXIT_OK, EXIT_RUN_FAILED, UsageError
-from codex_orchestrator.tasks.index import TASK_INDEX, read_index
+from codex_orchestrator.tasks.index import read_index
 from codex_orchestrator.tasks.mirrors import plan_sync, write_changes
 from codex_orchestrator.tasks.new import create_task, new_task
 from codex_orchestrator.tasks.registry import require_place

@@ -20,7 +20,7 @@ from codex_orchestrator.definitions.provenance import notice_above, refuse_forei
 from codex_orchestrator.definitions.source import DefinitionFile, read_definition_file
 from codex_orchestrator.definitions.validation import StageSets, check_configuration, place_stages
 from codex_orchestrator.environment import Environment
-from codex_orchestrator.errors import ConfigurationError, UsageError
+from codex_orchestrator.errors import ConfigurationError, Problem, UsageError
 from codex_orchestrator.model.codec import Mismatch, from_json, to_json
 from codex_orchestrator.model.definitions import (
     Configuration,
@@ -29,7 +29,6 @@ from codex_orchestrator.model.definitions import (
     Stage,
     StageSetRef,
 )
-from codex_orchestrator.model.explain import Problem
 from codex_orchestrator.text import printable
 
 PipelineSource = Literal["user", "default"]

@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from codex_orchestrator import named, sources
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.environment import CONFIG_NAME, PYPROJECT_NAME, TABLE, Environment, has_table
-from codex_orchestrator.errors import ConfigurationError, Misplaced
+from codex_orchestrator.errors import ConfigurationError, Misplaced, Path, Problem
 from codex_orchestrator.model.codec import TooDeep, is_deep, loads
-from codex_orchestrator.model.explain import Path, Problem
 from codex_orchestrator.text import printable
 
 if TYPE_CHECKING:

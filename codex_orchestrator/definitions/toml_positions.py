@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 
-from codex_orchestrator.model.explain import Path
+from codex_orchestrator.errors import Path
 
 # Possessive, or every character of a long string would be remembered as a place to go back to. A string of
 # several lines may have up to two quotes before the three that end it.

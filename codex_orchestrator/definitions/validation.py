@@ -18,6 +18,7 @@ from codex_orchestrator.definitions.extent import (
 )
 from codex_orchestrator.definitions.graph import dependencies, find_cycle
 from codex_orchestrator.definitions.schedule import DEFAULT_CAPACITY
+from codex_orchestrator.errors import Path, Problem
 from codex_orchestrator.identifiers import id_problem
 from codex_orchestrator.model.definitions import (
     CommandStage,
@@ -27,7 +28,6 @@ from codex_orchestrator.model.definitions import (
     StageSetRef,
     SubpipelineStage,
 )
-from codex_orchestrator.model.explain import Path, Problem
 from codex_orchestrator.text import is_hidden
 
 _SHOWN_OF_CYCLE = 20

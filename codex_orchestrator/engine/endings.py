@@ -10,7 +10,6 @@ from codex_orchestrator.evidence.recording import RunRecording
 from codex_orchestrator.model.definitions import Limits
 from codex_orchestrator.model.events import AttemptFailed, StageCompleted
 from codex_orchestrator.model.manifest import Reason
-from codex_orchestrator.rules.error_file import render_error
 from codex_orchestrator.rules.stage import StageOutcome
 from codex_orchestrator.rules.verdict import Verdict
 
@@ -94,6 +93,8 @@ class StageEndings:
         self._recording.record(failed)
 
     def _write_error(self, path: Path, index: int, reason: Reason, outcome: StageOutcome) -> str | None:
+        from codex_orchestrator.rules.error_file import render_error
+
         manifest = self._recording.manifest
         entry = manifest.entry(index)
         body = render_error(manifest, entry, reason, outcome, created_at=self._now(), limits=self._limits)

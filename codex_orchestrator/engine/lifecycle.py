@@ -9,6 +9,7 @@ from codex_orchestrator.clock import Clock, timestamp
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.definitions.loader import pipeline_digest
 from codex_orchestrator.engine.instructions import read_instructions
+from codex_orchestrator.engine.options import RunOptions
 from codex_orchestrator.environment import PREFIX, Environment
 from codex_orchestrator.evidence.lineage import live_owners
 from codex_orchestrator.evidence.recording import Observe, RunRecording, unobserved
@@ -19,52 +20,9 @@ from codex_orchestrator.model.control_plane import ControlPlane, EnforcementMode
 from codex_orchestrator.model.definitions import Pipeline
 from codex_orchestrator.model.events import RunStarted
 from codex_orchestrator.model.privacy_record import empty_record
-from codex_orchestrator.privacy.guard import PrivacyGuard
 from codex_orchestrator.rules.first_manifest import first_manifest, with_request
 from codex_orchestrator.rules.layout import RunLayout, TaskLayout
 from codex_orchestrator.rules.run_request import build_request, problems_of
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """What the user asked of this run, beyond the pipeline.
-
-    Attributes:
-        task_id: Its task.
-        parent_run_id: The run that started it, or None.
-        parent: Where that one lies, if it is to be told; None for a run of the same session.
-        guard: Keeps secrets out of its evidence.
-        approval_policy: As asked for, or None.
-        task_slug: The task's slug, or None where it is not known: then the id stands for it.
-        log_bytes: How much of each stage's output is logged, in bytes; None for all of it.
-    """
-
-    task_id: str
-    parent_run_id: str | None = None
-    approval_policy: str | None = None
-    parent: RunLayout | None = None
-    task_slug: str | None = None
-    guard: PrivacyGuard = field(default_factory=PrivacyGuard)
-    log_bytes: int | None = None
-
-    def recording(
-        self, layout: RunLayout, clock: Clock, *, notify: Callable[[str], None], observe: Observe
-    ) -> RunRecording:
-        """What writes a run, which this process then owns.
-
-        Raises:
-            Busy: A live process owns it.
-            StorageError: Its lock cannot be made.
-        """
-        return RunRecording(
-            layout,
-            clock,
-            notify=notify,
-            observe=observe,
-            parent=self.parent,
-            guard=self.guard,
-            log_bytes=self.log_bytes,
-        )
 
 
 @dataclass(frozen=True)
@@ -92,6 +50,26 @@ class LiveRun:
     starts: int = 1
     done: bool = False
     warnings: tuple[str, ...] = ()
+
+
+def recording_of(
+    layout: RunLayout, options: RunOptions, clock: Clock, *, notify: Callable[[str], None], observe: Observe
+) -> RunRecording:
+    """What writes a run, which this process then owns.
+
+    Raises:
+        Busy: A live process owns it.
+        StorageError: Its lock cannot be made.
+    """
+    return RunRecording(
+        layout,
+        clock,
+        notify=notify,
+        observe=observe,
+        parent=options.parent,
+        guard=options.guard,
+        log_bytes=options.log_bytes,
+    )
 
 
 def end_processes(layout: RunLayout, groups: Collection[int] = (), *, clock: Clock) -> list[LeftProcess]:
@@ -153,7 +131,7 @@ def open_run(
     layout = create_run_folder(task, clock)
     if announce is not None:
         announce(layout)
-    recording = options.recording(layout, clock, notify=notify, observe=observe)
+    recording = recording_of(layout, options, clock, notify=notify, observe=observe)
     shown = options.guard.pipeline(pipeline)
     token = write_first_files(layout, pipeline, options.guard, clock)
     instructions = read_instructions(environment.root)

@@ -5,8 +5,10 @@ Both ways in, ``start`` and ``pytest --codex-pipeline``, come through `prepare`;
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.definitions.execution_mode import ExecutionMode, parse_mode
@@ -19,15 +21,17 @@ from codex_orchestrator.definitions.loader import (
 )
 from codex_orchestrator.definitions.planned import Planned
 from codex_orchestrator.definitions.planner import CommandPlanner
-from codex_orchestrator.engine.lifecycle import RunOptions
-from codex_orchestrator.engine.resuming import Resume
+from codex_orchestrator.engine.options import RunOptions
 from codex_orchestrator.environment import Environment, choose_task, notice_of_git_hook, run_around
 from codex_orchestrator.errors import UsageError
-from codex_orchestrator.evidence.lineage import find_parent, refuse_recursion
 from codex_orchestrator.identifiers import check_id
 from codex_orchestrator.model.definitions import Pipeline, SubpipelineStage
 from codex_orchestrator.privacy.guard import PrivacyGuard
 from codex_orchestrator.tasks.registry import look_up, require_place
+
+if TYPE_CHECKING:
+    from codex_orchestrator.engine.resuming import Resume
+    from codex_orchestrator.rules.layout import RunLayout
 
 
 @dataclass(frozen=True)
@@ -110,7 +114,8 @@ def modified(prepared: Prepared, change: Callable[[Pipeline], Pipeline]) -> Prep
         ConfigurationError: What comes out is no valid definition.
         UsageError: What was asked for cannot be done with it.
     """
-    pipelines = dict(prepared.definitions.pipelines)
+    # Not a copy: packaged pipelines are fitted to the repository when somebody asks for them.
+    pipelines = ChainMap[str, Pipeline]({}, prepared.definitions.pipelines)  # type: ignore[arg-type]
     names = [prepared.pipeline.id]
     for name in names:
         if name not in pipelines:
@@ -161,7 +166,7 @@ def _prepared(environment: Environment, definitions: Definitions, invocation: In
             task.task_id,
             parent,
             invocation.approval_policy and guard.scrub(invocation.approval_policy),
-            find_parent(environment, parent) if parent is not None else None,
+            _place_of(environment, parent) if parent is not None else None,
             task_slug=known_task.task.slug if known_task.task else None,
             guard=guard,
             log_bytes=configuration.limits.log_bytes,
@@ -180,14 +185,21 @@ def require_runnable(prepared: Prepared) -> None:
     """
     if prepared.resume is None:
         around = (prepared.options.parent_run_id, run_around(prepared.environment))
+        # A parent that is named does not hide the run that this process belongs to.
+        _refuse_recursion(prepared, [run_id for run_id in dict.fromkeys(around) if run_id is not None])
+    _require_runnable(prepared.planned, prepared.options.approval_policy)
+
+
+def _refuse_recursion(prepared: Prepared, parents: list[str]) -> None:
+    if parents:
+        from codex_orchestrator.evidence.lineage import refuse_recursion
+
         refuse_recursion(
             prepared.environment,
             prepared.pipeline.id,
             starting=prepared.planned.started(),
-            # A parent that is named does not hide the run that this process belongs to.
-            parents=[run_id for run_id in dict.fromkeys(around) if run_id is not None],
+            parents=parents,
         )
-    _require_runnable(prepared.planned, prepared.options.approval_policy)
 
 
 def _require_runnable(planned: Planned, approval_policy: str | None) -> None:
@@ -249,6 +261,12 @@ def _parent(environment: Environment, invocation: Invocation) -> str | None:
     if invocation.parent_run is not None:
         return check_id(invocation.parent_run, name="run ID")
     return run_around(environment) if invocation.resume is None else None
+
+
+def _place_of(environment: Environment, run_id: str) -> RunLayout | None:
+    from codex_orchestrator.evidence.lineage import find_parent
+
+    return find_parent(environment, run_id)
 
 
 def _require_text(flag: str, value: str | None) -> None:

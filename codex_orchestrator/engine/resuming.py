@@ -10,7 +10,8 @@ from codex_orchestrator.clock import Clock, timestamp
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.definitions.loader import pipeline_digest
 from codex_orchestrator.definitions.planned import Planned
-from codex_orchestrator.engine.lifecycle import LiveRun, RunOptions, checked_request, end_processes
+from codex_orchestrator.engine.lifecycle import LiveRun, checked_request, end_processes, recording_of
+from codex_orchestrator.engine.options import RunOptions
 from codex_orchestrator.errors import Busy, StorageError, UnknownRun, UsageError
 from codex_orchestrator.evidence.liveness import is_owned_elsewhere, is_owned_here
 from codex_orchestrator.evidence.recording import Observe, RunRecording, unobserved
@@ -92,7 +93,7 @@ def resume_run(
     if not is_owned_here(layout) and _may_ask(manifest, request):
         # Before the lock is taken too, so that a refusal leaves no trace.
         _refuse_changes(layout, manifest, planned, request, options.guard)
-    recording = options.recording(layout, clock, notify=notify, observe=observe)
+    recording = recording_of(layout, options, clock, notify=notify, observe=observe)
     try:
         return _resumed(layout, planned, request, recording, clock, target)
     except BaseException:

@@ -11,11 +11,9 @@ from functools import partial
 
 from codex_orchestrator.clock import Clock
 from codex_orchestrator.definitions.planned import Planned
-from codex_orchestrator.engine import gates
 from codex_orchestrator.engine.lifecycle import LiveRun, open_run
 from codex_orchestrator.engine.manager import Obstacle, TaskManager
 from codex_orchestrator.engine.preparation import Prepared
-from codex_orchestrator.engine.resuming import Resume, child_of, resume_run
 from codex_orchestrator.execution.guardian import Guardian
 from codex_orchestrator.model.definitions import SubpipelineStage
 from codex_orchestrator.model.events import Event
@@ -189,6 +187,8 @@ class SessionRuns:
         run.manager = manager
         run.guardian.start(manager.mark, manager.layout.folder)
         if parent is not None:
+            from codex_orchestrator.engine import gates
+
             gates.note_child(parent, manager, self._clock, stage_id=run.stage_id)
         return manager
 
@@ -249,6 +249,8 @@ class SessionRuns:
             run.guardian.dismiss()
         parent = run.parent.manager if run.parent is not None else None
         if parent is not None:
+            from codex_orchestrator.engine import gates
+
             # In this order: what a stage that has succeeded says of its run is never looked at again.
             gates.note_child(parent, run.manager, self._clock)
             gates.complete_child(parent, run.stage, manifest)
@@ -259,6 +261,8 @@ class SessionRuns:
         observe = partial(self._observe, run.nodeid)
         task = TaskLayout(prepared.environment, options.task_id)
         if parent is not None:
+            from codex_orchestrator.engine.resuming import child_of
+
             known = child_of(task, parent.entry(run.stage_id), pipeline.id)
         else:
             known = task.run(resume.run_id) if resume else None
@@ -267,6 +271,8 @@ class SessionRuns:
             options = replace(options, parent_run_id=parent.layout.run_id, parent=None)
             announce = partial(self._announce, parent, run)
         if known is not None:
+            from codex_orchestrator.engine.resuming import Resume, resume_run
+
             request = resume.for_run(known.run_id) if resume else Resume(known.run_id)
             return resume_run(
                 known,
@@ -290,4 +296,6 @@ class SessionRuns:
         )
 
     def _announce(self, parent: TaskManager, run: PipelineRun, layout: RunLayout) -> None:
+        from codex_orchestrator.engine import gates
+
         gates.announce_child(parent, layout, run.planned.pipeline.id, run.stage_id, self._clock)

@@ -6,15 +6,12 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from codex_orchestrator import named
 from codex_orchestrator.clock import Clock
 from codex_orchestrator.evidence import files
-from codex_orchestrator.evidence.locks import SOFT_SUFFIX, try_lock
-
-if TYPE_CHECKING:
-    from filelock import BaseFileLock
+from codex_orchestrator.evidence.locks import SOFT_SUFFIX, Lock, try_lock
 
 LockSupport = Literal["kernel", "files", "none"]
 
@@ -63,7 +60,7 @@ def locks_in(folder: Path) -> LockSupport:
         _release(first, second)
 
 
-def _release(*locks: BaseFileLock | None) -> None:
+def _release(*locks: Lock | None) -> None:
     for lock in locks:
         if lock is not None:
             lock.release()

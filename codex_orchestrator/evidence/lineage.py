@@ -58,6 +58,7 @@ class ParentLink:
         parent = self._parent
         if parent is None or not places.has_file(parent.manifest, below=parent.base):
             return
+
         record = ChildRun(
             run_id=manifest.run_id,
             pipeline_id=manifest.pipeline_id,
@@ -132,6 +133,8 @@ def adopt_children(layout: RunLayout, clock: Clock, *, as_owner: bool = False) -
     """
     if not places.has_folder(layout.children, below=layout.base):
         return
+    # Who only reads what children have left needs none of these.
+
     for _ in range(_LOOKS):
         manifest = _read(layout.manifest, layout.base)
         if not isinstance(manifest, dict) or not changed_children(

@@ -21,7 +21,6 @@ from codex_orchestrator.model.events import ChildChanged, Event, RunCompleted, S
 from codex_orchestrator.model.exec_events import CommandStart, ExecEvent, PrivacyDecided
 from codex_orchestrator.model.manifest import TERMINAL, Manifest
 from codex_orchestrator.privacy.guard import PrivacyGuard
-from codex_orchestrator.privacy.scrubbing import scrubbed_event
 from codex_orchestrator.rules import recorder
 from codex_orchestrator.rules.ending import add_warnings
 from codex_orchestrator.rules.layout import RunLayout
@@ -128,7 +127,10 @@ class RunRecording:
         Raises:
             StorageError: The manifest cannot be written.
         """
-        event = scrubbed_event(event, self.guard.scrub)
+        if self.guard.enforces:
+            from codex_orchestrator.privacy.scrubbing import scrubbed_event
+
+            event = scrubbed_event(event, self.guard.scrub)
         before, after = self._take_up(event)
         self._observe(before, event, after)
 

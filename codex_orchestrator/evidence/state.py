@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from codex_orchestrator import places
-from codex_orchestrator.evidence import files, node_cli
+from codex_orchestrator.evidence import files
 from codex_orchestrator.evidence.journal import Journal, read_aggregate
 from codex_orchestrator.evidence.pending_records import record_name
 from codex_orchestrator.model.codec import Mismatch, dumps, dumps_line, from_json, loads, to_json
@@ -136,6 +136,8 @@ def _taken_over(run: Any) -> Any:
     """A run of the Node CLI's history, without the keys that only that tool writes."""
     if not isinstance(run, dict):
         return run
+    from codex_orchestrator.evidence import node_cli
+
     try:
         return to_json(from_json(RunSummary, node_cli.converted_summary(run), strict=False))
     except Mismatch:

@@ -180,8 +180,8 @@ class _Attempt:
         self._sequence = 0
         self._guard = guard
         self._captures: dict[StreamName, StreamCapture] = {
-            "stdout": StreamCapture(request.stream_bytes, guard.stream()),
-            "stderr": StreamCapture(request.stream_bytes, guard.stream()),
+            "stdout": StreamCapture(request.stream_bytes, guard.stream),
+            "stderr": StreamCapture(request.stream_bytes, guard.stream),
         }
 
     def run(self) -> StageOutcome:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from codex_orchestrator.dataclass import dataclass
@@ -26,12 +26,14 @@ class Chunk:
 class StreamCapture:
     """Decodes what is read from a stream and keeps the last ``keep_bytes`` of it.
 
-    With a privacy guard, all of that is done with what the guard lets go on.
+    With a privacy guard, all of that is done with what the guard lets go on. It is made when there is
+    something to look through: what it needs is loaded while the command runs, or never.
     """
 
-    def __init__(self, keep_bytes: int, guard: StreamGuard | None = None) -> None:
+    def __init__(self, keep_bytes: int, guarded: Callable[[], StreamGuard] | None = None) -> None:
         self._keep = keep_bytes
-        self._guard = guard
+        self._guarded = guarded
+        self._guard: StreamGuard | None = None
         self._held = b""
         self._tail: deque[bytes] = deque()
         self._tail_bytes = 0
@@ -52,6 +54,8 @@ class StreamCapture:
 
     def take(self, data: bytes, now: float) -> Iterator[Chunk]:
         """Take what was read; the answer is what of the stream may be known by now."""
+        if self._guard is None and self._guarded is not None:
+            self._guard = self._guarded()
         yield from self._chunks(self._guard.feed(data, now) if self._guard is not None else data)
 
     def expire(self, now: float) -> Iterator[Chunk]:

@@ -8,11 +8,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from codex_orchestrator.dataclass import dataclass
+from codex_orchestrator.errors import Problem
 from codex_orchestrator.model.codec import OneOf
-from codex_orchestrator.text import cut, printable
-
-Path = tuple[str | int, ...]
+from codex_orchestrator.text import cut
 
 _WORD_LENGTH = 60
 _PLAIN = {
@@ -29,19 +27,6 @@ _PLAIN = {
     # What it is given was JSON before: only pydantic's own limit of depth is left.
     "json_invalid": "nested too deeply",
 }
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One thing wrong with a document: where (JSON path) and what."""
-
-    path: Path
-    message: str
-
-    def where(self) -> str:
-        """The path as people write it: ``pipelines[0].stages[2].id``; ``(document)`` for the whole."""
-        text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in self.path)
-        return printable(text.removeprefix(".")) or "(document)"
 
 
 def explain(cls: Any, data: Any) -> list[Problem]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from codex_orchestrator.model.definitions import Pipeline, Stage
-from codex_orchestrator.model.manifest import CommandEntry, GuardrailCounts, GuardrailStatus, Manifest
+
+if TYPE_CHECKING:
+    from codex_orchestrator.model.manifest import CommandEntry, GuardrailCounts, GuardrailStatus, Manifest
 
 _MARK = "spec-guard"
 _RERUN = "codex-orchestrator start diagnostics --approval-policy never --format json --no-interactive"
@@ -32,6 +35,8 @@ def guardrails_required(pipeline: Pipeline) -> bool:
 
 def guardrail_status(manifest: Manifest, *, computed_at: str) -> GuardrailStatus:
     """What the guardrail commands of a run say about it."""
+    from codex_orchestrator.model.manifest import GuardrailCounts, GuardrailStatus
+
     entries = guardrail_entries(manifest)
     counts = GuardrailCounts(
         total=len(entries),

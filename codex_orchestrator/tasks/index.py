@@ -13,12 +13,11 @@ from typing import Annotated, Any
 
 from codex_orchestrator import sources
 from codex_orchestrator.dataclass import dataclass
+from codex_orchestrator.environment import TASK_INDEX
 from codex_orchestrator.errors import Misplaced, UsageError
 from codex_orchestrator.identifiers import id_problem
 from codex_orchestrator.model.codec import Bounds, Mismatch, from_json, loads
-from codex_orchestrator.model.explain import explain
 
-TASK_INDEX = "tasks/index.json"
 _SHOWN_PROBLEMS = 5
 
 # Some indexes put the day before the id: 20251226-0913-roadmap is task 0913 as well.
@@ -115,6 +114,8 @@ def parse_index(text: str) -> TaskIndex:
     try:
         written = from_json(WrittenIndex, data, strict=False)
     except Mismatch:
+        from codex_orchestrator.model.explain import explain
+
         problems = [f"{problem.where()}: {problem.message}" for problem in explain(WrittenIndex, data)]
         raise _refusal(problems) from None
     tasks = tuple(_task(item) for item in written.items)

@@ -10,9 +10,9 @@ from dataclasses import field
 from typing import Any
 
 from codex_orchestrator.dataclass import dataclass
-from codex_orchestrator.environment import Environment
+from codex_orchestrator.environment import TASK_INDEX, Environment
 from codex_orchestrator.tasks.evidence import Evidence, newest_evidence, with_evidence
-from codex_orchestrator.tasks.index import TASK_INDEX, Task, TaskIndex, gates_of, with_gates
+from codex_orchestrator.tasks.index import Task, TaskIndex, gates_of, with_gates
 from codex_orchestrator.tasks.marked_parts import MarkedPart, MarkError, parts_of, with_content, with_part
 from codex_orchestrator.tasks.texts import TextChange, Texts, Trouble, UnusableFile
 

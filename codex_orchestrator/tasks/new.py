@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 
-from codex_orchestrator.environment import Environment
+from codex_orchestrator.environment import TASK_INDEX, Environment
 from codex_orchestrator.errors import UsageError
 from codex_orchestrator.identifiers import check_id
 from codex_orchestrator.tasks.index import (
-    TASK_INDEX,
     TaskIndex,
     parse_index,
     read_index,

@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
-from codex_orchestrator import named
+from codex_orchestrator import named, sources
 from codex_orchestrator.dataclass import dataclass
-from codex_orchestrator.environment import Environment
-from codex_orchestrator.errors import UsageError
-from codex_orchestrator.tasks.index import Task, read_index
+from codex_orchestrator.environment import TASK_INDEX, Environment
+from codex_orchestrator.errors import StorageError, UsageError
+
+if TYPE_CHECKING:
+    from codex_orchestrator.tasks.index import Task
 
 _SHOWN_ENTRIES = 8
 
@@ -36,6 +39,11 @@ class KnownTask:
 def look_up(environment: Environment, task_id: str) -> KnownTask:
     """What the index says of a task id; an index that cannot be read leads to a notice only."""
     unknown = (task_id,)
+    if not _has_index(environment):
+        return KnownTask(None, unknown)
+    # Every start and status asks, and few repositories have one.
+    from codex_orchestrator.tasks.index import read_index
+
     try:
         index = read_index(environment.root)
     except UsageError as error:
@@ -47,6 +55,13 @@ def look_up(environment: Environment, task_id: str) -> KnownTask:
         names = " or ".join(task.name for task in found)
         return KnownTask(None, unknown, f'Task "{task_id}" may be {names}: name one in full.')
     return KnownTask(found[0], tuple(dict.fromkeys((task_id, *index.names_of(found[0])))))
+
+
+def _has_index(environment: Environment) -> bool:
+    try:
+        return sources.kind(environment.root / TASK_INDEX, root=environment.root) is not None
+    except StorageError:
+        return True  # Whoever reads it says what is wrong with it.
 
 
 def project_of(registry: Mapping[str, str], names: Iterable[str]) -> str | None:

@@ -6,13 +6,14 @@ import json
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
-from typing import Any
+from typing import Any, get_args
 
 from codex_orchestrator import named
 from codex_orchestrator.definitions.planned import Planned
 from codex_orchestrator.engine.preparation import Prepared
 from codex_orchestrator.model.codec import json_name, to_json
 from codex_orchestrator.model.definitions import CommandStage, Pipeline, Stage
+from codex_orchestrator.repository.commands import BuildStep
 from codex_orchestrator.rules.guardrails import guardrails_required, is_guardrail_stage
 from codex_orchestrator.text import labelled
 
@@ -140,6 +141,8 @@ def _stages(prepared: Prepared) -> Iterator[str]:
 
 def _why(prepared: Prepared, stage: CommandStage) -> str | None:
     """What in the repository suggests the command of a packaged stage."""
+    if stage.id not in get_args(BuildStep):
+        return None  # Whoever has none of these need not have the repository looked at.
     choice = prepared.definitions.packaged.project.step_commands.get(stage.id)
     return choice.why if choice is not None and choice.command == stage.command else None
 

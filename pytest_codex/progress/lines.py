@@ -10,7 +10,6 @@ import pytest
 from codex_orchestrator.engine.preparation import Prepared
 from codex_orchestrator.model.manifest import Manifest
 from codex_orchestrator.text import WholeLines, flattened, last_line, one_line, printable
-from codex_orchestrator.views.failure import is_cancellation
 from pytest_codex.nodes import FailureReport
 from pytest_codex.progress.board import StageEnd, StageProgress, StageState
 
@@ -78,6 +77,8 @@ def end_of(report: pytest.TestReport) -> StageEnd | None:
         return StageEnd("passed", **known)  # type: ignore[arg-type]
     if report.skipped:
         return StageEnd("skipped", why=_reason(report), **known)  # type: ignore[arg-type]
+    from codex_orchestrator.views.failure import is_cancellation
+
     # A `FailureReport` has a cause; what other plugins' hooks raise has not.
     failure: Any = report.longrepr
     why = getattr(failure, "cause", report.when)

@@ -17,12 +17,12 @@ from pytest_codex.progress import lines
 from pytest_codex.progress.board import Board, StageProgress
 from pytest_codex.progress.display import DisplayOptions
 from pytest_codex.progress.failures import consequences, root_failure
-from pytest_codex.progress.github_job import GithubJob, StepOutputs
 from pytest_codex.progress.heartbeat import Heartbeat
 from pytest_codex.progress.screen import OutputStream, PlainScreen, Screen
 
 if TYPE_CHECKING:
     from pytest_codex.controller import Controller
+    from pytest_codex.progress.github_job import GithubJob, StepOutputs
 
 
 class OutputListener:
@@ -81,8 +81,10 @@ class Progress:
         self._colour = colour
         self._prefixer = lines.Prefixer(colour=colour) if display.stream else None
         self._heartbeat = Heartbeat(self.board, controller.clock, self._beat) if display.heartbeats else None
-        self._job = GithubJob(lambda line: out.write(f"{line}\n"), os.environ) if display.github else None
-        self._outputs = StepOutputs(os.environ)
+        self._job: GithubJob | None = None
+        self._outputs: StepOutputs | None = None
+        if display.github:
+            self._job, self._outputs = _github(out)
         self._stopped = False
 
     @property
@@ -130,7 +132,8 @@ class Progress:
         if self._job:
             self._job.annotate(stages)
             self._job.summarise(stages, self.controller.manifests, stopped=self._stopped)
-            self._outputs.end(self.controller.manifests)
+            if self._outputs:
+                self._outputs.end(self.controller.manifests)
             # pytest shows what stages have printed too.
             self._job.begin()
         try:
@@ -150,7 +153,7 @@ class Progress:
     def _tell_runs(self) -> None:
         """Print first which runs these are, so that programs and people can follow them."""
         manifests = self.controller.manifests
-        if self._job:
+        if self._outputs:
             self._outputs.begin(manifests)
         for line in (line for manifest in manifests for line in lines.opened(manifest)):
             if self.display.lines or self.display.stream or self.display.heartbeats:
@@ -238,3 +241,10 @@ class Progress:
             details = (f"  log: {stage.ended.log_path}",) if stage.ended.log_path else ()
         coloured = lines.coloured(headline, "red") if self._colour and not stage.ended.waits else headline
         self.output.write("\n".join(("", coloured, *details, "")))
+
+
+def _github(out: OutputStream) -> tuple[GithubJob, StepOutputs]:
+    """What tells GitHub of a session, imported where one runs there."""
+    from pytest_codex.progress.github_job import GithubJob, StepOutputs
+
+    return GithubJob(lambda line: out.write(f"{line}\n"), os.environ), StepOutputs(os.environ)

@@ -7,9 +7,6 @@ from typing import TYPE_CHECKING, TextIO
 
 import pytest
 
-from codex_orchestrator.model.definitions import ManualStage
-from codex_orchestrator.model.manifest import Manifest
-from codex_orchestrator.rules.approvals import Answer, Ask
 from pytest_codex.progress import lines
 from pytest_codex.progress.board import StageProgress
 from pytest_codex.progress.display import choose_display
@@ -18,6 +15,9 @@ from pytest_codex.progress.progress import Progress
 from pytest_codex.progress.screen import OutputStream
 
 if TYPE_CHECKING:
+    from codex_orchestrator.model.definitions import ManualStage
+    from codex_orchestrator.model.manifest import Manifest
+    from codex_orchestrator.rules.approvals import Answer, Ask
     from pytest_codex.controller import Controller
 
 

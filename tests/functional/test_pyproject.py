@@ -11,8 +11,7 @@ import pytest
 from codex_orchestrator.cli import main
 from codex_orchestrator.definitions.loader import load_definitions
 from codex_orchestrator.environment import discover
-from codex_orchestrator.errors import ConfigurationError
-from codex_orchestrator.model.explain import Problem
+from codex_orchestrator.errors import ConfigurationError, Problem
 from tests.conftest import named
 from tests.functional.test_configuration import BAD, GOOD_FILES, SCHEMA_CANNOT
 from tests.toml_writer import TomlWriter

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codex_orchestrator.definitions.positions import Positions
-from codex_orchestrator.model.explain import Path
+from codex_orchestrator.errors import Path
 
 KEYS = st.text(st.sampled_from('ab{}[]:,"\\\n é\u2028'), max_size=3)
 DOCUMENTS = st.recursive(

@@ -7,11 +7,14 @@ import itertools
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from codex_orchestrator.privacy.finding import Finder
+from codex_orchestrator.privacy.finding import LONG_WORDS, Finder
+from codex_orchestrator.privacy.guard import is_plain
 from codex_orchestrator.privacy.parts import parts_of
+from codex_orchestrator.privacy.places import PLACES
 from codex_orchestrator.privacy.policy import PrivacyPolicy, secret_values
 from codex_orchestrator.privacy.stream import StreamGuard
 from tests.encodings import ENCODINGS, revealed
+from tests.secret_shapes import filled
 from tests.secrets_corpus import CASES, ENVIRONMENT, HARMLESS_LINES
 
 FINDER = Finder(PrivacyPolicy("enforce", (), tuple(secret_values(ENVIRONMENT))))
@@ -98,3 +101,49 @@ def test_what_holds_no_value_comes_through_byte_by_byte(values, text, data):
     cut = data.draw(st.integers(0, len(text)))
     passed = guard.feed(text[:cut], 0.0) + guard.feed(text[cut:], 0.0) + guard.flush()
     assert passed == text
+
+
+BUILT_IN = Finder(PrivacyPolicy("enforce"))
+RULES = (*LONG_WORDS, *PLACES)
+# What rules look for, cut as the guard cuts plain words, and what stands around it.
+BITS = st.one_of(
+    st.sampled_from(
+        sorted({literal for rule in RULES for literal in rule.literals})
+        + sorted({word for rule in RULES for example in rule.finds for word in example.split()})
+        + [
+            "BEGIN PRIVATE",
+            "Authorization",
+            "Bearer",
+            "-u",
+            "cookie",
+            "login",
+            "a",
+            "0",
+            "npm",
+            "run",
+            "&&",
+            "-k",
+        ]
+    ),
+    st.text("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-", max_size=22),
+    st.sampled_from([" ", ".", "/", "&", " && ", "-", "_", "  "]),
+)
+
+
+@settings(max_examples=1_000, deadline=None)
+@given(text=st.lists(BITS, max_size=12).map("".join))
+def test_no_rule_finds_anything_in_a_plain_text(text):
+    if is_plain(text):
+        assert BUILT_IN.find(text.encode()).hits == []
+
+
+@given(text=st.lists(st.sampled_from(["npm", "run", "build-all", "x.py", "a/b", "--fast", "&&"]), min_size=1))
+def test_ordinary_commands_are_plain(text):
+    assert is_plain(" ".join(text[:20]))
+
+
+def test_nothing_that_holds_a_secret_is_plain():
+    texts = [case.text.decode("utf-8", "replace") for case in CASES if case.secrets and case.text.isascii()]
+    filled_in = [filled(example, example) for rule in RULES for example in rule.finds]
+    texts += [example.replace("«", "").replace("»", "") for example in filled_in]
+    assert [text for text in texts if is_plain(text) and BUILT_IN.find(text.encode()).hits] == []

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from codex_orchestrator.definitions.toml_positions import TomlPositions
-from codex_orchestrator.model.explain import Path
+from codex_orchestrator.errors import Path
 from tests.toml_writer import TomlWriter
 
 NAMES = st.text(st.sampled_from("ab-1 .é\"#[]{}=,\\'\n\u2028"), max_size=3)

@@ -440,7 +440,7 @@ def test_a_rule_leaves_the_rest_alone(look: Look, source: str) -> None:
 
 # ------------------------------------------------------------------ start-up
 
-# Runs a command in a fresh interpreter, and says afterwards which of the heavy modules it has imported.
+# Runs a command in a fresh interpreter, and says afterwards what it has imported, and which modules of ours.
 PROBE = """
 import sys
 from codex_orchestrator.cli import main
@@ -450,7 +450,12 @@ try:
 except SystemExit as end:
     code = end.code
 import json, pathlib
-answer = {"code": code or 0, "imported": sorted({name.partition(".")[0] for name in sys.modules})}
+ours = ("codex_orchestrator", "pytest_codex")
+answer = {
+    "code": code or 0,
+    "imported": sorted({name.partition(".")[0] for name in sys.modules}),
+    "ours": sorted(name for name in sys.modules if name.partition(".")[0] in ours),
+}
 pathlib.Path(answer_file).write_text(json.dumps(answer))
 """
 HEAVY = {"pytest", "_pytest", "xdist", "execnet", "pydantic", "rich"}
@@ -509,3 +514,117 @@ def test_a_command_imports_no_more_than_it_needs(
     result = json.loads(answer.read_text())
     assert result["code"] == 0, done.stderr
     assert HEAVY & set(result["imported"]) <= allowed
+
+
+# How many modules of ours a command may load, by folder; the sum counts. Each is read and run on each call: a
+# number is lowered by whoever makes one needless, and raised with a reason in the commit.
+BUDGETS: tuple[tuple[tuple[str, ...], dict[str, int]], ...] = (
+    (
+        ("--help",),
+        {
+            "codex_orchestrator": 3,
+            "codex_orchestrator.cli": 1,
+            "codex_orchestrator.evidence": 2,
+        },
+    ),
+    (
+        ("status",),
+        {
+            "codex_orchestrator": 10,
+            "codex_orchestrator.cli": 4,
+            "codex_orchestrator.evidence": 5,
+            "codex_orchestrator.model": 8,
+            "codex_orchestrator.rules": 2,
+            "codex_orchestrator.tasks": 2,
+            "codex_orchestrator.views": 3,
+        },
+    ),
+    (
+        ("plan", "tiny"),
+        {
+            "codex_orchestrator": 11,
+            "codex_orchestrator.cli": 4,
+            "codex_orchestrator.definitions": 14,
+            "codex_orchestrator.engine": 3,
+            "codex_orchestrator.evidence": 2,
+            "codex_orchestrator.model": 3,
+            "codex_orchestrator.privacy": 6,
+            "codex_orchestrator.repository": 2,
+            "codex_orchestrator.rules": 2,
+            "codex_orchestrator.tasks": 2,
+            "codex_orchestrator.views": 2,
+        },
+    ),
+    (
+        ("start", "tiny"),
+        {
+            "codex_orchestrator": 11,
+            "codex_orchestrator.cli": 6,
+            "codex_orchestrator.definitions": 14,
+            "codex_orchestrator.engine": 8,
+            "codex_orchestrator.evidence": 18,
+            "codex_orchestrator.execution": 13,
+            "codex_orchestrator.model": 10,
+            "codex_orchestrator.privacy": 6,
+            "codex_orchestrator.rules": 14,
+            "codex_orchestrator.tasks": 2,
+            "pytest_codex": 16,
+            "pytest_codex.progress": 10,
+        },
+    ),
+)
+
+
+def folder_of(module: str) -> str:
+    """The folder of a module, by its name below the package; a package belongs to itself."""
+    package, _, rest = module.partition(".")
+    known = {path.name for each in PACKAGES for path in each.iterdir() if (path / "__init__.py").is_file()}
+    first = rest.partition(".")[0]
+    return f"{package}.{first}" if first in known else package
+
+
+def over_budget(loaded: list[str], budget: dict[str, int]) -> str:
+    """What to say where more is loaded than may be: by folder, what is there; empty where all is well."""
+    if len(loaded) <= sum(budget.values()):
+        return ""
+    found: dict[str, list[str]] = {}
+    for module in loaded:
+        found.setdefault(folder_of(module), []).append(module)
+    more = [
+        f"{folder}: {len(modules)}, and {budget.get(folder, 0)} may be: {', '.join(modules)}"
+        for folder, modules in found.items()
+        if len(modules) > budget.get(folder, 0)
+    ]
+    return "\n".join([f"{len(loaded)} modules of ours, and {sum(budget.values())} may be:", *more])
+
+
+@pytest.mark.parametrize(("arguments", "budget"), BUDGETS, ids=" ".join)
+def test_a_command_loads_no_more_of_ours_than_it_did(
+    project: Path, tmp_path: Path, arguments: tuple[str, ...], budget: dict[str, int]
+) -> None:
+    answer = tmp_path / "answer.json"
+    # Nothing else: secrets, and what tells of GitHub, have more loaded.
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE, str(answer), *arguments],
+        cwd=project,
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+    result = json.loads(answer.read_text())
+    assert result["code"] == 0, done.stderr
+    told = over_budget(result["ours"], budget)
+    assert not told, told
+
+
+def test_what_comes_in_addition_is_named() -> None:
+    loaded = ["codex_orchestrator", "codex_orchestrator.cli", "codex_orchestrator.cli.plan", "pytest_codex"]
+    assert (
+        over_budget(loaded, {"codex_orchestrator": 1, "codex_orchestrator.cli": 2, "pytest_codex": 1}) == ""
+    )
+    assert over_budget(loaded, {"codex_orchestrator": 1, "codex_orchestrator.cli": 1, "pytest_codex": 1}) == (
+        "4 modules of ours, and 3 may be:\n"
+        "codex_orchestrator.cli: 2, and 1 may be: codex_orchestrator.cli, codex_orchestrator.cli.plan"
+    )

@@ -96,7 +96,7 @@ def test_memory_does_not_grow_with_the_stream():
 
 
 def guarded(keep: int = 1_000_000) -> StreamCapture:
-    return StreamCapture(keep, PrivacyGuard(PrivacyPolicy("enforce")).stream())
+    return StreamCapture(keep, PrivacyGuard(PrivacyPolicy("enforce")).stream)
 
 
 def test_a_guard_stands_before_all_that_is_known_of_a_stream():

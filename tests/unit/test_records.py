@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from codex_orchestrator.errors import Problem
 from codex_orchestrator.model.codec import Bounds, Mismatch, camel, dumps, dumps_line, from_json, to_json
 from codex_orchestrator.model.definitions import CommandStage, Configuration, ManualStage, PipelineDefinition
 from codex_orchestrator.model.events import AnyEvent, StageSkipped
 from codex_orchestrator.model.exec_events import CommandEnd
-from codex_orchestrator.model.explain import Problem, explain
+from codex_orchestrator.model.explain import explain
 from codex_orchestrator.model.manifest import Approval, Manifest, Owner
 
 STAGE = {"kind": "command", "id": "a", "title": "A", "command": "true"}

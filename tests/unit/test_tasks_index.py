@@ -6,9 +6,9 @@ import json
 
 import pytest
 
+from codex_orchestrator.environment import TASK_INDEX
 from codex_orchestrator.errors import UsageError
 from codex_orchestrator.tasks.index import (
-    TASK_INDEX,
     parse_index,
     read_index,
     split_name,

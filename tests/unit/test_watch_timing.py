@@ -89,7 +89,7 @@ class Run:
         guard = PrivacyGuard(PrivacyPolicy("enforce", (), (VALUE,)))
         cancellation = Cancellation()
         try:
-            captures = {name: StreamCapture(1_000, guard.stream()) for name in self.passed}
+            captures = {name: StreamCapture(1_000, guard.stream) for name in self.passed}
             ProcessWatch(
                 self.process,
                 OutputReader(self.process.take_pipes(), captures, self.output, clock=self.clock),
