@@ -14,8 +14,8 @@ from codex_orchestrator.definitions.loader import load_definitions
 from codex_orchestrator.environment import discover
 from codex_orchestrator.rules.request_rules import problems_of
 from codex_orchestrator.rules.run_request import build_request
-from tests.builders import NOW, layout_of
-from tests.conftest import named
+from tests.support.builders import NOW, layout_of
+from tests.support.projects import named
 
 CHECK = """
 import { readFileSync } from 'node:fs';

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Project, named
-from tests.invariants import broken, manifests
+from tests.support.invariants import broken, manifests
+from tests.support.projects import Project, named
 
 from .evidence import is_temporary
 from .processes import PATIENCE_SECONDS

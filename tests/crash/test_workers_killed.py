@@ -22,9 +22,11 @@ from pathlib import Path
 import pytest
 
 from codex_orchestrator.definitions.graph import reached_failure
-from tests.conftest import DEADLINE_SECONDS, Project, named, needs_xdist, processes_in, until
-from tests.functional import at_once
-from tests.invariants import broken, manifests
+from tests.support import at_once
+from tests.support.environment import needs_xdist
+from tests.support.invariants import broken, manifests
+from tests.support.processes import DEADLINE_SECONDS, processes_in, until
+from tests.support.projects import Project, named
 
 from .test_resumed import stage
 

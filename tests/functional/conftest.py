@@ -12,11 +12,10 @@ import pytest
 
 import pytest_codex.takeover  # noqa: F401 (once here, or every inner session would load it anew)
 from codex_orchestrator.cli import main
-from tests.conftest import processes_in
-from tests.terminal import Terminal
-
-from .at_once import Session
-from .sshd import Server, why_not_here
+from tests.support.at_once import Session
+from tests.support.processes import processes_in
+from tests.support.sshd import Server, why_not_here
+from tests.support.terminal import Terminal
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ import sys
 import pytest
 
 from codex_orchestrator.evidence.owner import read_owner
-from tests.conftest import DEADLINE_SECONDS, Project
+from tests.support.processes import DEADLINE_SECONDS
+from tests.support.projects import Project
 
 GATE = {"kind": "manual", "id": "gate", "title": "Look at it", "instructions": "See that it is good."}
 COMMANDS = ("start", "pytest")

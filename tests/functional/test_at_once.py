@@ -9,10 +9,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from tests.conftest import DEADLINE_SECONDS, needs_xdist
-from tests.invariants import broken
-
-from .at_once import (
+from tests.support.at_once import (
     CODEX_JOBS,
     JOBS,
     WORKERS,
@@ -25,6 +22,9 @@ from .at_once import (
     waits,
     words,
 )
+from tests.support.environment import needs_xdist
+from tests.support.invariants import broken
+from tests.support.processes import DEADLINE_SECONDS
 
 pytestmark = needs_xdist
 

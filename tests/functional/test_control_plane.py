@@ -7,8 +7,9 @@ import json
 import pytest
 
 from codex_orchestrator.evidence.artefacts import check_file
-from tests.conftest import named, needs_xdist
-from tests.invariants import broken
+from tests.support.environment import needs_xdist
+from tests.support.invariants import broken
+from tests.support.projects import named
 
 ENFORCE = {"CODEX_CONTROL_PLANE_MODE": "enforce"}
 REFUSED = "control-plane-validation-failed"

@@ -15,8 +15,7 @@ import pytest
 
 from codex_orchestrator.cli import main
 from codex_orchestrator.environment import PREFIX
-
-from . import at_once
+from tests.support import at_once
 
 PYTHON = shlex.quote(sys.executable)
 # Waits until this stage's log holds what it was told: then the next output is a read of its own.

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.repositories import Repo
+from tests.support.repositories import Repo
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = '{"scripts": {"build": "true", "docs:check": "true", "test": "true"}}'

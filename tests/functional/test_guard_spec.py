@@ -16,7 +16,7 @@ from codex_orchestrator.checks.report import render_text
 from codex_orchestrator.checks.spec import SpecGuardReport, SpecGuardRequest, check_specs
 from codex_orchestrator.errors import UsageError
 from codex_orchestrator.model.definitions import GuardSettings, SpecGuardSettings
-from tests.repositories import FRESH_SPEC, Repo
+from tests.support.repositories import FRESH_SPEC, Repo
 
 TODAY = dt.date(2026, 3, 31)
 FRESH = FRESH_SPEC

@@ -13,7 +13,7 @@ import sys
 import pytest
 
 from codex_orchestrator.cli import main
-from tests.conftest import WITHOUT_OTHERS, clean_environment, needs_xdist
+from tests.support.environment import WITHOUT_OTHERS, clean_environment, needs_xdist
 
 FORGED, PRINTED = "FORGED", "PRINTED"
 # Each of these would be a line, a command or another reading of one, if it came through.

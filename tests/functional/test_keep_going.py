@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tests.conftest import DEADLINE_SECONDS, Project, named, needs_xdist
-from tests.invariants import broken, manifests
-from tests.ways import WAYS, every_way
-
-from .at_once import events, waits
+from tests.support.at_once import events, waits
+from tests.support.environment import needs_xdist
+from tests.support.invariants import broken, manifests
+from tests.support.processes import DEADLINE_SECONDS
+from tests.support.projects import Project, named
+from tests.support.ways import WAYS, every_way
 
 UNTIL_OK = "test -e ok"
 HINT = "--keep-going runs what does not need the failed one."

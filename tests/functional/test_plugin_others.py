@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from tests.conftest import needs_xdist
+from tests.support.environment import needs_xdist
 
 
 @pytest.fixture(autouse=True)

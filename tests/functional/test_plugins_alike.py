@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.conftest import needs_xdist
+from tests.support.environment import needs_xdist
 
 SERIAL, JOBS, WORKERS = "", "--codex-jobs=2", "-n 2"
 every_way = pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from tests.conftest import needs_xdist
+from tests.support.environment import needs_xdist
 
 CHANNELS = (
     *("title", "description", "tag", "pipeline_title", "instructions", "manual_title", "session", "alias"),

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Project
-from tests.repositories import Repo, git_variables
+from tests.support.projects import Project
+from tests.support.repositories import Repo, git_variables
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from codex_orchestrator.errors import StorageError
-from tests.conftest import Run, is_alive, until
-from tests.invariants import broken, manifests
+from tests.support.invariants import broken, manifests
+from tests.support.processes import is_alive, until
+from tests.support.projects import Run
 
 UNTIL_OK = "test -e ok"
 COMMAND = (sys.executable, "-m", "codex_orchestrator")

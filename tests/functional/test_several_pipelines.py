@@ -8,11 +8,11 @@ import signal
 
 import pytest
 
-from tests.conftest import is_alive, needs_xdist, until
-from tests.invariants import broken, manifests
-
-from . import at_once
-from .at_once import CODEX_JOBS, command, waits
+from tests.support import at_once
+from tests.support.at_once import CODEX_JOBS, command, waits
+from tests.support.environment import needs_xdist
+from tests.support.invariants import broken, manifests
+from tests.support.processes import is_alive, until
 
 pytestmark = needs_xdist
 

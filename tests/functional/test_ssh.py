@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import is_alive, needs_xdist, processes_in, until
-from tests.invariants import broken
-
-from .at_once import children_of, command, events, run, statuses, waits
+from tests.support.at_once import children_of, command, events, run, statuses, waits
+from tests.support.environment import needs_xdist
+from tests.support.invariants import broken
+from tests.support.processes import is_alive, processes_in, until
 
 pytestmark = needs_xdist
 

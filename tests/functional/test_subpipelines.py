@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from tests.invariants import broken, manifests
+from tests.support.invariants import broken, manifests
 
 UNTIL_OK = "test -e ok"
 

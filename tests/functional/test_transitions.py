@@ -14,7 +14,7 @@ from codex_orchestrator.evidence.resuming import add_receipt
 from codex_orchestrator.model.definitions import ManualStage
 from codex_orchestrator.rules.approvals import Actor, Answer, make_receipt
 from codex_orchestrator.rules.layout import TaskLayout
-from tests.invariants import broken, manifests
+from tests.support.invariants import broken, manifests
 
 MANUAL = {"kind": "manual", "id": "ask", "title": "Ask", "instructions": "Look at it."}
 SUB = {"kind": "subpipeline", "id": "sub", "title": "Sub", "pipeline": "inner"}

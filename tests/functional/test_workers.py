@@ -9,10 +9,10 @@ import sys
 
 import pytest
 
-from tests.conftest import is_alive, needs_xdist, processes_in, until
-from tests.invariants import broken
-
-from .at_once import command, events, statuses, waits
+from tests.support.at_once import command, events, statuses, waits
+from tests.support.environment import needs_xdist
+from tests.support.invariants import broken
+from tests.support.processes import is_alive, processes_in, until
 
 pytestmark = needs_xdist
 

@@ -11,7 +11,7 @@ from codex_orchestrator.privacy.finding import Finder
 from codex_orchestrator.privacy.guard import PrivacyGuard
 from codex_orchestrator.privacy.policy import PrivacyPolicy, secret_values
 from codex_orchestrator.privacy.stream import StreamGuard
-from tests.secrets_corpus import CASES, ENVIRONMENT, HARMLESS_LINES
+from tests.support.secrets_corpus import CASES, ENVIRONMENT, HARMLESS_LINES
 
 ANSI = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07")
 POLICY = PrivacyPolicy("enforce", (), tuple(secret_values(ENVIRONMENT)))

@@ -12,7 +12,7 @@ import pytest
 
 from codex_orchestrator.privacy.parts import is_random, parts_of
 from codex_orchestrator.privacy.values import Values
-from tests.encodings import ENCODINGS, revealed
+from tests.support.encodings import ENCODINGS, revealed
 from tests.unit.test_privacy_stream import guard_of, whole
 
 VALUES = {

@@ -20,7 +20,7 @@ from codex_orchestrator.model.events import (
 from codex_orchestrator.model.exec_events import CommandStart, ExecBegin
 from codex_orchestrator.model.manifest import Manifest
 from codex_orchestrator.rules.replay import catch_up, read_back
-from tests.builders import opened_run, pipeline_of
+from tests.support.builders import opened_run, pipeline_of
 
 
 def at(second: int) -> str:

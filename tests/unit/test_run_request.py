@@ -17,7 +17,7 @@ from codex_orchestrator.model.definitions import (
 )
 from codex_orchestrator.rules.request_rules import problems_of
 from codex_orchestrator.rules.run_request import build_request
-from tests.builders import NOW, layout_of
+from tests.support.builders import NOW, layout_of
 
 STAGES = (
     CommandStage(kind="command", id="build", title="Build", command="make", session=Session(id="s")),

@@ -17,7 +17,7 @@ from codex_orchestrator.evidence.coordinator import mark_recorded
 from codex_orchestrator.evidence.finished import FinishedRun, Recording, merge_queued
 from codex_orchestrator.model.codec import dumps
 from codex_orchestrator.rules.layout import RunLayout, TaskLayout
-from tests.builders import metrics_line_of, summary_of
+from tests.support.builders import metrics_line_of, summary_of
 
 pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
 

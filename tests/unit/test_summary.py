@@ -20,7 +20,7 @@ from codex_orchestrator.rules.summary import (
     not_checked,
     partial_line,
 )
-from tests.builders import opened_run, pipeline_of
+from tests.support.builders import opened_run, pipeline_of
 
 RERUN = "codex-orchestrator start diagnostics --approval-policy never --format json --no-interactive"
 MISSING = f'Guardrail command missing; run "{RERUN}" to capture reviewer diagnostics.'

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from tests.conftest import DEADLINE_SECONDS, Project, is_alive, until
+from .processes import DEADLINE_SECONDS, is_alive, until
+from .projects import Project
 
 # Other plugins that are installed would be loaded by every worker too.
 _ALONE = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
