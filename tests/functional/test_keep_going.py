@@ -7,15 +7,14 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from dataclasses import dataclass, field
 
 import pytest
 
+from tests.support import commands
 from tests.support.at_once import events, waits
 from tests.support.environment import needs_xdist
 from tests.support.invariants import broken, manifests
-from tests.support.processes import DEADLINE_SECONDS
 from tests.support.projects import Project, named
 from tests.support.ways import WAYS, every_way
 
@@ -42,16 +41,8 @@ def flag(way: str) -> str:
 
 def run(project: Project, way: str, *words: str) -> subprocess.CompletedProcess[str]:
     """Run the pipeline ``work``, whichever way; the output is in one piece."""
-    return subprocess.run(
-        [sys.executable, "-m", *WAYS[way], *words],
-        cwd=project.root,
-        env=project.environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=DEADLINE_SECONDS,
-        check=False,
-    )
+    module, *given = WAYS[way]
+    return commands.run(module, [*given, *words], cwd=project.root, env=project.environment, together=True)
 
 
 def by_pipeline(project: Project) -> dict[str, dict]:

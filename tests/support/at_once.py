@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from . import commands
 from .processes import DEADLINE_SECONDS, is_alive, until
 from .projects import Project
 
@@ -42,16 +43,8 @@ def environment(project: Project, **more: str) -> dict[str, str]:
 
 def run(project: Project, way: str, *more: str, pipelines: Sequence[str] = ("work",), **variables: str):
     """Run a project's pipelines to their end; the output is in one piece, as a terminal has it."""
-    return subprocess.run(
-        words(way, pipelines, *more),
-        cwd=project.root,
-        env=environment(project, **variables),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=DEADLINE_SECONDS,
-        check=False,
-    )
+    _, _, module, *given = words(way, pipelines, *more)
+    return commands.run(module, given, cwd=project.root, env=environment(project, **variables), together=True)
 
 
 class Session:
@@ -60,14 +53,16 @@ class Session:
     def __init__(self, project: Project, way: str, *more: str, pipelines: Sequence[str] = ("work",)) -> None:
         self.project = project
         self._output = (project.root.parent / "output").open("w+")
-        self.process = subprocess.Popen(
-            words(way, pipelines, *more),
+        _, _, module, *given = words(way, pipelines, *more)
+        self.process = commands.begin(
+            module,
+            given,
             cwd=project.root,
             env=environment(project),
             stdout=self._output,
             stderr=subprocess.STDOUT,
             # As a shell gives it, so that a terminal's signals reach workers as well.
-            process_group=0,
+            in_group=True,
         )
 
     def pid(self, name: str) -> int:

@@ -7,22 +7,23 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
+from . import commands
 from .processes import DEADLINE_SECONDS, is_alive, processes_in, until
 
 
 class LiveRun:
     """A run in a process that goes on while the test looks."""
 
-    def __init__(self, project, command, streams, folder: Path | None = None) -> None:
+    def __init__(self, project, begin: Callable, folder: Path | None = None) -> None:
         self.project = project
         before = set(project.runs())
-        piped = dict.fromkeys(("stdout", "stderr"), subprocess.PIPE)
-        self.process = subprocess.Popen(
-            command, cwd=project.root, env=project.environment, text=True, **{**piped, **streams}
+        self.process = begin(
+            cwd=project.root, env=project.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
         self.folder: Path = folder or until(
             lambda: next(iter(set(project.runs()) - before), None), "the run's folder"
@@ -82,19 +83,27 @@ class Live:
 
     def start(self, *words: str, under: Sequence[str] = (), **streams) -> LiveRun:
         """``codex-orchestrator start``, run by the command ``under`` where one is given."""
-        return self._run([*under, sys.executable, "-m", "codex_orchestrator", "start", *words], streams)
+        if not under:
+            return self._run("codex_orchestrator", "start", *words)
+        command = [*under, sys.executable, "-m", "codex_orchestrator", "start", *words]
+
+        def begin(**given) -> subprocess.Popen[str]:
+            return subprocess.Popen(command, text=True, **{**given, **streams})
+
+        return self._kept(LiveRun(self._project, begin))
 
     def resume(self, folder: Path) -> LiveRun:
         """``codex-orchestrator resume``."""
-        words = ["resume", "--run", folder.name]
-        return self._run([sys.executable, "-m", "codex_orchestrator", *words], {}, folder)
+        return self._run("codex_orchestrator", "resume", "--run", folder.name, folder=folder)
 
     def pytest(self, pipeline: str) -> LiveRun:
         """``pytest --codex-pipeline``."""
-        return self._run([sys.executable, "-m", "pytest", "--codex-pipeline", pipeline], {})
+        return self._run("pytest", "--codex-pipeline", pipeline)
 
-    def _run(self, command, streams, folder: Path | None = None) -> LiveRun:
-        run = LiveRun(self._project, command, streams, folder)
+    def _run(self, module: str, *words: str, folder: Path | None = None) -> LiveRun:
+        return self._kept(LiveRun(self._project, partial(commands.begin, module, words), folder))
+
+    def _kept(self, run: LiveRun) -> LiveRun:
         self._runs.append(run)
         return run
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from . import commands
 from .environment import WITHOUT_OTHERS, clean_environment
 
 
@@ -39,27 +39,21 @@ class Project:
 
     def cli(self, *words, environment=None, cwd=None, **options) -> subprocess.CompletedProcess[str]:
         """Run ``codex-orchestrator`` with these words."""
-        return subprocess.run(
-            [sys.executable, "-m", "codex_orchestrator", *words],
+        return commands.run(
+            "codex_orchestrator",
+            words,
             cwd=cwd or self.root,
             env={**self.environment, **(environment or {})},
-            capture_output=True,
-            text=True,
-            timeout=100,
-            check=False,
             **options,
         )
 
     def pytest(self, *words, environment=None, cwd=None) -> subprocess.CompletedProcess[str]:
         """Run ``pytest`` with these words, as a rule without plugins that only serve our tests."""
-        return subprocess.run(
-            [sys.executable, "-m", "pytest", *self.pytest_words, *words],
+        return commands.run(
+            "pytest",
+            [*self.pytest_words, *words],
             cwd=cwd or self.root,
             env={**self.environment, **(environment or {})},
-            capture_output=True,
-            text=True,
-            timeout=100,
-            check=False,
         )
 
     def start(self, *words, **keywords) -> Run:
