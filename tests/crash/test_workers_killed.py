@@ -25,7 +25,7 @@ from codex_orchestrator.definitions.graph import reached_failure
 from tests.support import at_once
 from tests.support.environment import needs_xdist
 from tests.support.invariants import broken, manifests
-from tests.support.processes import DEADLINE_SECONDS, processes_in, until
+from tests.support.processes import DEADLINE_SECONDS, children_of, processes_in, until
 from tests.support.projects import Project, named
 
 from .test_resumed import stage
@@ -92,7 +92,7 @@ class Hunted:
                 self._wait_for(process, moment)
                 # Not always in the step that follows a line of the log.
                 time.sleep(chance.uniform(0, LONGEST_PAUSE_SECONDS))
-                workers = [pid for pid in at_once.children_of(process.pid) if is_up(pid)]
+                workers = [pid for pid in children_of(process.pid) if is_up(pid)]
                 if workers:
                     with suppress(ProcessLookupError):
                         os.kill(chance.choice(workers), signal.SIGKILL)
@@ -120,7 +120,7 @@ def is_up(pid: int) -> bool:
         is_worker = b"sys.stdin.readline" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
-    return is_worker and bool(at_once.children_of(pid))
+    return is_worker and bool(children_of(pid))
 
 
 def is_root(run: dict) -> bool:

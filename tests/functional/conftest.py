@@ -101,3 +101,9 @@ def terminal(project):
     yield run
     for one in made:
         one.close()
+
+
+@pytest.fixture
+def with_other_plugins(project):
+    """Sessions of the project have all plugins that are installed."""
+    project.pytest_words = []

@@ -12,19 +12,16 @@ from dataclasses import dataclass, field
 import pytest
 
 from tests.support import commands
-from tests.support.at_once import events, waits
+from tests.support.at_once import waits
 from tests.support.environment import needs_xdist
 from tests.support.invariants import broken, manifests
-from tests.support.projects import Project, named
+from tests.support.projects import Project, command, named
+from tests.support.runs import contents, events
 from tests.support.ways import WAYS, every_way
 
 UNTIL_OK = "test -e ok"
 HINT = "--keep-going runs what does not need the failed one."
 LETTERS = {"succeeded": "s", "failed": "f", "pending": ".", "skipped": "k"}
-
-
-def command(name: str, line: str = "true", **keys) -> dict:
-    return {"id": name, "command": line, **keys}
 
 
 def manual(name: str, **keys) -> dict:
@@ -52,10 +49,6 @@ def by_pipeline(project: Project) -> dict[str, dict]:
 def ended(manifest: dict) -> str:
     """How the stages of a run ended, a letter each."""
     return "".join(LETTERS[entry["status"]] for entry in manifest["commands"])
-
-
-def contents(project: Project) -> dict:
-    return {path: path.read_bytes() for path in project.root.rglob("*") if path.is_file()}
 
 
 @dataclass(frozen=True)

@@ -41,3 +41,23 @@ def processes_in(folder: Path) -> list[int]:
             if pid != os.getpid() and path.readlink().is_relative_to(folder) and is_alive(pid):
                 found.append(pid)
     return found
+
+
+def parent_of(pid: int) -> int:
+    """A process's parent."""
+    stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    return int(stat.rpartition(")")[2].split()[1])
+
+
+def children_of(pid: int) -> list[int]:
+    """The processes that a process has started and that live."""
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):
+            found += map(int, task.read_text().split())
+    return [child for child in found if is_alive(child)]
+
+
+def all_gone(folder: Path) -> None:
+    """Wait until no process works in a folder or below it."""
+    until(lambda: not processes_in(folder), "the end of all processes")

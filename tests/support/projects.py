@@ -113,3 +113,8 @@ def named(stages) -> list[dict]:
         merged.setdefault("title", merged["id"].upper())
         full.append(merged)
     return full
+
+
+def command(name: str, line: str = "true", **keys) -> dict:
+    """A stage that runs a command line; it waits for the one before it, unless it is said."""
+    return {"id": name, "command": line, **keys}
