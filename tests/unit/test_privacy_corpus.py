@@ -94,8 +94,9 @@ def test_harmless_lines_stay_as_they_are_together():
     assert guarded(text) == text
 
 
-# Each line is in two of these, once with ten lines before it and once with ten after it: the guard holds back a
-# line at a time, so that a cut is not felt further away. All at once took a tenth of the time of all unit tests.
+# Each line is in two of these, once with ten lines before it and once with ten after it: the guard holds
+# back a line at a time, so that a cut is not felt further away. All lines at once, cut at each byte, took a
+# tenth of the time of all unit tests.
 @pytest.mark.parametrize("place", range(0, len(HARMLESS_LINES), 10))
 def test_harmless_lines_stay_as_they_are_cut_anywhere(place):
     text = b"\n".join(HARMLESS_LINES[place : place + 20])
