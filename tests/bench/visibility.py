@@ -17,8 +17,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.conftest import Project
-from tests.functional.at_once import command, environment, words
+from tests.support.at_once import command, environment, words
+from tests.support.projects import Project
 
 LINES = 100_000
 STAGES = ("a", "b", "c")

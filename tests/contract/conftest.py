@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.npm import install
+from tests.support.npm import install
 
 PACKAGE = "@kbediako/codex-orchestrator"
 VERSION = "0.2.1"

@@ -13,8 +13,8 @@ import pytest
 from codex_orchestrator.definitions.loader import load_definitions
 from codex_orchestrator.environment import discover
 from codex_orchestrator.rules.run_request import build_request, problems_of
-from tests.builders import NOW, layout_of
-from tests.conftest import named
+from tests.support.builders import NOW, layout_of
+from tests.support.projects import named
 
 CHECK = """
 import { readFileSync } from 'node:fs';

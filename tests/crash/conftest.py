@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Project
+from tests.support.projects import Project
 
 from .points import Points
 from .processes import STAGES, Pool, why_not_traced

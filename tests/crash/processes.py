@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from tests.conftest import clean_environment
+from tests.support.environment import clean_environment
 
 WORKERS = 2
 PATIENCE_SECONDS = 60.0

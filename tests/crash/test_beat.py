@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import clean_environment
+from tests.support.environment import clean_environment
 
 from .evidence import found_runs, readable, settled
 from .processes import PATIENCE_SECONDS, TASK, Call, attached, calls_in, why_not_traced

@@ -20,7 +20,7 @@ from codex_orchestrator.errors import OrchestratorError
 from codex_orchestrator.model.definitions import CommandStage
 from codex_orchestrator.model.exec_events import CommandEnd, CommandStart, ExecChunk
 from codex_orchestrator.rules.stage import StageOutcome
-from tests.builders import opened_manager, pipeline_of
+from tests.support.builders import opened_manager, pipeline_of
 
 from .evidence import gaps, readable, settled, truthful
 from .processes import TASK, Done

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Project, clean_environment
+from tests.support.environment import clean_environment
+from tests.support.projects import Project
 
 from .evidence import found_runs, settled, truthful
 from .processes import PATIENCE_SECONDS, STAGES, TASK, Done

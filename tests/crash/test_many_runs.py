@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from codex_orchestrator.evidence.locks import SOFT_SUFFIX
-from tests.conftest import Project, named
+from tests.support.projects import Project, named
 
 from .crowd import GATE, crowd, patiently
 from .evidence import files_in, found_runs, lines_of, settled, task_of

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import is_alive, named, processes_in, until
+from tests.support.processes import is_alive, processes_in, until
+from tests.support.projects import named
 
 pytestmark = pytest.mark.skipif(
     not Path("/proc/self/cwd").exists() or shutil.which("setsid") is None, reason="needs /proc and setsid"

@@ -12,15 +12,14 @@ import pytest
 
 import pytest_codex.takeover  # noqa: F401 (once here, or every inner session would load it anew)
 from codex_orchestrator.cli import main
-from tests.conftest import processes_in
-from tests.terminal import Terminal
-
-from .at_once import Session
-from .sshd import Server, why_not_here
+from tests.support.at_once import Session
+from tests.support.processes import processes_in
+from tests.support.sshd import Server, why_not_here
+from tests.support.terminal import Terminal
 
 
 @pytest.fixture
-def run(project, pytester, monkeypatch):
+def run(project, pytester, monkeypatch, no_waiting_for_the_disk):
     """Run pytest in this process, in the project, with our plugin and those given."""
     monkeypatch.chdir(project.root)
     monkeypatch.setenv("MCP_RUNNER_TASK_ID", "task-1")
@@ -35,7 +34,7 @@ def run(project, pytester, monkeypatch):
 
 
 @pytest.fixture
-def said(project, monkeypatch, capsys):
+def said(project, monkeypatch, capsys, no_waiting_for_the_disk):
     """Run a command in this process: exit code, stdout, stderr."""
     monkeypatch.chdir(project.root)
     monkeypatch.setenv("MCP_RUNNER_TASK_ID", "task-1")
@@ -102,3 +101,9 @@ def terminal(project):
     yield run
     for one in made:
         one.close()
+
+
+@pytest.fixture
+def with_other_plugins(project):
+    """Sessions of the project have all plugins that are installed."""
+    project.pytest_words = []

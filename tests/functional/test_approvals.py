@@ -13,7 +13,9 @@ import sys
 import pytest
 
 from codex_orchestrator.evidence.owner import read_owner
-from tests.conftest import DEADLINE_SECONDS, Project
+from tests.support.processes import DEADLINE_SECONDS
+from tests.support.projects import Project
+from tests.support.runs import contents
 
 GATE = {"kind": "manual", "id": "gate", "title": "Look at it", "instructions": "See that it is good."}
 COMMANDS = ("start", "pytest")
@@ -61,10 +63,6 @@ def statuses(project: Project) -> list[str]:
 def receipts(project: Project) -> list[dict]:
     path = project.runs()[-1] / "approvals.ndjson"
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-
-def contents(project: Project) -> dict:
-    return {path: path.read_bytes() for path in project.root.rglob("*") if path.is_file()}
 
 
 def is_valid(project: Project) -> bool:

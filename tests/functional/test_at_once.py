@@ -9,22 +9,11 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from tests.conftest import DEADLINE_SECONDS, needs_xdist
-from tests.invariants import broken
-
-from .at_once import (
-    CODEX_JOBS,
-    JOBS,
-    WORKERS,
-    command,
-    environment,
-    events,
-    order,
-    run,
-    statuses,
-    waits,
-    words,
-)
+from tests.support.at_once import CODEX_JOBS, JOBS, WORKERS, command, environment, run, waits, words
+from tests.support.environment import needs_xdist
+from tests.support.invariants import broken
+from tests.support.processes import DEADLINE_SECONDS
+from tests.support.runs import events, order, statuses
 
 pytestmark = needs_xdist
 

@@ -7,8 +7,10 @@ import json
 import pytest
 
 from codex_orchestrator.evidence.artefacts import check_file
-from tests.conftest import named, needs_xdist
-from tests.invariants import broken
+from tests.support.environment import needs_xdist
+from tests.support.invariants import broken
+from tests.support.projects import named
+from tests.support.runs import ran
 
 ENFORCE = {"CODEX_CONTROL_PLANE_MODE": "enforce"}
 REFUSED = "control-plane-validation-failed"
@@ -20,11 +22,6 @@ LINE = f"Control plane validation failed: $.pipeline.stages[1].title {BLANK}."
 
 def drift(project) -> dict:
     return json.loads((project.root / "out/task-1/control-plane/drift.json").read_bytes())
-
-
-def ran(project) -> list[str]:
-    path = project.root / "ran"
-    return path.read_text().split() if path.exists() else []
 
 
 def poor_second_stage(project, **keys) -> None:

@@ -9,11 +9,11 @@ from itertools import zip_longest
 
 import pytest
 
-from tests.conftest import DEADLINE_SECONDS, needs_xdist
-from tests.invariants import broken, manifests
-
-from . import at_once
-from .at_once import command, words
+from tests.support import at_once
+from tests.support.at_once import command, words
+from tests.support.environment import needs_xdist
+from tests.support.invariants import broken, manifests
+from tests.support.processes import DEADLINE_SECONDS
 
 # What may differ between two runs of one pipeline, whichever way in: identities, times, and what is counted
 # by the clock. Everything else in every file must be the same.

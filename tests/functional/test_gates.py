@@ -14,7 +14,7 @@ import pytest
 
 from codex_orchestrator.definitions.loader import load_definitions
 from codex_orchestrator.environment import discover
-from tests.repositories import Repo, git_variables
+from tests.support.repositories import Repo, git_variables
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = f"{sys.executable} -P -m codex_orchestrator"

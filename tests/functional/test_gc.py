@@ -15,7 +15,7 @@ import pytest
 from codex_orchestrator.clock import timestamp
 from codex_orchestrator.evidence import locks
 from codex_orchestrator.model.codec import dumps_line, to_json
-from tests.builders import records_of
+from tests.support.builders import records_of
 
 KEYS = [
     *("task_ids", "dry_run", "removed", "kept", "merged_records", "swept", "remains"),

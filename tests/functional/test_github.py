@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from pytest_codex.progress.github_job import output
-from tests.ways import WAYS, every_way
+from tests.support.ways import WAYS, every_way
 
 HOSTILE = r"printf '::error::hacked\n  ::add-mask::a\nx ##[error]old\n::endgroup::\n::stop-commands::me\n'"
 

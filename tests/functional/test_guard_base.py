@@ -12,7 +12,7 @@ import pytest
 from codex_orchestrator.checks.base import FoundBase, describe_base
 from codex_orchestrator.checks.base_candidates import NamedBase
 from codex_orchestrator.errors import UsageError
-from tests.repositories import Repo
+from tests.support.repositories import Repo
 
 ONLY_UNCOMMITTED = "Only what is not committed is measured, as "
 NO_BASE = f"{ONLY_UNCOMMITTED}no base was found among origin/HEAD, origin/main, origin/master"

@@ -14,7 +14,7 @@ from codex_orchestrator.checks.changes import ChangeRequest
 from codex_orchestrator.checks.diff_budget import DiffBudgetRequest, check_diff_budget
 from codex_orchestrator.checks.difference import FileChange
 from codex_orchestrator.errors import UsageError
-from tests.repositories import Repo
+from tests.support.repositories import Repo
 
 
 @pytest.fixture

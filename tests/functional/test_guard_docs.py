@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
@@ -12,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.repositories import Repo
+from tests.support.disk import refused
+from tests.support.repositories import Repo
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = '{"scripts": {"build": "true", "docs:check": "true", "test": "true"}}'
@@ -263,10 +263,6 @@ def test_what_is_no_file_is_a_finding_and_is_not_waited_for(repo, found):
     (repo.root / "docs/folder.md").symlink_to("how-to")
     names = ("folder", "guide", "loop", "nowhere")
     assert found() == [f"docs/{name}.md:0 docs-unreadable" for name in names]
-
-
-def refused(path, *_, **__):
-    raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
 
 def test_a_page_that_cannot_be_opened_is_a_finding(repo, guard, monkeypatch):

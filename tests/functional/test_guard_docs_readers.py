@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from tests.repositories import Repo
+from tests.support.repositories import Repo
 
 PACKAGE = {
     "name": "motor",

@@ -10,7 +10,7 @@ from functools import partial
 
 import pytest
 
-from tests.conftest import Project
+from tests.support.projects import Project
 
 FINE = ".runs/t/cli/fine/manifest.json"
 

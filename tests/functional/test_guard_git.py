@@ -18,7 +18,7 @@ from codex_orchestrator.checks.difference import read_difference
 from codex_orchestrator.checks.gitcommand import Setting, overrides, parse_settings
 from codex_orchestrator.cli import main
 from codex_orchestrator.errors import UsageError
-from tests.repositories import Repo
+from tests.support.repositories import Repo
 
 COMMANDS = (
     ("guard", "spec"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import errno
 import os
 import subprocess
 import sys
@@ -16,7 +15,8 @@ from codex_orchestrator.checks.report import render_text
 from codex_orchestrator.checks.spec import SpecGuardReport, SpecGuardRequest, check_specs
 from codex_orchestrator.errors import UsageError
 from codex_orchestrator.model.definitions import GuardSettings, SpecGuardSettings
-from tests.repositories import FRESH_SPEC, Repo
+from tests.support.disk import refused
+from tests.support.repositories import FRESH_SPEC, Repo
 
 TODAY = dt.date(2026, 3, 31)
 FRESH = FRESH_SPEC
@@ -540,10 +540,6 @@ def test_change_findings_come_before_those_of_the_specs(repo):
     report = repo.check("HEAD")
     assert rules(report) == [*NEEDS_A_SPEC, ("tasks/specs/1.md", "spec-last-review-stale")]
     assert [report.exit_code(dry_run=dry) for dry in (False, True)] == [1, 0]
-
-
-def refused(path, *_, **__):
-    raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
 
 def test_a_spec_that_cannot_be_opened_is_a_finding(plain, monkeypatch):

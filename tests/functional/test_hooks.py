@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import named, needs_xdist
+from tests.support import hook_recorder
+from tests.support.environment import needs_xdist
+from tests.support.projects import named
 
-RECORDER = Path(__file__).with_name("recorder.py")
+RECORDER = Path(hook_recorder.__file__)
 START = ("start", "--format", "json")
 # By the name of a way to run pipelines, the words of it; the pipeline's id completes them.
 WAYS = {

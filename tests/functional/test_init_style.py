@@ -12,7 +12,7 @@ import pytest
 
 from codex_orchestrator.repository.tree import DiskTree
 from codex_orchestrator.scaffold.style import Style, render, style_of
-from tests.npm import install
+from tests.support.npm import install
 
 CONFIG = "codex.orchestrator.json"
 SCRIPTS = {"build": "true", "lint": "true", "test": "true"}

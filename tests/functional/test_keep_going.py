@@ -7,24 +7,21 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from dataclasses import dataclass, field
 
 import pytest
 
-from tests.conftest import DEADLINE_SECONDS, Project, named, needs_xdist
-from tests.invariants import broken, manifests
-from tests.ways import WAYS, every_way
-
-from .at_once import events, waits
+from tests.support import commands
+from tests.support.at_once import waits
+from tests.support.environment import needs_xdist
+from tests.support.invariants import broken, manifests
+from tests.support.projects import Project, command, named
+from tests.support.runs import contents, events
+from tests.support.ways import WAYS, every_way
 
 UNTIL_OK = "test -e ok"
 HINT = "--keep-going runs what does not need the failed one."
 LETTERS = {"succeeded": "s", "failed": "f", "pending": ".", "skipped": "k"}
-
-
-def command(name: str, line: str = "true", **keys) -> dict:
-    return {"id": name, "command": line, **keys}
 
 
 def manual(name: str, **keys) -> dict:
@@ -41,16 +38,8 @@ def flag(way: str) -> str:
 
 def run(project: Project, way: str, *words: str) -> subprocess.CompletedProcess[str]:
     """Run the pipeline ``work``, whichever way; the output is in one piece."""
-    return subprocess.run(
-        [sys.executable, "-m", *WAYS[way], *words],
-        cwd=project.root,
-        env=project.environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=DEADLINE_SECONDS,
-        check=False,
-    )
+    module, *given = WAYS[way]
+    return commands.run(module, [*given, *words], cwd=project.root, env=project.environment, together=True)
 
 
 def by_pipeline(project: Project) -> dict[str, dict]:
@@ -60,10 +49,6 @@ def by_pipeline(project: Project) -> dict[str, dict]:
 def ended(manifest: dict) -> str:
     """How the stages of a run ended, a letter each."""
     return "".join(LETTERS[entry["status"]] for entry in manifest["commands"])
-
-
-def contents(project: Project) -> dict:
-    return {path: path.read_bytes() for path in project.root.rglob("*") if path.is_file()}
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from tests.conftest import is_alive, processes_in, until
+from tests.support.processes import is_alive, processes_in, until
 
 START = f"{sys.executable} -m codex_orchestrator start"
 LEAF = {

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from tests.conftest import needs_xdist
-from tests.repositories import Repo, git_variables
+from tests.support.environment import needs_xdist
+from tests.support.repositories import Repo, git_variables
 
 # Ours, those that we stand on, and those of Python's that everything imports.
 MODULES = (

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from codex_orchestrator.model.codec import dumps_line, to_json
-from tests.builders import records_of
+from tests.support.builders import records_of
 
 TASK = ".runs/task-1"
 COMMANDS = (

@@ -7,17 +7,14 @@ import re
 
 import pytest
 
+from tests.support.runs import statuses
+
 
 def tree(root) -> dict:
     """Every file below a folder, with its bytes."""
     return {
         path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()
     }
-
-
-def statuses(project) -> dict:
-    """Stage ids and statuses of the newest run."""
-    return {entry["id"]: entry["status"] for entry in project.manifest()["commands"]}
 
 
 def started(project) -> list[str]:

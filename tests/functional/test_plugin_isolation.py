@@ -7,6 +7,9 @@ import re
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("with_other_plugins")
+
+
 TRAP = """\
 from pathlib import Path
 Path(r"{mark}").write_text(__name__)
@@ -39,11 +42,6 @@ python_files = ["*.py", "*.json"]
 pythonpath = ["src"]
 """,
 }
-
-
-@pytest.fixture(autouse=True)
-def _with_other_plugins(project):
-    project.pytest_words = []
 
 
 @pytest.fixture

@@ -10,23 +10,10 @@ import sys
 
 import pytest
 
-from tests.conftest import needs_xdist
+from tests.support.environment import needs_xdist
+from tests.support.runs import started, statuses
 
-
-@pytest.fixture(autouse=True)
-def _with_other_plugins(project):
-    project.pytest_words = []
-
-
-def statuses(project) -> list[str]:
-    """The stages' statuses in the newest run."""
-    return [entry["status"] for entry in project.manifest()["commands"]]
-
-
-def started(project) -> list[int]:
-    """The places of the stages of the newest run in the order in which they started."""
-    events = [json.loads(line) for line in (project.runs()[-1] / "runner.ndjson").read_bytes().splitlines()]
-    return [event["index"] for event in events if event["type"] == "command:start"]
+pytestmark = pytest.mark.usefixtures("with_other_plugins")
 
 
 def lacks_nothing(project, entry, reason) -> bool:
@@ -62,7 +49,7 @@ def test_rerunfailures_does_not_repeat_stages(project):
     assert done.returncode == 1
     assert "RERUN" not in done.stdout
     assert (project.root / "ran").read_text() == "x\n"
-    assert statuses(project) == ["failed", "succeeded"]
+    assert [*statuses(project).values()] == ["failed", "succeeded"]
     assert lacks_nothing(project, project.manifest()["commands"][0], "command-failed")
 
 
@@ -71,7 +58,7 @@ def test_timeouts_of_tests_are_not_those_of_stages(project):
     done = project.pytest("--codex-pipeline", "work", "--timeout=0.2")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "timeout: 0.2s" in done.stdout
-    assert statuses(project) == ["succeeded", "succeeded"]
+    assert [*statuses(project).values()] == ["succeeded", "succeeded"]
 
 
 @needs_xdist
@@ -79,7 +66,7 @@ def test_no_workers_may_be_asked_for(project):
     (project.root / "pytest.ini").write_text("[pytest]\naddopts = -n 2\n")
     project.pipeline("true")
     assert project.pytest("--codex-pipeline", "work", "-n", "0").returncode == 0
-    assert statuses(project) == ["succeeded"]
+    assert [*statuses(project).values()] == ["succeeded"]
 
 
 # ---------------------------------------------------------------- plugins that break
@@ -120,7 +107,7 @@ def test_a_plugin_that_raises_fails_the_stage_completely(project, run, phase, so
     manifest = project.manifest()
     assert manifest["status"] == "failed"
     assert manifest["status_detail"] == "stage:s2:error"
-    assert statuses(project) == ["succeeded", "failed", "pending"]
+    assert [*statuses(project).values()] == ["succeeded", "failed", "pending"]
     entry = manifest["commands"][1]
     assert entry["summary"] == f"{phase}: ValueError: plugin broke"
     assert lacks_nothing(project, entry, "command-execution-error")
@@ -133,7 +120,7 @@ def test_a_plugin_that_raises_fails_the_stage_completely(project, run, phase, so
 def test_what_a_broken_stage_blocks_stays_pending(project, run, phase):
     project.pipeline("true", "true", {"command": "true", "needs": []})
     assert run(plugins=[Breaker(phase, "s1", break_it)]).ret == 1
-    assert statuses(project) == ["failed", "pending", "succeeded"]
+    assert [*statuses(project).values()] == ["failed", "pending", "succeeded"]
 
 
 @pytest.mark.parametrize(
@@ -151,7 +138,11 @@ def test_a_plugin_that_ends_the_session_leaves_a_finished_run(project, run, phas
     manifest = project.manifest()
     assert manifest["status"] == "failed"
     assert manifest["completed_at"]
-    assert statuses(project) == ["succeeded", "succeeded" if phase == "teardown" else "pending", "pending"]
+    assert [*statuses(project).values()] == [
+        "succeeded",
+        "succeeded" if phase == "teardown" else "pending",
+        "pending",
+    ]
     left = 1 if phase == "teardown" else 2
     assert manifest["summary"].startswith(f"{left} of 3 selected stages did not run.\n")
 
@@ -161,7 +152,7 @@ def test_a_plugin_that_skips_a_stage_leaves_it_pending_and_the_run_not_green(pro
     done = run("-rs", plugins=[Breaker("setup", "s1", lambda: pytest.skip("not today"))])
     assert done.ret == 1
     done.stdout.fnmatch_lines(["SKIPPED [[]1] work::s1: not today"])
-    assert statuses(project)[0] == "pending"
+    assert statuses(project)["s1"] == "pending"
     assert project.manifest()["status"] == "failed"
 
 
@@ -189,7 +180,7 @@ def test_a_plugin_that_takes_stages_away_leaves_them_pending(project, run):
     done = run(plugins=[Sampler()])
     assert done.ret == 0
     done.assert_outcomes(passed=2, deselected=1)
-    assert statuses(project) == ["succeeded", "pending", "succeeded"]
+    assert [*statuses(project).values()] == ["succeeded", "pending", "succeeded"]
 
 
 # ---------------------------------------------------------------- interrupts
@@ -237,7 +228,7 @@ def test_a_keyboard_interrupt_of_a_plugin_leaves_a_finished_run(project, phase, 
     project.pipeline("true", "true")
     done = interrupted(project, f"s1 {phase} raise")
     assert done.returncode == 2
-    assert statuses(project) == expected
+    assert [*statuses(project).values()] == expected
     assert project.manifest()["status"] == "failed"
     assert project.manifest()["completed_at"]
 
@@ -246,7 +237,7 @@ def test_a_keyboard_interrupt_while_a_stage_runs_ends_its_command(project, live)
     project.pipeline("echo $$ > pid; kill -ALRM $PPID; exec sleep 100", "true")
     done = interrupted(project, "s1 running raise")
     assert done.returncode == 2
-    assert statuses(project) == ["failed", "pending"]
+    assert [*statuses(project).values()] == ["failed", "pending"]
     assert lacks_nothing(project, project.manifest()["commands"][0], "command-cancelled")
     pid = int((project.root / "pid").read_text())
     live.until(lambda: not live.is_alive(pid), "the end of the command")
@@ -267,7 +258,7 @@ def test_a_signal_beside_a_stage_cancels_the_run(project, stage, number, expecte
     assert f"cancelled by {number.name}" in done.stdout
     manifest = project.manifest()
     assert (manifest["status"], manifest["status_detail"]) == ("cancelled", f"cancelled:{number.name}")
-    assert statuses(project) == expected
+    assert [*statuses(project).values()] == expected
 
 
 @pytest.mark.parametrize(
@@ -293,7 +284,7 @@ def test_a_signal_to_pytest_ends_the_stage_and_cancels_the_run(project, live, nu
     assert process.returncode == 2, output
     manifest = project.manifest()
     assert (manifest["status"], manifest["status_detail"]) == ("cancelled", f"cancelled:{number.name}")
-    assert statuses(project) == ["succeeded", "failed", "pending", "pending"]
+    assert [*statuses(project).values()] == ["succeeded", "failed", "pending", "pending"]
     entry = manifest["commands"][1]
     assert lacks_nothing(project, entry, "command-cancelled")
     assert entry["exit_code"] == 128 + number

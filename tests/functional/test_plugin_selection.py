@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
+from tests.support.runs import started, statuses
+
 DONE, BAD, LEFT = "succeeded", "failed", "pending"
-
-
-def statuses(project) -> list[str]:
-    """The stages' statuses in the newest run."""
-    return [entry["status"] for entry in project.manifest()["commands"]]
-
-
-def started(project) -> list[int]:
-    """The places of the stages of the newest run in the order in which they started."""
-    events = [json.loads(line) for line in (project.runs()[-1] / "runner.ndjson").read_bytes().splitlines()]
-    return [event["index"] for event in events if event["type"] == "command:start"]
 
 
 def broken_in_the_middle(project) -> None:
@@ -55,7 +44,7 @@ def test_what_was_not_run_stays_pending(project, run, words, code, expected):
     broken_in_the_middle(project)
     done = run(*words)
     assert done.ret == code
-    assert statuses(project) == expected
+    assert [*statuses(project).values()] == expected
     manifest = project.manifest()
     assert manifest["status"] == ("succeeded" if code == 0 else "failed")
     for entry in manifest["commands"]:
@@ -80,16 +69,16 @@ def test_last_failed_runs_what_failed_and_only_that(project, run):
     (project.root / "mended").touch()
     done = run("--lf")
     assert done.ret == 1
-    assert statuses(project) == [LEFT, DONE, LEFT, BAD, LEFT]
+    assert [*statuses(project).values()] == [LEFT, DONE, LEFT, BAD, LEFT]
     assert run("--lf").ret == 1
-    assert statuses(project) == [LEFT, LEFT, LEFT, BAD, LEFT]
+    assert [*statuses(project).values()] == [LEFT, LEFT, LEFT, BAD, LEFT]
 
 
 def test_last_failed_runs_everything_where_nothing_failed(project, run):
     project.pipeline("true", "true")
     assert run().ret == 0
     assert run("--lf").ret == 0
-    assert statuses(project) == [DONE, DONE]
+    assert [*statuses(project).values()] == [DONE, DONE]
     assert run("--lf", "--lfnf=none").ret == 5
     assert len(project.runs()) == 2
 
@@ -109,19 +98,19 @@ def test_options_that_reorder_tests_leave_the_declared_order(project, run, optio
 def test_stepwise_goes_on_where_it_stopped(project, run):
     broken_in_the_middle(project)
     assert run("--sw").ret == 2
-    assert statuses(project) == [DONE, BAD, LEFT, LEFT, LEFT]
+    assert [*statuses(project).values()] == [DONE, BAD, LEFT, LEFT, LEFT]
     assert run("--sw").ret == 2
-    assert statuses(project) == [LEFT, BAD, LEFT, LEFT, LEFT]
+    assert [*statuses(project).values()] == [LEFT, BAD, LEFT, LEFT, LEFT]
     (project.root / "mended").touch()
     assert run("--sw").ret == 2
-    assert statuses(project) == [LEFT, DONE, DONE, BAD, LEFT]
+    assert [*statuses(project).values()] == [LEFT, DONE, DONE, BAD, LEFT]
 
 
 def test_without_the_cache_everything_runs(project, run):
     project.pipeline("true", "true")
     before = {path.name for path in project.root.iterdir()}
     assert run("-p", "no:cacheprovider").ret == 0
-    assert statuses(project) == [DONE, DONE]
+    assert [*statuses(project).values()] == [DONE, DONE]
     assert {path.name for path in project.root.iterdir()} == before | {".runs", "out"}
 
 

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from tests.conftest import needs_xdist
+from tests.support.environment import needs_xdist
+from tests.support.runs import statuses
 
 SERIAL, JOBS, WORKERS = "", "--codex-jobs=2", "-n 2"
 every_way = pytest.mark.parametrize(
@@ -27,10 +28,6 @@ def go(project):
         return project.pytest(*asked, environment={"PYTHONPATH": ".", **variables})
 
     return run
-
-
-def statuses(project) -> dict[str, str]:
-    return {entry["id"]: entry["status"] for entry in project.manifest()["commands"]}
 
 
 def said(project, name="said") -> list[str]:

@@ -10,8 +10,8 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.conftest import needs_xdist
-from tests.secrets_corpus import BODY, CASES, ENVIRONMENT, HARMLESS_LINES, PLAIN
+from tests.support.environment import needs_xdist
+from tests.support.secrets_corpus import BODY, CASES, ENVIRONMENT, HARMLESS_LINES, PLAIN
 
 ENFORCE = {"CODEX_PRIVACY_GUARD_MODE": "enforce"}
 SECRET = "sword-fish/99 & co"

@@ -12,8 +12,8 @@ import pytest
 
 import pytest_codex.progress.progress as progress_module
 from pytest_codex.progress.heartbeat import Heartbeat
-from tests.terminal import Terminal
-from tests.ways import WAYS, every_way
+from tests.support.terminal import Terminal
+from tests.support.ways import WAYS, every_way
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 

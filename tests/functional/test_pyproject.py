@@ -12,9 +12,9 @@ from codex_orchestrator.cli import main
 from codex_orchestrator.definitions.loader import load_definitions
 from codex_orchestrator.environment import discover
 from codex_orchestrator.errors import ConfigurationError, Problem
-from tests.conftest import named
-from tests.functional.test_configuration import BAD, GOOD_FILES, SCHEMA_CANNOT
-from tests.toml_writer import TomlWriter
+from tests.support.configurations import BAD, GOOD_FILES, SCHEMA_CANNOT
+from tests.support.projects import named
+from tests.support.toml_writer import TomlWriter
 
 NAME, OWN = "pyproject.toml", "codex.orchestrator.json"
 TABLE = ("tool", "codex-orchestrator")

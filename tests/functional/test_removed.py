@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .at_once import command, run
+from tests.support.at_once import command, run
 
 
 @pytest.mark.parametrize("way", ["", "--jobs 2", "-n 2"])

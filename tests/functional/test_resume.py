@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 
 from codex_orchestrator.errors import StorageError
-from tests.conftest import Run, is_alive, until
-from tests.invariants import broken, manifests
+from tests.support.invariants import broken, manifests
+from tests.support.processes import is_alive, until
+from tests.support.projects import Run
+from tests.support.runs import ran
 
 UNTIL_OK = "test -e ok"
 COMMAND = (sys.executable, "-m", "codex_orchestrator")
@@ -26,12 +28,6 @@ COUNTED = "echo {name} >> ran"
 def counted(name: str, command: str = "true", **keys) -> dict:
     """A stage that leaves its name in the file ``ran`` each time."""
     return {"id": name, "command": f"{COUNTED.format(name=name)}; {command}", **keys}
-
-
-def ran(project) -> list[str]:
-    """The stages that ran, in order."""
-    path = project.root / "ran"
-    return path.read_text().split() if path.exists() else []
 
 
 def contents(project) -> dict[str, str]:

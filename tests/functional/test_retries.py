@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pytest
 
 from codex_orchestrator.evidence.artefacts import check_file
-from tests.conftest import Run
+from tests.support.projects import Run
 
 # Counts its runs in a file of the stage's own: "$n" is the number of this one.
 COUNT = 'n=$(($(cat "$N" 2>/dev/null || echo 0) + 1)); echo $n > "$N"; '

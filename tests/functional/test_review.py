@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import DEADLINE_SECONDS, is_alive, until
-from tests.repositories import Repo, git_variables
+from tests.support.processes import DEADLINE_SECONDS, is_alive, until
+from tests.support.repositories import Repo, git_variables
 
 GUARD = {"id": "spec-guard", "command": "echo guarded"}
 GATE = {"kind": "manual", "id": "gate", "title": "Look at it"}

@@ -7,9 +7,8 @@ import signal
 
 import pytest
 
-from tests.conftest import is_alive, until
-
-from .at_once import command, run
+from tests.support.at_once import command, run
+from tests.support.processes import is_alive, until
 
 # Says what it is asked for; one whose output is not read dies of it. Its answer is there once it has said it.
 SERVE = (

@@ -8,27 +8,17 @@ import signal
 
 import pytest
 
-from tests.conftest import is_alive, needs_xdist, until
-from tests.invariants import broken, manifests
-
-from . import at_once
-from .at_once import CODEX_JOBS, command, waits
+from tests.support import at_once
+from tests.support.at_once import CODEX_JOBS, command, waits
+from tests.support.environment import needs_xdist
+from tests.support.invariants import broken
+from tests.support.processes import is_alive, until
+from tests.support.runs import by_pipeline, statuses_in
 
 pytestmark = needs_xdist
 
 SERIAL = "-v"
 TWO = ("left", "right")
-
-
-def by_pipeline(project) -> dict[str, dict]:
-    """The only run of each pipeline."""
-    found = {manifest["pipeline_id"]: manifest for manifest in manifests(project.root).values()}
-    assert len(found) == len(manifests(project.root))
-    return found
-
-
-def statuses(manifest: dict) -> dict[str, str]:
-    return {entry["id"]: entry["status"] for entry in manifest["commands"]}
 
 
 @pytest.mark.parametrize("way", [SERIAL, "-n 2"])
@@ -52,8 +42,8 @@ def test_each_is_a_run_of_its_own(project, way):
     done = at_once.run(project, way, pipelines=TWO)
     assert done.returncode == 1, done.stdout
     runs = by_pipeline(project)
-    assert statuses(runs["left"]) == {"a": "succeeded", "b": "succeeded", "c": "failed", "d": "pending"}
-    assert statuses(runs["right"]) == {"a": "succeeded", "b": "succeeded", "down": "succeeded"}
+    assert statuses_in(runs["left"]) == {"a": "succeeded", "b": "succeeded", "c": "failed", "d": "pending"}
+    assert statuses_in(runs["right"]) == {"a": "succeeded", "b": "succeeded", "down": "succeeded"}
     assert {name: manifest["status"] for name, manifest in runs.items()} == {
         "left": "failed",
         "right": "succeeded",

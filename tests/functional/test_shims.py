@@ -14,7 +14,8 @@ import pytest
 
 from codex_orchestrator.scaffold.placing import write_starter_file
 from codex_orchestrator.scaffold.scripts import TEMPLATES, script_files
-from tests.conftest import clean_environment, until
+from tests.support.environment import clean_environment
+from tests.support.processes import until
 
 RUNNER, METRICS = "scripts/agents_mcp_runner.mjs", "scripts/mcp-runner-metrics.js"
 START, POLL = "scripts/mcp-runner-start.sh", "scripts/mcp-runner-poll.sh"

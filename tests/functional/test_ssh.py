@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import is_alive, needs_xdist, processes_in, until
-from tests.invariants import broken
-
-from .at_once import children_of, command, events, run, statuses, waits
+from tests.support.at_once import command, run, waits
+from tests.support.environment import needs_xdist
+from tests.support.invariants import broken
+from tests.support.processes import all_gone, children_of, is_alive, until
+from tests.support.runs import events, statuses
 
 pytestmark = needs_xdist
 
@@ -19,10 +20,6 @@ pytestmark = needs_xdist
 def tx(sshd, count: int) -> list[str]:
     """Options for so many workers."""
     return ["--tx", f"{count}*{sshd.spec}"]
-
-
-def all_gone(project) -> None:
-    until(lambda: not processes_in(project.root), "the end of all processes")
 
 
 def clients(session) -> list[int]:
@@ -73,7 +70,7 @@ def test_a_connection_that_breaks_costs_an_attempt(project, session, sshd):
     assert code == 0, output
     assert [event["error"] for event in events(project, "exec:retry")] == ["Worker gw0 died"]
     assert broken(project.root) == []
-    all_gone(project)
+    all_gone(project.root)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=lambda number: number.name)
@@ -85,7 +82,7 @@ def test_the_end_of_the_session_is_the_end_of_what_runs_there(project, session, 
     code, output = live.finish()
     assert code == (2 if number == signal.SIGINT else -signal.SIGKILL), output
     until(lambda: not is_alive(pid), "the end of the stage")
-    all_gone(project)
+    all_gone(project.root)
     if number == signal.SIGINT:
         assert project.manifest()["commands"][0]["exit_code"] == 130
         assert broken(project.root) == []

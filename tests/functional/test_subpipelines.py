@@ -8,7 +8,9 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from tests.invariants import broken, manifests
+from tests.support.invariants import broken, manifests
+from tests.support.projects import command
+from tests.support.runs import by_pipeline, statuses_in
 
 UNTIL_OK = "test -e ok"
 
@@ -16,21 +18,6 @@ UNTIL_OK = "test -e ok"
 def sub(pipeline: str, name: str | None = None, **keys) -> dict:
     """A stage that runs a pipeline; its id is the pipeline's where no other is given."""
     return {"kind": "subpipeline", "id": name or pipeline, "pipeline": pipeline, **keys}
-
-
-def command(name: str, line: str = "true", **keys) -> dict:
-    return {"id": name, "command": line, **keys}
-
-
-def by_pipeline(project) -> dict[str, dict]:
-    """The only run of each pipeline."""
-    found = {manifest["pipeline_id"]: manifest for manifest in manifests(project.root).values()}
-    assert len(found) == len(manifests(project.root))
-    return found
-
-
-def statuses(manifest: dict) -> dict[str, str]:
-    return {entry["id"]: entry["status"] for entry in manifest["commands"]}
 
 
 def deep(project, last: str = "true") -> None:
@@ -109,7 +96,7 @@ def test_a_failure_comes_up_through_every_parent(project):
         "inner": ("failed", "stage:j:failed"),
     }
     assert runs["work"]["summary"].splitlines()[0] == "Sub-pipeline 'outer' failed."
-    assert statuses(runs["work"]) == {"first": "succeeded", "nested": "failed", "last": "pending"}
+    assert statuses_in(runs["work"]) == {"first": "succeeded", "nested": "failed", "last": "pending"}
     assert broken(project.root) == []
 
     (project.root / "ok").touch()
@@ -129,7 +116,7 @@ def test_what_does_not_depend_on_a_failed_child_still_runs(project):
     )
     assert project.start("work").exit_code == 1
     runs = by_pipeline(project)
-    assert statuses(runs["work"]) == {
+    assert statuses_in(runs["work"]) == {
         "inner": "failed",
         "after": "pending",
         "aside": "succeeded",
@@ -177,7 +164,7 @@ def test_an_optional_child_fails_alone_at_any_depth(project, way):
     done = project.cli(*words) if way == "cli" else project.pytest(*words)
     assert done.returncode == 0, done.stdout
     runs = by_pipeline(project)
-    assert statuses(runs["work"]) == {"middle": "skipped", "last": "succeeded"}
+    assert statuses_in(runs["work"]) == {"middle": "skipped", "last": "succeeded"}
     assert (runs["middle"]["status"], runs["inner"]["status"]) == ("failed", "failed")
     assert "optional" in done.stdout
     assert broken(project.root) == []

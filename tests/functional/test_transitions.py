@@ -14,7 +14,7 @@ from codex_orchestrator.evidence.resuming import add_receipt
 from codex_orchestrator.model.definitions import ManualStage
 from codex_orchestrator.rules.approvals import Actor, Answer, make_receipt
 from codex_orchestrator.rules.layout import TaskLayout
-from tests.invariants import broken, manifests
+from tests.support.invariants import broken, manifests
 
 MANUAL = {"kind": "manual", "id": "ask", "title": "Ask", "instructions": "Look at it."}
 SUB = {"kind": "subpipeline", "id": "sub", "title": "Sub", "pipeline": "inner"}
@@ -124,7 +124,7 @@ CASES = [
     ),
     Case(
         "takes too long",
-        {"work": [{"command": f"{UNTIL_OK} || exec sleep 60", "timeoutSeconds": 0.3}]},
+        {"work": [{"command": f"{UNTIL_OK} || exec sleep 60", "timeoutSeconds": 2}]},
         Left(1, "failed", "stage:s1:timeout", {"s1": "failed"}, reasons={"s1": "command-timeout"}),
         put_right,
         GOOD,

@@ -12,11 +12,11 @@ import pytest
 
 from tests.bench.history import make_history
 from tests.bench.processes import run_measured
-from tests.conftest import Project, named, needs_xdist
 from tests.crash.evidence import settled
 from tests.crash.processes import TASK, why_not_traced
-
-from .at_once import JOBS, WORKERS, command, run
+from tests.support.at_once import JOBS, WORKERS, command, run
+from tests.support.environment import needs_xdist
+from tests.support.projects import Project, named
 
 MIB = 2**20
 START = (sys.executable, "-m", "codex_orchestrator", "start")

@@ -9,10 +9,11 @@ import sys
 
 import pytest
 
-from tests.conftest import is_alive, needs_xdist, processes_in, until
-from tests.invariants import broken
-
-from .at_once import command, events, statuses, waits
+from tests.support.at_once import command, waits
+from tests.support.environment import needs_xdist
+from tests.support.invariants import broken
+from tests.support.processes import all_gone, is_alive, until
+from tests.support.runs import events, statuses
 
 pytestmark = needs_xdist
 
@@ -45,10 +46,6 @@ def assigned(project) -> dict[str, list[str]]:
     for event in events(project, "stage:assigned"):
         given.setdefault(event["stage_id"], []).append(event["instance_id"])
     return given
-
-
-def all_gone(project) -> None:
-    until(lambda: not processes_in(project.root), "the end of all processes")
 
 
 def test_a_killed_worker_costs_one_attempt(project, session):
@@ -158,7 +155,7 @@ def test_a_worker_that_cannot_be_replaced_ends_the_session_with_a_true_record(pr
     assert statuses(project) == {"lost": "failed", "busy": "failed", "a": "pending"}
     assert "Not run, as a worker could not be replaced: a." in manifest["summary"]
     assert broken(project.root) == []
-    all_gone(project)
+    all_gone(project.root)
 
 
 @pytest.mark.parametrize(
@@ -193,7 +190,7 @@ def test_a_signal_ends_everything_that_runs(project, session, way, number):
     assert entry(project, "a")["exit_code"] == 128 + number
     assert broken(project.root) == []
     assert "Traceback" not in output
-    all_gone(project)
+    all_gone(project.root)
 
 
 @pytest.mark.parametrize("way", ["--jobs 2", "-n 2"])
@@ -213,7 +210,7 @@ def test_a_second_signal_kills_at_once(project, session, way):
     assert [entry(project, name)["exit_code"] for name in "ab"] == [137, 137]
     assert project.manifest()["status"] == "cancelled"
     assert broken(project.root) == []
-    all_gone(project)
+    all_gone(project.root)
 
 
 def test_a_signal_is_heard_over_output_without_end(project, session):
@@ -225,7 +222,7 @@ def test_a_signal_is_heard_over_output_without_end(project, session):
     code, output = live.finish()
     assert code == 2, output
     assert project.manifest()["status"] == "cancelled"
-    all_gone(project)
+    all_gone(project.root)
 
 
 @pytest.mark.parametrize("way", ["--jobs 2", "-n 2"])
@@ -236,7 +233,7 @@ def test_a_killed_session_leaves_nothing_running_and_can_be_resumed(project, ses
         live.pid(name)
     os.kill(live.process.pid, signal.SIGKILL)
     live.process.wait()
-    all_gone(project)
+    all_gone(project.root)
     for name in "ab":
         live.open_gate(name)
     run_id = project.runs()[-1].name
@@ -284,4 +281,4 @@ def test_a_run_inside_of_a_stage_closes_itself_when_all_is_cancelled(project, se
     child = project.manifest()["child_runs"]
     assert [(each["run_id"], each["status"]) for each in child] == [(inner["run_id"], "cancelled")]
     assert broken(project.root) == []
-    all_gone(project)
+    all_gone(project.root)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import clean_environment
+from tests.support.environment import clean_environment
 
 from .commands import COMMANDS
 from .traps import CONTROLS, TRAPS

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import clean_environment
+from tests.support.environment import clean_environment
 
 yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from codex_orchestrator.model.definitions import CommandStage, Limits
 from codex_orchestrator.rules.error_file import end_of, render_error
 from codex_orchestrator.rules.stage import StageOutcome
-from tests.builders import layout_of, opened_run, pipeline_of
+from tests.support.builders import layout_of, opened_run, pipeline_of
 
 NOW = "2026-11-21T02:44:32.979Z"
 UNITS = st.text(st.sampled_from('x€🙂\n\t\x00\x1f"\\\x7f\u2028') | st.characters(codec="utf-8"), max_size=8)

@@ -13,9 +13,9 @@ from codex_orchestrator.privacy.parts import parts_of
 from codex_orchestrator.privacy.places import PLACES
 from codex_orchestrator.privacy.policy import PrivacyPolicy, secret_values
 from codex_orchestrator.privacy.stream import StreamGuard
-from tests.encodings import ENCODINGS, revealed
-from tests.secret_shapes import filled
-from tests.secrets_corpus import CASES, ENVIRONMENT, HARMLESS_LINES
+from tests.support.encodings import ENCODINGS, revealed
+from tests.support.secret_shapes import filled
+from tests.support.secrets_corpus import CASES, ENVIRONMENT, HARMLESS_LINES
 
 FINDER = Finder(PrivacyPolicy("enforce", (), tuple(secret_values(ENVIRONMENT))))
 # What goes in, and what must come out.

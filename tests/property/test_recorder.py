@@ -22,7 +22,7 @@ from codex_orchestrator.model.manifest import Manifest
 from codex_orchestrator.model.privacy_record import empty_record
 from codex_orchestrator.model.scheduler import Checkpoint
 from codex_orchestrator.rules import recorder
-from tests.builders import opened_run, pipeline_of
+from tests.support.builders import opened_run, pipeline_of
 
 SECONDS = st.integers(0, 59).map(lambda second: f"2026-11-21T02:44:{second:02d}.000Z")
 ENDS = st.sampled_from(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from codex_orchestrator.definitions.toml_positions import TomlPositions
 from codex_orchestrator.errors import Path
-from tests.toml_writer import TomlWriter
+from tests.support.toml_writer import TomlWriter
 
 NAMES = st.text(st.sampled_from("ab-1 .é\"#[]{}=,\\'\n\u2028"), max_size=3)
 TEXTS = st.text(st.sampled_from("ab \"'\\\n#[]{}=,é\t"), max_size=6)

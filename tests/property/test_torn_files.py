@@ -21,7 +21,7 @@ from codex_orchestrator.rules.layout import TaskLayout
 from codex_orchestrator.rules.reviewer import metrics_line
 from codex_orchestrator.text import one_line
 from codex_orchestrator.views.logs import LogReader, OutputText, StageNames
-from tests.builders import NOW, layout_of, opened_run, pipeline_of
+from tests.support.builders import NOW, layout_of, opened_run, pipeline_of
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
 

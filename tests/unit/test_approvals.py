@@ -25,7 +25,7 @@ from codex_orchestrator.rules.approvals import (
     valid_receipt,
 )
 from codex_orchestrator.rules.verdict import SUMMARY_LENGTH, judge_decision, waiting_summary
-from tests.builders import opened_run, pipeline_of
+from tests.support.builders import opened_run, pipeline_of
 
 NOW = 1_763_693_072.979
 STAGE = ManualStage(kind="manual", id="gate", title="Gate")

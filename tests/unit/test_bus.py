@@ -20,7 +20,7 @@ from codex_orchestrator.rules import recorder
 from pytest_codex import newhooks
 from pytest_codex.bus import EventBus, chunks_kept
 from pytest_codex.leaving import leave
-from tests.builders import NOW, opened_run, pipeline_of
+from tests.support.builders import NOW, opened_run, pipeline_of
 
 PIPELINE = pipeline_of(CommandStage(kind="command", id="a", title="A", command="true"))
 RUN_STARTED = RunStarted(run_id="r", pipeline_id="p", stages=("a",), timestamp=NOW)

@@ -12,7 +12,7 @@ from codex_orchestrator.model.explain import explain
 from codex_orchestrator.model.manifest import Manifest, StageError
 from codex_orchestrator.rules.error_file import end_of, render_error
 from codex_orchestrator.rules.stage import StageOutcome
-from tests.builders import layout_of, opened_run, pipeline_of
+from tests.support.builders import layout_of, opened_run, pipeline_of
 
 NOW = "2026-11-21T02:44:32.979Z"
 SIZE = 100_000

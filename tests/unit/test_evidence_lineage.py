@@ -22,7 +22,7 @@ from codex_orchestrator.evidence.owner import render_owner, this_process
 from codex_orchestrator.model.manifest import ChildRun
 from codex_orchestrator.rules.layout import RunLayout
 from codex_orchestrator.rules.lineage import changed_children, known_children, merged_children, with_children
-from tests.builders import NOW, opened_run, pipeline_of
+from tests.support.builders import NOW, opened_run, pipeline_of
 
 A = ChildRun("a", "p", "in_progress", ".runs/t/cli/a/manifest.json")
 A_DONE = ChildRun("a", "p", "succeeded", ".runs/t/cli/a/manifest.json")

@@ -10,7 +10,7 @@ from codex_orchestrator.checks.checklists import checked_boxes
 from codex_orchestrator.checks.evidence import judge_run
 from codex_orchestrator.model.codec import to_json
 from codex_orchestrator.model.definitions import CommandStage
-from tests.builders import NOW, opened_run, pipeline_of
+from tests.support.builders import NOW, opened_run, pipeline_of
 
 A, B = ".runs/t/cli/a/manifest.json", ".runs/t/cli/b/manifest.json"
 

@@ -26,7 +26,7 @@ from codex_orchestrator.execution.leftovers import (
 from codex_orchestrator.privacy.guard import PrivacyGuard
 from codex_orchestrator.privacy.policy import PrivacyPolicy
 from codex_orchestrator.text import flattened
-from tests.conftest import is_alive, until
+from tests.support.processes import is_alive, until
 
 MARK_NAME = "CODEX_TEST_MARK"
 

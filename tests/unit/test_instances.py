@@ -18,12 +18,9 @@ from codex_orchestrator.model.scheduler import (
     released,
     requested,
 )
+from tests.support.builders import at
 
 LOST = Checkpoint(reason="auto", action="requeue", detail="killed by SIGKILL")
-
-
-def at(second: int) -> str:
-    return f"2026-11-21T02:44:{second:02d}.000Z"
 
 
 @pytest.fixture

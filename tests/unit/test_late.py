@@ -15,7 +15,7 @@ from codex_orchestrator.execution.late import LateOutput
 from codex_orchestrator.model.exec_events import ExecChunk, ExecEnd, PrivacyDecided
 from codex_orchestrator.privacy.policy import PrivacyPolicy
 from codex_orchestrator.rules.stage import StageRequest
-from tests.conftest import until
+from tests.support.processes import until
 
 # Answers each line with itself, until there are no more.
 SERVER = (

@@ -12,8 +12,8 @@ from codex_orchestrator.privacy.areas import Areas
 from codex_orchestrator.privacy.finding import LONG_WORDS, Finder
 from codex_orchestrator.privacy.places import PLACES
 from codex_orchestrator.privacy.policy import PrivacyPolicy
-from tests.secret_shapes import SHAPES, filled
-from tests.secrets_corpus import CASES, HARMLESS_LINES
+from tests.support.secret_shapes import SHAPES, filled
+from tests.support.secrets_corpus import CASES, HARMLESS_LINES
 
 # More than any test reads.
 NEVER = 1 << 60

@@ -13,7 +13,7 @@ from codex_orchestrator.model.definitions import (
 )
 from codex_orchestrator.privacy.guard import PrivacyGuard
 from codex_orchestrator.privacy.policy import PrivacyPolicy
-from tests.builders import pipeline_of
+from tests.support.builders import pipeline_of
 
 SECRET = "from-stage"
 ENFORCING = PrivacyGuard(PrivacyPolicy("enforce", (), (SECRET,)))

@@ -17,7 +17,7 @@ from codex_orchestrator.privacy.guard import PrivacyGuard
 from codex_orchestrator.privacy.parts import parts_of
 from codex_orchestrator.privacy.policy import CustomRule, PrivacyPolicy, secret_values
 from codex_orchestrator.rules.stage import StageRequest
-from tests.builders import pipeline_of
+from tests.support.builders import pipeline_of
 
 SECRET = [
     "API_TOKEN",

@@ -10,7 +10,7 @@ from codex_orchestrator.privacy.finding import LONG_WORDS, Finder, reason_of
 from codex_orchestrator.privacy.places import PLACES
 from codex_orchestrator.privacy.policy import PrivacyPolicy
 from codex_orchestrator.privacy.rules import Rule
-from tests.secret_shapes import filled
+from tests.support.secret_shapes import filled
 
 FINDER = Finder(PrivacyPolicy("enforce"))
 RULES = (*LONG_WORDS, *PLACES)

@@ -9,7 +9,7 @@ import pytest
 from codex_orchestrator.privacy.finding import Finder
 from codex_orchestrator.privacy.policy import PrivacyPolicy
 from codex_orchestrator.privacy.stream import StreamGuard
-from tests.secret_shapes import SHAPES, Shape, held
+from tests.support.secret_shapes import SHAPES, Shape, held
 
 FINDER = Finder(PrivacyPolicy("enforce"))
 KINDS = {"vendor": 57, "header": 41, "files": 59, "words": 72, "keys": 27}

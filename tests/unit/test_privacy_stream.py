@@ -6,23 +6,13 @@ import re
 
 import pytest
 
-from codex_orchestrator.privacy.finding import Finder
-from codex_orchestrator.privacy.policy import CustomRule, PrivacyPolicy
+from codex_orchestrator.privacy.policy import CustomRule
 from codex_orchestrator.privacy.stream import HOLD_SECONDS, StreamGuard
+from tests.support.privacy import guard_of, whole
 
 READ_BYTES = 65_536
 LINES = "first line of it\nab\nthird line of it"
 RULES = (CustomRule("badge", "badge-[0-9]{6}", "redact"), CustomRule("case", "(?i)case [a-z]+", "block"))
-
-
-def guard_of(*, mode="enforce", rules=(), secrets=()) -> StreamGuard:
-    return StreamGuard(Finder(PrivacyPolicy(mode, tuple(rules), tuple(secrets))), mode)
-
-
-def whole(guard: StreamGuard, data: bytes, size: int) -> bytes:
-    """What comes of data that is read in pieces of a size, without a pause."""
-    pieces = [guard.feed(data[place : place + size], 0.0) for place in range(0, len(data), size)]
-    return b"".join([*pieces, guard.flush()])
 
 
 def with_pauses(guard: StreamGuard, pieces: list[bytes]) -> bytes:

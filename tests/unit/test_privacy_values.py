@@ -12,8 +12,8 @@ import pytest
 
 from codex_orchestrator.privacy.parts import is_random, parts_of
 from codex_orchestrator.privacy.values import Values
-from tests.encodings import ENCODINGS, revealed
-from tests.unit.test_privacy_stream import guard_of, whole
+from tests.support.encodings import ENCODINGS, revealed
+from tests.support.privacy import guard_of, whole
 
 VALUES = {
     "a token": "tok9f8eAd7c6cXq2zW81mKp",

@@ -21,11 +21,7 @@ from codex_orchestrator.model.exec_events import CommandEnd, CommandStart, ExecB
 from codex_orchestrator.model.manifest import Manifest
 from codex_orchestrator.model.scheduler import Checkpoint
 from codex_orchestrator.rules import recorder
-from tests.builders import opened_run, pipeline_of
-
-
-def at(second: int) -> str:
-    return f"2026-11-21T02:44:{second:02d}.000Z"
+from tests.support.builders import at, opened_run, pipeline_of
 
 
 @pytest.fixture

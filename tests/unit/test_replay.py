@@ -20,11 +20,7 @@ from codex_orchestrator.model.events import (
 from codex_orchestrator.model.exec_events import CommandStart, ExecBegin
 from codex_orchestrator.model.manifest import Manifest
 from codex_orchestrator.rules.replay import catch_up, parse_log
-from tests.builders import opened_run, pipeline_of
-
-
-def at(second: int) -> str:
-    return f"2026-11-21T02:44:{second:02d}.000Z"
+from tests.support.builders import at, opened_run, pipeline_of
 
 
 def begin(index: int, attempt: int, second: int = 1) -> ExecBegin:

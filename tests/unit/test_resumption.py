@@ -11,7 +11,7 @@ from codex_orchestrator.model.definitions import CommandStage
 from codex_orchestrator.model.manifest import ResumeEvent
 from codex_orchestrator.model.scheduler import assigned, ended, requested
 from codex_orchestrator.rules.resumption import changes, changes_by_entries, resumed_manifest, token_fits
-from tests.builders import NOW, layout_of, opened_run, pipeline_of
+from tests.support.builders import NOW, layout_of, opened_run, pipeline_of
 
 EVENT = ResumeEvent(actor="cli", reason="manual-resume", outcome="accepted", timestamp=NOW)
 

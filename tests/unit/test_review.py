@@ -14,7 +14,7 @@ from codex_orchestrator.checks.hand_off import (
     hand_off,
     open_questions,
 )
-from tests.builders import NOW
+from tests.support.builders import NOW
 
 GUARDED = "Guardrails: spec-guard succeeded (1 passed)."
 BASE = Base("a" * 40, "origin/main")

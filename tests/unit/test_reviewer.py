@@ -15,7 +15,7 @@ from codex_orchestrator.model.manifest import Approval, Handle, HandleMetadata, 
 from codex_orchestrator.model.scheduler import Checkpoint, Scheduler, assigned, released, requested
 from codex_orchestrator.rules.guardrails import guardrail_status
 from codex_orchestrator.rules.reviewer import CommandReviewer, RunSummary, metrics_line
-from tests.builders import opened_run, pipeline_of
+from tests.support.builders import opened_run, pipeline_of
 
 START = "2026-11-21T02:44:32.979Z"
 BETWEEN = "2026-11-21T02:45:00.000Z"

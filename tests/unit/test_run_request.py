@@ -16,7 +16,7 @@ from codex_orchestrator.model.definitions import (
     SubpipelineStage,
 )
 from codex_orchestrator.rules.run_request import build_request, problems_of
-from tests.builders import NOW, layout_of
+from tests.support.builders import NOW, layout_of
 
 STAGES = (
     CommandStage(kind="command", id="build", title="Build", command="make", session=Session(id="s")),

@@ -20,7 +20,7 @@ from codex_orchestrator.model.definitions import CommandStage, Pipeline
 from codex_orchestrator.model.exec_events import CommandStart, ExecBegin, ExecChunk
 from codex_orchestrator.rules.layout import TaskLayout
 from codex_orchestrator.rules.stage import StageOutcome
-from tests.builders import opened_manager, opened_run, pipeline_of
+from tests.support.builders import opened_manager, opened_run, pipeline_of
 
 pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
 

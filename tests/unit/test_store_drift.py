@@ -16,6 +16,7 @@ from codex_orchestrator.model.control_plane import ControlPlane, RequestProblem,
 from codex_orchestrator.model.explain import explain
 from codex_orchestrator.rules.drift import KEPT_ENTRIES, DriftReport
 from codex_orchestrator.rules.layout import TaskLayout
+from tests.support.disk import Death
 
 pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
 
@@ -202,10 +203,6 @@ def test_a_torn_last_line_is_mended_and_costs_nothing(task, reporter, cut):
 # ------------------------------------------------------------------ deaths and refusals
 
 
-class Death(BaseException):
-    """The process ends here: nothing may catch this."""
-
-
 CALLS = ((journal, "append"), (files, "replace"), (files, "remove"))
 
 
@@ -269,12 +266,6 @@ def run_of(task: TaskLayout, run_id: str) -> RunRecords:
     layout = task.run(run_id)
     layout.folder.mkdir()
     return RunRecords(layout, FakeClock(), lambda: None)
-
-
-@pytest.fixture
-def impatient(monkeypatch):
-    """Nobody waits for locks in vain here."""
-    monkeypatch.setattr(journal, "held_lock", lambda path, *, below, **_: locks.held_lock(path, below=below))
 
 
 def test_a_run_is_counted_in_the_report_that_it_is_given(task):

@@ -23,7 +23,7 @@ from codex_orchestrator.evidence.housekeeping import (
 )
 from codex_orchestrator.model.codec import dumps, dumps_line, to_json
 from codex_orchestrator.rules.layout import RunLayout
-from tests.builders import opened_run, pipeline_of, records_of
+from tests.support.builders import opened_run, pipeline_of, records_of
 
 pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
 

@@ -16,15 +16,12 @@ from codex_orchestrator.evidence.coordinator import mark_recorded
 from codex_orchestrator.evidence.run_records import RecordsResult, RunRecords, merge_queued
 from codex_orchestrator.model.codec import dumps
 from codex_orchestrator.rules.layout import RunLayout, TaskLayout
-from tests.builders import metrics_line_of, summary_of
+from tests.support.builders import metrics_line_of, summary_of
+from tests.support.disk import Death
 
 pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
 
 NOW = "2026-11-21T02:44:32.979Z"
-
-
-class Death(BaseException):
-    """The process ends here: nothing may catch this."""
 
 
 class Fate:
@@ -216,12 +213,6 @@ def test_a_record_that_could_not_be_queued_is_not_said_to_be_recorded(task, at):
     recording = run.merge()
     in_metrics = task.metrics.exists() and b'"r1"' in task.metrics.read_bytes()
     assert recording.recorded is in_metrics is (at >= 2)
-
-
-@pytest.fixture
-def impatient(monkeypatch):
-    """Nobody waits for locks in vain here."""
-    monkeypatch.setattr(journal, "held_lock", lambda path, *, below, **_: locks.held_lock(path, below=below))
 
 
 def test_a_held_lock_leaves_a_warning_and_the_record(task, impatient):

@@ -13,7 +13,7 @@ from codex_orchestrator.rules.ending import RunEndFacts, add_warnings, final_sta
 from codex_orchestrator.rules.first_manifest import with_request
 from codex_orchestrator.rules.guardrails import guardrail_status, guardrails_required
 from codex_orchestrator.rules.summary import caveats, compose_summary, failure_line, not_checked, partial_line
-from tests.builders import opened_run, pipeline_of
+from tests.support.builders import opened_run, pipeline_of
 
 RERUN = "codex-orchestrator start diagnostics --approval-policy never --format json --no-interactive"
 MISSING = f'Guardrail command missing; run "{RERUN}" to capture reviewer diagnostics.'

@@ -21,8 +21,8 @@ from codex_orchestrator.rules.stage import StageOutcome, StageRequest
 from pytest_codex.leaving import leave
 from pytest_codex.worker import INPUT
 from pytest_codex.workers import WorkerEngine
-from tests.builders import NOW
-from tests.conftest import needs_xdist
+from tests.support.builders import NOW
+from tests.support.environment import needs_xdist
 
 pytestmark = needs_xdist
 

@@ -11,7 +11,7 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
-from tests.conftest import DEADLINE_SECONDS, until
+from .processes import DEADLINE_SECONDS, until
 
 # Where it is in nobody's PATH, it is here.
 _PLACES = (os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin")

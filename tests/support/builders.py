@@ -23,6 +23,11 @@ from codex_orchestrator.rules.reviewer import RunSummary
 NOW = "2026-11-21T02:44:32.979Z"
 
 
+def at(second: int) -> str:
+    """A second of the minute in which the runs of these tests take place."""
+    return f"2026-11-21T02:44:{second:02d}.000Z"
+
+
 def pipeline_of(
     *stages: CommandStage, required: bool | None = None, description: str | None = None
 ) -> Pipeline:

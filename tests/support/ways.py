@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.conftest import WITHOUT_OTHERS, needs_xdist
+from .environment import WITHOUT_OTHERS, needs_xdist
 
 WAYS = {
     "start": ("codex_orchestrator", "start", "work"),

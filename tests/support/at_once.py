@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
-from pathlib import Path
 
-from tests.conftest import DEADLINE_SECONDS, Project, is_alive, until
+from . import commands
+from .processes import DEADLINE_SECONDS, parent_of, until
+from .projects import Project
 
 # Other plugins that are installed would be loaded by every worker too.
 _ALONE = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
@@ -41,16 +40,8 @@ def environment(project: Project, **more: str) -> dict[str, str]:
 
 def run(project: Project, way: str, *more: str, pipelines: Sequence[str] = ("work",), **variables: str):
     """Run a project's pipelines to their end; the output is in one piece, as a terminal has it."""
-    return subprocess.run(
-        words(way, pipelines, *more),
-        cwd=project.root,
-        env=environment(project, **variables),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=DEADLINE_SECONDS,
-        check=False,
-    )
+    _, _, module, *given = words(way, pipelines, *more)
+    return commands.run(module, given, cwd=project.root, env=environment(project, **variables), together=True)
 
 
 class Session:
@@ -59,14 +50,16 @@ class Session:
     def __init__(self, project: Project, way: str, *more: str, pipelines: Sequence[str] = ("work",)) -> None:
         self.project = project
         self._output = (project.root.parent / "output").open("w+")
-        self.process = subprocess.Popen(
-            words(way, pipelines, *more),
+        _, _, module, *given = words(way, pipelines, *more)
+        self.process = commands.begin(
+            module,
+            given,
             cwd=project.root,
             env=environment(project),
             stdout=self._output,
             stderr=subprocess.STDOUT,
             # As a shell gives it, so that a terminal's signals reach workers as well.
-            process_group=0,
+            leads="group",
         )
 
     def pid(self, name: str) -> int:
@@ -104,36 +97,3 @@ class Session:
 def waits(name: str, then: str = "true") -> str:
     """A command that leaves its process id, and waits until the test, or another stage, lets it go on."""
     return f"echo up; echo $$ > {name}.pid; until test -e {name}.go; do sleep 0.02; done; {then}"
-
-
-def parent_of(pid: int) -> int:
-    """A process's parent."""
-    stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
-    return int(stat.rpartition(")")[2].split()[1])
-
-
-def children_of(pid: int) -> list[int]:
-    """The processes that a process has started and that live."""
-    found: list[int] = []
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        with suppress(OSError):
-            found += map(int, task.read_text().split())
-    return [child for child in found if is_alive(child)]
-
-
-def statuses(project: Project) -> dict[str, str]:
-    """How the stages of the newest run ended."""
-    return {entry["id"]: entry["status"] for entry in project.manifest()["commands"]}
-
-
-def events(project: Project, *kinds: str) -> list[dict]:
-    """The events of the newest run, of these kinds or all."""
-    log = (project.runs()[-1] / "runner.ndjson").read_bytes()
-    return [event for event in map(json.loads, log.splitlines()) if not kinds or event["type"] in kinds]
-
-
-def order(project: Project) -> list[tuple[str, str]]:
-    """What began and ended in the newest run, in order: ``("a", "begins")``."""
-    ids = [entry["id"] for entry in project.manifest()["commands"]]
-    said = {"command:start": "begins", "command:end": "ends"}
-    return [(ids[event["index"] - 1], said[event["type"]]) for event in events(project, *said)]
