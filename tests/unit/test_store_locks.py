@@ -7,14 +7,16 @@ import fcntl
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 import textwrap
 import threading
 
+import filelock
 import pytest
 
-from codex_orchestrator.errors import Busy, StorageError
+from codex_orchestrator.errors import Busy, Misplaced, StorageError
 from codex_orchestrator.evidence.locks import RunLock, held_lock, wait_for_lock
 from codex_orchestrator.evidence.owner import read_owner, render_owner, this_process
 
@@ -157,3 +159,39 @@ def test_a_lock_that_comes_free_is_taken_and_nobody_waits_for_what_is_done(tmp_p
     waiting.join()
     asked[-1].release()
     assert is_free(path)
+
+
+def test_a_lock_of_the_library_and_ours_keep_each_other_out(tmp_path):
+    """Builds before this one lock with it, and may run at the same time."""
+    path = tmp_path / "x.lock"
+    theirs = filelock.FileLock(path, thread_local=False, fallback_to_soft=False)
+    with theirs:
+        assert not is_free(path)
+    with held_lock(path, below=tmp_path) as held:
+        assert held
+        with pytest.raises(filelock.Timeout):
+            theirs.acquire(timeout=0)
+    with theirs:
+        assert not is_free(path)
+
+
+def test_a_file_that_was_removed_is_no_lock_to_wait_for(tmp_path):
+    path = tmp_path / "x.lock"
+    with held_lock(path, below=tmp_path) as held:
+        assert held
+        path.unlink()
+        assert is_free(path)
+
+
+def test_a_lock_in_a_folder_that_is_not_there_yet(tmp_path):
+    path = tmp_path / "later" / "x.lock"
+    with held_lock(path, below=tmp_path) as held:
+        assert held
+        assert path.stat().st_mode == (tmp_path / "later").stat().st_mode & 0o666 | stat.S_IFREG
+
+
+def test_a_link_in_the_place_of_a_lock_is_not_followed(tmp_path):
+    (tmp_path / "x.lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(Misplaced):
+        is_free(tmp_path / "x.lock")
+    assert not (tmp_path / "elsewhere").exists()
