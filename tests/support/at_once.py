@@ -59,7 +59,7 @@ class Session:
             stdout=self._output,
             stderr=subprocess.STDOUT,
             # As a shell gives it, so that a terminal's signals reach workers as well.
-            in_group=True,
+            leads="group",
         )
 
     def pid(self, name: str) -> int:

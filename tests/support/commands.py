@@ -33,6 +33,11 @@ _READ_AT_START = ("PYTHON", "LC_", "LANG", "LOCPATH", "COVERAGE_")
 # By which a run knows its processes in /proc, where a fork has the environment of the forker.
 _MARK = "CODEX_ORCHESTRATOR_RUN_ID"
 
+_TAKE_TERMINAL = """import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+
 
 def run(
     module: str,
@@ -68,20 +73,41 @@ def run(
 
 
 def begin(
-    module: str, words: Sequence[str], *, cwd: Path, env: Mapping[str, str], in_group: bool = False, **streams
+    module: str, words: Sequence[str], *, cwd: Path, env: Mapping[str, str], leads: str = "", **streams
 ) -> Forked | subprocess.Popen[str]:
     """Start a command.
 
     Args:
-        in_group: Whether it leads a process group.
+        leads: ``group``, where it is to lead a process group.
         streams: ``stdout`` and ``stderr``, as `subprocess.Popen` takes them.
     """
     command = _command(module, words)
     forker = _forker()
     if forker and forker.can_run(command, Path(cwd), env):
-        return forker.begin(command, cwd, env, in_group=in_group, **streams)
-    group = {"process_group": 0} if in_group else {}
+        return forker.begin(command, cwd, env, leads=leads, **streams)
+    group = {"process_group": 0} if leads else {}
     return subprocess.Popen(command, cwd=cwd, env=env, text=True, **group, **streams)
+
+
+def begin_on_terminal(
+    command: list[str], *, cwd: Path, env: Mapping[str, str], terminal: int
+) -> Forked | subprocess.Popen[bytes]:
+    """Start a command that leads a session on a terminal, whose inner end is given; any command will do."""
+    forker = _forker()
+    ours = command[:2] == [sys.executable, "-m"]
+    if ours and forker and forker.can_run(command, Path(cwd), env):
+        return forker.begin(
+            command, cwd, env, leads="session", stdin=terminal, stdout=terminal, stderr=terminal
+        )
+    return subprocess.Popen(
+        [sys.executable, "-c", _TAKE_TERMINAL, *command],
+        cwd=cwd,
+        env=env,
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        start_new_session=True,
+    )
 
 
 def _command(module: str, words: Sequence[str]) -> list[str]:
@@ -182,7 +208,15 @@ class Forker:
         return not found.isdisjoint([*self._modules, "sitecustomize", "usercustomize"])
 
     def begin(
-        self, command: list[str], cwd: Path, env: Mapping[str, str], *, in_group: bool, stdout, stderr
+        self,
+        command: list[str],
+        cwd: Path,
+        env: Mapping[str, str],
+        *,
+        leads: str,
+        stdout,
+        stderr,
+        stdin=subprocess.DEVNULL,
     ) -> Forked:
         """Fork."""
         _, _, module, *words = command
@@ -191,12 +225,13 @@ class Forker:
             "words": words,
             "cwd": str(cwd),
             "environment": dict(env),
-            "in_group": in_group,
+            "leads": leads,
         }
         out, to_out = _stream(stdout)
         err, to_err = (None, os.dup(to_out)) if stderr == subprocess.STDOUT else _stream(stderr)
         answers, answering = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        handed = [to_out, to_err, answering.detach()]
+        given = os.open(os.devnull, os.O_RDONLY) if stdin == subprocess.DEVNULL else os.dup(stdin)
+        handed = [given, to_out, to_err, answering.detach()]
         socket.send_fds(self._requests, [json.dumps(request).encode()], handed)
         for descriptor in handed:
             os.close(descriptor)

@@ -1,7 +1,7 @@
 """Runs ``python -m MODULE`` again and again, each time in a fork of this process, which has imported it all.
 
 Started by `tests.support.commands`, with a socket as standard input. It says once which modules it has. A
-request is a message with the command and three descriptors: two for what it writes, and one that the answers
+request is a message with the command and four descriptors: its three streams, and one that the answers
 go to: the process id at once, and in the end the exit code, negative for a signal.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import fcntl
 import gc
 import io
 import json
@@ -18,6 +19,7 @@ import select
 import socket
 import sys
 import tempfile
+import termios
 import threading
 from pathlib import Path
 from typing import NoReturn
@@ -67,7 +69,7 @@ def serve(requests: socket.socket) -> dict | None:
                 with contextlib.suppress(OSError), answers:
                     answers.send(str(code).encode())
                 continue
-            message, descriptors, _, _ = socket.recv_fds(requests, _LONGEST, 3)
+            message, descriptors, _, _ = socket.recv_fds(requests, _LONGEST, 4)
             if not message:
                 return None
             request = json.loads(message)
@@ -83,7 +85,7 @@ def serve(requests: socket.socket) -> dict | None:
                 return request
             for stream in streams:
                 os.close(stream)
-            if request["in_group"]:
+            if request["leads"] == "group":
                 with contextlib.suppress(OSError):
                     os.setpgid(pid, pid)
             answers = socket.socket(fileno=answering)
@@ -95,12 +97,15 @@ def serve(requests: socket.socket) -> dict | None:
 
 def become(request: dict, streams: list[int]) -> None:
     """Be what a new interpreter would be before its first line."""
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    for number, stream in enumerate((nothing, *streams)):
+    for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
-    if request["in_group"]:
+    if request["leads"] == "group":
         os.setpgid(0, 0)
+    elif request["leads"] == "session":
+        os.setsid()
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    sys.stdout.reconfigure(line_buffering=os.isatty(1))
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["environment"])

@@ -9,19 +9,14 @@ import re
 import select
 import signal
 import struct
-import subprocess
-import sys
 import termios
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-DEADLINE_SECONDS = 60.0
+from . import commands
+from .processes import DEADLINE_SECONDS
 
-_TAKE_TERMINAL = """import fcntl, os, sys, termios
-fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-os.execvp(sys.argv[1], sys.argv[1:])
-"""
 _SEQUENCE = re.compile(
     r"\x1b\[(?P<numbers>[?0-9;]*)(?P<final>[@-~])|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[\r\n\b\a]"
 )
@@ -100,15 +95,7 @@ class Terminal:
         self._controller, inside = pty.openpty()
         self.resize(columns, rows)
         self._seen = b""
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", _TAKE_TERMINAL, *command],
-            cwd=cwd,
-            env=environment,
-            stdin=inside,
-            stdout=inside,
-            stderr=inside,
-            start_new_session=True,
-        )
+        self.process = commands.begin_on_terminal(command, cwd=cwd, env=environment, terminal=inside)
         os.close(inside)
 
     def resize(self, columns: int, rows: int) -> None:
