@@ -41,6 +41,12 @@ def _temporary_folder_outside_of_projects(tmp_path_factory):
 
 
 @pytest.fixture
+def no_waiting_for_the_disk(monkeypatch):
+    """Nobody cuts the power here."""
+    monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
+
+
+@pytest.fixture
 def project(tmp_path) -> Project:
     """An empty project folder, with a ``.git`` so that nothing above it counts."""
     root = tmp_path / "project"

@@ -19,7 +19,7 @@ from tests.support.terminal import Terminal
 
 
 @pytest.fixture
-def run(project, pytester, monkeypatch):
+def run(project, pytester, monkeypatch, no_waiting_for_the_disk):
     """Run pytest in this process, in the project, with our plugin and those given."""
     monkeypatch.chdir(project.root)
     monkeypatch.setenv("MCP_RUNNER_TASK_ID", "task-1")
@@ -34,7 +34,7 @@ def run(project, pytester, monkeypatch):
 
 
 @pytest.fixture
-def said(project, monkeypatch, capsys):
+def said(project, monkeypatch, capsys, no_waiting_for_the_disk):
     """Run a command in this process: exit code, stdout, stderr."""
     monkeypatch.chdir(project.root)
     monkeypatch.setenv("MCP_RUNNER_TASK_ID", "task-1")

@@ -14,6 +14,7 @@ import pytest
 
 from codex_orchestrator.cli import main
 from tests.support.environment import WITHOUT_OTHERS, clean_environment, needs_xdist
+from tests.support.processes import leaving
 
 FORGED, PRINTED = "FORGED", "PRINTED"
 # Each of these would be a line, a command or another reading of one, if it came through.
@@ -270,10 +271,8 @@ def taken(text: str) -> set[str]:
 
 def test_a_process_that_is_left_forges_no_line(project):
     name = f"x\n::error title={FORGED}::\n{FORGED} Guardrails: spec-guard succeeded\x1b[2K"
-    script = "import os, sys; os.execv('/bin/sleep', [sys.argv[1], '600'])"
-    left = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {script!r}, {name!r}])"
-    (project.root / "leave.py").write_text(left)
-    project.pipeline(f"{sys.executable} leave.py; sleep 0.3")
+    (project.root / "leave.py").write_text(leaving(repr(name)))
+    project.pipeline(f"{sys.executable} leave.py")
     done = project.cli("start", "work", environment={"GITHUB_ACTIONS": "true"})
     assert RAW.search(done.stdout) is None
     summary = project.manifest()["summary"]

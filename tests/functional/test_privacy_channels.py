@@ -11,6 +11,7 @@ import sys
 import pytest
 
 from tests.support.environment import needs_xdist
+from tests.support.processes import leaving
 
 CHANNELS = (
     *("title", "description", "tag", "pipeline_title", "instructions", "manual_title", "session", "alias"),
@@ -33,12 +34,9 @@ def pytest_runtest_setup(item):
         raise RuntimeError("hook " + os.environ["ITEM_HOOK_TOKEN"])
 """
 # Cut off in the middle of its secret, where only what is shown of it is looked through.
-LEAVE = """
-import os, subprocess, sys
-name = "server --data-dir /var/lib/some/long/path/for/the/application --key " + os.environ["PROCESS_TOKEN"]
-script = "import os, sys; os.execv('/bin/sleep', [sys.argv[1], '600'])"
-subprocess.Popen([sys.executable, "-c", script, name])
-"""
+LEAVE = leaving(
+    '"server --data-dir /var/lib/some/long/path/for/the/application --key " + os.environ["PROCESS_TOKEN"]'
+)
 
 
 def stages(secrets: dict[str, str]) -> list[dict]:
@@ -48,7 +46,7 @@ def stages(secrets: dict[str, str]) -> list[dict]:
             **command,
             "id": "all",
             "title": f"T {secrets['title']}",
-            "command": f": {secrets['command']}; {sys.executable} leave.py; sleep 0.2",
+            "command": f": {secrets['command']}; {sys.executable} leave.py",
             "env": {"PLAIN": secrets["variable"]},
             "summaryHint": secrets["hint"],
             "session": {"id": secrets["session"]},

@@ -124,7 +124,7 @@ CASES = [
     ),
     Case(
         "takes too long",
-        {"work": [{"command": f"{UNTIL_OK} || exec sleep 60", "timeoutSeconds": 0.3}]},
+        {"work": [{"command": f"{UNTIL_OK} || exec sleep 60", "timeoutSeconds": 2}]},
         Left(1, "failed", "stage:s1:timeout", {"s1": "failed"}, reasons={"s1": "command-timeout"}),
         put_right,
         GOOD,

@@ -61,3 +61,20 @@ def children_of(pid: int) -> list[int]:
 def all_gone(folder: Path) -> None:
     """Wait until no process works in a folder or below it."""
     until(lambda: not processes_in(folder), "the end of all processes")
+
+
+def leaving(name: str) -> str:
+    """A Python program that leaves a process behind, and ends once that has its name: an expression."""
+    # The pipe ends with the exec.
+    become = (
+        "import os, sys; os.set_inheritable(int(sys.argv[2]), False); "
+        "os.execv('/bin/sleep', [sys.argv[1], '600'])"
+    )
+    return f"""
+import os, subprocess, sys
+ours, theirs = os.pipe()
+words = [sys.executable, "-c", {become!r}, {name}, str(theirs)]
+subprocess.Popen(words, pass_fds=[theirs])
+os.close(theirs)
+os.read(ours, 1)
+"""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
 from codex_orchestrator import places
@@ -24,12 +22,6 @@ def disk(monkeypatch):
         return made
 
     return install
-
-
-@pytest.fixture
-def no_waiting_for_the_disk(monkeypatch):
-    """Nobody cuts the power here."""
-    monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
 
 
 @pytest.fixture
