@@ -525,6 +525,10 @@ def planned(said, pipeline: str) -> dict[str, dict]:
     return {stage["id"]: stage for stage in json.loads(out)["stages"]}
 
 
+# The first shape of each kind, and of each set of stages that fail.
+GATED = {(shape.kind, shape.failed): name for name, shape in reversed(SHAPES.items())}.values()
+
+
 @pytest.mark.parametrize("name", SHAPES)
 def test_what_is_found_is_planned_written_down_and_run(project, said, repository, machine, name):
     shape = SHAPES[name]
@@ -570,7 +574,10 @@ def test_what_is_found_is_planned_written_down_and_run(project, said, repository
     # How that ends.
     project.environment |= {**git_variables(project.root.parent), "PATH": path}
     ends(project.start("diagnostics"), shape.failed, in_order=True)
-    ends(project.start("implementation-gate"), shape.failed, in_order=False)
+    # Its stages are those of diagnostics, as was just planned, and its guards ask for none of them: how it
+    # ends can differ by what is red, and by the kind at most.
+    if name in GATED:
+        ends(project.start("implementation-gate"), shape.failed, in_order=False)
     assert listing(project.root).keys() >= after.keys()
 
 
