@@ -12,7 +12,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -21,6 +20,7 @@ from tests.support.invariants import broken, manifests
 from tests.support.projects import Project, named
 
 from .evidence import is_temporary
+from .moments import Moment, logged, stage
 from .processes import PATIENCE_SECONDS
 
 KILLS = 50
@@ -28,19 +28,6 @@ SAMPLE = 4
 # How often one run is killed before it is left to end: its resumes are killed, too.
 DEATHS = 3
 POLL_SECONDS = 0.001
-
-# One that finds its lock taken runs at the same time as itself.
-STAGE = """\
-say() {{ flock all.lock -c "echo $1 {name} >> ran"; }}
-exec 9>>{name}.lock; flock -n 9 || say twice
-say begin; {work}; sleep 0.02; say end
-"""
-
-
-def stage(name: str, work: str = "true", **keys) -> dict:
-    """A stage that tells of itself; ``work`` is what may fail."""
-    return {"id": name, "command": STAGE.format(name=name, work=work), **keys}
-
 
 PIPELINES = {
     "work": [
@@ -52,16 +39,6 @@ PIPELINES = {
     "outer": [stage("o1"), {"id": "inner", "kind": "subpipeline", "pipeline": "inner"}, stage("o2")],
     "inner": [stage("i1"), stage("i2"), stage("soft", "false || true", allowFailure=True)],
 }
-
-
-@dataclass(frozen=True)
-class Moment:
-    """When to kill: by a number that everything random follows from."""
-
-    seed: int
-
-    def __str__(self) -> str:
-        return f"kill/{self.seed}"
 
 
 class Killed:
@@ -79,10 +56,6 @@ class Killed:
             }
         )
 
-    def logged(self) -> int:
-        """How much all runs have logged so far, in bytes."""
-        return sum(path.stat().st_size for path in self.root.glob(".runs/task-1/cli/*/runner.ndjson"))
-
     def run(self, kill_at: int | None = None) -> tuple[int, str]:
         """Start or resume, and kill when so much has been logged; exit code and stderr."""
         words = ["resume", "--run", "latest"] if manifests(self.root) else ["start", "work"]
@@ -99,7 +72,7 @@ class Killed:
                 process.wait(POLL_SECONDS)
                 break
             except subprocess.TimeoutExpired:
-                if self.logged() >= kill_at:
+                if logged(self.root) >= kill_at:
                     process.kill()
                     break
         _, said = process.communicate(timeout=PATIENCE_SECONDS)
@@ -126,7 +99,7 @@ def run_again(root: Path) -> list[str]:
 def problems_of(killed: Killed, total: int, chance: random.Random) -> list[str]:
     """Kill a run and its resumes, then let it end: what is wrong then."""
     for _ in range(DEATHS):
-        reached = killed.logged()
+        reached = logged(killed.root)
         code, said = killed.run(chance.randint(reached, max(reached, total)))
         if code not in (0, -signal.SIGKILL):
             return [f"ended with {code}: {said}"]
@@ -157,7 +130,7 @@ def total(tmp_path_factory) -> int:
     killed = Killed(tmp_path_factory.mktemp("unharmed") / "project")
     code, said = killed.run()
     assert code == 0, said
-    return killed.logged()
+    return logged(killed.root)
 
 
 @pytest.mark.timeout(3_000)
@@ -174,5 +147,5 @@ def test_a_run_that_is_killed_again_and_again_ends_green_with_nothing_run_twice(
             shutil.rmtree(folder)
         return found
 
-    moments = [Moment(seed) for seed in range(KILLS)]
+    moments = [Moment("kill", seed) for seed in range(KILLS)]
     points.tried(points.of(moments, moments, SAMPLE), tried)

@@ -16,7 +16,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -28,7 +27,7 @@ from tests.support.invariants import broken, manifests
 from tests.support.processes import DEADLINE_SECONDS, children_of, processes_in, until
 from tests.support.projects import Project, named
 
-from .test_resumed import stage
+from .moments import Moment, logged, stage
 
 RUNS = 30
 SAMPLE = 3
@@ -53,16 +52,6 @@ PIPELINES = {
 }
 
 
-@dataclass(frozen=True)
-class Moment:
-    """When to kill which workers: by a number that everything random follows from."""
-
-    seed: int
-
-    def __str__(self) -> str:
-        return f"workers/{self.seed}"
-
-
 class Hunted:
     """A project whose workers are killed.
 
@@ -78,10 +67,6 @@ class Hunted:
         self._project = Project(root)
         pipelines = [{"id": name, "title": name, "stages": named(given)} for name, given in PIPELINES.items()]
         self._project.write({"pipelines": pipelines})
-
-    def logged(self) -> int:
-        """How much all runs have logged so far, in bytes."""
-        return sum(path.stat().st_size for path in self.root.glob(".runs/task-1/cli/*/runner.ndjson"))
 
     def run(self, chance: random.Random, moments: list[int]) -> list[str]:
         """Run, and kill a worker each time when so much has been logged: what was wrong with it."""
@@ -106,7 +91,7 @@ class Hunted:
         return [] if code == int(failed) else [f"ended with {code}: {said}"]
 
     def _wait_for(self, process: subprocess.Popen, moment: int) -> None:
-        while self.logged() < moment:
+        while logged(self.root) < moment:
             try:
                 process.wait(POLL_SECONDS)
                 return
@@ -190,7 +175,7 @@ def total(tmp_path_factory) -> int:
     assert hunted.run(random.Random(0), []) == []
     assert list(wrong(hunted)) == []
     assert {run["status"] for run in manifests(hunted.root).values()} == {"succeeded"}
-    return hunted.logged()
+    return logged(hunted.root)
 
 
 @needs_xdist
@@ -206,5 +191,5 @@ def test_a_killed_worker_costs_an_attempt_and_leaves_a_true_record(total, points
             shutil.rmtree(folder)
         return found
 
-    moments = [Moment(seed) for seed in range(RUNS)]
+    moments = [Moment("workers", seed) for seed in range(RUNS)]
     points.tried(points.of(moments, moments, SAMPLE), tried)

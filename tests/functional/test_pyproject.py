@@ -13,7 +13,7 @@ from codex_orchestrator.definitions.loader import load_definitions
 from codex_orchestrator.environment import discover
 from codex_orchestrator.errors import ConfigurationError
 from codex_orchestrator.model.explain import Problem
-from tests.functional.test_configuration import BAD, GOOD_FILES, SCHEMA_CANNOT
+from tests.support.configurations import BAD, GOOD_FILES, SCHEMA_CANNOT
 from tests.support.projects import named
 from tests.support.toml_writer import TomlWriter
 
