@@ -184,7 +184,12 @@ class Forker:
         self._environment = clean_environment()
         program = Path(__file__).with_name("forker.py")
         self._process = subprocess.Popen(
-            [sys.executable, str(program)], env=self._environment, stdin=theirs, stdout=subprocess.DEVNULL
+            [sys.executable, str(program)],
+            # No project: tests look for processes that work in theirs.
+            cwd="/",
+            env=self._environment,
+            stdin=theirs,
+            stdout=subprocess.DEVNULL,
         )
         theirs.close()
         self._modules = self._requests.recv(_LONGEST).decode().split()
