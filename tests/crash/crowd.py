@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import commands
 from tests.support.environment import clean_environment
 
 from .processes import TASK
@@ -34,13 +34,14 @@ class Crowd:
         self._gate = os.open(root / "gate", os.O_RDWR)
         self._processes = [self._start(root, number) for number in range(count)]
 
-    def _start(self, root: Path, number: int) -> subprocess.Popen:
+    def _start(self, root: Path, number: int) -> commands.Forked | subprocess.Popen[str]:
         with (self._stderr / str(number)).open("wb") as stderr:
-            return subprocess.Popen(
-                [sys.executable, "-m", "codex_orchestrator", "start", "work"],
+            return commands.begin(
+                "codex_orchestrator",
+                ["start", "work"],
                 cwd=root,
                 env={**clean_environment(), "MCP_RUNNER_TASK_ID": TASK},
-                stdin=subprocess.DEVNULL,
+                syncs=True,
                 stdout=subprocess.DEVNULL,
                 stderr=stderr,
             )

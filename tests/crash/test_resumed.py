@@ -11,11 +11,11 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.support import commands
 from tests.support.invariants import broken, manifests
 from tests.support.projects import Project, named
 
@@ -59,13 +59,14 @@ class Killed:
     def run(self, kill_at: int | None = None) -> tuple[int, str]:
         """Start or resume, and kill when so much has been logged; exit code and stderr."""
         words = ["resume", "--run", "latest"] if manifests(self.root) else ["start", "work"]
-        process = subprocess.Popen(
-            [sys.executable, "-m", "codex_orchestrator", *words],
+        process = commands.begin(
+            "codex_orchestrator",
+            words,
             cwd=self.root,
             env=self.project.environment,
+            syncs=True,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            text=True,
         )
         while kill_at is not None:
             try:

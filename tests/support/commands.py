@@ -73,18 +73,26 @@ def run(
 
 
 def begin(
-    module: str, words: Sequence[str], *, cwd: Path, env: Mapping[str, str], leads: str = "", **streams
+    module: str,
+    words: Sequence[str],
+    *,
+    cwd: Path,
+    env: Mapping[str, str],
+    leads: str = "",
+    syncs: bool = False,
+    **streams,
 ) -> Forked | subprocess.Popen[str]:
     """Start a command.
 
     Args:
+        syncs: Whether it waits until what it wrote is on the disk.
         leads: ``group``, where it is to lead a process group.
         streams: ``stdout`` and ``stderr``, as `subprocess.Popen` takes them.
     """
     command = _command(module, words)
     forker = _forker()
     if forker and forker.can_run(command, Path(cwd), env):
-        return forker.begin(command, cwd, env, leads=leads, **streams)
+        return forker.begin(command, cwd, env, leads=leads, syncs=syncs, **streams)
     group = {"process_group": 0} if leads else {}
     return subprocess.Popen(command, cwd=cwd, env=env, text=True, **group, **streams)
 
@@ -219,6 +227,7 @@ class Forker:
         env: Mapping[str, str],
         *,
         leads: str,
+        syncs: bool = False,
         stdout,
         stderr,
         stdin=subprocess.DEVNULL,
@@ -231,6 +240,7 @@ class Forker:
             "cwd": str(cwd),
             "environment": dict(env),
             "leads": leads,
+            "syncs": syncs,
         }
         out, to_out = _stream(stdout)
         err, to_err = (None, os.dup(to_out)) if stderr == subprocess.STDOUT else _stream(stderr)

@@ -112,8 +112,9 @@ def become(request: dict, streams: list[int]) -> None:
     further = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     sys.path[0:0] = [str(Path.cwd()), *(str(Path.cwd() / path) for path in further)]
     sys.argv[1:] = request["words"]
-    # Nobody cuts the power here: what is on the disk when, tests/crash shows with processes of its own.
-    os.fsync = lambda _descriptor: None
+    if not request["syncs"]:
+        # Nobody cuts the power here: what is on the disk when, tests/crash shows.
+        os.fsync = lambda _descriptor: None
 
 
 def act(request: dict) -> NoReturn:
