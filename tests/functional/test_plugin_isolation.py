@@ -99,7 +99,9 @@ def test_nothing_of_ours_is_compiled_anew_for_its_assertions(project):
         "        print(name, type(sys.modules[name].__loader__).__name__)\n"
     )
     project.pipeline("true")
-    done = project.pytest("--codex-pipeline=work", "-p", "spy", "-s", environment={"PYTHONPATH": "."})
+    done = project.pytest(
+        "--codex-pipeline=work", "-p", "spy", "-s", environment={"PYTHONPATH": "."}, fresh=True
+    )
     for name in ("codex_orchestrator.engine.manager", "pytest_codex.controller"):
         assert f"{name} SourceFileLoader" in done.stdout
 
@@ -210,7 +212,7 @@ def test_without_the_option_an_ordinary_test_run_is_the_same(project):
 def test_without_the_option_nothing_heavy_is_imported_and_no_definitions_are_read(project):
     project.write("{ not even JSON")
     (project.root / "test_light.py").write_text(LIGHT)
-    done = project.pytest("-p", "no:randomly")
+    done = project.pytest("-p", "no:randomly", fresh=True)
     assert done.returncode == 0, done.stdout
 
 

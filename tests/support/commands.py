@@ -46,6 +46,7 @@ def run(
     cwd: Path,
     env: Mapping[str, str],
     together: bool = False,
+    fresh: bool = False,
     **options,
 ) -> subprocess.CompletedProcess[str]:
     """Run a command to its end.
@@ -56,10 +57,11 @@ def run(
         cwd: Its folder.
         env: All of its environment.
         together: Whether stderr goes where stdout does, as on a terminal.
+        fresh: Whether it has to be a new interpreter, which has imported nothing.
         options: More for `subprocess.run`, which then runs a new interpreter.
     """
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT if together else subprocess.PIPE}
-    if options:
+    if fresh or options:
         given = {"text": True, "timeout": SECONDS, **streams, **options}
         return subprocess.run(_command(module, words), cwd=cwd, env=env, check=False, **given)
     process = begin(module, words, cwd=cwd, env=env, **streams)

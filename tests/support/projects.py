@@ -47,13 +47,14 @@ class Project:
             **options,
         )
 
-    def pytest(self, *words, environment=None, cwd=None) -> subprocess.CompletedProcess[str]:
+    def pytest(self, *words, environment=None, cwd=None, **options) -> subprocess.CompletedProcess[str]:
         """Run ``pytest`` with these words, as a rule without plugins that only serve our tests."""
         return commands.run(
             "pytest",
             [*self.pytest_words, *words],
             cwd=cwd or self.root,
             env={**self.environment, **(environment or {})},
+            **options,
         )
 
     def start(self, *words, **keywords) -> Run:
