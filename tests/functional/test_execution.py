@@ -813,7 +813,7 @@ def test_processes_get_what_the_definition_file_says_under_any_locale(project, l
 
 WAY_OF_A_CHUNK = """
 import sys, traceback
-from codex_orchestrator.evidence.evidence import EventLog
+from codex_orchestrator.evidence.run_folder import EventLog
 
 def write(log, event, really=EventLog.write):
     if event.type == "exec:chunk":
