@@ -186,6 +186,7 @@ def stage_variables(
     pipeline_id: str,
     stage_id: str,
     run_dir: Path,
+    owner_pid: int,
     own: Mapping[str, str],
 ) -> dict[str, str]:
     """The environment of a stage's process: the caller's, the run's names, then the stage's own.
@@ -197,6 +198,7 @@ def stage_variables(
         "RUN_ID": run_id,
         "PIPELINE_ID": pipeline_id,
         "STAGE_ID": stage_id,
+        "OWNER_PID": str(owner_pid),
         "MANIFEST_PATH": as_utf8(str(run_dir / "manifest.json")),
         "RUN_DIR": as_utf8(str(run_dir)),
         "RUNS_DIR": as_utf8(str(environment.runs_dir)),

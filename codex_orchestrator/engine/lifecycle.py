@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import field, replace
 
@@ -89,6 +90,14 @@ def mark_of(layout: RunLayout, stage_id: str | None = None) -> str:
     run, stage = f"{PREFIX}RUN_ID", f"{PREFIX}STAGE_ID"
     mark = f"{run}={layout.run_id}"
     return mark if stage_id is None else f"{mark}\0{stage}={stage_id}"
+
+
+def owner_mark(layout: RunLayout) -> str:
+    """What every process of a run that this process started has in its environment, as `mark_of`.
+
+    Whoever takes the run up again starts others, which are not to be ended with this process.
+    """
+    return f"{mark_of(layout)}\0{PREFIX}OWNER_PID={os.getpid()}"
 
 
 def checked_request(

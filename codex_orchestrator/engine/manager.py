@@ -13,7 +13,7 @@ from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.definitions.graph import Dependencies, reached_failure
 from codex_orchestrator.definitions.planner import Plan
 from codex_orchestrator.engine.endings import StageEndings
-from codex_orchestrator.engine.lifecycle import LiveRun, end_processes, mark_of
+from codex_orchestrator.engine.lifecycle import LiveRun, end_processes, mark_of, owner_mark
 from codex_orchestrator.engine.requests import StageRequests
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.evidence.lineage import live_owners, read_children
@@ -99,8 +99,8 @@ class TaskManager:
 
     @property
     def mark(self) -> str:
-        """What every process of this run has in its environment, unless it changed that itself."""
-        return mark_of(self.layout)
+        """What every process of this run that this one starts has in its environment."""
+        return owner_mark(self.layout)
 
     def mark_of(self, stage_id: str) -> str:
         """What every process of one stage has in its environment, unless it changed that itself."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from codex_orchestrator.engine.lifecycle import LiveRun, mark_of
@@ -45,6 +46,7 @@ class StageRequests:
                 pipeline_id=self._pipeline_id,
                 stage_id=stage.id,
                 run_dir=layout.folder,
+                owner_pid=os.getpid(),
                 own=stage.env or {},
             ),
             timeout_seconds=stage.timeout_seconds,

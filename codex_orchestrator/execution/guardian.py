@@ -38,7 +38,7 @@ sys.path.append(sys.argv[1])
 from codex_orchestrator.clock import SystemClock
 from codex_orchestrator.execution.leftovers import kill_left
 groups, folder = {int(group) for group in sys.argv[4:]}, Path(sys.argv[3]) if sys.argv[3] else None
-kill_left(sys.argv[2], groups, folder, clock=SystemClock())
+kill_left(sys.argv[2].replace("\\n", "\\0"), groups, folder, clock=SystemClock())
 """
 _ROOT = Path(__file__).parents[2]
 
@@ -61,7 +61,9 @@ class Guardian:
 
     def start(self, mark: str, folder: Path | None = None) -> None:
         """Start it, for a run in a folder, whose stages have ``mark`` in their environment."""
-        rest = [sys.executable, "-IS", "-c", _FIND_THE_REST, str(_ROOT), mark, str(folder or "")]
+        # No argument may have a NUL, and no id of ours has a line break.
+        lines = mark.replace("\0", "\n")
+        rest = [sys.executable, "-IS", "-c", _FIND_THE_REST, str(_ROOT), lines, str(folder or "")]
         try:
             self._listener = Listener(_SCRIPT, ["codex-orchestrator-guardian", *rest])
         except OSError as error:

@@ -214,7 +214,14 @@ def names_in(node: ast.AST) -> Iterator[str]:
 def stage_names() -> set[str]:
     environment = discover(ROOT, {})
     own = stage_variables(
-        environment, task_id="t", run_id="r", pipeline_id="p", stage_id="s", run_dir=ROOT, own={}
+        environment,
+        task_id="t",
+        run_id="r",
+        pipeline_id="p",
+        stage_id="s",
+        run_dir=ROOT,
+        owner_pid=1,
+        own={},
     )
     return set(own)
 

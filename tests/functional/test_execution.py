@@ -308,6 +308,9 @@ def test_what_a_stage_inherits(project, tmp_path, way):
     }
     of_the_shell = {"PWD", "OLDPWD", "SHLVL", "_"}
 
+    # Each run has another: it is looked at by itself.
+    of_the_shell.add(f"{PREFIX}OWNER_PID")
+
     def seen(dump: dict) -> dict:
         return {name: value for name, value in dump["env"].items() if name not in of_the_shell}
 
@@ -846,3 +849,10 @@ def test_the_way_from_the_pipe_to_the_log_is_short(project):
     assert ways[-1].endswith("evidence/recording.py")
     # docs/explanation/architecture.md tells it in eight steps, of which two come after the write.
     assert len(ways) <= 8, ways
+
+
+def test_a_stage_knows_the_process_that_started_it(project):
+    # The shell's parent is who started it.
+    project.pipeline("echo $PPID $CODEX_ORCHESTRATOR_OWNER_PID")
+    parent, owner = project.start("work").entry("s1")["summary"].split()
+    assert parent == owner

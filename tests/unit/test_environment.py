@@ -268,6 +268,7 @@ def test_a_stage_gets_the_callers_environment_then_the_runs_then_its_own():
         pipeline_id="p",
         stage_id="s",
         run_dir=Path("/r/.runs/t/cli/r1"),
+        owner_pid=7,
         own={"A": "stage", "CODEX_ORCHESTRATOR_OUT_DIR": "/mine"},
     )
     assert given == {
@@ -278,6 +279,7 @@ def test_a_stage_gets_the_callers_environment_then_the_runs_then_its_own():
         RUN_ID: "r1",
         "CODEX_ORCHESTRATOR_PIPELINE_ID": "p",
         "CODEX_ORCHESTRATOR_STAGE_ID": "s",
+        "CODEX_ORCHESTRATOR_OWNER_PID": "7",
         "CODEX_ORCHESTRATOR_MANIFEST_PATH": "/r/.runs/t/cli/r1/manifest.json",
         "CODEX_ORCHESTRATOR_RUN_DIR": "/r/.runs/t/cli/r1",
         RUNS: "/r/.runs",

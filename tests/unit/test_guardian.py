@@ -96,6 +96,15 @@ def test_it_finds_what_carries_the_mark(guardian, spawn):
     assert is_alive(other)
 
 
+def test_it_leaves_alone_what_a_later_owner_of_the_run_has_started(spawn, mark):
+    guardian = Guardian()
+    guardian.start(f"{mark}\0OWNER=1")
+    earlier, later = spawn(marked=True, OWNER="1"), spawn(marked=True, OWNER="2")
+    die(guardian)
+    until(lambda: not is_alive(earlier), "the end of what the dead owner has started")
+    assert is_alive(later)
+
+
 @pytest.mark.parametrize(("named", "found"), [("run", True), ("copy", False), ("moved", True), (None, True)])
 def test_the_copy_of_a_run_is_another_run(spawn, tmp_path, mark, named, found):
     run = tmp_path / "run"
