@@ -21,10 +21,11 @@ from codex_orchestrator.clock import SystemClock
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.errors import EXIT_OK, EXIT_RUN_FAILED, OrchestratorError, UnknownRun, UsageError
 from codex_orchestrator.evidence.locks import is_held
+from codex_orchestrator.evidence.manifests import read_manifest
 from codex_orchestrator.evidence.owner import is_of_this_host, objection, read_owner
 from codex_orchestrator.execution.process import signal_if
 from codex_orchestrator.model.manifest import TERMINAL, Owner
-from codex_orchestrator.views.lookup import FoundRun, find_run, read_manifest
+from codex_orchestrator.views.lookup import FoundRun, find_run
 from codex_orchestrator.views.status import liveness_of_run
 
 _LONGEST_WAIT = 86_400

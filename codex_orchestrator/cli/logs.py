@@ -19,8 +19,9 @@ from codex_orchestrator.cli.common import (
 )
 from codex_orchestrator.clock import SystemClock
 from codex_orchestrator.errors import EXIT_OK, UsageError
+from codex_orchestrator.evidence.manifests import read_manifest
 from codex_orchestrator.views.logs import LogReader, OutputText, StageNames, left_out, parse_event
-from codex_orchestrator.views.lookup import FoundRun, read_manifest
+from codex_orchestrator.views.lookup import FoundRun
 from codex_orchestrator.views.status import liveness_of_run
 
 _POLL_SECONDS = 0.1

@@ -19,8 +19,9 @@ from codex_orchestrator.cli.common import (
 from codex_orchestrator.clock import SystemClock
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.errors import EXIT_OK, UsageError
+from codex_orchestrator.evidence.manifests import read_manifest
 from codex_orchestrator.tasks.registry import look_up
-from codex_orchestrator.views.lookup import FoundRun, read_manifest
+from codex_orchestrator.views.lookup import FoundRun
 from codex_orchestrator.views.status import status_document, status_lines
 
 _LONGEST_INTERVAL = 86_400

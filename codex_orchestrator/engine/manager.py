@@ -81,6 +81,8 @@ class TaskManager:
         self._clock = clock
         self._requirements = requirements
         self._index = {stage.id: index for index, stage in enumerate(pipeline.stages, start=1)}
+        self._stages = {stage.id: stage for stage in pipeline.stages}
+        self._failed = {entry.id for entry in live.recording.manifest.commands if entry.status == "failed"}
         self._requests = StageRequests(environment, pipeline.id, live, limits=limits)
         self._endings = StageEndings(live.recording, self._index, limits=limits, clock=clock)
         self.late = LateOutput(live.recording.record_late, clock)
@@ -119,9 +121,7 @@ class TaskManager:
         control_plane = self.manifest.control_plane
         if control_plane is not None and control_plane.refuses:
             return Obstacle("", "was refused by the control plane")
-        entries = self.manifest.commands
-        failed = {entry.id for entry in entries if entry.status == "failed"}
-        root = reached_failure(self._requirements, stage_id, failed)
+        root = reached_failure(self._requirements, stage_id, self._failed)
         if root is not None:
             return Obstacle(root, "failed")
         root = reached_failure(self._requirements, stage_id, self._waiting)
@@ -204,7 +204,10 @@ class TaskManager:
         self._waiting.discard(stage_id)
         self._take_up_children()
         self._endings.end(stage_id, verdict, outcome)
-        return self.entry(stage_id)
+        entry = self.entry(stage_id)
+        if entry.status == "failed":
+            self._failed.add(stage_id)
+        return entry
 
     def close(
         self, *, cancelled_by: str | None = None, groups: Collection[int] = (), warnings: Sequence[str] = ()
@@ -285,7 +288,7 @@ class TaskManager:
         self._warnings += self.late.warnings
 
     def _command_stage(self, stage_id: str) -> CommandStage:
-        stage = self.pipeline.stage(stage_id)
+        stage = self._stages[stage_id]
         if not isinstance(stage, CommandStage):
             raise TypeError(f"stage {stage_id} is of kind {stage.kind}, which has no command")
         return stage

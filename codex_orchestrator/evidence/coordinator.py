@@ -1,7 +1,8 @@
 """PersistenceCoordinator: the one path of every manifest and heartbeat write.
 
-It always holds the newest manifest. `save` puts it on disk at once, `note` with whatever is written
-next, and a heartbeat alone rewrites it at most every 30 s (docs/reference/files.md, "Paths").
+It always holds the newest manifest. `save` puts it on disk at once; `note` leaves that to the thread
+that beats, a moment later and for all that was noted meanwhile; a heartbeat alone rewrites it at most
+every 30 s (docs/reference/files.md, "Paths").
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import fields
 
 from codex_orchestrator import places
@@ -35,6 +36,8 @@ from codex_orchestrator.rules.lineage import changed_children, known_children, w
 _Kept = CommandEntry | Handle | WorkerAttempt
 _MANIFEST_HEARTBEAT_SECONDS = 30.0
 _SLOW_SECONDS = 10.0
+# A manifest on disk is at most 100 ms behind, of which this is spent waiting for more to write.
+_COALESCING_SECONDS = 0.05
 # Before the second and the third attempt to write.
 _RETRY_SECONDS = (0.05, 0.2)
 
@@ -43,6 +46,8 @@ class PersistenceCoordinator:
     """The single writer of one run's manifest and heartbeat; safe to call from two threads.
 
     Attributes:
+        news: Set while a manifest waits to be written.
+        refused: Whether the disk refused the last attempt to write the manifest.
         warnings: What went wrong and was made good, and what took too long.
     """
 
@@ -69,7 +74,8 @@ class PersistenceCoordinator:
         self._encoder = _ManifestEncoder()
         self._guard = threading.Lock()
         self._manifest: Manifest | None = None
-        self._dirty = False
+        self.news = threading.Event()
+        self.refused = False
         self._beat_at: str | None = None
         self._written_at = 0.0
         self._begun_at: float | None = None
@@ -85,13 +91,29 @@ class PersistenceCoordinator:
             StorageError: It could not be written, also after trying again.
         """
         with self._turn():
-            self._take(manifest)
+            self._manifest = manifest
             self._write_with_retries()
 
     def note(self, manifest: Manifest) -> None:
-        """Keep the manifest for the next write, which a heartbeat brings at the latest."""
+        """Keep the manifest for the next write. It waits for no disk."""
+        self._manifest = manifest
+        self.news.set()
+
+    def may_wait(self, log_is_durable: Callable[[], bool]) -> bool:
+        """Whether a manifest may be noted instead of saved, as the log has all of it.
+
+        Args:
+            log_is_durable: Waits until the disk has the log; whether it lacks nothing.
+        """
         with self._turn():
-            self._take(manifest)
+            return log_is_durable() and not self.refused
+
+    def write_noted(self) -> None:
+        """Put the manifest that was noted last on disk."""
+        with self._turn():
+            if self.news.is_set():
+                with suppress(StorageError):  # Kept as ``refused``, and tried again with the next one.
+                    self._write_with_retries()
 
     def beat(self, *, alone: bool = False) -> None:
         """Write the heartbeat and, unless ``alone``, a manifest that is due; failures are counted only."""
@@ -107,7 +129,7 @@ class PersistenceCoordinator:
                 self._beat_at = moment
                 self.heartbeat_writes += 1
                 due = self._clock.monotonic() - self._written_at >= _MANIFEST_HEARTBEAT_SECONDS
-                if not alone and self._manifest is not None and (self._dirty or due):
+                if not alone and self._manifest is not None and (self.news.is_set() or self.refused or due):
                     self._write()
             except StorageError:
                 self.heartbeat_failures += 1
@@ -139,10 +161,6 @@ class PersistenceCoordinator:
             self.warnings[warning] = None
             self._notify(warning)
 
-    def _take(self, manifest: Manifest) -> None:
-        self._manifest = manifest
-        self._dirty = True
-
     def _write_with_retries(self) -> None:
         failure: StorageError | None = None
         for delay in (*_RETRY_SECONDS, None):
@@ -158,24 +176,31 @@ class PersistenceCoordinator:
             self.warnings[f"Written at a later attempt: {failure.message}"] = None
 
     def _write(self) -> None:
-        if self._manifest is None:
-            return
+        # First, as one that is noted from here on is not the one that is written.
+        self.news.clear()
         manifest = self._manifest
+        if manifest is None:
+            return
         if self._beat_at is not None:
             manifest = recorder.beat(manifest, self._beat_at)
+        self.refused = True
         files.replace(self._layout.manifest, self._encoder.encode(manifest), below=self._layout.base)
-        self._dirty = False
+        self.refused = False
         self._written_at = self._clock.monotonic()
         self.manifest_writes += 1
 
 
 class HeartbeatWriter:
-    """The thread that beats every five seconds for as long as the run lives, one write at a time."""
+    """The thread that beats every five seconds and writes what is noted, for as long as the run lives."""
 
     def __init__(
-        self, coordinator: PersistenceCoordinator, interval_seconds: float = HEARTBEAT_SECONDS
+        self,
+        coordinator: PersistenceCoordinator,
+        clock: Clock,
+        interval_seconds: float = HEARTBEAT_SECONDS,
     ) -> None:
         self._coordinator = coordinator
+        self._clock = clock
         self._interval = interval_seconds
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="codex-heartbeat", daemon=True)
@@ -192,11 +217,18 @@ class HeartbeatWriter:
         self._stopping.set()
         # First, because it speaks up where a write under way takes too long; join would wait in silence.
         self._coordinator.beat(alone=alone)
+        # It waits for news as well.
+        self._coordinator.news.set()
         self._thread.join()
 
     def _run(self) -> None:
-        while not self._stopping.wait(self._interval):
-            self._coordinator.beat()
+        due = self._clock.monotonic() + self._interval
+        while not self._stopping.is_set():
+            if not self._coordinator.news.wait(max(0.0, due - self._clock.monotonic())):
+                self._coordinator.beat()
+                due = self._clock.monotonic() + self._interval
+            elif not self._stopping.wait(_COALESCING_SECONDS):
+                self._coordinator.write_noted()
 
 
 def mark_recorded(layout: RunLayout) -> bool:

@@ -6,18 +6,21 @@ and mended by the next writer (docs/reference/files.md, "How files are written")
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from codex_orchestrator import places
-from codex_orchestrator.evidence.files import PUBLIC, storage_errors
+from codex_orchestrator.evidence.files import PUBLIC, storage_errors, sync_folder
 from codex_orchestrator.evidence.standard_streams import write_all
 from codex_orchestrator.model.codec import is_json
 
 _BLOCK_BYTES = 65_536
 _FIRST_BLOCK_BYTES = 4_096
+# macOS has no other.
+_fdatasync = getattr(os, "fdatasync", os.fsync)
 
 
 def append(path: Path, data: bytes, *, below: Path) -> None:
@@ -96,17 +99,21 @@ def mend_last_line(path: Path, *, below: Path) -> None:
         except FileNotFoundError:
             return
         try:
-            end, torn = _torn_line(descriptor, path)
-            if not torn:
-                return
-            if is_json(torn):
-                os.lseek(descriptor, 0, os.SEEK_END)
-                write_all(descriptor, b"\n")
-            else:
-                os.ftruncate(descriptor, end)
-            os.fsync(descriptor)
+            _mend(descriptor, path)
         finally:
             os.close(descriptor)
+
+
+def _mend(descriptor: int, path: Path) -> None:
+    end, torn = _torn_line(descriptor, path)
+    if not torn:
+        return
+    if is_json(torn):
+        os.lseek(descriptor, 0, os.SEEK_END)
+        write_all(descriptor, b"\n")
+    else:
+        os.ftruncate(descriptor, end)
+    os.fsync(descriptor)
 
 
 class LogFile:
@@ -119,11 +126,18 @@ class LogFile:
             StorageError: The disk refused.
         """
         self._path = path
-        mend_last_line(path, below=below)
+        self._below = below
         with storage_errors("open", path):
-            self._descriptor = _opened(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, below)
+            self._descriptor = _opened(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, below)
+        try:
+            with storage_errors("mend", path):
+                _mend(self._descriptor, path)
             self._end = os.fstat(self._descriptor).st_size
+        except BaseException:
+            os.close(self._descriptor)
+            raise
         self._torn = False
+        self._is_named = False
 
     def write(self, data: bytes) -> None:
         """Append whole lines.
@@ -142,6 +156,20 @@ class LogFile:
                     self._take_back()
                 raise
             self._end += len(data)
+
+    def sync(self) -> None:
+        """Wait until the disk has all lines, and the file its name.
+
+        Raises:
+            StorageError: The disk refused.
+        """
+        with storage_errors("append to", self._path):
+            _fdatasync(self._descriptor)
+            if not os.fstat(self._descriptor).st_nlink:
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))  # Somebody has removed it.
+        if not self._is_named:
+            sync_folder(self._path.parent, below=self._below)
+            self._is_named = True
 
     def _take_back(self) -> None:
         """Cut off the line that a full disk took a part of, or all later lines would hang on to it."""

@@ -1,4 +1,8 @@
-"""Helpers for other tools that read manifests (docs/reference/python-api.md)."""
+"""Reads manifests: those of runs, brought up to their logs, and any that a user names.
+
+A manifest may be a moment behind its log (docs/reference/event-logs.md, "After a crash"). While its run
+lives that moment is short; where the owner is dead it lasts, and every reader makes it good.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from codex_orchestrator import named, places
-from codex_orchestrator.errors import Misplaced, UnknownRun
-from codex_orchestrator.model.codec import Mismatch, from_json, loads
-from codex_orchestrator.model.manifest import Manifest
+from codex_orchestrator.errors import Misplaced, StorageError, UnknownRun
+from codex_orchestrator.evidence.liveness import is_owned_here
+from codex_orchestrator.model.codec import Mismatch, from_json, loads, to_json
+from codex_orchestrator.model.manifest import TERMINAL, Manifest
+from codex_orchestrator.rules.layout import RunLayout
 
 
 def load_manifest(path: str | os.PathLike[str]) -> Manifest:
-    """Read a manifest; keys of other tools and later versions are ignored.
+    """Read a manifest, and of a run that has not ended the log beside it as well.
+
+    Keys of other tools and later versions are ignored.
 
     Args:
         path: ``manifest.json`` or the run's folder.
@@ -24,6 +32,9 @@ def load_manifest(path: str | os.PathLike[str]) -> Manifest:
     """
     file = _file(path)
     document = _document(file)
+    if isinstance(document, dict) and str(document.get("status")) not in TERMINAL:
+        folder = named.place(file).parent
+        document = _caught_up(document, folder / "runner.ndjson", below=folder)
     try:
         return from_json(Manifest, document, strict=False)
     except Mismatch as error:
@@ -42,6 +53,24 @@ def validate_manifest(manifest: str | os.PathLike[str] | dict[str, Any]) -> list
     return _problems(manifest if isinstance(manifest, dict) else _document(_file(manifest)))
 
 
+def read_manifest(layout: RunLayout) -> dict[str, Any]:
+    """The manifest of a run, unknown keys included.
+
+    Raises:
+        UnknownRun: It is missing, unreadable or no manifest.
+    """
+    path = layout.manifest
+    manifest = read_document(path, below=layout.base)
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("run_id"), str):
+        raise UnknownRun(f"{path} is not a run manifest.")
+    commands = manifest.get("commands")
+    if not isinstance(commands, list) or not all(isinstance(entry, dict) for entry in commands):
+        raise UnknownRun(f"{path} is not a run manifest: it has no commands.")
+    if str(manifest.get("status")) in TERMINAL or is_owned_here(layout):
+        return manifest
+    return _caught_up(manifest, layout.runner_log, below=layout.base)
+
+
 def read_document(file: Path, *, below: Path) -> Any:
     """The parsed JSON of a run's file, whatever it holds.
 
@@ -53,6 +82,22 @@ def read_document(file: Path, *, below: Path) -> Any:
         UnknownRun: It is missing, unreadable, not to be opened, or not JSON.
     """
     return _parsed(file, lambda: places.read(file, below=below))
+
+
+def _caught_up(document: dict[str, Any], log: Path, *, below: Path) -> dict[str, Any]:
+    """A manifest with what its log has and it lacks; as it is where either cannot be read."""
+    # Of a run that has ended, none of this is needed.
+    from codex_orchestrator.rules.replay import catch_up, parse_log
+
+    try:
+        manifest = from_json(Manifest, document, strict=False)
+        known = catch_up(manifest, parse_log(places.lines(log, below=below)))
+    except (Mismatch, OSError, StorageError):
+        return document
+    if known == manifest:
+        return document
+    before, after = to_json(manifest), to_json(known)
+    return {**document, **{key: value for key, value in after.items() if value != before.get(key)}}
 
 
 def _document(file: Path) -> Any:

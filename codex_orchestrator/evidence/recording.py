@@ -28,7 +28,6 @@ from codex_orchestrator.rules.reviewer import CommandReviewer, RunSummary, metri
 
 _NOT_TOLD = "The parent run was not told"
 _MOST_PRIVACY_EVENTS = "CODEX_METRICS_PRIVACY_EVENTS_MAX"
-_SAVED_AT_ONCE = (CommandStart, ChildChanged)
 # Told of each event once it is recorded: the run before it, the event, the run after it.
 Observe = Callable[[Manifest, Event, Manifest], object]
 
@@ -82,7 +81,7 @@ class RunRecording:
         self._lock.acquire()
         self._coordinator = PersistenceCoordinator(layout, clock, notify=notify)
         self._records = RunRecords(layout, clock, self._mark_recorded)
-        self._heartbeat = HeartbeatWriter(self._coordinator)
+        self._heartbeat = HeartbeatWriter(self._coordinator, clock)
         self._notify = notify
         self._observe = observe
         self._link = ParentLink(parent, layout, clock)
@@ -119,13 +118,12 @@ class RunRecording:
     def record(self, event: Event) -> None:
         """Log an event and apply it to the manifest.
 
-        A stage's start waits until the manifest is on disk, and with it the end of the stage before:
-        whatever changed is durable before the next command runs. What a child does is on disk at once
-        too, as its readers come by way of its parent. All else goes with the next write, which a
-        heartbeat brings at the latest.
+        A stage's start waits until the log is on disk, and with it the end of the stage before: whatever
+        changed is durable before the next command runs, and the manifest follows in a moment. What a
+        child does is in the manifest at once, as its readers come by way of its parent.
 
         Raises:
-            StorageError: The manifest cannot be written.
+            StorageError: Neither log nor manifest can be written.
         """
         if self.guard.enforces:
             from codex_orchestrator.privacy.scrubbing import scrubbed_event
@@ -146,12 +144,13 @@ class RunRecording:
             after = self.manifest = recorder.apply(before, event)
             if isinstance(event, PrivacyDecided) and after is not before:
                 self._log.decide(recorder.privacy_decision(before, event))
-            if isinstance(event, _SAVED_AT_ONCE) or _ends_child(after, event):
+            starts = isinstance(event, CommandStart)
+            if _is_awaited(after, event) or (starts and not self._coordinator.may_wait(self._log.is_durable)):
                 try:
                     self._coordinator.save(after)
                 except StorageError as error:
                     # A stage whose start is nowhere does not begin.
-                    self.manifest = before if isinstance(event, CommandStart) else after
+                    self.manifest = before if starts else after
                     self._coordinator.note(self.manifest)
                     self.failure = error.message
                     raise
@@ -297,11 +296,11 @@ class RunRecording:
             self._notify(f"Left to a later run: {error.message}")
 
 
-def _ends_child(manifest: Manifest, event: Event) -> bool:
-    """Whether an event ends a sub-pipeline stage: readers of that run read the stage as well."""
-    if not isinstance(event, StageCompleted | StageWaiting):
-        return False
-    return manifest.entry(event.index).kind == "subpipeline"
+def _is_awaited(manifest: Manifest, event: Event) -> bool:
+    """Whether somebody may be about to read of an event: who decides, or who reads a run below this one."""
+    if isinstance(event, StageCompleted):
+        return manifest.entry(event.index).kind == "subpipeline"
+    return isinstance(event, ChildChanged | StageWaiting)
 
 
 def _warned(action: Callable[[], object], warnings: list[str], words: str) -> None:

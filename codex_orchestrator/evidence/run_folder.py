@@ -112,6 +112,7 @@ class EventLog:
         self._runner: LogFile | None = None
         self._stages: dict[int, LogFile] = {}
         self._decisions: LogFile | None = None
+        self._is_whole = True
         self._warnings: dict[str, None] = {}
 
     @property
@@ -128,10 +129,17 @@ class EventLog:
             self._append(left_out)
         self._append(event)
 
+    def is_durable(self) -> bool:
+        """Wait until the disk has ``runner.ndjson``; whether it then has every event of this process."""
+        with self._warned(of_runner=True):
+            if self._runner is not None:
+                self._runner.sync()
+        return self._is_whole and self._runner is not None
+
     def _append(self, event: Event) -> None:
         line = encode(event)
         index = getattr(event, "index", None)
-        with self._warned():
+        with self._warned(of_runner=True):
             if self._runner is None:
                 self._runner = LogFile(self._layout.runner_log, below=self._layout.base)
             self._runner.write(line)
@@ -178,8 +186,9 @@ class EventLog:
             log.close(durable=durable)
 
     @contextmanager
-    def _warned(self) -> Iterator[None]:
+    def _warned(self, *, of_runner: bool = False) -> Iterator[None]:
         try:
             yield
         except StorageError as error:
+            self._is_whole = self._is_whole and not of_runner
             self._warnings[f"Log incomplete: {error.message}"] = None

@@ -203,20 +203,30 @@ def _open_handle(manifest: Manifest, event: ExecBegin) -> Manifest:
         metadata=HandleMetadata(manifest.run_id),
     )
     # In the order of the stages, so that independent stages may begin in any order.
-    order = {entry.id: entry.index for entry in manifest.commands}
-    placed = sorted((*handles, handle), key=lambda item: (order.get(item.stage_id or "", 0), item.created_at))
-    return replace(manifest, handles=tuple(placed))
+    place = len(handles)
+    while place and _order(manifest, handles[place - 1]) > (event.index, event.timestamp):
+        place -= 1
+    return replace(manifest, handles=(*handles[:place], handle, *handles[place:]))
+
+
+def _order(manifest: Manifest, handle: Handle) -> tuple[int, str]:
+    """What handles are put in order by."""
+    index = next((entry.index for entry in manifest.commands if entry.id == handle.stage_id), 0)
+    return index, handle.created_at
 
 
 def _close_handle(manifest: Manifest, event: StageCompleted | AttemptFailed) -> Manifest:
     if event.correlation_id is None or manifest.handles is None:
         return manifest
-    handles = tuple(
-        replace(handle, status="closed", frame_count=event.frames, latest_sequence=event.frames)
-        if handle.correlation_id == event.correlation_id
-        else handle
-        for handle in manifest.handles
+    handles = manifest.handles
+    place = next(
+        (at for at, handle in enumerate(handles) if handle.correlation_id == event.correlation_id), None
     )
+    if place is not None:
+        closed = replace(
+            handles[place], status="closed", frame_count=event.frames, latest_sequence=event.frames
+        )
+        handles = (*handles[:place], closed, *handles[place + 1 :])
     frames = {handle.handle_id: handle.frame_count for handle in handles if handle.status == "closed"}
     return replace(
         manifest, handles=handles, privacy=manifest.privacy and with_totals(manifest.privacy, frames)

@@ -8,10 +8,11 @@ from pathlib import Path, PurePosixPath
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.errors import UnknownRun
 from codex_orchestrator.evidence.lineage import child_layout, read_children
+from codex_orchestrator.evidence.manifests import read_manifest
 from codex_orchestrator.model.manifest import ChildRun
 from codex_orchestrator.rules.layout import RunLayout
 from codex_orchestrator.rules.lineage import known_children, merged_children
-from codex_orchestrator.views.lookup import FoundRun, read_manifest
+from codex_orchestrator.views.lookup import FoundRun
 from codex_orchestrator.views.status import liveness_of_run
 
 

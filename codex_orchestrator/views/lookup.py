@@ -11,7 +11,7 @@ from codex_orchestrator.clock import SystemClock
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.environment import CONFIG_NAME, TASK_VARIABLE, Environment, choose_task
 from codex_orchestrator.errors import Misplaced, StorageError, UnknownRun
-from codex_orchestrator.evidence.manifests import read_document
+from codex_orchestrator.evidence.manifests import read_manifest
 from codex_orchestrator.identifiers import check_id, id_problem, is_run_id, new_run_id
 from codex_orchestrator.model.codec import loads
 from codex_orchestrator.rules.layout import RunLayout, TaskLayout
@@ -101,22 +101,6 @@ def list_runs(
         except UnknownRun as error:
             notices += _passed_over(layout, error)
     return found, notices
-
-
-def read_manifest(layout: RunLayout) -> dict[str, Any]:
-    """The manifest of a run, unknown keys included.
-
-    Raises:
-        UnknownRun: It is missing, unreadable or no manifest.
-    """
-    path = layout.manifest
-    manifest = read_document(path, below=layout.base)
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("run_id"), str):
-        raise UnknownRun(f"{path} is not a run manifest.")
-    commands = manifest.get("commands")
-    if not isinstance(commands, list) or not all(isinstance(entry, dict) for entry in commands):
-        raise UnknownRun(f"{path} is not a run manifest: it has no commands.")
-    return manifest
 
 
 def task_ids(environment: Environment) -> list[str]:

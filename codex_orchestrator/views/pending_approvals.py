@@ -9,13 +9,14 @@ from typing import Any
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.errors import UnknownRun, UsageError
+from codex_orchestrator.evidence.manifests import read_manifest
 from codex_orchestrator.evidence.resuming import read_plan, read_receipts
 from codex_orchestrator.identifiers import id_problem
 from codex_orchestrator.model.definitions import ManualStage
 from codex_orchestrator.model.manifest import TERMINAL, Receipt
 from codex_orchestrator.rules.approvals import valid_receipt
 from codex_orchestrator.rules.layout import RunLayout, TaskLayout
-from codex_orchestrator.views.lookup import FoundRun, read_manifest
+from codex_orchestrator.views.lookup import FoundRun
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,11 @@ from codex_orchestrator.environment import Environment
 from codex_orchestrator.errors import UnknownRun
 from codex_orchestrator.evidence.housekeeping import is_queued, queued_names
 from codex_orchestrator.evidence.liveness import Liveness
+from codex_orchestrator.evidence.manifests import read_manifest
 from codex_orchestrator.identifiers import id_problem
 from codex_orchestrator.rules.layout import RunLayout, TaskLayout
 from codex_orchestrator.rules.retention import HoldReason, RunFacts
-from codex_orchestrator.views.lookup import FoundRun, read_manifest, run_layouts, task_ids
+from codex_orchestrator.views.lookup import FoundRun, run_layouts, task_ids
 from codex_orchestrator.views.status import liveness_of_run
 
 _HOLDS: dict[Liveness, HoldReason] = {"alive": "alive", "waiting": "waiting"}

@@ -217,6 +217,8 @@ def kill_in_the_middle(live, project) -> Path:
     )
     running = live.start("work")
     left = running.stage_pid()
+    # The Node CLI goes by the manifest alone.
+    running.has_printed("up")
     running.process.kill()
     running.process.wait()
     live.until(lambda: not live.is_alive(left), "the end of the stage")

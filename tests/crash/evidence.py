@@ -18,9 +18,10 @@ from codex_orchestrator.clock import SystemClock
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.errors import UnknownRun
 from codex_orchestrator.evidence.artefacts import check_file
+from codex_orchestrator.evidence.manifests import read_manifest
 from codex_orchestrator.model.manifest import TERMINAL
 from codex_orchestrator.rules.layout import RunLayout, TaskLayout
-from codex_orchestrator.views.lookup import FoundRun, read_manifest
+from codex_orchestrator.views.lookup import FoundRun
 from codex_orchestrator.views.status import status_document
 
 from .processes import TASK, Done

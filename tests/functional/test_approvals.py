@@ -13,7 +13,7 @@ import sys
 import pytest
 
 from codex_orchestrator.evidence.owner import read_owner
-from tests.support.processes import DEADLINE_SECONDS
+from tests.support.processes import DEADLINE_SECONDS, until
 from tests.support.projects import Project
 from tests.support.runs import contents
 
@@ -705,7 +705,7 @@ def test_a_person_is_asked_when_nothing_else_can_run(project, terminal):
     log = (project.runs()[-1] / "runner.ndjson").read_text().splitlines()
     done = [event["stage_id"] for event in map(json.loads, log) if event["type"] == "stage:completed"]
     assert done == ["build", "side", "free"]
-    assert entry(project, "side")["status"] == "succeeded"
+    until(lambda: entry(project, "side")["status"] == "succeeded", "the manifest, which follows the log")
     shown.types("a\n\n")
     assert shown.finish() == 0
     assert receipts(project)[0]["reason"] is None

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import time
 
 import pytest
 
+from codex_orchestrator.api import load_manifest
 from codex_orchestrator.clock import timestamp
 
 STATUS_KEYS = [
@@ -349,3 +352,23 @@ def test_runs_are_listed_newest_first(project, said):
         "2026-01-01T00:00:00.000Z",
     ]
     assert len(lines) == 4
+
+
+def test_readers_of_a_killed_run_know_what_its_log_knows(project, status, said):
+    project.pipeline(
+        'cp "$CODEX_ORCHESTRATOR_MANIFEST_PATH" early.json',
+        "echo second",
+        "kill -9 $CODEX_ORCHESTRATOR_OWNER_PID; exec sleep 60",
+    )
+    assert project.cli("start", "work").returncode == -signal.SIGKILL
+    [folder] = project.runs()
+    # As far behind as a power failure would have left it.
+    shutil.copy(project.root / "early.json", folder / "manifest.json")
+    done = status("--run", "latest")
+    known = [(entry["status"], entry["summary"]) for entry in done["commands"][1:]]
+    assert known == [("succeeded", "second"), ("running", None)]
+    assert (done["status"], done["liveness"]) == ("in_progress", "dead")
+    assert [entry.status for entry in load_manifest(folder).commands] == ["succeeded", "succeeded", "running"]
+    assert "second" in said("review", "--run", "latest")[1]
+    # Looking changes nothing.
+    assert (folder / "manifest.json").read_bytes() == (project.root / "early.json").read_bytes()

@@ -12,6 +12,8 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+from codex_orchestrator.api import load_manifest
+
 from . import commands
 from .processes import DEADLINE_SECONDS, is_alive, processes_in, until
 
@@ -42,8 +44,13 @@ class LiveRun:
             return ""
 
     def has_printed(self, text: str) -> None:
-        """Wait until a stage's output is in the log."""
+        """Wait until a stage's output is in the log, and what happened before it in the manifest."""
         until(lambda: any(text in line for line in self.log().splitlines() if '"exec:chunk"' in line), text)
+        until(self._is_caught_up, "the manifest, which follows the log")
+
+    def _is_caught_up(self) -> bool:
+        known = load_manifest(self.folder).commands
+        return [entry["status"] for entry in self.manifest["commands"]] == [entry.status for entry in known]
 
     def stage_pid(self, name: str = "pid") -> int:
         """The pid that a stage left in a file."""

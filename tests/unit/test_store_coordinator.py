@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import threading
 from dataclasses import replace
@@ -13,14 +14,16 @@ from codex_orchestrator.clock import FakeClock, SystemClock, timestamp
 from codex_orchestrator.engine.manager import TaskManager
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.errors import StorageError
-from codex_orchestrator.evidence import files
+from codex_orchestrator.evidence import files, lines
 from codex_orchestrator.evidence.coordinator import PersistenceCoordinator, mark_recorded
+from codex_orchestrator.evidence.manifests import load_manifest
 from codex_orchestrator.model.codec import dumps, to_json
 from codex_orchestrator.model.definitions import CommandStage, Pipeline
 from codex_orchestrator.model.exec_events import CommandStart, ExecBegin, ExecChunk
 from codex_orchestrator.rules.layout import TaskLayout
 from codex_orchestrator.rules.stage import StageOutcome
 from tests.support.builders import opened_manager, opened_run, pipeline_of
+from tests.support.processes import until
 
 pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
 
@@ -249,13 +252,61 @@ def test_how_long_a_run_took_is_measured_however_the_wall_clock_is_set(environme
     assert json.loads(line)["duration_seconds"] == 2.5
 
 
-def test_what_a_stage_did_is_on_disk_before_the_next_begins(environment):
+def test_what_a_stage_did_is_on_disk_before_the_next_begins(environment, monkeypatch):
     manager = open_run(environment, "a", "b")
     run_stage(manager, 1, "a")
+    durable: list[bytes] = []
+    monkeypatch.setattr(lines, "_fdatasync", lambda descriptor: durable.append(content(descriptor)))
     manager.record(CommandStart(command="true", timestamp=timestamp(0), index=2))
-    statuses = [entry["status"] for entry in on_disk(manager.layout)["commands"]]
-    assert statuses == ["succeeded", "running"]
+    types = [json.loads(line)["type"] for line in durable[-1].splitlines()]
+    assert (types.count("command:start"), types.count("stage:completed")) == (2, 1)
+    # Whoever reads the run goes by manifest and log together.
+    assert [entry.status for entry in load_manifest(manager.layout.folder).commands] == [
+        "succeeded",
+        "running",
+    ]
+    until(lambda: statuses_on_disk(manager) == ["succeeded", "running"], "the manifest")
     manager.close()
+
+
+@pytest.mark.parametrize("refused", ["log", "manifest"])
+def test_a_stage_begins_once_log_or_manifest_has_it(environment, monkeypatch, broken, refused):
+    manager = open_run(environment, "a", "b")
+
+    def refuse(_descriptor: int) -> None:
+        raise OSError(errno.EIO, "broken")
+
+    if refused == "log":
+        monkeypatch.setattr(lines, "_fdatasync", refuse)
+    else:
+        broken["manifest.json"] = 3
+        run_stage(manager, 1, "a")
+        until(lambda: not broken["manifest.json"], "the attempts to write the manifest")
+    manager.record(CommandStart(command="true", timestamp=timestamp(0), index=2))
+    assert statuses_on_disk(manager)[1] == "running"
+    manager.close()
+
+
+def test_a_stage_that_neither_has_does_not_begin(environment, monkeypatch, broken):
+    manager = open_run(environment, "a")
+
+    def refuse(_descriptor: int) -> None:
+        raise OSError(errno.EIO, "broken")
+
+    monkeypatch.setattr(lines, "_fdatasync", refuse)
+    broken["manifest.json"] = 3
+    with pytest.raises(StorageError):
+        manager.record(CommandStart(command="true", timestamp=timestamp(0), index=1))
+    assert manager.entry("a").status == "pending"
+    manager.close()
+
+
+def content(descriptor: int) -> bytes:
+    return Path(f"/proc/self/fd/{descriptor}").read_bytes()
+
+
+def statuses_on_disk(manager: TaskManager) -> list[str]:
+    return [entry["status"] for entry in on_disk(manager.layout)["commands"]]
 
 
 def test_nothing_temporary_is_left_by_a_run(environment):
