@@ -7,37 +7,26 @@ every 30 s (docs/reference/files.md, "Paths").
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import fields
 
 from codex_orchestrator import places
 from codex_orchestrator.clock import Clock, timestamp
 from codex_orchestrator.errors import StorageError
 from codex_orchestrator.evidence import files
 from codex_orchestrator.evidence.locks import held_lock
-from codex_orchestrator.model.codec import OMIT_NONE, dumps, loads, to_json
-from codex_orchestrator.model.manifest import (
-    HEARTBEAT_SECONDS,
-    Approval,
-    ChildRun,
-    CommandEntry,
-    Handle,
-    Manifest,
-)
-from codex_orchestrator.model.scheduler import Assignment, Scheduler, WorkerAttempt
+from codex_orchestrator.model.codec import dumps, loads, to_json
+from codex_orchestrator.model.manifest import HEARTBEAT_SECONDS, Approval, ChildRun, Manifest
+from codex_orchestrator.model.manifest_encoder import ManifestEncoder
 from codex_orchestrator.rules import recorder
 from codex_orchestrator.rules.layout import RunLayout
 from codex_orchestrator.rules.lineage import changed_children, known_children, with_children
 
-# What there are many of, and most of which stay as they are.
-_Kept = CommandEntry | Handle | WorkerAttempt
 _MANIFEST_HEARTBEAT_SECONDS = 30.0
 _SLOW_SECONDS = 10.0
 # A manifest on disk is at most 100 ms behind, of which this is spent waiting for more to write.
-_COALESCING_SECONDS = 0.05
+_COALESCING_SECONDS = 0.08
 # Before the second and the third attempt to write.
 _RETRY_SECONDS = (0.05, 0.2)
 
@@ -71,7 +60,7 @@ class PersistenceCoordinator:
         self._clock = clock
         self._notify = notify
         self._slow_seconds = slow_seconds
-        self._encoder = _ManifestEncoder()
+        self._encoder = ManifestEncoder()
         self._guard = threading.Lock()
         self._manifest: Manifest | None = None
         self.news = threading.Event()
@@ -291,48 +280,3 @@ def add_children(layout: RunLayout, children: Sequence[ChildRun], *, now: str) -
     if news and isinstance(manifest, dict):
         document = with_children(manifest, news, now=now)
         files.replace(layout.manifest, dumps(document).encode(), below=layout.base)
-
-
-class _ManifestEncoder:
-    """Manifest to JSON as `codec.dumps` writes it, entries that have not changed taken from before.
-
-    A run of n stages writes its manifest n times; without this, encoding alone would be quadratic
-    in the pure-Python encoder that the standard library falls back to for indented output.
-    """
-
-    def __init__(self) -> None:
-        # By identity: entries are frozen, and one that is kept here cannot give its id to another.
-        self._known: dict[int, tuple[_Kept, str]] = {}
-        self._scalar = json.JSONEncoder(ensure_ascii=False).encode
-
-    def encode(self, manifest: Manifest) -> bytes:
-        return (self._object(manifest, "\n") + "\n").encode()
-
-    def _object(self, value: Manifest | Scheduler | Assignment, line: str) -> str:
-        """An object of ours; ``line`` is a new line and its indent."""
-        members = []
-        for field in fields(value):
-            item = getattr(value, field.name)
-            if item is None and field.metadata.get(OMIT_NONE):
-                continue
-            members.append(f'{line}  "{field.name}": {self._value(item, line + "  ")}')
-        return "{" + ",".join(members) + line + "}"
-
-    def _value(self, value: object, line: str) -> str:
-        if value is None or isinstance(value, str | int):
-            return self._scalar(value)
-        if isinstance(value, Scheduler):
-            return self._object(value, line)
-        inner = line + "  "
-        if isinstance(value, tuple) and value and isinstance(value[0], _Kept):
-            return "[" + ",".join([self._kept(item, inner) for item in value]) + line + "]"
-        if isinstance(value, tuple) and value and isinstance(value[0], Assignment):
-            return "[" + ",".join([inner + self._object(item, inner) for item in value]) + line + "]"
-        return json.dumps(to_json(value), indent=2, ensure_ascii=False).replace("\n", line)
-
-    def _kept(self, item: _Kept, line: str) -> str:
-        known = self._known.get(id(item))
-        if known is None:
-            body = json.dumps(to_json(item), indent=2, ensure_ascii=False)
-            known = self._known[id(item)] = (item, line + body.replace("\n", line))
-        return known[1]

@@ -4,7 +4,7 @@ Annotations are real types here, as `codec` reads them.
 """
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -84,20 +84,23 @@ def with_decision(
     return replace(privacy, decisions=decisions, log_path=log_path)
 
 
-def with_totals(privacy: Privacy, frames: Mapping[str, int]) -> Privacy:
+def with_totals(privacy: Privacy, frames: int, closed: Iterable[str]) -> Privacy:
     """The record with its totals.
+
+    What is open is counted when it is closed, so that the totals are the same in whichever order stages end.
 
     Args:
         privacy: The record.
-        frames: By the id of a handle that is closed, how many frames it has. What is open is counted when it
-            is closed, so that the totals are the same in whichever order stages end.
+        frames: How many frames the handles have that are closed.
+        closed: The ids of these.
     """
     actions: dict[tuple[str, int], str] = {}
+    ids = set(closed) if privacy.decisions else ()
     for decision in privacy.decisions:
         frame = (decision.handle_id, decision.sequence)
-        if decision.handle_id in frames and actions.get(frame) != "block":
+        if decision.handle_id in ids and actions.get(frame) != "block":
             actions[frame] = decision.action
     redacted, blocked = (list(actions.values()).count(action) for action in ("redact", "block"))
     # A handle whose process died knows of fewer frames than the decisions do.
-    total = max(sum(frames.values()), redacted + blocked)
+    total = max(frames, redacted + blocked)
     return replace(privacy, totals=PrivacyTotals(total, redacted, blocked, total - redacted - blocked))

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import chain
+from operator import attrgetter
 from typing import Any
 
 from codex_orchestrator.model import scheduler as instances
@@ -189,7 +191,7 @@ def _failure_name(manifest: Manifest, entry: CommandEntry) -> str:
 
 def _open_handle(manifest: Manifest, event: ExecBegin) -> Manifest:
     handles = manifest.handles or ()
-    if any(handle.correlation_id == event.correlation_id for handle in handles):
+    if event.correlation_id in map(_correlation_id, handles):
         return manifest
     handle = Handle(
         handle_id=_handle_id(event.correlation_id),
@@ -204,14 +206,15 @@ def _open_handle(manifest: Manifest, event: ExecBegin) -> Manifest:
     )
     # In the order of the stages, so that independent stages may begin in any order.
     place = len(handles)
-    while place and _order(manifest, handles[place - 1]) > (event.index, event.timestamp):
+    while place and _order(manifest, handles[place - 1], near=event.index) > (event.index, event.timestamp):
         place -= 1
     return replace(manifest, handles=(*handles[:place], handle, *handles[place:]))
 
 
-def _order(manifest: Manifest, handle: Handle) -> tuple[int, str]:
-    """What handles are put in order by."""
-    index = next((entry.index for entry in manifest.commands if entry.id == handle.stage_id), 0)
+def _order(manifest: Manifest, handle: Handle, *, near: int) -> tuple[int, str]:
+    """What handles are put in order by; ``near`` is the index of the stage to look at first."""
+    indexes = chain(range(near, 0, -1), range(near + 1, len(manifest.commands) + 1))
+    index = next((index for index in indexes if manifest.entry(index).id == handle.stage_id), 0)
     return index, handle.created_at
 
 
@@ -219,18 +222,20 @@ def _close_handle(manifest: Manifest, event: StageCompleted | AttemptFailed) -> 
     if event.correlation_id is None or manifest.handles is None:
         return manifest
     handles = manifest.handles
-    place = next(
-        (at for at, handle in enumerate(handles) if handle.correlation_id == event.correlation_id), None
-    )
-    if place is not None:
+    # Mostly it is the newest.
+    place = len(handles) - 1
+    while place >= 0 and handles[place].correlation_id != event.correlation_id:
+        place -= 1
+    if place >= 0:
         closed = replace(
             handles[place], status="closed", frame_count=event.frames, latest_sequence=event.frames
         )
         handles = (*handles[:place], closed, *handles[place + 1 :])
-    frames = {handle.handle_id: handle.frame_count for handle in handles if handle.status == "closed"}
-    return replace(
-        manifest, handles=handles, privacy=manifest.privacy and with_totals(manifest.privacy, frames)
+    ended = [handle for handle in handles if handle.status == "closed"]
+    privacy = manifest.privacy and with_totals(
+        manifest.privacy, sum(map(_frame_count, ended)), map(_handle_id_of, ended)
     )
+    return replace(manifest, handles=handles, privacy=privacy)
 
 
 def _decide_on_privacy(manifest: Manifest, event: PrivacyDecided) -> Manifest:
@@ -269,6 +274,9 @@ def _with_entry(manifest: Manifest, entry: CommandEntry) -> Manifest:
 def _touched(manifest: Manifest, timestamp: str) -> Manifest:
     return replace(manifest, updated_at=max(manifest.updated_at, timestamp))
 
+
+# There may be thousands, and each event asks.
+_correlation_id, _frame_count, _handle_id_of = map(attrgetter, ("correlation_id", "frame_count", "handle_id"))
 
 _HANDLERS: dict[type, Callable[[Manifest, Any], Manifest]] = {
     RunStarted: _begin,

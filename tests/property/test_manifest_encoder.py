@@ -7,7 +7,6 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codex_orchestrator.evidence.coordinator import _ManifestEncoder
 from codex_orchestrator.model.codec import dumps, to_json
 from codex_orchestrator.model.manifest import (
     Approval,
@@ -20,6 +19,7 @@ from codex_orchestrator.model.manifest import (
     Manifest,
     ResumeEvent,
 )
+from codex_orchestrator.model.manifest_encoder import ManifestEncoder
 from codex_orchestrator.model.scheduler import (
     Assignment,
     AssignmentMetadata,
@@ -160,7 +160,7 @@ MANIFESTS = st.builds(
 
 @given(manifest=MANIFESTS, later=some(ENTRIES), handles=some(HANDLES), more=some(ATTEMPTS))
 def test_every_write_is_what_dumps_would_write(manifest, later, handles, more):
-    encoder = _ManifestEncoder()
+    encoder = ManifestEncoder()
     changed = replace(
         manifest, commands=(*manifest.commands, *later), handles=(*(manifest.handles or ()), *handles)
     )
