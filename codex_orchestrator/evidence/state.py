@@ -8,7 +8,7 @@ from typing import Any
 
 from codex_orchestrator import places
 from codex_orchestrator.evidence import files
-from codex_orchestrator.evidence.journal import Journal, read_aggregate
+from codex_orchestrator.evidence.ledger import Ledger, read_aggregate
 from codex_orchestrator.evidence.pending_records import record_name
 from codex_orchestrator.model.codec import Mismatch, dumps, dumps_line, from_json, loads, to_json
 from codex_orchestrator.model.manifest import StateIndex
@@ -19,7 +19,7 @@ LATEST_RUNS = 20
 _STATE_KEYS = {"taskId", "lastRunAt", "totalRuns", "runs"}
 
 
-class TaskStateStore(Journal):
+class TaskStateStore(Ledger):
     """Appends RunSummaries to the history and keeps ``state.json`` as its latest end."""
 
     record_shape = RunSummary
@@ -27,12 +27,7 @@ class TaskStateStore(Journal):
 
     def __init__(self, layout: TaskLayout) -> None:
         self._layout = layout
-        super().__init__(
-            layout.history,
-            pending=layout.history_pending,
-            lock=layout.history_lock,
-            below=layout.environment.out_dir,
-        )
+        super().__init__(layout.history, pending=layout.history_pending, below=layout.environment.out_dir)
 
     def queue(self, summary: RunSummary, attempts: int = 1) -> None:
         """Leave a run's summary as a pending record.

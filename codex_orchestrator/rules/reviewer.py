@@ -10,7 +10,7 @@ from codex_orchestrator.clock import parse_timestamp
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.definitions.execution_mode import ExecutionMode
 from codex_orchestrator.definitions.planner import Plan
-from codex_orchestrator.model.codec import CAMEL, OMIT_NONE, camel, to_json
+from codex_orchestrator.model.codec import CAMEL, OMIT_NONE, camel_keys, to_json
 from codex_orchestrator.model.instance_stats import SchedulerSummary, instance_stats, scheduler_summary
 from codex_orchestrator.model.manifest import GuardrailStatus, Handle, Manifest, MetricsLine
 from codex_orchestrator.model.privacy_record import Privacy
@@ -195,7 +195,7 @@ class CommandReviewer:
             scheduler=scheduler_summary(manifest.scheduler),
             handles=tuple(_handle_summary(handle) for handle in manifest.handles or ()),
             privacy=_privacy_summary(manifest.privacy),
-            control_plane=_camel_keys(to_json(manifest.control_plane)),
+            control_plane=camel_keys(to_json(manifest.control_plane)),
         )
 
     @property
@@ -245,13 +245,6 @@ class CommandReviewer:
         else:
             feedback = guardrails.recommendation or summary.partition("\n")[0]
         return ReviewResult(summary=summary, decision=Decision(approved, feedback))
-
-
-def _camel_keys(value: Any) -> Any:
-    """A JSON value with the keys of all its objects in the summary's spelling."""
-    if isinstance(value, dict):
-        return {camel(key): _camel_keys(item) for key, item in value.items()}
-    return [_camel_keys(item) for item in value] if isinstance(value, list) else value
 
 
 def _handle_summary(handle: Handle) -> HandleSummary:
