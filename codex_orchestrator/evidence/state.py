@@ -13,10 +13,9 @@ from codex_orchestrator.evidence.pending_records import record_name
 from codex_orchestrator.model.codec import Mismatch, dumps, dumps_line, from_json, loads, to_json
 from codex_orchestrator.model.manifest import StateIndex
 from codex_orchestrator.rules.layout import TaskLayout
-from codex_orchestrator.rules.reviewer import RunSummary
+from codex_orchestrator.rules.reviewer import RunSummary, TaskState
 
 LATEST_RUNS = 20
-_STATE_KEYS = {"taskId", "lastRunAt", "totalRuns", "runs"}
 
 
 class TaskStateStore(Ledger):
@@ -66,19 +65,21 @@ class TaskStateStore(Ledger):
         total = (index.total_runs if index else 0) + len({run["runId"] for run in fresh} - known)
         latest = {run["runId"]: run for run in [*before, *fresh]}
         newest = sorted(latest.values(), key=lambda run: (run.get("timestamp") or "", run["runId"]))
-        document = {
-            "taskId": self._layout.task_id,
-            "lastRunAt": newest[-1].get("timestamp") if newest else None,
-            "totalRuns": total,
-            "runs": newest[-LATEST_RUNS:],
-        }
+        last_run_at = newest[-1].get("timestamp") if newest else None
+        # Runs of other tools have keys of their own, which stay.
+        document = to_json(TaskState(self._layout.task_id, last_run_at, total, ()))
+        document["runs"] = newest[-LATEST_RUNS:]
         index = StateIndex(covered_bytes, total)
         files.replace(self._layout.state, _encoded(dumps(document)), below=self._below)
         files.replace(self._layout.state_index, dumps(to_json(index)).encode(), below=self._below)
 
     def _read_state(self) -> dict[str, Any] | None:
         document = _read_object(self._layout.state, self._below)
-        if document is None or set(document) != _STATE_KEYS or not isinstance(document["runs"], list):
+        if (
+            document is None
+            or document.keys() != to_json(TaskState("", None, 0, ())).keys()
+            or not isinstance(document["runs"], list)
+        ):
             return None
         return document if all(_is_run(run) for run in document["runs"]) else None
 
