@@ -104,7 +104,15 @@ class Journal:
         return merged
 
     def _merge_locked(self, settle: Settle) -> None:
-        self.metrics.take_up(self.metrics.waiting(), settle)
+        try:
+            self.metrics.take_up(self.metrics.waiting(), settle)
+        except StorageError:
+            # They may be in another place, where all is well.
+            self._take_up_summaries()
+            raise
+        self._take_up_summaries()
+
+    def _take_up_summaries(self) -> None:
         summaries = self.history.waiting()
         # First, as a summary's pending file is its sample's, too.
         self.drift.take_up(self.drift.waiting_beside(summaries), _known)

@@ -233,6 +233,35 @@ def test_a_held_lock_leaves_a_warning_and_the_record(task, impatient):
     assert_recorded(task, "r1", "r2")
 
 
+def test_metrics_that_cannot_be_written_keep_back_no_summary(task):
+    layout = new_run(task, "r1")
+    run = finished(layout)
+    run.queue(metrics_line_of("r1"), summary_of("r1"))
+    task.metrics.mkdir()
+    recording = run.merge()
+    (warning,) = recording.warnings
+    assert warning.startswith("Records not merged yet, they stay queued: ")
+    assert "metrics.json" in warning
+    assert recording.recorded is False
+    assert json.loads(task.state.read_bytes())["totalRuns"] == 1
+    assert json.loads(task.drift.read_bytes())["total_samples"] == 1
+    task.metrics.rmdir()
+    finish(new_run(task, "r2"))
+    assert_recorded(task, "r1", "r2")
+
+
+def test_summaries_that_cannot_be_written_keep_back_no_metrics(task):
+    layout = new_run(task, "r1")
+    run = finished(layout)
+    run.queue(metrics_line_of("r1"), summary_of("r1"))
+    task.history.mkdir()
+    recording = run.merge()
+    assert (recording.recorded, len(recording.warnings), run.is_queued) == (True, 1, True)
+    task.history.rmdir()
+    finish(new_run(task, "r2"))
+    assert_recorded(task, "r1", "r2")
+
+
 def test_the_records_of_a_run_that_lives_are_merged_and_it_is_left_to_say_so(task):
     living = new_run(task, "r1")
     own = finished(living)
