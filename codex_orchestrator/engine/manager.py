@@ -241,10 +241,8 @@ class TaskManager:
         return self.manifest
 
     def _finish(self, cancelled_by: str | None, warnings: Sequence[str]) -> None:
-        sampled, untold = self._recording.sample_request(self.live.starts)
-        warnings = [*warnings, *untold]
         manifest, completed = finish(
-            sampled,
+            self._recording.with_drift_report(self.live.starts),
             RunEndFacts(
                 self._selected, cancelled_by, self._endings.lines, self._endings.interrupted, warnings
             ),

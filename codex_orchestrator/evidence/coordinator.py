@@ -10,13 +10,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from typing import Any
 
 from codex_orchestrator import places
 from codex_orchestrator.clock import Clock, timestamp
 from codex_orchestrator.errors import StorageError
 from codex_orchestrator.evidence import files
 from codex_orchestrator.evidence.locks import held_lock
-from codex_orchestrator.model.codec import dumps, loads, to_json
+from codex_orchestrator.evidence.manifests import read_document, stored_manifest
+from codex_orchestrator.model.codec import dumps, to_json
 from codex_orchestrator.model.manifest import HEARTBEAT_SECONDS, Approval, ChildRun, Manifest
 from codex_orchestrator.model.manifest_encoder import ManifestEncoder
 from codex_orchestrator.rules import recorder
@@ -235,13 +237,10 @@ def mark_recorded(layout: RunLayout) -> bool:
         if not held:
             return False
         files.remove_temporaries(layout.folder, below=layout.base)
-        try:
-            manifest = loads(places.read(layout.manifest, below=layout.base))
-        except (OSError, ValueError):
-            return True  # It never finished its first manifest.
-        if isinstance(manifest, dict) and manifest.get("metrics_recorded") is False:
-            manifest["metrics_recorded"] = True
-            files.replace(layout.manifest, dumps(manifest).encode(), below=layout.base)
+        # One that has none never finished its first.
+        manifest = stored_manifest(layout)
+        if manifest is not None and manifest.get("metrics_recorded") is False:
+            _store(layout, {**manifest, "metrics_recorded": True})
     return True
 
 
@@ -251,14 +250,15 @@ def add_approvals(layout: RunLayout, approvals: Sequence[Approval]) -> None:
     With the run's lock held, by whom the manifest was read before.
 
     Raises:
-        StorageError: The manifest could not be written.
+        UnknownRun: The manifest could not be read.
+        StorageError: It could not be written.
     """
     files.remove_temporaries(layout.folder, below=layout.base)
-    manifest = loads(places.read(layout.manifest, below=layout.base))
+    manifest = read_document(layout.manifest, below=layout.base)
     known = manifest["approvals"]
     manifest["approvals"] = [*known, *(item for item in map(to_json, approvals) if item not in known)]
     manifest["updated_at"] = max(manifest["updated_at"], *(item.timestamp for item in approvals))
-    files.replace(layout.manifest, dumps(manifest).encode(), below=layout.base)
+    _store(layout, manifest)
 
 
 def add_children(layout: RunLayout, children: Sequence[ChildRun], *, now: str) -> None:
@@ -272,11 +272,14 @@ def add_children(layout: RunLayout, children: Sequence[ChildRun], *, now: str) -
     Raises:
         StorageError: The manifest could not be written.
     """
-    try:
-        manifest = loads(places.read(layout.manifest, below=layout.base))
-    except (OSError, ValueError):
-        return  # It was removed, or never finished its first manifest.
+    manifest = stored_manifest(layout)
+    if manifest is None:
+        return  # It was removed, or never finished its first.
     news = changed_children(known_children(manifest), children)
-    if news and isinstance(manifest, dict):
-        document = with_children(manifest, news, now=now)
-        files.replace(layout.manifest, dumps(document).encode(), below=layout.base)
+    if news:
+        _store(layout, with_children(manifest, news, now=now))
+
+
+def _store(layout: RunLayout, manifest: dict[str, Any]) -> None:
+    """Replace the manifest of a run that no process owns."""
+    files.replace(layout.manifest, dumps(manifest).encode(), below=layout.base)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from codex_orchestrator.evidence import files
 from codex_orchestrator.evidence.coordinator import add_children
 from codex_orchestrator.evidence.liveness import liveness_of
 from codex_orchestrator.evidence.locks import held_lock
-from codex_orchestrator.evidence.manifests import read_document
+from codex_orchestrator.evidence.manifests import read_document, stored_manifest
 from codex_orchestrator.evidence.owner import exists, owns, read_owner
 from codex_orchestrator.identifiers import id_problem
 from codex_orchestrator.model.codec import dumps, loads, to_json
@@ -95,8 +96,8 @@ def read_children(layout: RunLayout) -> list[ChildRun]:
         if child is None or id_problem(child.run_id) or layout.child_record(child.run_id).name != name:
             continue
         place = child_layout(layout, child)
-        manifest = _read(place.manifest, place.base) if place is not None else None
-        if isinstance(manifest, dict) and manifest.get("run_id") == child.run_id:
+        manifest = _stored(place) if place is not None else None
+        if manifest is not None and manifest.get("run_id") == child.run_id:
             children.append(as_child({**to_json(child), "status": manifest.get("status")}) or child)
         elif child.status in TERMINAL:
             children.append(child)
@@ -136,10 +137,8 @@ def adopt_children(layout: RunLayout, clock: Clock, *, as_owner: bool = False) -
     # Who only reads what children have left needs none of these.
 
     for _ in range(_LOOKS):
-        manifest = _read(layout.manifest, layout.base)
-        if not isinstance(manifest, dict) or not changed_children(
-            known_children(manifest), read_children(layout)
-        ):
+        manifest = _stored(layout)
+        if manifest is None or not changed_children(known_children(manifest), read_children(layout)):
             return
         if not as_owner and liveness_of(layout, manifest, now=clock.now()) == "alive":
             return
@@ -166,8 +165,8 @@ def live_owners(layout: RunLayout) -> set[int]:
 def find_parent(environment: Environment, run_id: str) -> RunLayout | None:
     """The run of that id: one that this process was started from, in any repo, or one under this root."""
     for layout in _places(environment, run_id):
-        document = _read(layout.manifest, layout.base)
-        if isinstance(document, dict) and document.get("run_id") == run_id:
+        manifest = _stored(layout)
+        if manifest is not None and manifest.get("run_id") == run_id:
             return layout
     return None
 
@@ -267,8 +266,14 @@ def _is_id(*names: str) -> bool:
     return all(id_problem(name) is None for name in names)
 
 
+def _stored(layout: RunLayout) -> dict[str, Any] | None:
+    with suppress(Misplaced):
+        return stored_manifest(layout)
+    return None
+
+
 def _read(path: Path, below: Path) -> Any:
-    """The JSON in a file of a run, or None where it cannot be read."""
+    """The JSON in a child's file, or None where it cannot be read."""
     try:
         return loads(places.read(path, below=below))
     except (OSError, ValueError, Misplaced):

@@ -11,8 +11,7 @@ from codex_orchestrator import places
 from codex_orchestrator.clock import parse_timestamp
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.errors import Misplaced, StorageError
-from codex_orchestrator.evidence.owner import is_of_this_host, owns, read_owner
-from codex_orchestrator.model.codec import loads
+from codex_orchestrator.evidence.owner import owns, read_owner
 from codex_orchestrator.model.manifest import STALE_SECONDS, TERMINAL
 from codex_orchestrator.rules.layout import RunLayout
 
@@ -68,18 +67,6 @@ def liveness_of(
     owner = read_owner(layout.lock, below=layout.base)
     age = (activity or read_activity(layout, manifest)).age(now)
     return judge_liveness(manifest, owns(owner, layout.lock) if owner else None, heartbeat_age=age)
-
-
-def is_owned_elsewhere(layout: RunLayout, *, now: float) -> bool:
-    """Whether a run without a lock that this machine can test is alive: the Node CLI's, another host's."""
-    owner = read_owner(layout.lock, below=layout.base)
-    if owner is not None and is_of_this_host(owner):
-        return False  # The lock itself will tell.
-    try:
-        manifest = loads(places.read(layout.manifest, below=layout.base))
-    except (OSError, ValueError):
-        return False
-    return isinstance(manifest, dict) and liveness_of(layout, manifest, now=now) == "alive"
 
 
 def is_owned_here(layout: RunLayout) -> bool:

@@ -12,10 +12,10 @@ from codex_orchestrator.definitions.planner import Plan
 from codex_orchestrator.errors import StorageError
 from codex_orchestrator.evidence import files
 from codex_orchestrator.evidence.coordinator import HeartbeatWriter, PersistenceCoordinator
+from codex_orchestrator.evidence.journal import RunRecords
 from codex_orchestrator.evidence.lineage import ParentLink, adopt_children
 from codex_orchestrator.evidence.locks import RunLock
 from codex_orchestrator.evidence.run_folder import EventLog
-from codex_orchestrator.evidence.run_records import RunRecords
 from codex_orchestrator.model.codec import dumps, to_json
 from codex_orchestrator.model.events import ChildChanged, Event, RunCompleted, StageCompleted, StageWaiting
 from codex_orchestrator.model.exec_events import CommandStart, ExecEvent, PrivacyDecided
@@ -204,13 +204,13 @@ class RunRecording:
             self._warnings.append(f"{self._coordinator.heartbeat_failures} heartbeat writes failed.")
         return self._untold_warnings()
 
-    def sample_request(self, starts: int) -> tuple[Manifest, list[str]]:
-        """Add the run's request to the drift report; returns the manifest with that report, and warnings."""
+    def with_drift_report(self, starts: int) -> Manifest:
+        """The manifest with the drift report, as it will be when this run's request is counted in it."""
         found = self.manifest.control_plane
         if found is None:
-            return self.manifest, []
-        drift, warnings = self._records.sample(found, starts)
-        return replace(self.manifest, control_plane=replace(found, drift=drift)), warnings
+            return self.manifest
+        drift = self._records.report_with(found, starts)
+        return replace(self.manifest, control_plane=replace(found, drift=drift))
 
     def finish(
         self, manifest: Manifest, completed: RunCompleted, plan: Plan, *, partial: bool, starts: int

@@ -122,6 +122,13 @@ def camel(name: str) -> str:
     return head + "".join(word.capitalize() for word in rest)
 
 
+def camel_keys(value: Any) -> Any:
+    """A JSON value with the keys of all its objects in camelCase."""
+    if isinstance(value, dict):
+        return {camel(key): camel_keys(item) for key, item in value.items()}
+    return [camel_keys(item) for item in value] if isinstance(value, list) else value
+
+
 CAMEL: dict[str, Any] = {**STRICT, "alias_generator": camel}
 """``__pydantic_config__`` of shapes whose keys in the file are in camelCase."""
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.model.codec import CAMEL, STRICT, Bounds
-from codex_orchestrator.model.scheduler import AssignmentStatus, Scheduler, SchedulerMode
+from codex_orchestrator.model.scheduler import AssignmentStatus, RecoveryPolicy, Scheduler, SchedulerMode
 
 _Name = Annotated[str, Bounds(min_length=1)]
 _Natural = Annotated[int, Bounds(ge=0)]
@@ -26,13 +26,10 @@ class InstanceStats:
 
 
 @dataclass(frozen=True)
-class RecoverySummary:
+class RecoverySummary(RecoveryPolicy):
     """The `RecoveryPolicy` as the summary has it."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = CAMEL
-    heartbeat_interval_seconds: int
-    missing_heartbeat_timeout_seconds: int
-    max_retries: int
 
 
 @dataclass(frozen=True)
@@ -75,12 +72,9 @@ def scheduler_summary(scheduler: Scheduler | None) -> SchedulerSummary | None:
     """What a RunSummary says of the workers, or None where the run had no scheduler."""
     if scheduler is None:
         return None
-    policy = scheduler.recovery
     return SchedulerSummary(
         mode=scheduler.mode,
-        recovery=RecoverySummary(
-            policy.heartbeat_interval_seconds, policy.missing_heartbeat_timeout_seconds, policy.max_retries
-        ),
+        recovery=RecoverySummary(**vars(scheduler.recovery)),
         assignments=tuple(
             AssignmentSummary(
                 instance_id=worker.instance_id,

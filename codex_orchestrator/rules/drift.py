@@ -12,11 +12,11 @@ from codex_orchestrator.model.codec import OMIT_NONE, STRICT
 from codex_orchestrator.model.control_plane import (
     SCHEMA,
     VERSION,
-    ControlPlane,
     Drift,
     EnforcementMode,
     Found,
     RequestProblem,
+    RequestValidation,
     Samples,
 )
 
@@ -63,11 +63,10 @@ class DriftReport:
         )
 
 
-def sample_of(found: ControlPlane, recorded_at: str) -> DriftSample:
+def sample_of(request_id: str, validation: RequestValidation, recorded_at: str) -> DriftSample:
     """How a run's request was found, for the report, and when that is recorded."""
-    validation = found.validation
     return DriftSample(
-        found.request_id,
+        request_id,
         validation.timestamp,
         validation.status,
         validation.mode,

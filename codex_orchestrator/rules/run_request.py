@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from codex_orchestrator.clock import parse_timestamp
+from codex_orchestrator.model.codec import camel_keys, to_json
 from codex_orchestrator.model.control_plane import SCHEMA, VERSION, RequestProblem
 from codex_orchestrator.model.definitions import CommandStage, Pipeline, Stage, SubpipelineStage
 from codex_orchestrator.model.manifest import HEARTBEAT_SECONDS
@@ -88,11 +89,7 @@ def _schedule(capabilities: list[str], most: int) -> dict[str, Any]:
         "minInstances": 1,
         "maxInstances": most,
         "fanOut": [{"capability": name, "weight": 1, "maxConcurrency": 1} for name in capabilities],
-        "recovery": {
-            "heartbeatIntervalSeconds": POLICY.heartbeat_interval_seconds,
-            "missingHeartbeatTimeoutSeconds": POLICY.missing_heartbeat_timeout_seconds,
-            "maxRetries": POLICY.max_retries,
-        },
+        "recovery": camel_keys(to_json(POLICY)),
     }
 
 

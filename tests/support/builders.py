@@ -12,6 +12,8 @@ from codex_orchestrator.engine.lifecycle import open_run
 from codex_orchestrator.engine.manager import TaskManager
 from codex_orchestrator.engine.options import RunOptions
 from codex_orchestrator.environment import Environment
+from codex_orchestrator.model.codec import camel_keys, to_json
+from codex_orchestrator.model.control_plane import control_plane_of
 from codex_orchestrator.model.definitions import CommandStage, Limits, Pipeline
 from codex_orchestrator.model.manifest import Manifest, MetricsLine
 from codex_orchestrator.rules import reviewer
@@ -121,6 +123,7 @@ def metrics_line_of(run_id: str) -> MetricsLine:
 
 def summary_of(run_id: str) -> RunSummary:
     """The summary of such a run."""
+    found = control_plane_of(run_id, (), mode="shadow", timestamp=NOW)
     return RunSummary(
         task_id="t",
         run_id=run_id,
@@ -130,9 +133,10 @@ def summary_of(run_id: str) -> RunSummary:
         test=reviewer.TestResult(None, success=True, reports=(), run_id=run_id),
         review=reviewer.ReviewResult("fine", reviewer.Decision(approved=True)),
         timestamp=NOW,
+        control_plane=camel_keys(to_json(found)),
     )
 
 
 def records_of(run_id: str) -> tuple[MetricsLine, RunSummary, DriftSample]:
-    """What such a run leaves for the three journals of its task."""
+    """What such a run leaves for its task, a sample as earlier versions did."""
     return metrics_line_of(run_id), summary_of(run_id), DriftSample(run_id, NOW, "passed", "shadow", ())

@@ -127,6 +127,7 @@ PATH_METHODS = {
     "chmod", "lchmod", "mkdir", "unlink", "rmdir",
 }  # fmt: skip
 OURS = ("codex_orchestrator.", "pytest_codex.", "ast.")
+READERS = {f"codex_orchestrator.{name}" for name in ("places", "sources", "named")}
 ENVIRONMENT_CHANGERS = {"update", "setdefault", "pop", "popitem", "clear"}
 
 
@@ -224,6 +225,16 @@ def saves_manifests(module: Module) -> Iterator[Finding]:
                 yield call.lineno, f"{name.rpartition('.')[2]}({target}, …)"
 
 
+def reads_manifests(module: Module) -> Iterator[Finding]:
+    """A reader of files called with a path that is a manifest's."""
+    for call, name in module.calls():
+        owner, _, reader = name.rpartition(".")
+        if owner in READERS and reader in {"read", "lines", "open_stream"} and call.args:
+            target = ast.unparse(call.args[0])
+            if "manifest" in target.lower():
+                yield call.lineno, f"{reader}({target}, …)"
+
+
 def changes_environment(module: Module) -> Iterator[Finding]:
     """Anything put into, or taken out of, this process's own environment."""
     for node in ast.walk(module.tree):
@@ -296,6 +307,12 @@ RULES = (
         "only this file saves a manifest",
         saves_manifests,
         ("codex_orchestrator/evidence/coordinator.py",),
+    ),
+    Rule("only this file reads a manifest", reads_manifests, ("codex_orchestrator/evidence/manifests.py",)),
+    Rule(
+        "only this file has pydantic explain data",
+        imports_of("pydantic"),
+        ("codex_orchestrator/model/explain.py",),
     ),
     Rule("nobody imports pytest's private modules", imports_of("_pytest")),
     Rule(
@@ -396,6 +413,8 @@ SEEN: tuple[tuple[Look, str], ...] = (
         saves_manifests,
         "from codex_orchestrator.evidence.files import append\nappend(a / 'manifest.json', b'')",
     ),
+    (reads_manifests, "from codex_orchestrator import places\nplaces.read(layout.manifest, below=runs)"),
+    (reads_manifests, "from codex_orchestrator.named import read\nread(folder / 'manifest.json')"),
     (changes_environment, "import os\nos.environ['A'] = '1'"),
     (changes_environment, "import os\ndel os.environ['A']"),
     (changes_environment, "import os\nos.environ |= {}"),
@@ -424,6 +443,7 @@ UNSEEN: tuple[tuple[Look, str], ...] = (
     (prints, "out.write('a')\nprinter.print()"),
     (imports_of("rich"), "import richer"),
     (saves_manifests, "from . import files\nfiles.replace(layout.plan, b'')"),
+    (reads_manifests, "from codex_orchestrator import places\nplaces.read(layout.plan, below=runs)"),
     (changes_environment, "import os\nenviron = dict(os.environ)\nenviron['A'] = '1'"),
 )
 
