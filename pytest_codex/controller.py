@@ -16,7 +16,7 @@ from codex_orchestrator.engine.halt import Halt
 from codex_orchestrator.engine.preparation import Prepared, modified
 from codex_orchestrator.engine.runs import SessionRuns
 from codex_orchestrator.execution import signals
-from codex_orchestrator.execution.cancellation import Cancellation
+from codex_orchestrator.execution.signals import Cancellation
 from codex_orchestrator.model.manifest import Manifest
 from pytest_codex.bus import EventBus, chunks_kept
 from pytest_codex.collecting import PathlessCollection

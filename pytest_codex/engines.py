@@ -15,7 +15,7 @@ from codex_orchestrator.execution import descriptors
 
 if TYPE_CHECKING:
     from codex_orchestrator.engine.protocol import DrivenEngine
-    from codex_orchestrator.execution.cancellation import Cancellation
+    from codex_orchestrator.execution.signals import Cancellation
     from pytest_codex.controller import Controller
 
 # Each takes a thread and a few descriptors.

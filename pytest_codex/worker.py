@@ -21,10 +21,10 @@ from codex_orchestrator import __version__
 from codex_orchestrator.clock import SystemClock
 from codex_orchestrator.execution import signals
 from codex_orchestrator.execution.builder import CommandBuilder
-from codex_orchestrator.execution.cancellation import Cancellation
 from codex_orchestrator.execution.guardian import Guardian
 from codex_orchestrator.execution.late import LateOutput
 from codex_orchestrator.execution.leftovers import end_left, named
+from codex_orchestrator.execution.signals import Cancellation
 from codex_orchestrator.privacy.guard import PrivacyGuard
 from codex_orchestrator.rules.stage import StageRequest
 from pytest_codex.collecting import PathlessCollection

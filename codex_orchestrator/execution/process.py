@@ -317,14 +317,6 @@ def signal_if(pid: int, number: int, is_meant: Callable[[], bool]) -> bool:
     return True
 
 
-def signal_name(number: int) -> str:
-    """``SIGKILL`` for 9; ``SIG64`` for one without a name."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"SIG{number}"
-
-
 def pipe_bytes(descriptor: int) -> int:
     """How many bytes a pipe holds at most."""
     return fcntl.fcntl(descriptor, fcntl.F_GETPIPE_SZ) if sys.platform == "linux" else _PIPE_BYTES

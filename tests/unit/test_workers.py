@@ -14,7 +14,7 @@ from codex_orchestrator import __version__
 from codex_orchestrator.clock import FakeClock
 from codex_orchestrator.engine.halt import Halt
 from codex_orchestrator.errors import OrchestratorError
-from codex_orchestrator.execution.cancellation import Cancellation
+from codex_orchestrator.execution.signals import Cancellation
 from codex_orchestrator.model.exec_events import ExecChunk
 from codex_orchestrator.model.scheduler import RecoveryPolicy
 from codex_orchestrator.rules.stage import StageOutcome, StageRequest
