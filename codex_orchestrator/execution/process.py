@@ -23,8 +23,8 @@ from codex_orchestrator import named
 from codex_orchestrator.clock import Clock
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.errors import OrchestratorError, ToolMissing
-from codex_orchestrator.execution.arguments import encoded, encoded_environment, excess
 from codex_orchestrator.execution.leftovers import end_left
+from codex_orchestrator.execution.limits import excess
 
 NOT_FOUND = 127
 NOT_EXECUTABLE = 126
@@ -180,6 +180,16 @@ def _signal_group(group: int, number: int) -> None:
         raise ValueError(f"{group} is no process group of a stage")
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(group, number)
+
+
+def encoded(text: str) -> bytes:
+    """A text as a process gets it: UTF-8, as definition files are; lone surrogates stand for other bytes."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def encoded_environment(environ: Mapping[str, str]) -> dict[bytes, bytes]:
+    """The same of a whole environment."""
+    return {encoded(name): encoded(value) for name, value in environ.items()}
 
 
 class StageProcess:
