@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from codex_orchestrator.clock import SystemClock
-from codex_orchestrator.definitions.schedule import ReadyQueue, Work
+from codex_orchestrator.definitions.graph import Work
 from codex_orchestrator.engine.halt import Halt
 from codex_orchestrator.engine.preparation import Prepared, modified
 from codex_orchestrator.engine.runs import SessionRuns
@@ -144,6 +144,7 @@ class Controller(PathlessCollection):
 
     def dispatcher(self, session: pytest.Session, engine: Engine) -> Dispatcher:
         """What runs the session's items at once, on an engine."""
+        from codex_orchestrator.definitions.schedule import ReadyQueue
         from codex_orchestrator.engine.dispatcher import Dispatcher
         from pytest_codex.item_stages import ItemStages
 

@@ -8,13 +8,13 @@ from dataclasses import field, replace
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.definitions.graph import (
     Dependencies,
+    Work,
     blocked,
     dependencies,
     requirements,
     topological_order,
 )
 from codex_orchestrator.definitions.planner import Plan
-from codex_orchestrator.definitions.schedule import Work
 from codex_orchestrator.model.definitions import CommandStage, ManualStage, Pipeline, Stage
 
 
