@@ -9,7 +9,7 @@ from codex_orchestrator import places
 from codex_orchestrator.clock import Clock, timestamp
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.definitions.loader import pipeline_digest
-from codex_orchestrator.definitions.planned import Planned
+from codex_orchestrator.definitions.planner import Planned
 from codex_orchestrator.engine.lifecycle import LiveRun, checked_request, end_processes, recording_of
 from codex_orchestrator.engine.options import RunOptions
 from codex_orchestrator.errors import Busy, StorageError, UnknownRun, UsageError
