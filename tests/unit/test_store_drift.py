@@ -14,8 +14,8 @@ from codex_orchestrator.evidence.drift import DriftReporter
 from codex_orchestrator.evidence.run_records import RunRecords, merge_queued
 from codex_orchestrator.model.control_plane import ControlPlane, RequestProblem, control_plane_of
 from codex_orchestrator.model.explain import explain
-from codex_orchestrator.rules.drift import KEPT_ENTRIES, DriftReport
 from codex_orchestrator.rules.layout import TaskLayout
+from codex_orchestrator.rules.run_request import KEPT_ENTRIES, DriftReport
 from tests.support.disk import Death
 
 pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
