@@ -13,7 +13,7 @@ from codex_orchestrator.definitions.planner import Planned
 from codex_orchestrator.engine.lifecycle import LiveRun, checked_request, end_processes, recording_of
 from codex_orchestrator.engine.options import RunOptions
 from codex_orchestrator.errors import Busy, StorageError, UnknownRun, UsageError
-from codex_orchestrator.evidence.liveness import is_owned_elsewhere, is_owned_here
+from codex_orchestrator.evidence.owner import is_owned_elsewhere, is_owned_here
 from codex_orchestrator.evidence.recording import Observe, RunRecording, unobserved
 from codex_orchestrator.evidence.resuming import (
     number_error_files,
