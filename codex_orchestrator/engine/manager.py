@@ -24,10 +24,9 @@ from codex_orchestrator.model.events import ChildChanged, Event, StageSkipped, S
 from codex_orchestrator.model.exec_events import CommandStart
 from codex_orchestrator.model.manifest import CommandEntry, Manifest
 from codex_orchestrator.privacy.guard import PrivacyGuard
-from codex_orchestrator.rules.ending import RunEndFacts, finish
 from codex_orchestrator.rules.lineage import changed_children
 from codex_orchestrator.rules.stage import END_OF_SESSION, LOSS_OF_EVIDENCE, StageOutcome, StageRequest
-from codex_orchestrator.rules.verdict import Verdict, cancelled, execution_error, judge
+from codex_orchestrator.rules.verdict import RunEndFacts, Verdict, cancelled, execution_error, finish, judge
 
 
 @dataclass(frozen=True)
