@@ -24,7 +24,6 @@ from codex_orchestrator.model.events import ChildChanged, Event, StageSkipped, S
 from codex_orchestrator.model.exec_events import CommandStart
 from codex_orchestrator.model.manifest import CommandEntry, Manifest
 from codex_orchestrator.privacy.guard import PrivacyGuard
-from codex_orchestrator.rules.lineage import changed_children
 from codex_orchestrator.rules.stage import END_OF_SESSION, LOSS_OF_EVIDENCE, StageOutcome, StageRequest
 from codex_orchestrator.rules.verdict import RunEndFacts, Verdict, cancelled, execution_error, finish, judge
 
@@ -269,7 +268,12 @@ class TaskManager:
 
     def _take_up_children(self) -> None:
         """Runs that were started from within a stage have left word; their owners write nothing here."""
-        for child in changed_children(self.manifest.child_runs, read_children(self.layout)):
+        children = read_children(self.layout)
+        if not children:
+            return
+        from codex_orchestrator.rules.lineage import changed_children
+
+        for child in changed_children(self.manifest.child_runs, children):
             changed = ChildChanged(
                 child_run_id=child.run_id,
                 pipeline_id=child.pipeline_id,
