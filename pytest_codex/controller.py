@@ -19,10 +19,10 @@ from codex_orchestrator.execution import signals
 from codex_orchestrator.execution.signals import Cancellation
 from codex_orchestrator.model.manifest import Manifest
 from pytest_codex.bus import EventBus, chunks_kept
-from pytest_codex.collecting import PathlessCollection
 from pytest_codex.leaving import leave
 from pytest_codex.messages import tell
 from pytest_codex.nodes import PipelineNode, StageItem
+from pytest_codex.plugins_for_tests import PathlessCollection
 from pytest_codex.stages import Stages
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ import pytest
 
 from codex_orchestrator.model.scheduler import POLICY
 from codex_orchestrator.text import printable
-from pytest_codex.bare import VARIABLES, WORKER
+from pytest_codex.plugins_for_tests import VARIABLES, WORKER
 from pytest_codex.workers import WorkerEngine
 
 if TYPE_CHECKING:

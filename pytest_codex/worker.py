@@ -27,8 +27,8 @@ from codex_orchestrator.execution.leftovers import end_left, named
 from codex_orchestrator.execution.signals import Cancellation
 from codex_orchestrator.privacy.guard import PrivacyGuard
 from codex_orchestrator.rules.stage import StageRequest
-from pytest_codex.collecting import PathlessCollection
 from pytest_codex.nodes import Slot
+from pytest_codex.plugins_for_tests import PathlessCollection
 
 # Where xdist hands the controller's channel to the worker.
 INPUT = "codex_orchestrator"

@@ -81,12 +81,13 @@ def run_and_tell(
     """
     require_runnable(prepared)
     notify(prepared.notices)
-    from codex_orchestrator.cli.engine import run_prepared
+    # The only place where the command line starts pytest.
+    from pytest_codex.session import run_session
 
     as_json = arguments.format == "json"
     progress = sys.stderr if as_json else sys.stdout
     colour = render.wants_colour(progress, os.environ)
-    result = run_prepared(
+    result = run_session(
         prepared,
         progress=progress,
         colour=colour,

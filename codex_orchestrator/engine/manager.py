@@ -16,7 +16,7 @@ from codex_orchestrator.engine.endings import StageEndings
 from codex_orchestrator.engine.lifecycle import LiveRun, end_processes, mark_of, owner_mark
 from codex_orchestrator.engine.requests import StageRequests
 from codex_orchestrator.environment import Environment
-from codex_orchestrator.evidence.lineage import live_owners, read_children
+from codex_orchestrator.evidence.lineage import changes_in_children, live_owners
 from codex_orchestrator.execution.late import LateOutput
 from codex_orchestrator.execution.leftovers import named
 from codex_orchestrator.model.definitions import CommandStage, Limits, Pipeline
@@ -268,12 +268,7 @@ class TaskManager:
 
     def _take_up_children(self) -> None:
         """Runs that were started from within a stage have left word; their owners write nothing here."""
-        children = read_children(self.layout)
-        if not children:
-            return
-        from codex_orchestrator.rules.lineage import changed_children
-
-        for child in changed_children(self.manifest.child_runs, children):
+        for child in changes_in_children(self.layout, self.manifest.child_runs):
             changed = ChildChanged(
                 child_run_id=child.run_id,
                 pipeline_id=child.pipeline_id,

@@ -104,6 +104,16 @@ def read_children(layout: RunLayout) -> list[ChildRun]:
     return children
 
 
+def changes_in_children(layout: RunLayout, known: Iterable[ChildRun]) -> list[ChildRun]:
+    """The children of a run that are not among the known ones, or not as they are now."""
+    children = read_children(layout)
+    if not children:
+        return []
+    from codex_orchestrator.rules.lineage import changed_children
+
+    return changed_children(known, children)
+
+
 def child_layout(layout: RunLayout, child: ChildRun) -> RunLayout | None:
     """The folder of a child run, in this repo or another; None where its manifest is in no run's folder."""
     environment = layout.task.environment
@@ -134,13 +144,11 @@ def adopt_children(layout: RunLayout, clock: Clock, *, as_owner: bool = False) -
     """
     if not places.has_folder(layout.children, below=layout.base):
         return
-    from codex_orchestrator.rules.lineage import changed_children, known_children
+    from codex_orchestrator.rules.lineage import known_children
 
     for _ in range(_LOOKS):
         manifest = _read(layout.manifest, layout.base)
-        if not isinstance(manifest, dict) or not changed_children(
-            known_children(manifest), read_children(layout)
-        ):
+        if not isinstance(manifest, dict) or not changes_in_children(layout, known_children(manifest)):
             return
         if not as_owner and liveness_of(layout, manifest, now=clock.now()) == "alive":
             return
