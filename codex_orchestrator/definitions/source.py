@@ -23,8 +23,7 @@ from codex_orchestrator.model.codec import TooDeep, is_deep, loads
 from codex_orchestrator.text import printable
 
 if TYPE_CHECKING:
-    from codex_orchestrator.definitions.positions import Positions
-    from codex_orchestrator.definitions.toml_positions import TomlPositions
+    from codex_orchestrator.definitions.positions import Positions, TomlPositions
 
 _SHOWN_PROBLEMS = 20
 # How the parser says where it has given up. Only from Python 3.14 on does it say so otherwise as well.
@@ -71,7 +70,7 @@ class DefinitionFile:
     def positions(self) -> Positions | TomlPositions:
         """The lines of all paths in the text; only error messages need them."""
         if self.name == PYPROJECT_NAME:
-            from codex_orchestrator.definitions.toml_positions import TomlPositions
+            from codex_orchestrator.definitions.positions import TomlPositions
 
             return TomlPositions(self.text, within=TABLE)
         from codex_orchestrator.definitions.positions import Positions
