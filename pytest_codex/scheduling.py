@@ -23,8 +23,8 @@ from codex_orchestrator.engine.messages import SAME_VERSION, Hello, encode, of_a
 from codex_orchestrator.engine.workers import WorkerEngine
 from codex_orchestrator.model.scheduler import POLICY
 from codex_orchestrator.text import printable
-from pytest_codex.bare import VARIABLES, WORKER
 from pytest_codex.distribution import PLUGIN, hand_over, require_of_node
+from pytest_codex.plugins_for_tests import VARIABLES, WORKER
 
 if TYPE_CHECKING:
     from codex_orchestrator.engine.dispatcher import Dispatcher

@@ -41,15 +41,15 @@ from codex_orchestrator.engine.messages import (
 )
 from codex_orchestrator.execution import signals
 from codex_orchestrator.execution.builder import CommandBuilder
-from codex_orchestrator.execution.cancellation import Cancellation
 from codex_orchestrator.execution.guardian import Guardian
 from codex_orchestrator.execution.late import LateOutput
 from codex_orchestrator.execution.leftovers import end_left, named
+from codex_orchestrator.execution.signals import Cancellation
 from codex_orchestrator.privacy.guard import PrivacyGuard
 from codex_orchestrator.rules.stage import StageRequest
-from pytest_codex.collecting import PathlessCollection
 from pytest_codex.distribution import handed_over
 from pytest_codex.nodes import Slot
+from pytest_codex.plugins_for_tests import PathlessCollection
 
 # The last item: a worker runs one only when it has been told of the next.
 NOTHING = "codex-orchestrator::nothing"

@@ -16,7 +16,7 @@ from codex_orchestrator.engine.endings import StageEndings
 from codex_orchestrator.engine.lifecycle import LiveRun, end_processes, mark_of, owner_mark
 from codex_orchestrator.engine.requests import StageRequests
 from codex_orchestrator.environment import Environment
-from codex_orchestrator.evidence.lineage import live_owners, read_children
+from codex_orchestrator.evidence.lineage import changes_in_children, live_owners
 from codex_orchestrator.execution.late import LateOutput
 from codex_orchestrator.execution.leftovers import named
 from codex_orchestrator.model.definitions import CommandStage, Limits, Pipeline
@@ -24,10 +24,8 @@ from codex_orchestrator.model.events import ChildChanged, Event, StageSkipped, S
 from codex_orchestrator.model.exec_events import CommandStart
 from codex_orchestrator.model.manifest import CommandEntry, Manifest
 from codex_orchestrator.privacy.guard import PrivacyGuard
-from codex_orchestrator.rules.ending import RunEndFacts, finish
-from codex_orchestrator.rules.lineage import changed_children
 from codex_orchestrator.rules.stage import END_OF_SESSION, LOSS_OF_EVIDENCE, StageOutcome, StageRequest
-from codex_orchestrator.rules.verdict import Verdict, cancelled, execution_error, judge
+from codex_orchestrator.rules.verdict import RunEndFacts, Verdict, cancelled, execution_error, finish, judge
 
 
 @dataclass(frozen=True)
@@ -268,7 +266,7 @@ class TaskManager:
 
     def _take_up_children(self) -> None:
         """Runs that were started from within a stage have left word; their owners write nothing here."""
-        for child in changed_children(self.manifest.child_runs, read_children(self.layout)):
+        for child in changes_in_children(self.layout, self.manifest.child_runs):
             changed = ChildChanged(
                 child_run_id=child.run_id,
                 pipeline_id=child.pipeline_id,

@@ -14,7 +14,7 @@ from codex_orchestrator.engine.jobs import Place
 from codex_orchestrator.engine.messages import Ended, Failed, Said
 from codex_orchestrator.engine.runs import PipelineRun
 from codex_orchestrator.execution.builder import CommandBuilder
-from codex_orchestrator.execution.cancellation import Cancellation
+from codex_orchestrator.execution.signals import Cancellation
 from codex_orchestrator.rules.stage import StageRequest
 
 # Threads that are further ahead than this wait, and so do the commands whose output they read.

@@ -22,8 +22,8 @@ from codex_orchestrator.model.definitions import Configuration
 from codex_orchestrator.model.events import AnyEvent
 from codex_orchestrator.model.explain import explain
 from codex_orchestrator.model.privacy_record import PrivacyDecision
-from codex_orchestrator.rules.drift import DriftReport, DriftSample
 from codex_orchestrator.rules.reviewer import RunSummary, TaskState
+from codex_orchestrator.rules.run_request import DriftReport, DriftSample
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,6 @@ from codex_orchestrator.model.manifest import HEARTBEAT_SECONDS, Approval, Child
 from codex_orchestrator.model.manifest_encoder import ManifestEncoder
 from codex_orchestrator.rules import recorder
 from codex_orchestrator.rules.layout import RunLayout
-from codex_orchestrator.rules.lineage import changed_children, known_children, with_children
 
 _MANIFEST_HEARTBEAT_SECONDS = 30.0
 _SLOW_SECONDS = 10.0
@@ -272,6 +271,8 @@ def add_children(layout: RunLayout, children: Sequence[ChildRun], *, now: str) -
     Raises:
         StorageError: The manifest could not be written.
     """
+    from codex_orchestrator.rules.lineage import changed_children, known_children, with_children
+
     manifest = stored_manifest(layout)
     if manifest is None:
         return  # It was removed, or never finished its first.

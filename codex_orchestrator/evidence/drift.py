@@ -9,8 +9,8 @@ from codex_orchestrator.evidence.ledger import Ledger, Waiting, read_aggregate
 from codex_orchestrator.evidence.pending_records import PendingRecord
 from codex_orchestrator.model.codec import Mismatch, dumps, dumps_line, from_json, loads, to_json
 from codex_orchestrator.model.control_plane import ControlPlane, Drift, RequestValidation
-from codex_orchestrator.rules.drift import DriftReport, DriftSample, sample_of, with_samples
 from codex_orchestrator.rules.layout import TaskLayout
+from codex_orchestrator.rules.run_request import DriftReport, DriftSample, sample_of, with_samples
 
 
 class DriftReporter(Ledger):

@@ -13,8 +13,7 @@ from typing import Any
 
 from codex_orchestrator import named, places
 from codex_orchestrator.errors import Misplaced, StorageError, UnknownRun
-from codex_orchestrator.evidence.liveness import is_owned_here, liveness_of
-from codex_orchestrator.evidence.owner import is_of_this_host, read_owner
+from codex_orchestrator.evidence.owner import is_of_this_host, is_owned_here, liveness_of, read_owner
 from codex_orchestrator.model.codec import Mismatch, from_json, loads, to_json
 from codex_orchestrator.model.manifest import TERMINAL, Manifest
 from codex_orchestrator.rules.layout import RunLayout

@@ -22,9 +22,9 @@ from codex_orchestrator.model.exec_events import CommandStart, ExecEvent, Privac
 from codex_orchestrator.model.manifest import TERMINAL, Manifest
 from codex_orchestrator.privacy.guard import PrivacyGuard
 from codex_orchestrator.rules import recorder
-from codex_orchestrator.rules.ending import add_warnings
 from codex_orchestrator.rules.layout import RunLayout
 from codex_orchestrator.rules.reviewer import CommandReviewer, RunSummary, metrics_line
+from codex_orchestrator.rules.verdict import add_warnings
 
 _NOT_TOLD = "The parent run was not told"
 _MOST_PRIVACY_EVENTS = "CODEX_METRICS_PRIVACY_EVENTS_MAX"

@@ -17,10 +17,10 @@ from codex_orchestrator.model.control_plane import control_plane_of
 from codex_orchestrator.model.definitions import CommandStage, Limits, Pipeline
 from codex_orchestrator.model.manifest import Manifest, MetricsLine
 from codex_orchestrator.rules import reviewer
-from codex_orchestrator.rules.drift import DriftSample
 from codex_orchestrator.rules.first_manifest import first_manifest
 from codex_orchestrator.rules.layout import RunLayout, TaskLayout
 from codex_orchestrator.rules.reviewer import RunSummary
+from codex_orchestrator.rules.run_request import DriftSample
 
 NOW = "2026-11-21T02:44:32.979Z"
 

@@ -16,8 +16,8 @@ from codex_orchestrator.evidence.pending_records import record_name
 from codex_orchestrator.model.codec import camel_keys, dumps_line, to_json
 from codex_orchestrator.model.control_plane import ControlPlane, RequestProblem, control_plane_of
 from codex_orchestrator.model.explain import explain
-from codex_orchestrator.rules.drift import KEPT_ENTRIES, DriftReport, sample_of
 from codex_orchestrator.rules.layout import TaskLayout
+from codex_orchestrator.rules.run_request import KEPT_ENTRIES, DriftReport, sample_of
 from tests.support.builders import metrics_line_of, summary_of
 from tests.support.disk import Death
 

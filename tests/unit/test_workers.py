@@ -33,7 +33,7 @@ from codex_orchestrator.engine.messages import (
 )
 from codex_orchestrator.engine.workers import WorkerEngine
 from codex_orchestrator.errors import OrchestratorError
-from codex_orchestrator.execution.cancellation import Cancellation
+from codex_orchestrator.execution.signals import Cancellation
 from codex_orchestrator.model.exec_events import ExecChunk
 from codex_orchestrator.model.scheduler import RecoveryPolicy
 from codex_orchestrator.rules.stage import StageOutcome, StageRequest
