@@ -563,7 +563,7 @@ BUDGETS: tuple[tuple[tuple[str, ...], dict[str, int]], ...] = (
             "codex_orchestrator.definitions": 14,
             "codex_orchestrator.engine": 8,
             "codex_orchestrator.evidence": 18,
-            "codex_orchestrator.execution": 13,
+            "codex_orchestrator.execution": 14,
             "codex_orchestrator.model": 11,
             "codex_orchestrator.privacy": 6,
             "codex_orchestrator.rules": 14,
