@@ -38,7 +38,7 @@ BARE = (
     "--noconftest",
     *(f"-pno:{name}" for name in _NOT_NEEDED),
 )
-# What a worker's pytest is started with.
-WORKER = ("--rootdir=.", *BARE, "-pxdist.plugin", "-ppytest_codex.plugin")
+# What a worker's pytest is started with, besides what distributes to it.
+WORKER = ("--rootdir=.", *BARE, "-ppytest_codex.worker")
 # With these, the environment has a say in it.
 VARIABLES = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS")

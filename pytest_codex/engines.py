@@ -58,11 +58,6 @@ def require_room(prepared: Sequence[Prepared], *, jobs: int, workers: int = 0) -
         )
 
 
-def is_distributed(config: pytest.Config) -> bool:
-    """Whether xdist is there and is to run this session."""
-    return config.getoption("dist", "no") != "no" and bool(config.getoption("tx", None))
-
-
 def engine_plugin(controller: Controller, *, jobs: int, distributed: bool = False) -> object | None:
     """The plugin that runs stages at once, or None where pytest's own loop runs one after the other."""
     if distributed:

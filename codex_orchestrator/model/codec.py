@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
+from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
@@ -59,11 +60,7 @@ class OneOf:
 
     def choices(self, members: tuple[Any, ...]) -> dict[str, Any]:
         """The members by the key's values."""
-        found = {}
-        for member in members:
-            kind = next(field.type for field in fields(member) if json_name(member, field) == self.key)
-            found.update(dict.fromkeys(get_args(kind), member))
-        return found
+        return _choices(self.key, members)
 
     @classmethod
     def is_tag(cls, part: object) -> bool:
@@ -95,6 +92,15 @@ class OneOf:
             if self.key not in required:
                 required.insert(0, self.key)
         return schema
+
+
+@cache
+def _choices(key: str, members: tuple[Any, ...]) -> dict[str, Any]:
+    found = {}
+    for member in members:
+        kind = next(field.type for field in fields(member) if json_name(member, field) == key)
+        found.update(dict.fromkeys(get_args(kind), member))
+    return found
 
 
 MOST_LEVELS = 100
@@ -250,25 +256,43 @@ def _read(kind: Any, data: Any, strict: bool) -> Any:
         return data
     if is_dataclass(kind):
         return _read_dataclass(kind, data, strict)
+    reader, arguments = _reader_of(kind)
+    return reader(arguments, data, strict) if reader is not None else _read_scalar(kind, data)
+
+
+@cache
+def _reader_of(kind: Any) -> tuple[Callable[[tuple[Any, ...], Any, bool], Any] | None, tuple[Any, ...]]:
+    """What reads values of a type that has others in it, and these; None for all else."""
     origin = get_origin(kind)
-    if origin is None:
-        return _read_scalar(kind, data)
-    return _READERS[origin](get_args(kind), data, strict)
+    return (None if origin is None else _READERS[origin]), get_args(kind)
 
 
 def _read_dataclass(cls: Any, data: Any, strict: bool) -> Any:
     if not isinstance(data, dict):
         raise Mismatch
     values: dict[str, Any] = {}
-    for field in fields(cls):
-        name = json_name(cls, field)
-        if name in data:
-            values[field.name] = _read(field.type, data[name], strict)
-        elif field.default is MISSING and field.default_factory is MISSING:
+    for field, key, kind, is_required in _entries(cls):
+        if key in data:
+            values[field] = _read(kind, data[key], strict)
+        elif is_required:
             raise Mismatch
     if strict and len(values) != len(data):
         raise Mismatch
     return cls(**values)
+
+
+@cache
+def _entries(cls: Any) -> tuple[tuple[str, str, Any, bool], ...]:
+    """Of each field: its name, its key, its type, and whether it has to be there."""
+    return tuple(
+        (
+            field.name,
+            json_name(cls, field),
+            field.type,
+            field.default is MISSING and field.default_factory is MISSING,
+        )
+        for field in fields(cls)
+    )
 
 
 def _read_scalar(kind: Any, data: Any) -> Any:
@@ -338,4 +362,5 @@ _READERS: dict[Any, Callable[[tuple[Any, ...], Any, bool], Any]] = {
     UnionType: _read_union,
     tuple: _read_tuple,
     dict: _read_dict,
+    Mapping: _read_dict,
 }

@@ -3,7 +3,7 @@
 Which names say secret, and in which forms a value is recognised: docs/reference/privacy.md, "What is found".
 """
 
-from __future__ import annotations
+# No postponed annotations: `codec` reads policies by the types that stand here.
 
 from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
