@@ -11,10 +11,11 @@ from codex_orchestrator.clock import Clock
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.engine.dispatcher import Dispatcher
 from codex_orchestrator.engine.jobs import Place
-from codex_orchestrator.engine.messages import Ended, Failed, Said
+from codex_orchestrator.engine.messages import Ended, Failed, Lost, Placed, Said
 from codex_orchestrator.engine.runs import PipelineRun
 from codex_orchestrator.execution.builder import CommandBuilder
 from codex_orchestrator.execution.cancellation import Cancellation
+from codex_orchestrator.execution.executing import ExecutionLost, Executor
 from codex_orchestrator.rules.stage import StageRequest
 
 # Threads that are further ahead than this wait, and so do the commands whose output they read.
@@ -44,13 +45,17 @@ class ThreadEngine:
         self.size = size
         self._clock = clock
         self._cancellation = cancellation
-        self._said: Queue[Said | Failed | Ended | _Broken] = Queue(_MESSAGES_WAITING)
+        self._said: Queue[Said | Placed | Failed | Ended | Lost | _Broken] = Queue(_MESSAGES_WAITING)
         self._threads: dict[str, threading.Thread] = {}
         self._branches: dict[str, Cancellation] = {}
 
-    def free(self) -> bool:
+    def free(self, nodeid: str) -> bool:  # noqa: ARG002
         """Whether a command may be started."""
         return len(self._threads) < self.size
+
+    def executor(self, nodeid: str, cancellation: Cancellation) -> Executor | None:  # noqa: ARG002
+        """What executes a command's attempts; None for this machine."""
+        return None
 
     def start(self, nodeid: str, request: StageRequest, run: PipelineRun) -> Place:
         """Run a command in a thread of its own."""
@@ -66,6 +71,7 @@ class ThreadEngine:
             run.guardian,
             manager.late,
             nested=manager.nested,
+            executor=self.executor(nodeid, branch),
         )
         thread = threading.Thread(target=self._run, args=(nodeid, builder, request), name=nodeid, daemon=True)
         self._branches[nodeid], self._threads[nodeid] = branch, thread
@@ -100,18 +106,22 @@ class ThreadEngine:
         """What a thread does."""
         try:
             outcome = builder.run(request)
+        except ExecutionLost as lost:
+            self._said.put(Lost(nodeid, lost.cause, lost.reason))
         except BaseException as error:  # noqa: BLE001 - raised again where somebody hears it
             self._said.put(_Broken(nodeid, error))
         else:
             self._said.put(Ended(nodeid, outcome))
 
-    def _hear(self, message: Said | Failed | Ended | _Broken, dispatcher: Dispatcher) -> None:
+    def _hear(self, message: Said | Placed | Failed | Ended | Lost | _Broken, dispatcher: Dispatcher) -> None:
         """Have the dispatcher know, which may start further commands: threads that are through come first."""
-        if isinstance(message, Ended | _Broken):
+        if isinstance(message, Ended | Lost | _Broken):
             self._forget(message.nodeid)
         if isinstance(message, _Broken):
             raise message.error
         dispatcher.hear(message)
+        if isinstance(message, Lost):
+            dispatcher.advance()
 
     def _forget(self, nodeid: str) -> None:
         self._threads.pop(nodeid).join()

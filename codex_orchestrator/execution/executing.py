@@ -17,6 +17,7 @@ from codex_orchestrator.execution.leftovers import end_left
 from codex_orchestrator.execution.process import SpawnError, StageProcess
 from codex_orchestrator.execution.reading import Capture, Output, OutputReader, Reader, StreamName
 from codex_orchestrator.execution.watch import Ending, Nested, ProcessWatch
+from codex_orchestrator.model.scheduler import LossCause
 from codex_orchestrator.rules.stage import StageRequest
 
 
@@ -37,6 +38,20 @@ class Executed:
     left: Reader | None = None
 
 
+class ExecutionLost(Exception):
+    """Nobody will say how an attempt ends, or it was never begun.
+
+    Attributes:
+        cause: What became of whatever ran it, as a sentence without its stop.
+        reason: ``missed-heartbeat`` where silence is all that is known.
+    """
+
+    def __init__(self, cause: str, reason: LossCause = "auto") -> None:
+        super().__init__(cause)
+        self.cause = cause
+        self.reason: LossCause = reason
+
+
 class Execution(Protocol):
     """A command that is about to be executed."""
 
@@ -46,6 +61,9 @@ class Execution(Protocol):
         Args:
             captures: What turns the bytes of each stream into chunks.
             output: Takes the chunks.
+
+        Raises:
+            ExecutionLost: It has no end that anybody knows.
         """
         ...
 
@@ -54,7 +72,11 @@ class Executor(Protocol):
     """Where commands are executed."""
 
     def prepare(self, request: StageRequest) -> Execution:
-        """Get ready for an attempt, which begins when this returns; it may have to wait for its turn."""
+        """Get ready for an attempt, which begins when this returns; it may have to wait for its turn.
+
+        Raises:
+            ExecutionLost: It did not come to that.
+        """
         ...
 
 

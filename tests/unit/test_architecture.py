@@ -251,11 +251,17 @@ class Rule:
     allowed: tuple[str, ...] = ()
 
 
+AT_WORKER = "codex_orchestrator/engine/cloud/at_worker.py"
 RULES = (
     Rule(
         "only these write or rename files",
         writes,
-        ("codex_orchestrator/evidence/files.py", "codex_orchestrator/evidence/lines.py"),
+        (
+            "codex_orchestrator/evidence/files.py",
+            "codex_orchestrator/evidence/lines.py",
+            # Unpacks our code on a worker, where it has nothing of this package yet.
+            AT_WORKER,
+        ),
     ),
     Rule(
         "only these open, list, look at, make or remove what lies at a path",
@@ -273,9 +279,14 @@ RULES = (
             "pytest_codex/run_plugins.py",
             "codex_orchestrator/evidence/owner.py",
             "codex_orchestrator/execution/leftovers.py",
+            AT_WORKER,
         ),
     ),
-    Rule("only this file starts processes", starts_processes, ("codex_orchestrator/execution/process.py",)),
+    Rule(
+        "only these files start processes",
+        starts_processes,
+        ("codex_orchestrator/execution/process.py", AT_WORKER),
+    ),
     Rule(
         "only these files print: they see to it that words of others forge and hide nothing",
         prints,
