@@ -175,8 +175,9 @@ class Cluster:
                 args = (self._run, link.key, attempt.number, attempt.line, code.digest, data, self._loss)
                 answer = await self._connection.at_worker(address, "start", *args)
         if answer == _STARTED:
+            link.follow()
             attempt.begin(link)
-            return None
+            return f"Worker {link.name} was lost" if link.is_over else None
         link.remove(attempt)
         if answer in _GIVEN_UP:
             return f"Worker {link.name} had given it up"

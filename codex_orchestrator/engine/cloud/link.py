@@ -84,6 +84,9 @@ class Link:
     def add(self, attempt: RemoteAttempt) -> None:
         """An attempt is about to be started there."""
         self._attempts[attempt.number] = attempt
+
+    def follow(self) -> None:
+        """Ask for what is said of attempts, now that one has been started."""
         if self._pulling is None:
             self.heard = self._clock.monotonic()
             self._pulling = asyncio.create_task(self._pull_all())
@@ -191,5 +194,6 @@ class Link:
         return True
 
     def _lose(self, cause: str, *, is_silent: bool = False) -> None:
-        for attempt in self._attempts.values():
+        # Of one that is being started it is not known yet whether it was: whoever starts it finds out.
+        for attempt in [each for each in self._attempts.values() if each.worker is not None]:
             attempt.lose(cause, "missed-heartbeat" if is_silent else "auto")

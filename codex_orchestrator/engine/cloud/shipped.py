@@ -60,7 +60,7 @@ async def call(
         if source is None:
             return "codex-orchestrator: missing"
         made = types.ModuleType(module)
-        # Dataclasses and the like look for their module by its name.
-        sys.modules[module] = made
         exec(compile(source, module, "exec"), made.__dict__)  # noqa: S102 - the orchestrator's own module
+        # Last, as tasks in other threads wait for it.
+        sys.modules[module] = made
     return await getattr(sys.modules[module], function)(dask_worker, *args)
