@@ -33,7 +33,7 @@ _NAMES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("execnet", "RemoteError", ()),
 )
 # The hooks that we implement, with the arguments that they take of it.
-_HOOKS: dict[str, tuple[str, ...]] = {
+HOOKS: dict[str, tuple[str, ...]] = {
     "pytest_xdist_setupnodes": ("specs",),
     "pytest_xdist_newgateway": ("gateway",),
     "pytest_configure_node": ("node",),
@@ -136,7 +136,7 @@ def _missing_names() -> Iterator[str]:
 
 
 def _missing_hooks(hooks: Any) -> Iterator[str]:
-    for name, arguments in _HOOKS.items():
+    for name, arguments in HOOKS.items():
         spec = getattr(getattr(hooks, name, None), "spec", None)
         if spec is None or not set(arguments) <= set(spec.argnames):
             yield f"hook {name}({', '.join(arguments)})"

@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.engine import MESSAGES
 from codex_orchestrator.errors import OrchestratorError
-from codex_orchestrator.model.codec import STRICT, Bounds, Mismatch, OneOf, from_json, to_json
+from codex_orchestrator.model.codec import STRICT, Bounds, Mismatch, OneOf, from_json, loads, to_json
 from codex_orchestrator.model.exec_events import ExecChunk, ExecEvent
 from codex_orchestrator.model.scheduler import LossCause
 from codex_orchestrator.rules.stage import StageOutcome, StageRequest
@@ -272,13 +272,18 @@ def decode(data: object) -> Message:
 
 
 def _run(data: dict[Any, Any]) -> Run:
-    if data.keys() != {"type", "nodeid", "request"} or not isinstance(data["nodeid"], str):
+    nodeid, text = data.get("nodeid"), data.get("request")
+    if (
+        data.keys() != {"type", "nodeid", "request"}
+        or not isinstance(nodeid, str)
+        or not isinstance(text, str)
+    ):
         raise Mismatch
     try:
-        values = json.loads(data["request"])
-    except (TypeError, ValueError, RecursionError):
+        values = loads(text, keep_halves=True)
+    except ValueError:
         raise Mismatch from None
-    return Run(data["nodeid"], StageRequest.of(values))
+    return Run(nodeid, StageRequest.of(values))
 
 
 def of_another_version(hello: Hello, version: str) -> str | None:

@@ -16,10 +16,11 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 T = TypeVar("T")
+_origin_of: Callable[[Any], Any] = cache(get_origin)  # Asked for with every value that is read.
+_arguments_of: Callable[[Any], tuple[Any, ...]] = cache(get_args)
 
 OMIT_NONE = "omit_none"
 """Field metadata key: the field is left out of the JSON where it is None ("when known")."""
-
 
 STRICT: dict[str, Any] = {"extra": "forbid"}
 """``__pydantic_config__`` of shapes whose keys in the file are the names of their fields."""
@@ -52,15 +53,19 @@ class OneOf:
     The key is a ``Literal`` field of every member.
     """
 
-    UNKNOWN = "unknown_kind"
-    _TAG = "="
+    UNKNOWN, _TAG = "unknown_kind", "="
 
     def __init__(self, key: str) -> None:
         self.key = key
 
+    @cache  # noqa: B019 - all there are stand in annotations of modules
     def choices(self, members: tuple[Any, ...]) -> dict[str, Any]:
         """The members by the key's values."""
-        return _choices(self.key, members)
+        found = {}
+        for member in members:
+            kind = next(field.type for field in fields(member) if json_name(member, field) == self.key)
+            found.update(dict.fromkeys(get_args(kind), member))
+        return found
 
     @classmethod
     def is_tag(cls, part: object) -> bool:
@@ -92,15 +97,6 @@ class OneOf:
             if self.key not in required:
                 required.insert(0, self.key)
         return schema
-
-
-@cache
-def _choices(key: str, members: tuple[Any, ...]) -> dict[str, Any]:
-    found = {}
-    for member in members:
-        kind = next(field.type for field in fields(member) if json_name(member, field) == key)
-        found.update(dict.fromkeys(get_args(kind), member))
-    return found
 
 
 MOST_LEVELS = 100
@@ -256,15 +252,10 @@ def _read(kind: Any, data: Any, strict: bool) -> Any:
         return data
     if is_dataclass(kind):
         return _read_dataclass(kind, data, strict)
-    reader, arguments = _reader_of(kind)
-    return reader(arguments, data, strict) if reader is not None else _read_scalar(kind, data)
-
-
-@cache
-def _reader_of(kind: Any) -> tuple[Callable[[tuple[Any, ...], Any, bool], Any] | None, tuple[Any, ...]]:
-    """What reads values of a type that has others in it, and these; None for all else."""
-    origin = get_origin(kind)
-    return (None if origin is None else _READERS[origin]), get_args(kind)
+    origin = _origin_of(kind)
+    if origin is None:
+        return _read_scalar(kind, data)
+    return _READERS[origin](_arguments_of(kind), data, strict)
 
 
 def _read_dataclass(cls: Any, data: Any, strict: bool) -> Any:
@@ -282,26 +273,19 @@ def _read_dataclass(cls: Any, data: Any, strict: bool) -> Any:
 
 
 @cache
-def _entries(cls: Any) -> tuple[tuple[str, str, Any, bool], ...]:
+def _entries(cls: Any) -> list[tuple[str, str, Any, bool]]:
     """Of each field: its name, its key, its type, and whether it has to be there."""
-    return tuple(
-        (
-            field.name,
-            json_name(cls, field),
-            field.type,
-            field.default is MISSING and field.default_factory is MISSING,
-        )
-        for field in fields(cls)
-    )
+    return [
+        (each.name, json_name(cls, each), each.type, each.default is each.default_factory is MISSING)
+        for each in fields(cls)
+    ]
 
 
 def _read_scalar(kind: Any, data: Any) -> Any:
     if kind in (None, NoneType):
         matches = data is None
-    elif kind is float:
-        matches = isinstance(data, int | float) and not isinstance(data, bool)
-    elif kind is int:
-        matches = isinstance(data, int) and not isinstance(data, bool)
+    elif kind in (float, int):
+        matches = isinstance(data, (int, kind)) and not isinstance(data, bool)
     else:
         matches = isinstance(data, kind)
     if not matches:

@@ -68,9 +68,10 @@ class StageRequest:
         """
         try:
             privacy, environ = values["privacy"], values["environ"]
-            secrets = [
-                environ[each["variable"]] if isinstance(each, dict) else each for each in privacy["secrets"]
-            ]
+            secrets = privacy["secrets"]
+            if not isinstance(secrets, list):
+                raise Mismatch
+            secrets = [environ[each["variable"]] if isinstance(each, dict) else each for each in secrets]
             values = {**values, "privacy": {**privacy, "secrets": secrets}}
         except (KeyError, TypeError):
             raise Mismatch from None

@@ -215,6 +215,40 @@ def imports_of(package: str) -> Look:
     return look
 
 
+# What only xdist and execnet have: what it hands about, and what it is called with.
+OF_XDIST = {
+    "workerinput", "workeroutput", "workerinfo", "gateway", "newchannel", "remote_exec", "notify_inproc",
+    "send_runtest_some", "shutting_down", "maxworkerrestart", "numprocesses",
+}  # fmt: skip
+HOOKS_OF_XDIST = {
+    "pytest_configure_node", "pytest_testnodeready", "pytest_testnodedown", "pytest_handlecrashitem",
+}  # fmt: skip
+OPTIONS_OF_XDIST = {"tx", "dist", "numprocesses", "maxworkerrestart", "maxprocesses"}
+
+
+def touches_xdist(module: Module) -> Iterator[Finding]:
+    """pytest-xdist and execnet: imported, their hooks implemented, their names used, their options read."""
+    for line, name in module.imports:
+        if name.partition(".")[0] in {"xdist", "execnet"}:
+            yield line, f"import {name}"
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Attribute) and node.attr in OF_XDIST:
+            yield node.lineno, f".{node.attr}"
+        elif isinstance(node, ast.FunctionDef) and (
+            node.name in HOOKS_OF_XDIST or node.name.startswith("pytest_xdist_")
+        ):
+            yield node.lineno, node.name
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            package = node.value.partition(".")[0].removeprefix("-p")
+            if package in {"xdist", "execnet"} or node.value in OF_XDIST:
+                yield node.lineno, repr(node.value)
+    for call, name in module.calls():
+        if name.rpartition(".")[2] in {"getoption", "getvalue", "getattr", "hasattr", "setattr", "option"}:
+            words = {each.value for each in call.args if isinstance(each, ast.Constant)}
+            for option in sorted(words & OPTIONS_OF_XDIST):
+                yield call.lineno, f"the option {option}"
+
+
 def saves_manifests(module: Module) -> Iterator[Finding]:
     """The writer of files called with a path that is a manifest's."""
     for call, name in module.calls():
@@ -308,6 +342,16 @@ RULES = (
         saves_manifests,
         ("codex_orchestrator/evidence/coordinator.py",),
     ),
+    Rule(
+        "only these files touch pytest-xdist and execnet",
+        touches_xdist,
+        (
+            "pytest_codex/distribution.py",
+            "pytest_codex/scheduling.py",
+            # Says which packages are installed.
+            "codex_orchestrator/views/doctor.py",
+        ),
+    ),
     Rule("nobody imports pytest's private modules", imports_of("_pytest")),
     Rule(
         "nobody changes the orchestrator's own environment",
@@ -400,6 +444,17 @@ SEEN: tuple[tuple[Look, str], ...] = (
     (prints, "print('a')"),
     (prints, "import sys as s\ns.stderr.write('a')"),
     (imports_of("rich"), "from rich.table import Table"),
+    (touches_xdist, "import xdist"),
+    (touches_xdist, "def f():\n    from execnet import XSpec"),
+    (touches_xdist, "from importlib import import_module\nimport_module('xdist.plugin')"),
+    (touches_xdist, "ARGUMENTS = ('-pxdist.plugin',)"),
+    (touches_xdist, "class A:\n    def pytest_xdist_setupnodes(self): pass"),
+    (touches_xdist, "def pytest_testnodedown(node): pass"),
+    (touches_xdist, "given = config.workerinput"),
+    (touches_xdist, "given = getattr(config, 'workerinput', {})"),
+    (touches_xdist, "node.gateway.exit()"),
+    (touches_xdist, "config.getoption('tx', None)"),
+    (touches_xdist, "if option.maxworkerrestart is None: pass"),
     (imports_of("_pytest"), "def f():\n    import _pytest.config"),
     (saves_manifests, "from . import files\nfiles.replace(layout.manifest, b'')"),
     (saves_manifests, "from .files import replace\nreplace(manifest_path, b'')"),
@@ -433,6 +488,9 @@ UNSEEN: tuple[tuple[Look, str], ...] = (
     (reads_time, "clock.now()\nclock.monotonic()"),
     (reads_time, "from datetime import datetime\ndatetime.fromtimestamp(0)"),
     (prints, "out.write('a')\nprinter.print()"),
+    (touches_xdist, '"""Where xdist starts workers."""\n# xdist\nINPUT = "the channel of xdist"'),
+    (touches_xdist, "folders = ('dist', 'build')\nconfig.getoption('verbose')"),
+    (touches_xdist, "def pytest_runtestloop(session): pass"),
     (imports_of("rich"), "import richer"),
     (saves_manifests, "from . import files\nfiles.replace(layout.plan, b'')"),
     (changes_environment, "import os\nenviron = dict(os.environ)\nenviron['A'] = '1'"),
