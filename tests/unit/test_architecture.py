@@ -255,7 +255,12 @@ RULES = (
     Rule(
         "only these write or rename files",
         writes,
-        ("codex_orchestrator/evidence/files.py", "codex_orchestrator/evidence/lines.py"),
+        (
+            "codex_orchestrator/evidence/files.py",
+            "codex_orchestrator/evidence/lines.py",
+            # Writes what is no evidence: the work tree's copies on workers, and what stages bring back.
+            "codex_orchestrator/workspace/disk.py",
+        ),
     ),
     Rule(
         "only these open, list, look at, make or remove what lies at a path",
@@ -268,6 +273,7 @@ RULES = (
             # These write and remove, in folders that `places` has opened.
             "codex_orchestrator/evidence/files.py",
             "codex_orchestrator/evidence/lines.py",
+            "codex_orchestrator/workspace/disk.py",
             # These read what nobody puts there: the package's own files, those of other packages, and /proc.
             "codex_orchestrator/resources.py",
             "pytest_codex/run_plugins.py",
