@@ -1,108 +1,37 @@
-"""The worker's side: blobs that are kept from run to run, and for each run a copy of the work tree.
+"""A run's own copy of the work tree on a worker: brought up to a snapshot, read, removed.
 
-A copy belongs to one process, which holds its lock: copies of processes that have ended are removed by
-whoever comes next.
+What of it is as it was brought rests until the next run (`resting`), and nothing else of it.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from codex_orchestrator import places
-from codex_orchestrator.errors import Busy
+from codex_orchestrator.clock import Clock
+from codex_orchestrator.errors import Misplaced
 from codex_orchestrator.evidence import files
-from codex_orchestrator.evidence.locks import Lock, held_lock, try_lock
+from codex_orchestrator.evidence.locks import Lock
 from codex_orchestrator.globs import rooted
 
+from . import memory
 from .disk import Folder, kind_of, on_disk
 from .pieces import Piece, batches
-from .scan import scan, walk
+from .resting import TREE, Disorder, cleanse
+from .scan import Scanned, Signature, scan, walk
 from .snapshot import Entry, Outputs, Snapshot, matches
 from .store import BlobStore
 
-DEPOT_BYTES = 5 * 1024**3
-"""How much of blobs is kept for later runs unless something else is said."""
+if TYPE_CHECKING:
+    from .depot import Depot
 
-_COPIES, _LOCK, _USES, _INCOMING, _TREE = "copies", "lock", "uses", "incoming", "tree"
-_PATIENCE_SECONDS = 60.0
+USES, INCOMING = "uses", "incoming"
+"""In the folder of a copy: which blobs it needs, and those that have not come as a whole."""
 
-
-class Depot:
-    """A folder of a worker with its blobs and copies; several processes may have the same."""
-
-    def __init__(self, folder: Path, *, limit_bytes: int = DEPOT_BYTES) -> None:
-        """Make the folder where it is not there, and remove what processes that have ended left in it.
-
-        Raises:
-            StorageError: The disk refuses.
-        """
-        self.folder = folder
-        self._limit = limit_bytes
-        files.make_folder(folder / _COPIES, below=folder)
-        self.sweep()
-
-    def copy(self, key: str) -> Copy:
-        """A new copy of a work tree, with nothing in it yet.
-
-        Args:
-            key: Names it in the folder, as a run and a process of a worker do: no other copy has it.
-
-        Raises:
-            Busy: A process that lives has it.
-            StorageError: The disk refuses.
-        """
-        place = self.folder / _COPIES / key
-        with self.locked():
-            files.make_folder(place, below=self.folder)
-            lock = try_lock(place / _LOCK, below=self.folder)
-            if lock is None:
-                raise Busy(f"{place} belongs to a process that lives.", hint="Give each process its own key.")
-            for name in (_USES, _INCOMING, _TREE):
-                files.remove_tree(place / name, below=self.folder)
-        return Copy(self, place, lock)
-
-    def sweep(self) -> int:
-        """Remove the copies of processes that have ended, and blobs beyond the limit; how many copies went.
-
-        Raises:
-            StorageError: The disk refuses.
-        """
-        with self.locked():
-            dead = [place for place in self._copies() if not self._lives(place)]
-            for place in dead:
-                files.remove_tree(place, below=self.folder)
-            in_use = {sha256 for place in self._copies() for sha256 in self._uses(place)}
-            BlobStore(self.folder, self.folder / _INCOMING).trim(in_use, self._limit)
-        return len(dead)
-
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the folder while it is decided what of it is in use.
-
-        Raises:
-            Busy: Another process holds it for a minute.
-        """
-        with held_lock(self.folder / _LOCK, below=self.folder, patience_seconds=_PATIENCE_SECONDS) as taken:
-            if not taken:
-                raise Busy(f"Another process has held {self.folder / _LOCK} for a minute.", hint="End it.")
-            yield
-
-    def _copies(self) -> list[Path]:
-        place = self.folder / _COPIES
-        return [place / name for name, _ in places.listed(place, below=self.folder)]
-
-    def _lives(self, place: Path) -> bool:
-        with held_lock(place / _LOCK, below=self.folder) as taken:
-            return not taken
-
-    def _uses(self, place: Path) -> list[str]:
-        try:
-            return [line.decode("ascii").strip() for line in places.lines(place / _USES, below=self.folder)]
-        except FileNotFoundError:
-            return []
+_DISORDER = (Disorder, OSError, Misplaced)
 
 
 class Copy:
@@ -112,18 +41,36 @@ class Copy:
         root: The folder to run commands in.
     """
 
-    def __init__(self, depot: Depot, place: Path, lock: Lock) -> None:
-        self.root = place / _TREE
+    def __init__(
+        self, depot: Depot, place: Path, lock: Lock, *, label: str, known: dict[str, Scanned], clock: Clock
+    ) -> None:
+        """Know the copy.
+
+        Args:
+            depot: Has it.
+            place: Its folder there.
+            lock: Its lock, held.
+            label: The work tree that it is of.
+            known: What of an earlier copy is in it, as it was brought.
+            clock: Time.
+        """
+        self.root = place / TREE
+        self._label = label
+        self._known = known
+        self._clock = clock
+        self._is_fresh = True
         self._depot = depot
         self._place = place
         self._lock = lock
-        self._store = BlobStore(depot.folder, place / _INCOMING)
+        self._store = BlobStore(depot.folder, place / INCOMING)
         self._uses: set[str] = set()
         self._uses_bytes = 0
         self._brought: dict[str, Entry] = {}
         # Commands run at once in one process.
         self._one_at_a_time = threading.RLock()
         files.make_folder(self.root, below=depot.folder)
+        with Folder(place) as folder:
+            self._mode = folder.mode()
 
     def lacking_pages(self, pages: Sequence[str]) -> list[str]:
         """Which of these pages of a snapshot have to be `put` before it can be read.
@@ -172,10 +119,18 @@ class Copy:
             files.storage_errors("make the copy of the work tree in", self.root),
             Folder(self.root) as folder,
         ):
-            again = bool(self._brought)
-            for entry in self._snapshot(pages):
+            snapshot = self._snapshot(pages)
+            if self._is_fresh:
+                self._wake(folder, snapshot)
+            new = {}
+            for entry in snapshot:
                 if self._is_new(entry):
-                    self._bring(folder, entry, replacing=again)
+                    self._bring(folder, entry, replacing=not self._is_fresh)
+                    if found := folder.status(entry.path):
+                        new[entry.path] = Scanned(entry, Signature.of(found))
+            self._is_fresh = False
+            # A command may write on what was brought in this very moment, and it would look as it was.
+            self._known.update(memory.settled(new, self._clock.now()))
         return self.root
 
     def collect(self, patterns: Sequence[str], protected: Sequence[str]) -> bytes:
@@ -220,15 +175,41 @@ class Copy:
         return batches(self._store.pieces(digests))
 
     def remove(self) -> None:
-        """Remove the copy, and blobs beyond the limit; nothing may run in it any more.
+        """Remove all that commands have made or changed in the copy; nothing may run in it any more.
 
         Raises:
             StorageError: The disk refuses.
         """
         with self._one_at_a_time, ExitStack() as stack:
+            stack.callback(self._depot.trim)
             stack.callback(self._depot.sweep)
             stack.callback(self._lock.release)
-            files.remove_tree(self.root, below=self._depot.folder)
+            if not self._lies_down():
+                clear(self.root, below=self._depot.folder)
+
+    def _lies_down(self) -> bool:
+        """Leave what is as it was brought to the next copy; False where commands have left no order in it."""
+        try:
+            with Folder(self.root) as folder:
+                left = cleanse(folder, self._known, self._mode)
+        except _DISORDER:
+            return False
+        if not left:
+            return False
+        with self._depot.locked():
+            self._depot.resting.lay_down(self._label, self.root, left)
+        return True
+
+    def _wake(self, folder: Folder, snapshot: Snapshot) -> None:
+        """Keep of an earlier copy what is the same in a snapshot."""
+        try:
+            self._known = cleanse(folder, self._known, self._mode, snapshot)
+        except _DISORDER:
+            self._known = {}
+            folder.leave()
+            clear(self.root, below=self._depot.folder)
+            files.make_folder(self.root, below=self._depot.folder)
+        self._brought = {path: one.entry for path, one in self._known.items()}
 
     def _snapshot(self, pages: Sequence[str]) -> Snapshot:
         return Snapshot.of_pages(b"".join(self._store.read(page)) for page in pages)
@@ -243,7 +224,7 @@ class Copy:
             return
         text = "".join(f"{sha256}\n" for sha256 in new).encode("ascii")
         with self._depot.locked(), Folder(self._place) as folder:
-            folder.append(_USES, text, offset=self._uses_bytes)
+            folder.append(USES, text, offset=self._uses_bytes)
         self._uses.update(new)
         self._uses_bytes += len(text)
 
@@ -274,6 +255,18 @@ class Copy:
         found = folder.status(entry.path)
         is_folder = found is not None and kind_of(found) == "folder"
         if is_folder and entry.kind != "folder":
-            files.remove_tree(self.root / on_disk(entry.path), below=self._depot.folder)
+            folder.leave()
+            clear(self.root / on_disk(entry.path), below=self._depot.folder)
         elif entry.kind == "folder" and not is_folder:
             folder.remove(entry.path)
+
+
+def clear(path: Path, *, below: Path) -> None:
+    """Remove a folder with all that commands have left in it, in folders that may not be written, too.
+
+    Raises:
+        StorageError: The disk refuses.
+    """
+    with suppress(FileNotFoundError, Misplaced), Folder(path) as folder:
+        folder.unlock()
+    files.remove_tree(path, below=below)

@@ -22,7 +22,7 @@ from .snapshot import Kind, folders_above
 
 CHUNK_BYTES = 1024 * 1024
 _MAKE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_EXECUTABLE, _PLAIN = 0o777, 0o666
+_EXECUTABLE, _PLAIN, _PRIVATE_FOLDER = 0o777, 0o666, 0o700
 
 
 def on_disk(path: str) -> str:
@@ -63,7 +63,12 @@ class Folder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._leave()
+        self.leave()
+
+    def leave(self) -> None:
+        """Hold nothing open any more, as before the folder is removed and made anew."""
+        self._at = None
+        self._open.close()
 
     def status(self, path: str) -> os.stat_result | None:
         """What the file system knows of whatever is there, a link itself included; None where nothing is."""
@@ -165,11 +170,27 @@ class Folder:
         with suppress(FileNotFoundError):
             descriptor, name = self._place(path)
             if stat.S_ISDIR(os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_mode):
-                self._leave()
+                self.leave()
                 descriptor, name = self._place(path)
                 os.rmdir(name, dir_fd=descriptor)
             else:
                 os.unlink(name, dir_fd=descriptor)
+
+    def mode(self) -> int:
+        """What the folder itself is made with."""
+        return os.fstat(self._folder("")).st_mode
+
+    def unlock(self) -> None:
+        """Have all folders in it be open to their owner, whatever was made of them."""
+        os.fchmod(self._folder(""), _PRIVATE_FOLDER)
+        waiting = [""]
+        while waiting:
+            place = waiting.pop()
+            for name in [name for name, kind in self.names(place) if kind == "folder"]:
+                path = f"{place}/{name}" if place else name
+                descriptor, last = self._place(path)
+                os.chmod(last, _PRIVATE_FOLDER, dir_fd=descriptor)
+                waiting.append(path)
 
     def obstacle(self, path: str) -> str | None:
         """What is no folder and lies where one above a path has to be; None where nothing does."""
@@ -187,15 +208,11 @@ class Folder:
 
     def _folder(self, path: str) -> int:
         if path != self._at:
-            self._leave()
+            self.leave()
             place = self.root / on_disk(path) if path else self.root
             self._descriptor = self._open.enter_context(places.folder(place, below=self.root))
             self._at = path
         return self._descriptor
-
-    def _leave(self) -> None:
-        self._at = None
-        self._open.close()
 
 
 def chunks(descriptor: int) -> Iterator[bytes]:

@@ -1,4 +1,4 @@
-"""What is remembered of a work tree's files from one snapshot to the next, so that few are read again."""
+"""What is remembered of files from one run to the next, so that few of them are read or written again."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from .rules import path_problem
 from .scan import Scanned, Signature
 from .snapshot import Entry, Kind, is_digest
 
-NAME = ".snapshot.json"
 _FORMAT = 1
 _LARGEST = 64 * 1024 * 1024
 # Kernels tell time in steps of up to 10 ms, some file systems in whole seconds, or two.
@@ -43,10 +42,10 @@ def _is_young(signature: Signature, began_ns: int) -> bool:
     return written >= began_ns - (_TICK_NS if written % _SECOND_NS else _COARSE_TICK_NS)
 
 
-def load(runs_dir: Path) -> dict[str, Scanned]:
-    """What was remembered last; nothing where it cannot be read, as it is only to save time."""
+def load(folder: Path, name: str) -> dict[str, Scanned]:
+    """What was saved last under a name; nothing where it cannot be read, as it is only to save time."""
     try:
-        data = json.loads(places.read(runs_dir / NAME, below=runs_dir, at_most=_LARGEST))
+        data = json.loads(places.read(folder / name, below=folder, at_most=_LARGEST))
         if data["version"] != _FORMAT:
             return {}
         return {path: _scanned(path, values) for path, values in data["files"].items()}
@@ -54,8 +53,8 @@ def load(runs_dir: Path) -> dict[str, Scanned]:
         return {}
 
 
-def save(runs_dir: Path, scanned: Mapping[str, Scanned]) -> None:
-    """Remember it for the next snapshot.
+def save(folder: Path, name: str, scanned: Mapping[str, Scanned]) -> None:
+    """Remember files; what is no file is left out.
 
     Raises:
         StorageError: The disk refuses.
@@ -63,9 +62,10 @@ def save(runs_dir: Path, scanned: Mapping[str, Scanned]) -> None:
     values = {
         path: [one.entry.sha256, one.entry.kind == "executable", *one.signature]
         for path, one in scanned.items()
+        if one.entry.has_content
     }
     text = json.dumps({"version": _FORMAT, "files": values}, separators=(",", ":"))
-    files.replace(runs_dir / NAME, text.encode("ascii") + b"\n", below=runs_dir, durable=False)
+    files.replace(folder / name, text.encode("ascii") + b"\n", below=folder, durable=False)
 
 
 def _scanned(path: str, values: list[int | str]) -> Scanned:

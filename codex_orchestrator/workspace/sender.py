@@ -23,6 +23,9 @@ from .scan import Scanned, refused, scan, walk
 from .snapshot import Outputs, Snapshot, digest_of, folders_above
 from .store import BlobStore, DamagedBlob
 
+REMEMBERED = ".snapshot.json"
+"""The file in the runs folder with what need not be read again."""
+
 
 class Sender:
     """The snapshot of one run, from its beginning to its end; for one thread.
@@ -65,7 +68,7 @@ class Sender:
             UsageError: git or a folder cannot be read.
         """
         began = clock.now()
-        known = memory.load(runs_dir)
+        known = memory.load(runs_dir, REMEMBERED)
         choice = Choice(tuple(map(rooted, cloud.include)), tuple(map(rooted, cloud.exclude)), self.protected)
         found: dict[str, Scanned] = {}
         try:
@@ -81,7 +84,7 @@ class Sender:
             ) from error
         kept = memory.settled(found, began)
         if kept != known:
-            memory.save(runs_dir, kept)
+            memory.save(runs_dir, REMEMBERED, kept)
         occupied = {above for path in found for above in folders_above(path)}
         self._is_now(Snapshot(one.entry for path, one in found.items() if path not in occupied))
         return self.snapshot

@@ -90,17 +90,15 @@ class Snapshot:
 
         What lies at a path of theirs, in a place that a file has taken or above it, gives way.
         """
-        kept = {path: entry for path, entry in self._entries.items() if path not in outputs.removed}
-        for entry in outputs.entries:
-            kept[entry.path] = entry
-        places = {above for path in kept for above in folders_above(path)}
-        blocking = {e.path for e in outputs.entries if e.kind != "folder"}
-        return Snapshot(
-            entry
-            for path, entry in kept.items()
-            # A folder with something in it is there by that; a file in whose place is a folder is gone.
-            if path not in places and not blocking.intersection(folders_above(path))
-        )
+        taken = {entry.path for entry in outputs.entries if entry.kind != "folder"}
+        kept = {
+            path: entry
+            for path, entry in self._entries.items()
+            if path not in outputs.removed and taken.isdisjoint(folders_above(path))
+        }
+        kept.update((entry.path, entry) for entry in outputs.entries)
+        occupied = {above for path in kept for above in folders_above(path)}
+        return Snapshot(entry for path, entry in kept.items() if path not in occupied)
 
     def pages(self) -> Iterator[bytes]:
         """Its entries as blobs, in order; `of_pages` reads them."""
