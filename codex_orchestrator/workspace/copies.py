@@ -21,7 +21,7 @@ from . import memory
 from .disk import Folder, kind_of, on_disk
 from .pieces import Piece, batches
 from .resting import TREE, Disorder, cleanse
-from .scan import Scanned, Signature, scan, walk
+from .scan import Scanned, Signature, is_gone, scan, walk
 from .snapshot import Entry, Outputs, Snapshot, matches
 from .store import BlobStore
 
@@ -66,6 +66,8 @@ class Copy:
         self._uses: set[str] = set()
         self._uses_bytes = 0
         self._brought: dict[str, Entry] = {}
+        # Outputs of which the orchestrator has not said yet what it makes of them.
+        self._told: dict[str, Entry | None] = {}
         # Commands run at once in one process.
         self._one_at_a_time = threading.RLock()
         files.make_folder(self.root, below=depot.folder)
@@ -122,6 +124,7 @@ class Copy:
             snapshot = self._snapshot(pages)
             if self._is_fresh:
                 self._wake(folder, snapshot)
+            self._hear(snapshot)
             new = {}
             for entry in snapshot:
                 if self._is_new(entry):
@@ -150,20 +153,19 @@ class Copy:
             files.storage_errors("read what a stage has made in", self.root),
             Folder(self.root) as folder,
         ):
+            gone = [
+                entry.path
+                for entry in self._brought.values()
+                if matches(entry, globs) and is_gone(folder, entry)
+            ]
             made = []
             for path in walk(folder, globs, protected):
                 # Read whatever its times say: they may be those of the moment in which it was brought.
                 found = scan(folder, path, read=self._keep)
-                if found is not None and self._is_new(found.entry):
+                if found is not None and (path in gone or self._is_new(found.entry)):
                     made.append(found.entry)
-                    self._brought[path] = found.entry
-            gone = [
-                entry.path
-                for entry in self._brought.values()
-                if matches(entry, globs) and folder.status(entry.path) is None
-            ]
-            for path in gone:
-                del self._brought[path]
+            self._told.update(dict.fromkeys(gone))
+            self._told.update((entry.path, entry) for entry in made)
         return Outputs(tuple(made), tuple(gone)).dumps()
 
     def send(self, digests: Iterable[str]) -> Iterator[list[Piece]]:
@@ -199,6 +201,15 @@ class Copy:
         with self._depot.locked():
             self._depot.resting.lay_down(self._label, self.root, left)
         return True
+
+    def _hear(self, snapshot: Snapshot) -> None:
+        """Know by the next snapshot which outputs were taken: what is in it need not be brought here."""
+        for path, entry in self._told.items():
+            if entry is None:
+                self._brought.pop(path, None)
+            elif snapshot.at(path) == entry:
+                self._brought[path] = entry
+        self._told.clear()
 
     def _wake(self, folder: Folder, snapshot: Snapshot) -> None:
         """Keep of an earlier copy what is the same in a snapshot."""

@@ -45,8 +45,9 @@ def problems(
             yield f'"{printable(entry.path)}": {problem}'
     for path in outputs.removed:
         known = before.at(path)
-        if known is None or not matches(known, allowed):
-            yield f'"{printable(path)}", which is to be removed: the stage was not given it to change'
+        # What is not there for the stages after it is nothing to remove: another has been before it.
+        if known is not None and not matches(known, allowed):
+            yield f'"{printable(path)}", which is to be removed: no pattern of the stage\'s outputs names it'
 
 
 def check(outputs: Outputs, patterns: Iterable[Glob], protected: Iterable[str], before: Snapshot) -> None:

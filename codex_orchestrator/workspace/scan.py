@@ -113,6 +113,14 @@ def _read(folder: Folder, path: str, read: Reader) -> Scanned | None:
     raise refused(path, "changes while it is read")
 
 
+def is_gone(folder: Folder, entry: Entry) -> bool:
+    """Whether nothing is any more where an entry was, or a folder where it was none."""
+    if folder.obstacle(entry.path) is not None:
+        return True
+    found = folder.status(entry.path)
+    return found is None or (kind_of(found) == "folder" and entry.kind != "folder")
+
+
 def walk(folder: Folder, patterns: Iterable[Glob], protected: Iterable[str]) -> Iterator[str]:
     """The paths of all that some pattern matches, and that is no folder with something in it.
 

@@ -19,7 +19,7 @@ from .disk import Folder, chunks, in_snapshot
 from .listing import Choice, travelling
 from .pieces import Piece, batches, pieces_of
 from .returning import bring_back, check
-from .scan import Scanned, refused, scan, walk
+from .scan import Scanned, is_gone, refused, scan, walk
 from .snapshot import Outputs, Snapshot, digest_of, folders_above
 from .store import BlobStore, DamagedBlob
 
@@ -140,8 +140,9 @@ class Sender:
             DamagedBlob: Something of their content was not put.
             StorageError: The disk refuses; a part may be written.
         """
-        made = Outputs.loads(outputs)
-        check(made, tuple(map(rooted, patterns)), self.protected, self.snapshot)
+        told = Outputs.loads(outputs)
+        check(told, tuple(map(rooted, patterns)), self.protected, self.snapshot)
+        made = told._replace(removed=tuple(path for path in told.removed if self.snapshot.at(path)))
         store = self._kept()
         if absent := store.lacking(_blobs(made)):
             raise DamagedBlob(f"Of what the stage has made, {len(absent)} files have not come.")
@@ -164,11 +165,7 @@ class Sender:
         with files.storage_errors("read what a stage has made in", self._root), Folder(self._root) as folder:
             found = [scan(folder, path) for path in walk(folder, globs, self.protected)]
             made = tuple(one.entry for one in found if one and self.snapshot.at(one.entry.path) != one.entry)
-            gone = tuple(
-                entry.path
-                for entry in self.snapshot.selected(globs)
-                if folder.obstacle(entry.path) or folder.status(entry.path) is None
-            )
+            gone = tuple(entry.path for entry in self.snapshot.selected(globs) if is_gone(folder, entry))
         outputs = Outputs(made, gone)
         self._is_now(self.snapshot.changed_by(outputs))
         return outputs

@@ -422,11 +422,14 @@ def test_outputs_whose_content_has_not_come_are_refused(repo, travel):
 
 def test_only_what_the_stage_was_given_is_removed(repo, travel):
     repo.write("dist/mine")
+    repo.write("src/a")
     (travel.root / ".git/info/exclude").write_text("dist\n")
     sender = travel.sender()
+    sender.take_in(given(sender, removed=["dist/mine"]), ["dist"])
     with pytest.raises(OutputRefused):
-        sender.take_in(given(sender, removed=["dist/mine"]), ["dist"])
+        sender.take_in(given(sender, removed=["src/a"]), ["dist"])
     assert (travel.root / "dist/mine").exists()
+    assert (travel.root / "src/a").exists()
 
 
 def test_what_a_stage_makes_here_goes_to_the_stages_after_it(repo, travel):
