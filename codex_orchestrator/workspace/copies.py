@@ -6,7 +6,7 @@ What of it is as it was brought rests until the next run (`resting`), and nothin
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,6 +39,7 @@ class Copy:
 
     Attributes:
         root: The folder to run commands in.
+        store: Has the content of its files.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class Copy:
         self._depot = depot
         self._place = place
         self._lock = lock
-        self._store = BlobStore(depot.folder, place / INCOMING)
+        self.store = BlobStore(depot.folder, place / INCOMING)
         self._uses: set[str] = set()
         self._uses_bytes = 0
         self._brought: dict[str, Entry] = {}
@@ -83,7 +84,7 @@ class Copy:
         with self._one_at_a_time:
             self._claim(pages)
             # Their sizes are nobody's to know: what has the name is whole.
-            return [page for page in pages if not self._store.has(page)]
+            return [page for page in pages if not self.store.has(page)]
 
     def lacking(self, pages: Sequence[str]) -> list[str]:
         """Which blobs have to be `put` before the snapshot of these pages can be brought up.
@@ -94,8 +95,17 @@ class Copy:
         """
         with self._one_at_a_time:
             wanted = {e.sha256: e.size for e in self._snapshot(pages) if e.has_content and self._is_new(e)}
+            return self.lacking_blobs(wanted)
+
+    def lacking_blobs(self, wanted: Mapping[str, int]) -> list[str]:
+        """Which of these blobs, digests with sizes, have to be `put`; all are kept until the copy is removed.
+
+        Raises:
+            StorageError: The disk refuses.
+        """
+        with self._one_at_a_time:
             self._claim(wanted)
-            return self._store.lacking(wanted)
+            return self.store.lacking(wanted)
 
     def put(self, pieces: Iterable[Piece]) -> None:
         """Take up pieces of blobs, in the order in which they are sent.
@@ -105,7 +115,7 @@ class Copy:
             StorageError: The disk refuses.
         """
         with self._one_at_a_time:
-            self._store.put(pieces)
+            self.store.put(pieces)
 
     def bring_up(self, pages: Sequence[str]) -> Path:
         """Have in the copy what is in the snapshot of these pages; the folder to run commands in.
@@ -174,7 +184,7 @@ class Copy:
         Raises:
             DamagedBlob: One is not there.
         """
-        return batches(self._store.pieces(digests))
+        return batches(self.store.pieces(digests))
 
     def remove(self) -> None:
         """Remove all that commands have made or changed in the copy; nothing may run in it any more.
@@ -223,7 +233,7 @@ class Copy:
         self._brought = {path: one.entry for path, one in self._known.items()}
 
     def _snapshot(self, pages: Sequence[str]) -> Snapshot:
-        return Snapshot.of_pages(b"".join(self._store.read(page)) for page in pages)
+        return Snapshot.of_pages(b"".join(self.store.read(page)) for page in pages)
 
     def _is_new(self, entry: Entry) -> bool:
         return self._brought.get(entry.path) != entry
@@ -240,7 +250,7 @@ class Copy:
         self._uses_bytes += len(text)
 
     def _keep(self, content: Iterable[bytes]) -> tuple[str, int]:
-        sha256, size = self._store.add(content)
+        sha256, size = self.store.add(content)
         self._claim([sha256])
         return sha256, size
 
@@ -256,7 +266,7 @@ class Copy:
             if entry.kind == "link":
                 folder.link(entry.path, entry.target)
             else:
-                content = self._store.read(entry.sha256)
+                content = self.store.read(entry.sha256)
                 folder.write(entry.path, content, executable=entry.kind == "executable", replacing=replacing)
         self._brought[entry.path] = entry
 

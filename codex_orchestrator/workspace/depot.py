@@ -17,6 +17,7 @@ from codex_orchestrator.evidence import files
 from codex_orchestrator.evidence.locks import held_lock, try_lock
 
 from .copies import INCOMING, USES, Copy, clear
+from .disk import Folder
 from .resting import TREE, Resting
 from .store import BlobStore
 
@@ -51,6 +52,9 @@ class Depot:
         self._clock = clock or SystemClock()
         self._limit = limit_bytes
         files.make_folder(folder / _COPIES, below=folder)
+        # The work tree is nobody else's to read; and a folder of somebody else's is refused by that.
+        with files.storage_errors("close to others", folder), Folder(folder) as opened:
+            opened.make_private()
         self.sweep()
 
     def copy(self, key: str, *, label: str = "") -> Copy:
@@ -63,7 +67,10 @@ class Depot:
         Raises:
             Busy: A process that lives has it.
             StorageError: The disk refuses.
+            ValueError: The key can be no folder's name.
         """
+        if Path(key).name != key:
+            raise ValueError(f"no name of a folder: {key!r}")
         place = self.folder / _COPIES / key
         with self.locked():
             files.make_folder(place, below=self.folder)

@@ -180,9 +180,13 @@ class Folder:
         """What the folder itself is made with."""
         return os.fstat(self._folder("")).st_mode
 
+    def make_private(self) -> None:
+        """Have the folder itself be open to its owner alone."""
+        os.fchmod(self._folder(""), _PRIVATE_FOLDER)
+
     def unlock(self) -> None:
         """Have all folders in it be open to their owner, whatever was made of them."""
-        os.fchmod(self._folder(""), _PRIVATE_FOLDER)
+        self.make_private()
         waiting = [""]
         while waiting:
             place = waiting.pop()

@@ -15,16 +15,18 @@ from codex_orchestrator.model.definitions import CloudSettings
 from codex_orchestrator.text import printable
 
 from . import memory
+from .copies import Copy
+from .depot import Depot
 from .disk import Folder, chunks, in_snapshot
 from .listing import Choice, travelling
 from .pieces import Piece, batches, pieces_of
 from .returning import bring_back, check
 from .scan import Scanned, is_gone, refused, scan, walk
 from .snapshot import Outputs, Snapshot, digest_of, folders_above
-from .store import BlobStore, DamagedBlob
+from .store import DamagedBlob
 
-REMEMBERED = ".snapshot.json"
-"""The file in the runs folder with what need not be read again."""
+REMEMBERED, RETURNED = ".snapshot.json", ".returned"
+"""In the runs folder: what need not be read again, and what comes back from workers while a run lives."""
 
 
 class Sender:
@@ -35,18 +37,20 @@ class Sender:
         protected: Folders, from the root, that neither travel nor are written: those of evidence.
     """
 
-    def __init__(self, root: Path, store: Path, *, protected: Iterable[Path] = ()) -> None:
+    def __init__(self, root: Path, returned: Path, key: str, *, protected: Iterable[Path] = ()) -> None:
         """Know where things are.
 
         Args:
             root: The root of the work tree.
-            store: A folder for what comes back while the run lives; made when something does.
+            returned: A folder for what comes back while runs live, made when something does: see `RETURNED`.
+            key: Names the run in it.
             protected: The runs folder and the out folder, absolute; those that lie elsewhere do not matter.
         """
         self.snapshot = Snapshot()
         self._root = root
-        self._store_folder = store
-        self._store: BlobStore | None = None
+        self._returned = returned
+        self._key = key
+        self._copy: Copy | None = None
         within = [path for path in protected if path != root and path.is_relative_to(root)]
         self.protected = tuple(in_snapshot(path.relative_to(root).as_posix()) for path in within)
         self._pages: dict[str, bytes] = {}
@@ -84,6 +88,7 @@ class Sender:
             ) from error
         kept = memory.settled(found, began)
         if kept != known:
+            files.make_folder(runs_dir, below=runs_dir, ignored=True)
             memory.save(runs_dir, REMEMBERED, kept)
         occupied = {above for path in found for above in folders_above(path)}
         self._is_now(Snapshot(one.entry for path, one in found.items() if path not in occupied))
@@ -116,7 +121,7 @@ class Sender:
             DamagedSnapshot: They are no outputs.
             StorageError: The disk refuses.
         """
-        return self._kept().lacking(_blobs(Outputs.loads(outputs)))
+        return self._kept().lacking_blobs(_blobs(Outputs.loads(outputs)))
 
     def put(self, pieces: Iterable[Piece]) -> None:
         """Take up pieces of blobs, in the order in which they are sent.
@@ -143,14 +148,14 @@ class Sender:
         told = Outputs.loads(outputs)
         check(told, tuple(map(rooted, patterns)), self.protected, self.snapshot)
         made = told._replace(removed=tuple(path for path in told.removed if self.snapshot.at(path)))
-        store = self._kept()
-        if absent := store.lacking(_blobs(made)):
+        kept = self._kept()
+        if absent := kept.lacking_blobs(_blobs(made)):
             raise DamagedBlob(f"Of what the stage has made, {len(absent)} files have not come.")
         with (
             files.storage_errors("write what a stage has made into", self._root),
             Folder(self._root) as folder,
         ):
-            bring_back(folder, made, store)
+            bring_back(folder, made, kept.store)
         self._is_now(self.snapshot.changed_by(made))
         return made
 
@@ -176,25 +181,25 @@ class Sender:
         Raises:
             StorageError: The disk refuses.
         """
-        if self._store is not None:
-            files.remove_tree(self._store_folder, below=self._store_folder.parent)
-            self._store = None
+        if self._copy is not None:
+            self._copy.remove()
+            self._copy = None
 
     def _is_now(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
         self._places = {entry.sha256: entry.path for entry in snapshot if entry.has_content}
 
-    def _kept(self) -> BlobStore:
-        if self._store is None:
-            files.make_folder(self._store_folder, below=self._store_folder)
-            self._store = BlobStore(self._store_folder)
-        return self._store
+    def _kept(self) -> Copy:
+        """What holds the content that has come back: a depot in which nothing outlives its run."""
+        if self._copy is None:
+            self._copy = Depot(self._returned, limit_bytes=0).copy(self._key)
+        return self._copy
 
     def _content(self, sha256: str) -> Iterator[bytes]:
         if sha256 in self._pages:
             yield self._pages[sha256]
-        elif self._store is not None and self._store.has(sha256):
-            yield from self._store.read(sha256)
+        elif self._copy is not None and self._copy.store.has(sha256):
+            yield from self._copy.store.read(sha256)
         elif sha256 in self._places:
             yield from self._file(self._places[sha256], sha256)
         else:

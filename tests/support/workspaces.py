@@ -45,7 +45,7 @@ class Travel:
 
     def sender(self, **cloud) -> Sender:
         """The work tree as it is now."""
-        sender = Sender(self.root, self.base / "returned", protected=[self.runs, self.root / "out"])
+        sender = Sender(self.root, self.base / "returned", "run", protected=[self.runs, self.root / "out"])
         sender.take(CloudSettings(**cloud), self.environ, self.runs, self.clock)
         return sender
 

@@ -353,6 +353,17 @@ def test_a_key_belongs_to_one_process(travel):
     end(travel.depot().copy("k"))
 
 
+def test_a_depot_is_its_owners_alone(travel):
+    end(travel.depot().copy("k"))
+    assert (travel.base / "depot").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("key", ["", "..", "a/b", "/a"])
+def test_a_key_is_the_name_of_a_folder(travel, key):
+    with pytest.raises(ValueError, match="no name of a folder"):
+        travel.depot().copy(key)
+
+
 HOLDER = textwrap.dedent(
     """
     import os, sys, time
