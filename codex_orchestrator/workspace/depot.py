@@ -69,7 +69,7 @@ class Depot:
             StorageError: The disk refuses.
             ValueError: The key can be no folder's name.
         """
-        if Path(key).name != key:
+        if key in ("", ".", "..") or {"/", "\0"} & set(key):
             raise ValueError(f"no name of a folder: {key!r}")
         place = self.folder / _COPIES / key
         with self.locked():
