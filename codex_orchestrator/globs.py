@@ -40,6 +40,15 @@ class Glob:
                 return True
         return False
 
+    def leads_into(self, folder: str) -> bool:
+        """Whether it may match something in a folder; the root is empty text."""
+        places = self._skipping({0})
+        for name in folder.split("/") if folder else ():
+            places = self._skipping({after for place in places for after in self._after(place, name)})
+            if len(self.parts) in places:
+                return True
+        return bool(places)
+
     def _after(self, place: int, name: str) -> Iterable[int]:
         if place == len(self.parts):
             return ()

@@ -295,6 +295,8 @@ RULES = (
             "codex_orchestrator/evidence/lines.py",
             # Unpacks our code on a worker, where it has nothing of this package yet.
             AT_WORKER,
+            # Writes what is no evidence: the work tree's copies on workers, and what stages bring back.
+            "codex_orchestrator/workspace/disk.py",
         ),
     ),
     Rule(
@@ -308,6 +310,7 @@ RULES = (
             # These write and remove, in folders that `places` has opened.
             "codex_orchestrator/evidence/files.py",
             "codex_orchestrator/evidence/lines.py",
+            "codex_orchestrator/workspace/disk.py",
             # These read what nobody puts there: the package's own files, those of other packages, and /proc.
             "codex_orchestrator/resources.py",
             "pytest_codex/run_plugins.py",
