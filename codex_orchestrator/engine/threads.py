@@ -31,6 +31,14 @@ class _Broken:
     error: BaseException
 
 
+@dataclass(frozen=True)
+class MoreRoom:
+    """More commands may be started than a moment ago."""
+
+
+_Heard = Said | Placed | Failed | Ended | Lost | MoreRoom | _Broken
+
+
 class ThreadEngine:
     """Runs up to so many commands at once; what it says is heard in `drive`, on the main thread."""
 
@@ -45,7 +53,7 @@ class ThreadEngine:
         self.size = size
         self._clock = clock
         self._cancellation = cancellation
-        self._said: Queue[Said | Placed | Failed | Ended | Lost | _Broken] = Queue(_MESSAGES_WAITING)
+        self._said: Queue[_Heard] = Queue(_MESSAGES_WAITING)
         self._threads: dict[str, threading.Thread] = {}
         self._branches: dict[str, Cancellation] = {}
 
@@ -113,14 +121,15 @@ class ThreadEngine:
         else:
             self._said.put(Ended(nodeid, outcome))
 
-    def _hear(self, message: Said | Placed | Failed | Ended | Lost | _Broken, dispatcher: Dispatcher) -> None:
+    def _hear(self, message: _Heard, dispatcher: Dispatcher) -> None:
         """Have the dispatcher know, which may start further commands: threads that are through come first."""
         if isinstance(message, Ended | Lost | _Broken):
             self._forget(message.nodeid)
         if isinstance(message, _Broken):
             raise message.error
-        dispatcher.hear(message)
-        if isinstance(message, Lost):
+        if not isinstance(message, MoreRoom):
+            dispatcher.hear(message)
+        if isinstance(message, Lost | MoreRoom):
             dispatcher.advance()
 
     def _forget(self, nodeid: str) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
+import signal
 
 import pytest
 
-from tests.support.at_once import command, run
-from tests.support.clusters import needs_dask
+from tests.support.at_once import command, run, waits
+from tests.support.clusters import Cluster, kill, needs_dask
 from tests.support.compared import comparable, evidence, same, without
 from tests.support.invariants import broken
+from tests.support.processes import is_alive, until
+from tests.support.projects import named
 
 pytestmark = needs_dask
 
@@ -82,3 +86,152 @@ def test_a_cluster_leaves_what_threads_leave(project, left, guard):
     assert summary["mode"] == "cloud"
     leaks = [path for path, found in there.items() if SECRET in json.dumps(found)]
     assert bool(leaks) == (guard == "shadow"), leaks
+
+
+def cloud_pipeline(project, *stages, **cloud) -> None:
+    """A pipeline of stages that run on the cluster unless they say otherwise."""
+    given = [{"executionMode": "cloud", **stage} for stage in stages]
+    pipeline = {"id": "work", "title": "Work", "stages": named(given)}
+    project.write({"pipelines": [pipeline], "cloud": {"lossSeconds": 2, **cloud}})
+
+
+def test_stages_of_both_kinds_run_in_one_graph_and_get_no_more_variables_than_they_are_given(
+    project, cluster
+):
+    cloud_pipeline(
+        project,
+        command("there", 'echo "$OURS:$NAMED:$OWN" > there', env={"OWN": "own"}),
+        command("here", 'echo "$OURS:$NAMED"; cat there', needs=["there"], executionMode="mcp"),
+        environment=["NAMED"],
+    )
+    done = run(project, f"--jobs 2 --cluster {cluster.address}", OURS="ours", NAMED="named")
+    assert done.returncode == 0, done.stdout
+    assert (project.root / "there").read_text() == ":named:own\n"
+    manifest = project.manifest()
+    assert manifest["commands"][1]["summary"].startswith("ours:named")
+    (worker,) = manifest["scheduler"]["assignments"]
+    assert [attempt["status"] for attempt in worker["attempts"]] == ["completed"]
+    assert worker["instance_id"] in cluster.workers
+    assert broken(project.root) == []
+
+
+def test_pytest_runs_them_too(project, cluster):
+    cloud_pipeline(project, command("there", "echo done"))
+    done = project.pytest("--codex-pipeline", "work", f"--codex-cluster={cluster.address}")
+    assert (done.returncode, "1 passed" in done.stdout) == (0, True), done.stdout
+    assert project.manifest()["scheduler"]["assignments"]
+
+
+def test_the_variable_of_dask_names_the_cluster(project, cluster):
+    cloud_pipeline(project, command("there", "echo done"))
+    done = project.cli("start", "work", environment={"DASK_SCHEDULER_ADDRESS": cluster.address})
+    assert done.returncode == 0, done.stderr
+
+
+REFUSED = {
+    "none": ([], "No cluster is named.", 2),
+    "no address": (["--cluster=moon"], '"moon" is no address of a Dask scheduler.', 2),
+    "no number": (["--cluster=local:0"], '"local:0" is no cluster of this machine.', 2),
+    "nobody there": (["--cluster=tcp://127.0.0.1:9"], "No Dask scheduler answers at tcp://127.0.0.1:9", 1),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_is_no_cluster_is_refused_before_anything_is_written(project, case):
+    words, message, code = REFUSED[case]
+    cloud_pipeline(project, command("there"), connectSeconds=1)
+    done = project.cli("start", "work", *words)
+    assert (done.returncode, message in done.stderr) == (code, True), done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (project.root / ".runs").exists()
+
+
+def test_what_no_worker_has_is_said_and_ends_the_session(project, cluster):
+    cloud_pipeline(project, command("there", resources={"moon": 1}), connectSeconds=0.3)
+    done = project.cli("start", "work", f"--cluster={cluster.address}")
+    assert done.returncode == 1
+    assert "No worker of the cluster has moon: 1: waiting for that, 0.3 s at most." in done.stderr
+    assert "error: No worker of the cluster has moon: 1: waited 0.3 s" in done.stderr
+    assert not (project.root / ".runs").exists()
+
+
+def test_a_cancelled_session_leaves_nothing_on_workers(project, cluster, session):
+    cloud_pipeline(project, command("long", "trap '' INT; " + waits("long")), command("next", needs=["long"]))
+    begun = session(f"--jobs 2 --cluster {cluster.address}")
+    pid = begun.pid("long")
+    begun.process.send_signal(signal.SIGTERM)
+    code, output = begun.finish()
+    assert code == 143, output
+    assert not is_alive(pid)
+    manifest = project.manifest()
+    assert [entry["status"] for entry in manifest["commands"]] == ["failed", "pending"]
+    assert manifest["commands"][0]["summary"].startswith("Cancelled by SIGTERM"), manifest["commands"][0][
+        "summary"
+    ]
+    assert broken(project.root) == []
+    until(lambda: not cluster.runners(), "the end of what runs commands")
+
+
+def test_what_a_stage_leaves_running_serves_later_stages_and_is_ended(project, cluster):
+    cloud_pipeline(
+        project,
+        command(
+            "server", "(trap 'exit' TERM; echo $$ > pid; while :; do echo up; sleep 0.05; done) & sleep 0.2"
+        ),
+        command("client", "kill -0 $(cat pid); sleep 0.3", needs=["server"]),
+    )
+    done = run(project, f"--jobs 1 --cluster {cluster.address}")
+    assert done.returncode == 0, done.stdout
+    assert "Ended what stages left running on w" in project.manifest()["summary"]
+    log = (project.root / project.manifest()["commands"][0]["log_path"]).read_text()
+    assert log.count("exec:chunk") > 4
+    assert broken(project.root) == []
+
+
+@pytest.fixture
+def frail(tmp_path_factory):
+    """A cluster that may be harmed."""
+    made = Cluster(tmp_path_factory.mktemp("frail"), threads=1)
+    yield made
+    made.close()
+
+
+LEDGER = "echo $CODEX_ORCHESTRATOR_OWNER_PID >> ledger; echo $$ > pid; "
+
+
+def test_a_worker_that_dies_is_a_lost_attempt_and_runs_nothing_any_more(project, frail, session):
+    once = LEDGER + "exec sleep 60"
+    again = once.replace("ledger", "second").replace("> pid", "> again.pid")
+    cloud_pipeline(
+        project,
+        command("once", once.replace("> pid", "> once.pid")),
+        command("again", f"test -e second || {{ {again}; }}; echo fine", needs=[], retries=1),
+    )
+    begun = session(f"--jobs 1 --cluster {frail.address}", "--keep-going")
+    pids = [begun.pid(name) for name in ("once", "again")]
+    for worker in list(frail.workers.values()):
+        kill(worker)
+    frail.add("w3")
+    code, output = begun.finish()
+    assert code == 1, output
+    assert [is_alive(pid) for pid in pids] == [False, False]
+    first, second = project.manifest()["commands"]
+    assert (first["status"], first["exit_code"], second["status"]) == ("failed", None, "succeeded"), output
+    assert re.search(r"Worker w\d died", first["summary"])
+    assert (project.root / "ledger").read_text().count("\n") == 1
+    assert broken(project.root) == []
+
+
+def test_the_death_of_the_orchestrator_ends_what_it_runs_on_workers(project, frail, session):
+    # Not by its mark, as that would be found by what looks after this machine alone.
+    cloud_pipeline(project, command("long", "unset $(env | grep ^CODEX_ | cut -d= -f1); " + waits("long")))
+    begun = session(f"--jobs 1 --cluster {frail.address}")
+    pid = begun.pid("long")
+    begun.process.kill()
+    begun.process.wait()
+    until(lambda: not is_alive(pid), "the end of the command")
+    until(lambda: not frail.runners(), "the end of what runs commands")
+    cloud_pipeline(project, command("long", "echo anew"))
+    done = project.cli("resume", f"--cluster={frail.address}", "--accept-changes", "--run=latest")
+    assert done.returncode == 0, done.stderr
+    assert broken(project.root) == []

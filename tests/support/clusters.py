@@ -39,6 +39,8 @@ class Cluster:
         self.address = json.loads(told)["address"]
         for number in range(1, workers + 1):
             self.add(f"w{number}")
+        log = folder / "log"
+        until(lambda: log.read_text().count("Registered to") == workers, "workers")
 
     def add(self, name: str, *words: str) -> subprocess.Popen:
         """Start a worker."""

@@ -30,7 +30,11 @@ _DONE, _STARTED, _WANTS_PACKAGE, _GIVEN_UP = "done", "started", "package", ("unh
 
 
 class Cluster:
-    """Gives attempts to workers, and takes up what becomes of them."""
+    """Gives attempts to workers, and takes up what becomes of them.
+
+    Attributes:
+        grown: Called in the client's thread when workers have come; whether that was heard.
+    """
 
     def __init__(
         self,
@@ -50,6 +54,7 @@ class Cluster:
             clock: Time.
             tell: Tells a person what should not have to be waited for.
         """
+        self.grown: Callable[[], bool] = lambda: True
         self._connection = connection
         self._admit = admit
         self._loss = loss_seconds
@@ -116,7 +121,8 @@ class Cluster:
         await asyncio.gather(*(link.finish() for link in self._links.values()))
 
     async def _watch(self) -> None:
-        """Say what waits in vain."""
+        """Say that workers have come, and what waits in vain."""
+        known = self.size
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
             try:
@@ -124,6 +130,8 @@ class Cluster:
             except Exception:  # noqa: BLE001, S112 - whoever runs a command finds out and says so
                 continue
             self._say_unmet()
+            if self.size <= known or self.grown():
+                known = self.size
 
     def _say_unmet(self) -> None:
         workers = list(self._connection.workers.values())

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
+from queue import Full
 
 from codex_orchestrator.clock import Clock
 from codex_orchestrator.engine.cloud.cluster import Cluster
 from codex_orchestrator.engine.cloud.remote import RemoteAttempt
 from codex_orchestrator.engine.dispatcher import Dispatcher
 from codex_orchestrator.engine.messages import Placed
-from codex_orchestrator.engine.threads import ThreadEngine
+from codex_orchestrator.engine.threads import MoreRoom, ThreadEngine
 from codex_orchestrator.environment import stage_names
 from codex_orchestrator.execution.cancellation import Cancellation
 from codex_orchestrator.execution.executing import Execution, ExecutionLost, Executor
@@ -111,6 +112,7 @@ class DaskEngine(ThreadEngine):
         self._variables = frozenset(variables)
         self._counts_resources = counts_resources
         self._line = line
+        cluster.grown = self._grown
 
     @property
     def size(self) -> int:
@@ -132,6 +134,13 @@ class DaskEngine(ThreadEngine):
         if nodeid in self._stages:
             return there < self._room
         return len(self._threads) - there < self._jobs
+
+    def _grown(self) -> bool:
+        try:
+            self._said.put_nowait(MoreRoom())
+        except Full:
+            return False
+        return True
 
     def executor(self, nodeid: str, cancellation: Cancellation) -> Executor | None:
         """The cluster for cloud stages."""
