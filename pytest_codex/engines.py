@@ -164,6 +164,7 @@ class ClusterLoop(EngineLoop):
             self._controller.clock,
             cancellation,
             stages=self._stages,
+            tree=opened.tree,
             variables=self._settings.settings.environment,
             counts_resources=opened.counts_resources,
             line=self._controller.prepared[0].options.guard.line,

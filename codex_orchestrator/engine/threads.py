@@ -61,7 +61,12 @@ class ThreadEngine:
         """Whether a command may be started."""
         return len(self._threads) < self.size
 
-    def executor(self, nodeid: str, cancellation: Cancellation) -> Executor | None:  # noqa: ARG002
+    def executor(
+        self,
+        nodeid: str,  # noqa: ARG002
+        run: PipelineRun,  # noqa: ARG002
+        cancellation: Cancellation,  # noqa: ARG002
+    ) -> Executor | None:
         """What executes a command's attempts; None for this machine."""
         return None
 
@@ -79,7 +84,7 @@ class ThreadEngine:
             run.guardian,
             manager.late,
             nested=manager.nested,
-            executor=self.executor(nodeid, branch),
+            executor=self.executor(nodeid, run, branch),
         )
         thread = threading.Thread(target=self._run, args=(nodeid, builder, request), name=nodeid, daemon=True)
         self._branches[nodeid], self._threads[nodeid] = branch, thread

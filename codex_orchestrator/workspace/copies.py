@@ -146,6 +146,24 @@ class Copy:
             self._known.update(memory.settled(new, self._clock.now()))
         return self.root
 
+    def give_up(self, paths: Sequence[str]) -> None:
+        """Remove what stages elsewhere have removed from the work tree.
+
+        Raises:
+            StorageError: The disk refuses.
+        """
+        with (
+            self._one_at_a_time,
+            files.storage_errors("bring up to date", self.root),
+            Folder(self.root) as folder,
+        ):
+            for path in paths:
+                self._told.pop(path, None)
+                self._known.pop(path, None)
+                self._brought.pop(path, None)
+                if folder.status(path) is not None:
+                    folder.remove(path)
+
     def collect(self, patterns: Sequence[str], protected: Sequence[str]) -> bytes:
         """What a command has made of what some patterns name, as `Outputs` in bytes; its blobs are kept.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -234,4 +235,60 @@ def test_the_death_of_the_orchestrator_ends_what_it_runs_on_workers(project, fra
     cloud_pipeline(project, command("long", "echo anew"))
     done = project.cli("resume", f"--cluster={frail.address}", "--accept-changes", "--run=latest")
     assert done.returncode == 0, done.stderr
+    assert broken(project.root) == []
+
+
+# Each needs what the one before has made.
+CHAIN = [
+    command(
+        "build",
+        "mkdir -p dist && tr a-z A-Z < src/in > dist/out && ln -s out dist/link",
+        outputs=["dist"],
+    ),
+    command("test", "grep -q HELLO dist/link && rm dist/link", needs=["build"], outputs=["dist"]),
+    command("here", "echo made here > dist/local", needs=["test"], outputs=["dist"], executionMode="mcp"),
+    command(
+        "package",
+        'cat dist/* > dist/all && chmod +x dist/all && echo "$CODEX_ORCHESTRATOR_ROOT" > dist/root && rm dist/local',
+        needs=["here"],
+        outputs=["dist"],
+    ),
+]
+
+
+def test_the_work_tree_travels_and_what_stages_make_comes_back(project, cluster):
+    project.root.joinpath("src").mkdir()
+    project.root.joinpath("src/in").write_text("hello\n")
+    cloud_pipeline(project, *CHAIN, workspace="snapshot")
+    for _ in range(2):
+        done = run(project, f"--jobs 2 --cluster {cluster.address}")
+        assert done.returncode == 0, done.stdout
+        dist = project.root / "dist"
+        assert sorted(path.name for path in dist.iterdir()) == ["all", "out", "root"]
+        assert (dist / "all").read_text() == "made here\nHELLO\n"
+        assert (dist / "all").stat().st_mode & 0o111
+        there = (dist / "root").read_text().strip()
+        assert there != str(project.root)
+        assert not list(Path(there).parent.glob("tree/*"))
+        (dist / "all").unlink()
+        (dist / "root").unlink()
+    assert broken(project.root) == []
+
+
+def test_what_cannot_travel_is_said_before_anything_runs(project, cluster):
+    (project.root / "link").symlink_to("/etc")
+    cloud_pipeline(project, command("there"), workspace="snapshot")
+    done = project.cli("start", "work", f"--cluster={cluster.address}")
+    assert done.returncode == 1
+    assert "error: link is a link that cannot travel" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_output_that_may_not_come_back_fails_its_stage(project, cluster):
+    cloud_pipeline(project, command("there", "ln -s /etc made", outputs=["made"]), workspace="snapshot")
+    done = project.cli("start", "work", f"--cluster={cluster.address}")
+    assert done.returncode == 1, done.stderr
+    (entry,) = project.manifest()["commands"]
+    assert (entry["status"], entry["exit_code"]) == ("failed", 126)
+    assert not (project.root / "made").is_symlink()
     assert broken(project.root) == []

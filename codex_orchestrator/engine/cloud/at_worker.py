@@ -111,7 +111,7 @@ async def start(
         run: The token of the orchestrator's session.
         link: The orchestrator's name for the runner that is to make it.
         number: The attempt's, in that session.
-        request: What to tell the runner.
+        request: What to tell the runner; empty where it is told later.
         digest: Of our package.
         package: A zip of it, where the worker does not have it yet.
         lease: How long the runner goes on without a word, in seconds.
@@ -128,7 +128,10 @@ async def start(
             _unpack(package, folder)
         agent = _agents.get(link)
         if agent is None:
-            agent = _agents[link] = _Agent(link, str(folder), lease, asyncio.get_running_loop())
+            # Beside what Dask removes with the worker: what has come of work trees is kept for later runs.
+            depot = folder.parent.parent / f"codex-orchestrator-{os.getuid()}"
+            words = (str(folder), str(lease), str(depot), link)
+            agent = _agents[link] = _Agent(link, words, asyncio.get_running_loop())
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         return f"{type(error).__name__}: {error}"
     attempt = await _attended(run, number)
@@ -182,7 +185,7 @@ def _unpack(package: bytes, folder: Path) -> None:
 class _Agent:
     """The runner of one session on this worker, and the box for what it says."""
 
-    def __init__(self, link: str, folder: str, lease: float, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, link: str, words: tuple[str, ...], loop: asyncio.AbstractEventLoop) -> None:
         self._attempts: dict[int, _Attempt] = {}
         self._is_gone = False
         self._link = link
@@ -199,7 +202,7 @@ class _Agent:
         self._closed = False
         # In a session of its own: what ends the worker is not for it, it hears of that by its input.
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _RUN, folder, str(lease)],
+            [sys.executable, "-I", "-S", "-c", _RUN, *words],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,
@@ -215,7 +218,8 @@ class _Agent:
                 attempt.ended.set()
             else:
                 self._attempts[number] = attempt
-        self.tell(request)
+        if request:
+            self.tell(request)
 
     def tell(self, line: bytes) -> None:
         """Have a line written to it, in the order of calls."""

@@ -12,13 +12,16 @@ from queue import Full
 
 from codex_orchestrator.clock import Clock
 from codex_orchestrator.engine.cloud.cluster import Cluster
-from codex_orchestrator.engine.cloud.remote import RemoteAttempt
+from codex_orchestrator.engine.cloud.remote import RemoteAttempt, Worker
+from codex_orchestrator.engine.cloud.travelling import LookingExecutor, Refused, TravellingTree, WithOutputs
 from codex_orchestrator.engine.dispatcher import Dispatcher
 from codex_orchestrator.engine.messages import Placed
+from codex_orchestrator.engine.runs import PipelineRun
 from codex_orchestrator.engine.threads import MoreRoom, ThreadEngine
 from codex_orchestrator.environment import stage_names
+from codex_orchestrator.errors import OrchestratorError
 from codex_orchestrator.execution.cancellation import Cancellation
-from codex_orchestrator.execution.executing import Execution, ExecutionLost, Executor
+from codex_orchestrator.execution.executing import Execution, ExecutionLost, Executor, LocalExecutor
 from codex_orchestrator.execution.leftovers import LeftProcess, named
 from codex_orchestrator.model.definitions import CommandStage
 from codex_orchestrator.privacy.policy import PrivacyPolicy
@@ -33,9 +36,11 @@ class ClusterExecutor:
     def __init__(
         self,
         cluster: Cluster,
+        stage: CommandStage,
         cancellation: Cancellation,
         clock: Clock,
         *,
+        tree: TravellingTree | None,
         needs: Mapping[str, float],
         variables: Collection[str],
         placed: Callable[[str], None],
@@ -44,15 +49,19 @@ class ClusterExecutor:
 
         Args:
             cluster: The cluster.
+            stage: Whose command it is.
             cancellation: Ends the command.
             clock: Time.
+            tree: Brings the work tree there; None where workers see it.
             needs: How much it needs of what on its worker.
             variables: The names of the variables that go with it; others are the worker's own.
             placed: Told where it runs.
         """
         self._cluster = cluster
+        self._stage = stage
         self._cancellation = cancellation
         self._clock = clock
+        self._tree = tree
         self._needs = needs
         self._variables = variables
         self._placed = placed
@@ -66,16 +75,40 @@ class ClusterExecutor:
         environ = {name: request.environ[name] for name in self._variables if name in request.environ}
         # What must not come out of it is looked for here, so that no worker has to be told of it.
         sent = replace(request, environ=environ, privacy=PrivacyPolicy())
-        attempt = RemoteAttempt(self._cluster.number(), sent, self._needs, self._cancellation, self._clock)
+        attempt = RemoteAttempt(
+            self._cluster.number(),
+            sent,
+            self._needs,
+            self._cancellation,
+            self._clock,
+            goes_at_once=self._tree is None,
+        )
         self._cluster.submit(attempt)
         try:
-            attempt.wait_for_worker()
+            worker = attempt.wait_for_worker()
         except ExecutionLost:
             self._cluster.forget(attempt)
             raise
-        if attempt.worker is not None:
-            self._placed(attempt.worker.name)
-        return attempt
+        self._placed(worker.name)
+        return attempt if self._tree is None else self._with_tree(self._tree, attempt, worker, sent)
+
+    def _with_tree(
+        self, tree: TravellingTree, attempt: RemoteAttempt, worker: Worker, request: StageRequest
+    ) -> Execution:
+        try:
+            root = tree.bring(worker, self._stage, lambda: self._cancellation.requested)
+        except OrchestratorError as error:
+            attempt.drop()
+            return Refused(error.message)
+        except BaseException:
+            attempt.drop()
+            raise
+        if root is None:
+            attempt.drop()
+            raise ExecutionLost("It was cancelled before it began")
+        attempt.go(tree.there(request, root))
+        outputs = self._stage.outputs
+        return WithOutputs(attempt, lambda: tree.take_back(worker, outputs)) if outputs else attempt
 
 
 class DaskEngine(ThreadEngine):
@@ -89,6 +122,7 @@ class DaskEngine(ThreadEngine):
         cancellation: Cancellation,
         *,
         stages: Mapping[str, CommandStage],
+        tree: TravellingTree | None,
         variables: Collection[str],
         counts_resources: bool,
         line: Callable[[str], str],
@@ -101,6 +135,7 @@ class DaskEngine(ThreadEngine):
             clock: Time.
             cancellation: Ends them all.
             stages: What runs on the cluster, by node id.
+            tree: Brings the work tree to workers; None where they see it.
             variables: The names of variables of this process that go with each command.
             counts_resources: Whether what stages need is looked for on workers.
             line: Makes a command line one that may be shown.
@@ -109,6 +144,7 @@ class DaskEngine(ThreadEngine):
         self._jobs = jobs
         self._cluster = cluster
         self._stages = stages
+        self._tree = tree
         self._variables = frozenset(variables)
         self._counts_resources = counts_resources
         self._line = line
@@ -142,20 +178,30 @@ class DaskEngine(ThreadEngine):
             return False
         return True
 
-    def executor(self, nodeid: str, cancellation: Cancellation) -> Executor | None:
-        """The cluster for cloud stages."""
+    def executor(self, nodeid: str, run: PipelineRun, cancellation: Cancellation) -> Executor | None:
+        """The cluster for cloud stages; for others, what tells the tree of what they make."""
         stage = self._stages.get(nodeid)
         if stage is None:
-            return None
+            return self._looking(nodeid, run, cancellation)
         needs = (stage.resources or {}) if self._counts_resources else {}
         return ClusterExecutor(
             self._cluster,
+            stage,
             cancellation,
             self._clock,
+            tree=self._tree,
             needs=dict(needs),
             variables=self._variables | (stage.env or {}).keys() | stage_names(),
             placed=lambda worker: self._said.put(Placed(nodeid, worker)),
         )
+
+    def _looking(self, nodeid: str, run: PipelineRun, cancellation: Cancellation) -> Executor | None:
+        stage = run.planned.pipeline.stage(nodeid.rpartition("::")[2])
+        outputs = stage.outputs if isinstance(stage, CommandStage) else None
+        if self._tree is None or not outputs or run.manager is None:
+            return None
+        here = LocalExecutor(self._clock, cancellation, run.guardian, run.manager.nested)
+        return LookingExecutor(here, self._tree, outputs)
 
     def drive(self, dispatcher: Dispatcher) -> None:
         """Run everything, and end what was left running on workers."""

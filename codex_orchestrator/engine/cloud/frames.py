@@ -15,6 +15,7 @@ from codex_orchestrator.dataclass import dataclass
 # The payload's length, the attempt's number, the kind. `at_worker` has the same.
 HEADER = struct.Struct(">IIB")
 _TIME = struct.Struct(">d")
+_SIZE = struct.Struct(">I")
 
 # Kinds of frames.
 STDOUT: Final = 1  # The worker's monotonic time in seconds, then bytes; no bytes where time alone passes.
@@ -23,6 +24,7 @@ END: Final = 3  # An attempt's end, as JSON.
 LAST: Final = 4  # A stream's end: its kind, as one byte.
 LEFT: Final = 5  # What was ended at the end of the session, as JSON.
 GONE: Final = 6  # No runner any more; made by the worker.
+ANSWER: Final = 7  # To a question, whose number it has: `packed`; one that says that it is the last is.
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,19 @@ def output(number: int, kind: int, seconds: float, data: bytes) -> bytes:
 def plain(number: int, kind: int, value: object) -> bytes:
     """A frame of JSON as bytes."""
     return encoded(number, kind, json.dumps(value).encode())
+
+
+def packed(value: object, data: bytes = b"") -> bytes:
+    """A JSON value, and bytes that go with it."""
+    text = json.dumps(value).encode()
+    return _SIZE.pack(len(text)) + text + data
+
+
+def unpacked(data: bytes) -> tuple[Any, bytes]:
+    """The value and the bytes that were `packed`."""
+    (size,) = _SIZE.unpack_from(data)
+    end = _SIZE.size + size
+    return json.loads(data[_SIZE.size : end]), data[end:]
 
 
 def parsed(data: bytes) -> Iterator[Frame]:

@@ -6,12 +6,18 @@ All of it in the event loop of Dask's client, but for what says otherwise.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import itertools
+import json
+import selectors
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 from codex_orchestrator.clock import Clock
 from codex_orchestrator.engine.cloud import frames
+from codex_orchestrator.engine.cloud.arrivals import Arrivals
 from codex_orchestrator.engine.cloud.remote import RemoteAttempt
+from codex_orchestrator.errors import OrchestratorError
+from codex_orchestrator.execution.executing import ExecutionLost
 
 # Calls a function of `at_worker` on a worker: its address, the function's name, its arguments.
 Call = Callable[..., Awaitable[Any]]
@@ -70,6 +76,8 @@ class Link:
         self._loss = loss_seconds
         self._clock = clock
         self._attempts: dict[int, RemoteAttempt] = {}
+        self._questions: dict[int, Arrivals] = {}
+        self._numbers = itertools.count(1)
         self._serial = 1
         self._loop = asyncio.get_running_loop()
         self._wanted = asyncio.Event()
@@ -99,6 +107,44 @@ class Link:
     def tell(self, line: bytes) -> None:
         """Have its runner told something; called in any thread."""
         asyncio.run_coroutine_threadsafe(self._tell(line), self._loop)
+
+    def ask(self, what: str, value: object, data: bytes = b"") -> Iterator[tuple[Any, bytes]]:
+        """Ask its runner something about its copy of the work tree; called in a thread that may wait.
+
+        Args:
+            what: See `tree_at_worker.TreeAtWorker.answer`.
+            value: What it has to know for that.
+            data: Bytes that go with it.
+
+        Raises:
+            ExecutionLost: The worker was lost over it.
+            OrchestratorError: There is no answer but an error.
+        """
+        number, arrivals = next(self._numbers), Arrivals()
+        self._questions[number] = arrivals
+        asked = {"ask": number, "what": what, "value": value, "bytes": len(data)}
+        self.tell(json.dumps(asked).encode() + b"\n" + data)
+        self._loop.call_soon_threadsafe(self._wanted.set)
+        try:
+            with selectors.DefaultSelector() as selector:
+                selector.register(arrivals, selectors.EVENT_READ)
+                while True:
+                    frame = arrivals.take()
+                    if frame is None:
+                        if self.is_over:
+                            raise ExecutionLost(f"Worker {self.name} was lost")
+                        selector.select(_AGAIN_SECONDS)
+                        arrivals.drain()
+                        continue
+                    said, answer = frames.unpacked(frame.payload)
+                    if "error" in said:
+                        raise OrchestratorError(said["error"])
+                    if not said["more"]:
+                        return
+                    yield said["value"], answer
+        finally:
+            del self._questions[number]
+            arrivals.close()
 
     async def finish(self) -> None:
         """Have its runner end what was left running, and end."""
@@ -143,7 +189,7 @@ class Link:
     async def _wait_for_need(self) -> None:
         """While nothing runs there, a sign of life now and then is all that the worker gets."""
         self._attempts = {number: each for number, each in self._attempts.items() if each.is_open}
-        if not self._attempts and not self._finishing:
+        if not self._attempts and not self._questions and not self._finishing:
             self._wanted.clear()
             try:
                 await asyncio.wait_for(self._wanted.wait(), self._loss / 4)
@@ -159,7 +205,9 @@ class Link:
         """How much may come; 0 where whoever takes it up has not done so for a second."""
         until = self._clock.monotonic() + 1.0
         while self._clock.monotonic() < until:
-            room = min([_MOST_BYTES, *(each.room for each in self._attempts.values())])
+            rooms = [each.room for each in self._attempts.values()]
+            rooms += [each.room for each in self._questions.copy().values()]
+            room = min([_MOST_BYTES, *rooms])
             if room >= _LEAST_ROOM:
                 return room
             await asyncio.sleep(_PAUSE_SECONDS)
@@ -172,6 +220,9 @@ class Link:
                 return False
             if frame.kind == frames.LEFT:
                 self.left = [(pid, command) for pid, command in frame.value()]
+            elif frame.kind == frames.ANSWER:
+                if (question := self._questions.get(frame.number)) is not None:
+                    question.put(frame)
             elif frame.number in self._attempts:
                 self._attempts[frame.number].take(frame)
         return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -12,8 +13,11 @@ from codex_orchestrator.engine.cloud.connection import Connection
 from codex_orchestrator.engine.cloud.facts import WorkerFacts
 from codex_orchestrator.engine.cloud.local import LocalCluster
 from codex_orchestrator.engine.cloud.settings import ClusterSettings
+from codex_orchestrator.engine.cloud.travelling import TravellingTree
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.errors import OrchestratorError
+from codex_orchestrator.model.definitions import CloudSettings
+from codex_orchestrator.workspace.sender import RETURNED, Sender
 
 _LOOK_SECONDS = 0.1
 
@@ -23,6 +27,7 @@ class OpenCluster:
 
     Attributes:
         cluster: What attempts are given to.
+        tree: Brings the work tree to workers; None where they see it.
         counts_resources: Whether what stages need is looked for on workers: not on a cluster of this machine.
     """
 
@@ -51,6 +56,7 @@ class OpenCluster:
         self._tell = tell
         self._root = environment.root
         self._local: LocalCluster | None = None
+        self.tree: TravellingTree | None = None
         address = settings.address
         self.counts_resources = bool(address)
         if not address:
@@ -62,7 +68,7 @@ class OpenCluster:
             try:
                 self._wait_for_workers(needs, seconds)
                 self._require_compatible()
-                self._require_shared(settings.settings.workspace)
+                self.tree = self._tree(settings.settings, environment)
                 self.cluster = Cluster(
                     self._connection,
                     self._admit,
@@ -78,7 +84,13 @@ class OpenCluster:
             raise
 
     def end(self) -> None:
-        """End what was started here; the connection was closed."""
+        """End what was started here; the connection was closed.
+
+        Raises:
+            StorageError: What came back cannot be removed.
+        """
+        if self.tree is not None:
+            self.tree.close()
         if self._local is not None:
             self._local.close()
 
@@ -111,20 +123,34 @@ class OpenCluster:
                     hint="Start workers with the Python that runs codex-orchestrator.",
                 )
 
-    def _require_shared(self, workspace: str) -> None:
+    def _tree(self, settings: CloudSettings, environment: Environment) -> TravellingTree | None:
+        """How the work tree gets to workers; None where they see it."""
         workers = {worker.address: worker.name for worker in self._connection.workers.values()}
-        blind = shared.blind(self._root, workers, self._connection.evaluate)
-        if blind:
+        blind: list[str] = []
+        if settings.workspace != "snapshot":
+            blind = shared.blind(self._root, workers, self._connection.evaluate)
+        if blind and settings.workspace == "shared":
             raise OrchestratorError(
-                f"Worker {workers[blind[0]]} does not see {self._root}, and the workspace is {workspace}.",
-                hint="Put the repository where all workers see it under the same path.",
+                f"Worker {workers[blind[0]]} does not see {self._root}, and cloud.workspace is shared.",
+                hint="Put the repository where all workers see it under the same path, or let it travel.",
             )
+        if not blind and settings.workspace != "snapshot":
+            return None
+        runs_dir = environment.runs_dir
+        sender = Sender(
+            self._root,
+            runs_dir / RETURNED,
+            secrets.token_hex(8),
+            protected=(runs_dir, environment.out_dir),
+        )
+        sender.take(settings, environment.variables, runs_dir, self._clock)
+        return TravellingTree(sender, self._root)
 
     async def _admit(self, worker: WorkerFacts) -> str | None:
         """Why a worker that is about to get its first stage may not have it."""
         probed = (await self._connection.evaluated(facts.PROBE, [worker.address]))[worker.address]
         why = str(probed) if isinstance(probed, Exception) else facts.incompatible(probed)
-        if why is not None:
+        if why is not None or self.tree is not None:
             return why
         with shared.word_in(Path(self._root)) as (expression, word):
             answer = (await self._connection.evaluated(expression, [worker.address]))[worker.address]

@@ -13,7 +13,18 @@ from codex_orchestrator.dataclass import dataclass
 
 _ROOT = Path(__file__).parents[3]
 _PACKAGE = _ROOT / "codex_orchestrator"
-_FOLDERS = (".", "execution", "model", "privacy", "rules", "definitions", "engine", "engine/cloud")
+_FOLDERS = (
+    ".",
+    "execution",
+    "model",
+    "privacy",
+    "rules",
+    "definitions",
+    "engine",
+    "engine/cloud",
+    "evidence",
+    "workspace",
+)
 # The same for every file, so that the zip tells nothing but what is in them.
 _MOMENT = (1980, 1, 1, 0, 0, 0)
 

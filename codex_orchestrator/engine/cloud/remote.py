@@ -9,7 +9,7 @@ import json
 import selectors
 import signal
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, Protocol
 
 from codex_orchestrator.clock import Clock
@@ -40,6 +40,10 @@ class Worker(Protocol):
         """Have its runner told something; called in any thread."""
         ...
 
+    def ask(self, what: str, value: object, data: bytes = b"") -> Iterator[tuple[Any, bytes]]:
+        """Ask about its copy of the work tree."""
+        ...
+
 
 class RemoteAttempt:
     """An attempt from its being handed to the cluster to the last word of what it left running.
@@ -48,6 +52,7 @@ class RemoteAttempt:
         number: Its number in the session.
         needs: How much it needs of what on its worker.
         worker: Where it runs, once that is known.
+        line: What its runner is told to start it; empty where that is not yet.
     """
 
     def __init__(
@@ -57,6 +62,8 @@ class RemoteAttempt:
         needs: Mapping[str, float],
         cancellation: Cancellation,
         clock: Clock,
+        *,
+        goes_at_once: bool = True,
     ) -> None:
         """It waits for a worker.
 
@@ -66,11 +73,12 @@ class RemoteAttempt:
             needs: How much it needs of what on its worker.
             cancellation: Ends it.
             clock: Time.
+            goes_at_once: Whether its worker runs the command at once, and does not wait for `go`.
         """
         self.number = number
         self.needs = needs
         self.worker: Worker | None = None
-        self._request = request
+        self.line = self._line(request) if goes_at_once else b""
         self._cancellation = cancellation
         self._clock = clock
         self._lock = threading.Lock()
@@ -82,11 +90,6 @@ class RemoteAttempt:
         self._output: Output = _nowhere
         self._open: set[StreamName] = set()
         self._end: dict[str, Any] | None = None
-
-    @property
-    def line(self) -> bytes:
-        """What the runner is told to start it."""
-        return json.dumps({"start": self.number, "request": self._request.plain()}).encode() + b"\n"
 
     # From the client's thread.
 
@@ -134,8 +137,8 @@ class RemoteAttempt:
 
     # From the thread that waits for it.
 
-    def wait_for_worker(self) -> None:
-        """Until it has been started.
+    def wait_for_worker(self) -> Worker:
+        """Until it has been started; where.
 
         Raises:
             ExecutionLost: It was not.
@@ -149,9 +152,21 @@ class RemoteAttempt:
                     self.lose("It was cancelled before a worker was free")
                 for key, _ in selector.select():
                     key.data()
-        if self.worker is None and self._lost is not None:
+        if self.worker is None:
             self.close()
-            raise self._lost
+            raise self._lost or ExecutionLost("It was not started")
+        return self.worker
+
+    def go(self, request: StageRequest) -> None:
+        """Have its worker run the command, in the end."""
+        if self.worker is not None:
+            self.worker.tell(self._line(request))
+
+    def drop(self) -> None:
+        """Have its worker be free for others: the command is not run."""
+        if self.worker is not None:
+            self.worker.tell(json.dumps({"drop": self.number}).encode() + b"\n")
+        self.close()
 
     def run(self, captures: Mapping[StreamName, Capture], output: Output) -> Executed:
         """Wait for its end.
@@ -266,6 +281,9 @@ class RemoteAttempt:
             self._end_stream(_STREAMS[frame.payload[0]])
         elif frame.kind == frames.END:
             self._end = frame.value()
+
+    def _line(self, request: StageRequest) -> bytes:
+        return json.dumps({"start": self.number, "request": request.plain()}).encode() + b"\n"
 
     def _end_streams(self) -> None:
         for stream in tuple(self._open):

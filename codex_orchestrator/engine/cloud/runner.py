@@ -16,12 +16,15 @@ import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NoReturn
 
 from codex_orchestrator.clock import Clock, SystemClock
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.engine.cloud import frames
+from codex_orchestrator.engine.cloud.tree_at_worker import TreeAtWorker
 from codex_orchestrator.environment import PREFIX
+from codex_orchestrator.errors import OrchestratorError
 from codex_orchestrator.execution import signals
 from codex_orchestrator.execution.cancellation import Cancellation
 from codex_orchestrator.execution.executing import LocalExecutor
@@ -73,13 +76,16 @@ class RawCapture:
 class Runner:
     """Executes what it is told, each command in a thread of its own."""
 
-    def __init__(self, source: int, target: int, lease_seconds: float, clock: Clock) -> None:
+    def __init__(
+        self, source: int, target: int, lease_seconds: float, tree: TreeAtWorker, clock: Clock
+    ) -> None:
         """Nothing is executed yet.
 
         Args:
             source: The descriptor that it is told by.
             target: The descriptor that it tells by.
             lease_seconds: For how long it goes on without a word.
+            tree: The copy of the work tree.
             clock: Time.
         """
         self._source = source
@@ -93,22 +99,44 @@ class Runner:
         self._cancellations: dict[int, Cancellation] = {}
         self._threads: list[threading.Thread] = []
         self._marks: set[str] = set()
+        self._tree = tree
 
     def serve(self) -> None:
         """Do what it is told until that is to finish; it does not return where its lease ends before."""
         self._guardian.start("")
-        for told in self._lines():
+        for told, data in self._told():
             if "start" in told:
                 self._start(told["start"], StageRequest.of(told["request"]))
             elif "cancel" in told:
                 self._cancel(told["cancel"], told["signal"], told["by"])
+            elif "ask" in told:
+                asking = threading.Thread(target=self._answer, args=(told, data), daemon=True)
+                asking.start()
+            elif "drop" in told:
+                self._write(frames.plain(told["drop"], frames.END, None))
             elif "finish" in told:
                 break
         self._finish()
 
-    def _lines(self) -> Iterator[dict[str, Any]]:
-        """What it is told; between two words no more than the lease may pass."""
-        buffer, heard = b"", self._clock.monotonic()
+    def _told(self) -> Iterator[tuple[dict[str, Any], bytes]]:
+        """What it is told, and the bytes that go with it."""
+        buffer, input_ = b"", self._input()
+        while True:
+            while b"\n" not in buffer:
+                buffer += next(input_)
+            line, _, buffer = buffer.partition(b"\n")
+            told = json.loads(line)
+            parts, size = [buffer], told.get("bytes", 0) - len(buffer)
+            while size > 0:
+                parts.append(next(input_))
+                size -= len(parts[-1])
+            buffer = b"".join(parts)
+            data, buffer = buffer[: told.get("bytes", 0)], buffer[told.get("bytes", 0) :]
+            yield told, data
+
+    def _input(self) -> Iterator[bytes]:
+        """What is read; between two words no more than the lease may pass."""
+        heard = self._clock.monotonic()
         with selectors.DefaultSelector() as selector:
             selector.register(self._source, selectors.EVENT_READ)
             while True:
@@ -121,9 +149,7 @@ class Runner:
                 if not data:
                     self._kill()
                 heard = self._clock.monotonic()
-                *lines, buffer = (buffer + data).split(b"\n")
-                for line in lines:
-                    yield json.loads(line)
+                yield data
 
     def _start(self, number: int, request: StageRequest) -> None:
         # Others may have the same mark: whoever takes the run up again, on this machine too.
@@ -137,6 +163,17 @@ class Runner:
         thread = threading.Thread(target=self._run, args=(number, request, cancellation), daemon=True)
         self._threads = [*(each for each in self._threads if each.is_alive()), thread]
         thread.start()
+
+    def _answer(self, told: dict[str, Any], data: bytes) -> None:
+        """Answer a question about the copy of the work tree; an error is an answer too."""
+        try:
+            for value, answer in self._tree.answer(told["what"], told["value"], data):
+                said = frames.packed({"value": value, "more": True}, answer)
+                self._write(frames.encoded(told["ask"], frames.ANSWER, said))
+            last: dict[str, Any] = {"more": False}
+        except OrchestratorError as error:
+            last = {"more": False, "error": error.message}
+        self._write(frames.encoded(told["ask"], frames.ANSWER, frames.packed(last)))
 
     def _cancel(self, number: int, with_signal: int, by: str) -> None:
         with self._cancelling:
@@ -185,6 +222,9 @@ class Runner:
         for thread in self._threads:
             thread.join()
         self._late.finish()
+        with suppress(OrchestratorError):
+            # What is left of it is removed by the next run.
+            self._tree.remove()
         self._guardian.dismiss()
         found = {each.pid: each.command for each in left}
         self._write(frames.plain(0, frames.LEFT, [[pid, command] for pid, command in found.items()]))
@@ -207,4 +247,5 @@ def main() -> None:
     os.dup2(2, 1)
     # Not ignored: commands would inherit that. The end of the input is what ends this process.
     with signals.caught(lambda _number: None, signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
-        Runner(0, target, float(sys.argv[2]), SystemClock()).serve()
+        _, _, lease, depot, key = sys.argv
+        Runner(0, target, float(lease), TreeAtWorker(Path(depot), key), SystemClock()).serve()
