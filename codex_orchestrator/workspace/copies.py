@@ -113,7 +113,7 @@ class Copy:
             return self.store.lacking(wanted)
 
     def put(self, pieces: Iterable[Piece]) -> None:
-        """Take up pieces of blobs, in the order in which they are sent.
+        """Take up pieces of blobs, in the order in which one sender sends them.
 
         Raises:
             DamagedBlob: One is not what its digest says, or a piece of it has not come.
