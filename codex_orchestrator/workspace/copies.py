@@ -60,6 +60,8 @@ class Copy:
         self._known = known
         self._clock = clock
         self._is_fresh = True
+        self._is_awake = False
+        self._latest: tuple[tuple[str, ...], Snapshot] = (), Snapshot()
         self._depot = depot
         self._place = place
         self._lock = lock
@@ -94,7 +96,10 @@ class Copy:
             StorageError: The disk refuses.
         """
         with self._one_at_a_time:
-            wanted = {e.sha256: e.size for e in self._snapshot(pages) if e.has_content and self._is_new(e)}
+            snapshot = self._snapshot(pages)
+            self._wake(snapshot)
+            self._hear(snapshot)
+            wanted = {e.sha256: e.size for e in snapshot if e.has_content and self._is_new(e)}
             return self.lacking_blobs(wanted)
 
     def lacking_blobs(self, wanted: Mapping[str, int]) -> list[str]:
@@ -108,7 +113,7 @@ class Copy:
             return self.store.lacking(wanted)
 
     def put(self, pieces: Iterable[Piece]) -> None:
-        """Take up pieces of blobs, in the order in which they are sent.
+        """Take up pieces of blobs, in the order in which one sender sends them.
 
         Raises:
             DamagedBlob: One is not what its digest says, or a piece of it has not come.
@@ -132,8 +137,7 @@ class Copy:
             Folder(self.root) as folder,
         ):
             snapshot = self._snapshot(pages)
-            if self._is_fresh:
-                self._wake(folder, snapshot)
+            self._wake(snapshot)
             self._hear(snapshot)
             new = {}
             for entry in snapshot:
@@ -239,18 +243,27 @@ class Copy:
                 self._brought[path] = entry
         self._told.clear()
 
-    def _wake(self, folder: Folder, snapshot: Snapshot) -> None:
-        """Keep of an earlier copy what is the same in a snapshot."""
+    def _wake(self, snapshot: Snapshot) -> None:
+        """Keep of an earlier copy what is the same in the first snapshot that is asked for."""
+        if self._is_awake:
+            return
         try:
-            self._known = cleanse(folder, self._known, self._mode, snapshot)
+            with Folder(self.root) as folder:
+                self._known = cleanse(folder, self._known, self._mode, snapshot)
         except _DISORDER:
             self._known = {}
-            folder.leave()
             clear(self.root, below=self._depot.folder)
             files.make_folder(self.root, below=self._depot.folder)
         self._brought = {path: one.entry for path, one in self._known.items()}
+        self._is_awake = True
 
     def _snapshot(self, pages: Sequence[str]) -> Snapshot:
+        # Asked for twice: for what lacks, and to be brought up.
+        if self._latest[0] != tuple(pages):
+            self._latest = tuple(pages), self._read(pages)
+        return self._latest[1]
+
+    def _read(self, pages: Sequence[str]) -> Snapshot:
         return Snapshot.of_pages(b"".join(self.store.read(page)) for page in pages)
 
     def _is_new(self, entry: Entry) -> bool:

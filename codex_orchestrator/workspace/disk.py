@@ -154,11 +154,11 @@ class Folder:
             with suppress(FileExistsError):
                 os.mkdir(on_disk(name), dir_fd=self._folder(above))
 
-    def move(self, path: str, to: str) -> None:
-        """Give a file another name, in place of one that may be there; both folders must be."""
-        with places.folder((self.root / on_disk(path)).parent, below=self.root) as here:
-            there, name = self._place(to)
-            os.rename(Path(on_disk(path)).name, name, src_dir_fd=here, dst_dir_fd=there)
+    def take_over(self, other: Folder, name: str, to: str) -> None:
+        """Have a file of another folder be at a path of this one, in place of one that may be there."""
+        here, _ = other._place(name)
+        there, last = self._place(to)
+        os.rename(on_disk(name), last, src_dir_fd=here, dst_dir_fd=there)
 
     def use(self, path: str) -> None:
         """Have it count as used now: its time of change is this."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from codex_orchestrator import named
 from codex_orchestrator.checks.git import WorkTree, locate
 from codex_orchestrator.checks.gitcommand import git_environment
 from codex_orchestrator.errors import ToolMissing
@@ -36,7 +37,7 @@ class Choice(NamedTuple):
 
 
 def travelling(folder: Folder, environ: Mapping[str, str], choice: Choice) -> list[str]:
-    """The paths that travel, in order; some of them may not be there, as in a sparse checkout.
+    """The paths that travel, in order; some may not be there, as in a sparse checkout, or be folders.
 
     Args:
         folder: The root.
@@ -44,6 +45,7 @@ def travelling(folder: Folder, environ: Mapping[str, str], choice: Choice) -> li
         choice: What else does, and what does not.
 
     Raises:
+        ToolMissing: There is a repository, and no git to say what of it is ignored.
         UsageError: git refuses to read the repository.
         OSError: A folder cannot be listed.
     """
@@ -54,13 +56,10 @@ def travelling(folder: Folder, environ: Mapping[str, str], choice: Choice) -> li
         found = _asked(folder, tree, "", environ, choice.protected)
         if choice.include:
             found |= set(walk(folder, choice.include, choice.protected))
-    return sorted(path for path in found if not _stays(path, choice))
-
-
-def _stays(path: str, choice: Choice) -> bool:
-    # As a file and as a folder: what it is is not known yet.
-    return lies_in(path, choice.protected) or any(
-        matches(Entry(path, kind), choice.exclude) for kind in ("file", "folder")
+    return sorted(
+        path
+        for path in found
+        if not lies_in(path, choice.protected) and not matches(Entry(path, "file"), choice.exclude)
     )
 
 
@@ -68,6 +67,9 @@ def _tree(root: Path, environ: Mapping[str, str]) -> WorkTree | None:
     try:
         tree = locate(root, git_environment(environ))
     except ToolMissing:
+        # What git ignores must not travel because git is not there to say so.
+        if any(named.is_there(place / ".git") for place in (root, *root.parents)):
+            raise
         return None
     return None if isinstance(tree, str) else tree
 

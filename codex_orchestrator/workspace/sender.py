@@ -22,7 +22,7 @@ from .listing import Choice, travelling
 from .pieces import Piece, batches, pieces_of
 from .returning import bring_back, check
 from .scan import Scanned, is_gone, refused, scan, walk
-from .snapshot import Outputs, Snapshot, digest_of, folders_above
+from .snapshot import Outputs, Snapshot, digest_of, folders_above, matches
 from .store import DamagedBlob
 
 REMEMBERED, RETURNED = ".snapshot.json", ".returned"
@@ -69,6 +69,7 @@ class Sender:
 
         Raises:
             CannotTravel: Something in it cannot be in a snapshot.
+            ToolMissing: There is a repository, and no git to say what of it is ignored.
             UsageError: git or a folder cannot be read.
         """
         began = clock.now()
@@ -80,7 +81,8 @@ class Sender:
                 for path in travelling(folder, environ, choice):
                     # Git lists what was in a folder that has become a link, or a file: it is gone.
                     with suppress(Misplaced):
-                        if one := scan(folder, path, known.get(path)):
+                        one = scan(folder, path, known.get(path))
+                        if one and not matches(one.entry, choice.exclude):
                             found[path] = one
         except OSError as error:
             raise UsageError(

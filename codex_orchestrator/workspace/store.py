@@ -74,9 +74,14 @@ class BlobStore:
             DamagedBlob: One is not what its digest says, or a piece of it has not come.
             StorageError: The disk refuses.
         """
-        with files.storage_errors("keep what stages need in", self.folder), Folder(self.folder) as folder:
+        with (
+            files.storage_errors("keep what stages need in", self.folder),
+            Folder(self._incoming) as incoming,
+            Folder(self.folder) as folder,
+        ):
             for piece in pieces:
-                self._take(folder, piece)
+                if self._is_whole_with(piece, incoming):
+                    _name(folder, incoming, piece.sha256, piece.sha256)
 
     def add(self, content: Iterable[bytes]) -> tuple[str, int]:
         """Keep what is read from `content`; its digest and its size in bytes.
@@ -93,10 +98,14 @@ class BlobStore:
                 size += len(chunk)
                 yield chunk
 
-        with files.storage_errors("keep what stages make in", self.folder), Folder(self.folder) as folder:
-            part = self._part(os.urandom(8).hex())
-            folder.write(part, watched(), executable=False)
-            self._name(folder, part, hashed.hexdigest())
+        with (
+            files.storage_errors("keep what stages make in", self.folder),
+            Folder(self._incoming) as incoming,
+            Folder(self.folder) as folder,
+        ):
+            part = os.urandom(8).hex()
+            incoming.write(part, watched(), executable=False, replacing=False)
+            _name(folder, incoming, part, hashed.hexdigest())
         return hashed.hexdigest(), size
 
     def read(self, sha256: str) -> Iterator[bytes]:
@@ -146,31 +155,31 @@ class BlobStore:
                 if found is not None:
                     yield Kept(name, found.st_size, found.st_mtime)
 
-    def _take(self, folder: Folder, piece: Piece) -> None:
+    def _is_whole_with(self, piece: Piece, incoming: Folder) -> bool:
+        """Take up a piece; whether it is the last, and the blob what its digest says."""
         if not is_digest(piece.sha256):
             raise DamagedBlob(f"{piece.sha256!r} is no digest of a blob.")
-        part = self._part(piece.sha256)
         if piece.offset == 0:
             self._hashes[piece.sha256] = hashlib.sha256()
         hashed = self._hashes.get(piece.sha256)
         if hashed is None:
             raise DamagedBlob(f"The beginning of the blob {piece.sha256} has not come.")
         hashed.update(piece.data)
-        folder.append(part, piece.data, offset=piece.offset)
+        incoming.append(piece.sha256, piece.data, offset=piece.offset)
         if not piece.last:
-            return
+            return False
         del self._hashes[piece.sha256]
         if hashed.hexdigest() != piece.sha256:
-            folder.remove(part)
+            incoming.remove(piece.sha256)
             raise DamagedBlob(f"What came as the blob {piece.sha256} is another, or a part of it.")
-        self._name(folder, part, piece.sha256)
+        return True
 
-    def _part(self, name: str) -> str:
-        return str(self._incoming.relative_to(self.folder) / name)
 
-    def _name(self, folder: Folder, part: str, sha256: str) -> None:
-        folder.make_folder(_place(sha256).rpartition("/")[0])
-        folder.move(part, _place(sha256))
+def _name(folder: Folder, incoming: Folder, part: str, sha256: str) -> None:
+    """Have what has come be the blob of a digest."""
+    place = _place(sha256)
+    folder.make_folder(place.rpartition("/")[0])
+    folder.take_over(incoming, part, place)
 
 
 def _place(sha256: str) -> str:

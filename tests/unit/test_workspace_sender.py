@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from codex_orchestrator.errors import OrchestratorError
+from codex_orchestrator.errors import OrchestratorError, ToolMissing
 from codex_orchestrator.workspace import scan as scanning
 from codex_orchestrator.workspace.memory import settled
 from codex_orchestrator.workspace.pieces import Piece
@@ -146,6 +146,27 @@ def test_without_git_all_travels_but_evidence(travel):
     (travel.root / "empty").mkdir()
     shutil.rmtree(travel.root / ".git")
     assert paths(travel.sender()) == ["a", "b/c", "empty"]
+
+
+def test_a_repository_does_not_travel_without_git_to_say_what_it_ignores(repo, travel):
+    repo.write("secret")
+    travel.environ["PATH"] = ""
+    with pytest.raises(ToolMissing):
+        travel.sender()
+
+
+def test_a_runs_folder_that_is_not_there_yet_is_made(repo, travel):
+    repo.write("a")
+    travel.runs.rmdir()
+    assert paths(travel.sender()) == ["a"]
+    assert (travel.runs / ".gitignore").exists()
+
+
+def test_a_pattern_of_folders_leaves_files_of_that_name_alone(repo, travel):
+    repo.write("data")
+    repo.write("x/data/a")
+    (travel.root / "cache").mkdir()
+    assert paths(travel.sender(exclude=["data/", "x/data/", "cache/"])) == ["data"]
 
 
 @pytest.mark.parametrize(
