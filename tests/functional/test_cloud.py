@@ -249,7 +249,8 @@ CHAIN = [
     command("here", "echo made here > dist/local", needs=["test"], outputs=["dist"], executionMode="mcp"),
     command(
         "package",
-        'cat dist/* > dist/all && chmod +x dist/all && echo "$CODEX_ORCHESTRATOR_ROOT" > dist/root && rm dist/local',
+        "cat dist/* > dist/all && chmod +x dist/all && rm dist/local && "
+        'echo "$CODEX_ORCHESTRATOR_ROOT" > dist/root',
         needs=["here"],
         outputs=["dist"],
     ),

@@ -1,4 +1,4 @@
-"""The copy of the work tree beside a worker: what the orchestrator asks of it, one question after the other."""
+"""The copy of the work tree beside a worker: answers what the orchestrator asks of it."""
 
 from __future__ import annotations
 
