@@ -61,12 +61,19 @@ def require_room(prepared: Sequence[Prepared], *, jobs: int, workers: int = 0) -
 
 
 def engine_plugin(controller: Controller, *, jobs: int, distributed: bool = False) -> object | None:
-    """The plugin that runs stages at once, or None where pytest's own loop runs one after the other."""
+    """The plugin that runs stages at once, or None where pytest's own loop runs one after the other.
+
+    Raises:
+        UsageError: A cluster and xdist's workers are asked for.
+    """
+    on_cluster = any(cluster_of(each) is not None for each in controller.prepared)
+    if distributed and on_cluster:
+        raise UsageError("Stages on a cluster run beside those of this process: leave out -n and --tx.")
     if distributed:
         from pytest_codex.scheduling import StageScheduling
 
         return StageScheduling(controller)
-    if any(cluster_of(each) is not None for each in controller.prepared):
+    if on_cluster:
         return ClusterLoop(controller, jobs)
     if jobs > 1:
         from codex_orchestrator.engine.threads import ThreadEngine

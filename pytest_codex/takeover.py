@@ -49,10 +49,10 @@ def register(config: pytest.Config) -> None:
     try:
         load_plugins(config.pluginmanager, prepared[0], installed=_wants_installed(config))
         controller.plan(config)
+        engine = engine_plugin(controller, jobs=jobs, distributed=is_distributed(config))
     except OrchestratorError as error:
         raise pytest.UsageError(guard.scrub(str(error))) from error
     config.pluginmanager.register(controller, _NAME)
-    engine = engine_plugin(controller, jobs=jobs, distributed=is_distributed(config))
     if engine is not None:
         config.pluginmanager.register(engine, "codex-engine")
     for_tests.make_names_known(config)
