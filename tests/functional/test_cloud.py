@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from tests.support.projects import named
 pytestmark = needs_dask
 
 # Beside times, ids and workers, that stages ran on a cluster is said where it is said.
-OF_MODE = {"mode", "requires_cloud", "requiresCloud"}
+OF_MODE = {"mode", "requires_cloud", "requiresCloud", "executionMode", "digest", "plan_digest"}
 # Which of two streams comes first is a matter of time: each stage here has one that is large.
 NOISY = "import sys; sys.stdout.buffer.write(bytes(range(256)) * 2000)"
 SECRET = "Xk29vQpL7rTz84Wm"
@@ -54,39 +55,89 @@ HERE, THERE = "--jobs 4", "--jobs 4 --execution-mode cloud --cluster"
 
 @pytest.fixture
 def left(project, cluster):
-    """Run the project's pipeline here or on the cluster, and answer what is left; the folder is as before."""
+    """Do something here or on the cluster, and answer what is left; the folder is as before."""
     (project.root / "sub").mkdir()
 
-    def begin(way: str, code: int, **variables: str) -> dict:
-        for name in ("tried",):
-            (project.root / name).unlink(missing_ok=True)
-        done = run(project, f"{way} {cluster.address}" if way == THERE else way, **variables)
-        assert done.returncode == code, done.stdout
+    def do(way: str, run_all: Callable[[str], None]) -> dict:
+        run_all(f"{way} {cluster.address}" if way == THERE else way)
         assert broken(project.root) == []
         files = evidence(project.root)
-        for name in (".runs", "out"):
-            (project.root / name).rename(project.root.parent / f"{name}.{way.count('cloud')}")
+        for path in project.root.iterdir():
+            if path.name not in ("sub", ".git", "codex.orchestrator.json"):
+                path.rename(project.root.parent / f"{path.name}.{way.count('cloud')}")
         return files
 
-    return begin
+    return do
 
 
-@pytest.mark.parametrize("guard", ["shadow", "enforce"])
-def test_a_cluster_leaves_what_threads_leave(project, left, guard):
-    project.pipelines(work=GRAPH, inner=INNER, other=OTHER)
-    here, there = (left(way, 1, CODEX_PRIVACY_GUARD_MODE=guard) for way in (HERE, THERE))
-    manifest = there[".runs/task-1/cli/<work>/manifest.json"][1][0]
-    assert {one["instance_id"] for one in manifest["scheduler"]["assignments"]} <= {"w1", "w2"}
+def alike(here: dict, there: dict) -> None:
+    """Have two pieces of evidence differ in nothing but times, ids and workers."""
     same(
         *(
             {path: (mode, without(OF_MODE, found)) for path, (mode, found) in comparable(each).items()}
             for each in (here, there)
         )
     )
-    summary = there[".runs/task-1/cli/<work>/run-summary.json"][1][0]
-    assert summary["mode"] == "cloud"
+
+
+@pytest.mark.parametrize("guard", ["shadow", "enforce"])
+def test_a_cluster_leaves_what_threads_leave(project, left, guard):
+    project.pipelines(work=GRAPH, inner=INNER, other=OTHER)
+
+    def run_all(way: str) -> None:
+        done = run(project, way, CODEX_PRIVACY_GUARD_MODE=guard)
+        assert done.returncode == 1, done.stdout
+
+    here, there = (left(way, run_all) for way in (HERE, THERE))
+    alike(here, there)
+    manifest = there[".runs/task-1/cli/<work>/manifest.json"][1][0]
+    assert {one["instance_id"] for one in manifest["scheduler"]["assignments"]} <= {"w1", "w2"}
+    assert there[".runs/task-1/cli/<work>/run-summary.json"][1][0]["mode"] == "cloud"
     leaks = [path for path, found in there.items() if SECRET in json.dumps(found)]
     assert bool(leaks) == (guard == "shadow"), leaks
+
+
+def test_decided_on_and_resumed_it_leaves_the_same(project, left):
+    def run_all(way: str) -> None:
+        words = [word for word in way.split() if word not in ("--execution-mode", "cloud")]
+        mode = "cloud" if "cloud" in way else "mcp"
+        project.pipeline(
+            command("before", "echo before", executionMode=mode),
+            {"kind": "manual", "id": "gate", "needs": ["before"]},
+            command(
+                "after",
+                "test -e mended || { echo why >&2; exit 4; }; echo fine",
+                needs=["gate"],
+                executionMode=mode,
+            ),
+        )
+        for code, *given in (
+            (3, "start", "work", *words),
+            (0, "approve", "--run", "latest", "--stage", "gate", "--actor", "ada"),
+            (1, "resume", "--run", "latest", *words),
+            (0, "resume", "--run", "latest", *words),
+        ):
+            done = project.cli(*given)
+            assert done.returncode == code, (given, done.stdout, done.stderr)
+            if code == 1:
+                (project.root / "mended").touch()
+
+    here, there = (left(way, run_all) for way in (HERE, THERE))
+    alike(here, there)
+
+
+def test_cancelled_it_leaves_the_same(project, left, session):
+    project.pipeline(command("long", waits("long")), command("next", needs=["long"]))
+
+    def run_all(way: str) -> None:
+        begun = session(way)
+        pid = begun.pid("long")
+        project.cli("cancel", "--run", "latest")
+        code, output = begun.finish()
+        assert code == 143, output
+        assert not is_alive(pid)
+
+    alike(*(left(way, run_all) for way in (HERE, THERE)))
 
 
 def cloud_pipeline(project, *stages, **cloud) -> None:

@@ -127,7 +127,7 @@ def comparable(files: dict) -> dict:
     compared = {}
     for path, (mode, found) in files.items():
         kept = without(OF_WORKERS | OF_CHUNKS, found)
-        if path.endswith("privacy-decisions.ndjson"):
+        if path.endswith(("privacy-decisions.ndjson", "approvals.ndjson")):
             kept = sorted(kept, key=json.dumps)
         elif path.endswith(".ndjson") and "/cli/" in path:
             told = [event for event in kept if event["type"] not in EVENTS_OF_WORKERS]

@@ -45,7 +45,8 @@ def package() -> Package:
         for folder in _FOLDERS:
             for path in resources.files_in(_PACKAGE / folder, "*.py"):
                 name = path.relative_to(_ROOT).as_posix()
-                archive.writestr(zipfile.ZipInfo(name, _MOMENT), resources.read_text(path))
+                text = resources.read_text(path)
+                archive.writestr(zipfile.ZipInfo(name, _MOMENT), text, zipfile.ZIP_DEFLATED)
     data = buffer.getvalue()
     return Package(hashlib.sha256(data).hexdigest()[:16], data)
 
