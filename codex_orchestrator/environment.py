@@ -27,6 +27,10 @@ PREFIX = "CODEX_ORCHESTRATOR_"
 # What the settings of the privacy guard begin with.
 PRIVACY_GUARD = "CODEX_PRIVACY_GUARD"
 
+_STAGE_NAMES = (
+    *("TASK_ID", "RUN_ID", "PIPELINE_ID", "STAGE_ID", "OWNER_PID", "MANIFEST_PATH"),
+    *("RUN_DIR", "RUNS_DIR", "OUT_DIR", "ROOT", "LINEAGE"),
+)
 _ENFORCING = ("1", "true", "on", "yes", "enforce")
 # A line of pyproject.toml that begins our table, or one below it; compiled where it is needed. It takes back
 # nothing that it has matched, or a long line of blanks would be searched for ever.
@@ -176,6 +180,11 @@ def choose_task(
     guess = check_id(slug(environment.root.name, fallback="task"), name="task ID")
     hint = f"Set {TASK_VARIABLE}, or taskId in {environment.config_in_words}."
     return TaskChoice(guess, f'No task id given; using "{guess}". {hint}')
+
+
+def stage_names() -> frozenset[str]:
+    """The names of the variables that `stage_variables` gives every stage."""
+    return frozenset({TASK_VARIABLE, *(f"{PREFIX}{name}" for name in _STAGE_NAMES)})
 
 
 def stage_variables(

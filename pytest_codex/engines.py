@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from codex_orchestrator.engine.preparation import Prepared
-from codex_orchestrator.errors import UsageError
+from codex_orchestrator.engine.preparation import Prepared, cluster_of
+from codex_orchestrator.errors import OrchestratorError, UsageError
 from codex_orchestrator.execution import limits
+from pytest_codex.messages import tell
 
 if TYPE_CHECKING:
+    from codex_orchestrator.engine.cloud.opening import OpenCluster
     from codex_orchestrator.engine.protocol import DrivenEngine
     from codex_orchestrator.execution.signals import Cancellation
     from pytest_codex.controller import Controller
@@ -59,16 +61,29 @@ def require_room(prepared: Sequence[Prepared], *, jobs: int, workers: int = 0) -
 
 
 def engine_plugin(controller: Controller, *, jobs: int, distributed: bool = False) -> object | None:
-    """The plugin that runs stages at once, or None where pytest's own loop runs one after the other."""
+    """The plugin that runs stages at once, or None where pytest's own loop runs one after the other.
+
+    Raises:
+        UsageError: A cluster and xdist's workers are asked for.
+    """
+    on_cluster = any(cluster_of(each) is not None for each in controller.prepared)
+    if distributed and on_cluster:
+        raise UsageError("Stages on a cluster run beside those of this process: leave out -n and --tx.")
     if distributed:
         from pytest_codex.scheduling import StageScheduling
 
         return StageScheduling(controller)
+    if on_cluster:
+        return ClusterLoop(controller, jobs)
     if jobs > 1:
         from codex_orchestrator.engine.threads import ThreadEngine
 
         return EngineLoop(controller, partial(ThreadEngine, jobs, controller.clock))
     return None
+
+
+def _tell(message: str) -> None:
+    tell(f"codex-orchestrator: {message}")
 
 
 class EngineLoop:
@@ -94,3 +109,70 @@ class EngineLoop:
         engine.drive(self._controller.dispatcher(session, engine))
         self._controller.end_early(session)
         return True
+
+
+class ClusterLoop(EngineLoop):
+    """The same with a cluster, which is made ready when it is known which stages will run."""
+
+    def __init__(self, controller: Controller, jobs: int) -> None:
+        """Nothing is connected yet.
+
+        Args:
+            controller: The session's.
+            jobs: How many stages that do not run on the cluster to run at once.
+        """
+        super().__init__(controller, self._engine)
+        self._jobs = jobs
+        self._opened: OpenCluster | None = None
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Connect, before any run is opened."""
+        settings = next(filter(None, map(cluster_of, self._controller.prepared)), None)
+        chosen = {item.nodeid for item in session.items}
+        self._stages = {
+            nodeid: stage
+            for each in self._controller.prepared
+            for nodeid, stage in each.planned.cloud_stages()
+            if nodeid in chosen
+        }
+        if settings is None or not self._stages or session.config.getoption("collectonly"):
+            return
+        from codex_orchestrator.engine.cloud.opening import OpenCluster
+
+        self._settings = settings
+        try:
+            self._opened = OpenCluster(
+                settings,
+                [stage.resources or {} for stage in self._stages.values()],
+                self._controller.prepared[0].environment,
+                clock=self._controller.clock,
+                tell=_tell,
+            )
+        except OrchestratorError as error:
+            self._controller.halt.stop(error)
+
+    def pytest_unconfigure(self) -> None:
+        """End what was started for the session."""
+        if self._opened is not None:
+            self._opened.end()
+
+    def _engine(self, cancellation: Cancellation) -> DrivenEngine:
+        opened = self._opened
+        if opened is None:
+            from codex_orchestrator.engine.threads import ThreadEngine
+
+            return ThreadEngine(self._jobs, self._controller.clock, cancellation)
+        from codex_orchestrator.engine.cloud.engine import DaskEngine
+
+        return DaskEngine(
+            self._jobs,
+            opened.cluster,
+            self._controller.clock,
+            cancellation,
+            stages=self._stages,
+            tree=opened.tree,
+            variables=self._settings.settings.environment,
+            counts_resources=opened.counts_resources,
+            line=self._controller.prepared[0].options.guard.line,
+        )

@@ -41,6 +41,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="after a failure, run what does not need the failed stage",
     )
     group.addoption(
+        "--codex-cluster",
+        metavar="ADDRESS",
+        help="the Dask scheduler whose workers run cloud stages; local or local:N starts one here",
+    )
+    group.addoption(
         "--codex-jobs", metavar="N", help="run so many stages at once in this process (a number, or auto)"
     )
 

@@ -92,9 +92,7 @@ def run_session(
     asking = (lambda manifest, stage: shown.ask(ask, manifest, stage)) if ask else None
     controller = Controller([prepared], asking)
     shown = SessionProgress(progress, controller, colour=colour, quiet=quiet, output=stream)
-    plugins: list[object] = [_Plugins(prepared, controller), controller, *shown.plugins.values()]
-    if (engine := engine_plugin(controller, jobs=size)) is not None:
-        plugins.append(engine)
+    plugins: list[object] = [_Plugins(prepared, controller, size), controller, *shown.plugins.values()]
     # Whatever plugins print, stdout belongs to the command's answer.
     with _own_variables(prepared.environment.root), redirect_stdout(progress):
         code, errors = _run(plugins)
@@ -163,9 +161,10 @@ class _Errors:
 class _Plugins:
     """What loading plugins automatically, and ours among them, would do."""
 
-    def __init__(self, prepared: Prepared, controller: Controller) -> None:
+    def __init__(self, prepared: Prepared, controller: Controller, jobs: int) -> None:
         self._prepared = prepared
         self._controller = controller
+        self._jobs = jobs
 
     def pytest_addhooks(self, pluginmanager: pytest.PytestPluginManager) -> None:
         """Bring hooks for other people's plugins, then these."""
@@ -179,6 +178,9 @@ class _Plugins:
             self._controller.plan(config)
         except pytest.exit.Exception as error:
             raise OrchestratorError(f"A plugin ended the session before it began: {error.msg}") from error
+        # Not before: plugins may have made stages that run on a cluster.
+        if (engine := engine_plugin(self._controller, jobs=self._jobs)) is not None:
+            config.pluginmanager.register(engine, "codex-engine")
 
 
 @contextmanager

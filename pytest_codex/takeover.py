@@ -49,10 +49,10 @@ def register(config: pytest.Config) -> None:
     try:
         load_plugins(config.pluginmanager, prepared[0], installed=_wants_installed(config))
         controller.plan(config)
+        engine = engine_plugin(controller, jobs=jobs, distributed=is_distributed(config))
     except OrchestratorError as error:
         raise pytest.UsageError(guard.scrub(str(error))) from error
     config.pluginmanager.register(controller, _NAME)
-    engine = engine_plugin(controller, jobs=jobs, distributed=is_distributed(config))
     if engine is not None:
         config.pluginmanager.register(engine, "codex-engine")
     for_tests.make_names_known(config)
@@ -126,10 +126,15 @@ def _refuse_dry_runs(config: pytest.Config) -> None:
 
 def _invocations(config: pytest.Config, environment: Environment) -> list[Invocation]:
     resumed, keep_going = config.getoption("codex_resume"), config.getoption("codex_keep_going")
+    cluster = config.getoption("codex_cluster")
     if resumed:
         task = task_of(environment, config.getoption("codex_task"))
         target = config.getoption("codex_target")
-        return [resume_invocation(environment, resumed, task, target=target, keep_going=keep_going)]
+        return [
+            resume_invocation(
+                environment, resumed, task, target=target, keep_going=keep_going, cluster=cluster
+            )
+        ]
     invocation = Invocation(
         task=config.getoption("codex_task"),
         parent_run=named_run(
@@ -141,5 +146,6 @@ def _invocations(config: pytest.Config, environment: Environment) -> list[Invoca
         only=tuple(config.getoption("codex_only")),
         start_from=config.getoption("codex_from"),
         keep_going=keep_going,
+        cluster=cluster,
     )
     return [replace(invocation, pipeline=pipeline) for pipeline in config.getoption("codex_pipeline")]

@@ -15,10 +15,10 @@ from codex_orchestrator.checks.base import Base, locate_base
 from codex_orchestrator.checks.base_candidates import NamedBase
 from codex_orchestrator.checks.counting import CountingRules, LeftOut, environments_among
 from codex_orchestrator.checks.git import WorkTree, paths_below, status_paths
-from codex_orchestrator.checks.globs import parse_globs
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.environment import CONFIG_NAME, Environment
 from codex_orchestrator.errors import StorageError, UsageError
+from codex_orchestrator.globs import parse_globs
 from codex_orchestrator.model.definitions import GuardSettings
 from codex_orchestrator.text import printable
 

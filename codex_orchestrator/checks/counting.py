@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 
-from codex_orchestrator.checks.globs import Glob
 from codex_orchestrator.dataclass import dataclass
+from codex_orchestrator.globs import Glob
 from codex_orchestrator.text import printable
 
 PACKAGES_FOLDER = "node_modules"

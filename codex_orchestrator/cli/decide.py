@@ -86,6 +86,7 @@ def _prepared(
         found.layout.run_id,
         found.layout.task.task_id,
         keep_going=arguments.keep_going,
+        cluster=arguments.cluster,
         actor=answer.actor.name,
         reason=f"stage:{arguments.stage}:{answer.decision}",
     )

@@ -58,6 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
         task_of(environment, arguments),
         target=arguments.target,
         keep_going=arguments.keep_going,
+        cluster=arguments.cluster,
         actor=arguments.actor,
         reason=arguments.reason,
         token=_token(arguments),

@@ -39,12 +39,17 @@ def add_interactive(parser: argparse.ArgumentParser) -> None:
 
 
 def add_running(parser: argparse.ArgumentParser) -> None:
-    """``--keep-going``, ``--jobs`` and the flags for what is shown."""
+    """``--keep-going``, ``--jobs``, ``--cluster`` and the flags for what is shown."""
     parser.add_argument(
         "--keep-going", action="store_true", help="after a failure, run what does not need the failed stage"
     )
     parser.add_argument(
         "--jobs", metavar="N", help="run so many stages at once (a number, or auto; default: 1)"
+    )
+    parser.add_argument(
+        "--cluster",
+        metavar="ADDRESS",
+        help="the Dask scheduler whose workers run cloud stages; local or local:N starts one here",
     )
     how = parser.add_mutually_exclusive_group()
     how.add_argument(

@@ -44,6 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
             only=tuple(arguments.only),
             start_from=arguments.start_from,
             keep_going=arguments.keep_going,
+            cluster=arguments.cluster,
         ),
     )
     return run_and_tell(prepared, arguments, verb="started", ask=asker_of(arguments))

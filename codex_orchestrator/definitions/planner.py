@@ -211,6 +211,18 @@ class Planned:
         for stage_id in self.selected & self.children.keys():
             yield from self.children[stage_id].started()
 
+    def cloud_stages(self, above: str | None = None) -> Iterator[tuple[str, CommandStage]]:
+        """The selected stages that run on a cluster, by node id, those of sub-pipelines among them."""
+        own = above or self.pipeline.id
+        for stage, item in zip(self.pipeline.stages, self.plan.items, strict=True):
+            nodeid = f"{own}::{stage.id}"
+            if stage.id not in self.selected:
+                continue
+            if isinstance(stage, CommandStage) and item.requires_cloud and not stage.skip:
+                yield nodeid, stage
+            if stage.id in self.children:
+                yield from self.children[stage.id].cloud_stages(nodeid)
+
     @property
     def decisions(self) -> frozenset[str]:
         """The ids of the stages at which somebody decides: manual ones, and those that run such below."""

@@ -22,6 +22,7 @@ from codex_orchestrator.definitions.planner import parse_mode
 from codex_orchestrator.errors import Path, Problem
 from codex_orchestrator.identifiers import id_problem
 from codex_orchestrator.model.definitions import (
+    CloudSettings,
     CommandStage,
     Configuration,
     PipelineDefinition,
@@ -55,6 +56,7 @@ def check_configuration(
         *_check_registry(configuration),
         *_check_resources(configuration),
         *_check_privacy(configuration),
+        *_check_cloud(configuration.cloud),
         *_check_sets(configuration),
         *_check_pipelines(configuration, sets),
         *_check_children(configuration, sets, packaged_pipelines),
@@ -163,6 +165,25 @@ def _check_privacy(configuration: Configuration) -> Iterator[Problem]:
             yield Problem((*where, "pattern"), f"the pattern {problem}")
 
 
+def _check_cloud(cloud: CloudSettings) -> Iterator[Problem]:
+    yield from _check_patterns(cloud.include, ("cloud", "include"))
+    yield from _check_patterns(cloud.exclude, ("cloud", "exclude"))
+    for index, name in enumerate(cloud.environment):
+        if "=" in name or "\0" in name:
+            yield Problem(("cloud", "environment", index), f'no variable has the name "{name}"')
+
+
+def _check_patterns(patterns: Sequence[str] | None, path: Path) -> Iterator[Problem]:
+    if not patterns:
+        return
+    # Only here: every start reads the definitions, and few have patterns.
+    from codex_orchestrator.globs import pattern_problem
+
+    for index, pattern in enumerate(patterns):
+        if problem := pattern_problem(pattern):
+            yield Problem((*path, index), problem)
+
+
 def _check_pipelines(configuration: Configuration, sets: StageSets) -> Iterator[Problem]:
     seen: set[str] = set()
     own_sets = frozenset(configuration.stage_sets)
@@ -228,6 +249,8 @@ def _check_stage(stage: Stage, where: Path, seen: set[str]) -> Iterator[Problem]
     if isinstance(stage, CommandStage):
         yield from _check_modes(stage, where)
         yield from _check_process(stage, where)
+        yield from _check_patterns(stage.inputs, (*where, "inputs"))
+        yield from _check_patterns(stage.outputs, (*where, "outputs"))
 
 
 def _check_modes(stage: CommandStage, where: Path) -> Iterator[Problem]:

@@ -18,8 +18,8 @@ from codex_orchestrator.rules.stage import END_OF_SESSION, LOSS_OF_EVIDENCE, Sta
 
 from .assignments import Assignments
 from .halt import Halt
-from .jobs import Executed, Job
-from .messages import Ended, Failed, Late, Lost, OfCommands, Said, Watching
+from .jobs import Executed, Job, Place
+from .messages import Ended, Failed, Late, Lost, OfCommands, Placed, Said, Watching
 from .protocol import Engine, SessionStages
 
 
@@ -74,7 +74,7 @@ class Dispatcher:
     def advance(self) -> None:
         """Begin whatever can begin."""
         self._heed_the_session()
-        while self._again and not self._stopping and self._engine.free():
+        while self._again and not self._stopping and self._engine.free(self._again[0]):
             self._hand_over(self._jobs[self._again.popleft()])
         while not self._stopping:
             nodeid = self._queue.take(self._has_room)
@@ -94,6 +94,8 @@ class Dispatcher:
         match message:
             case Said(nodeid, event):
                 self.said(nodeid, event)
+            case Placed(nodeid, instance_id):
+                self.placed(nodeid, instance_id)
             case Late(nodeid, event):
                 self.late(nodeid, event)
             case Watching(nodeid, group):
@@ -112,6 +114,15 @@ class Dispatcher:
             return  # Late words of a worker that was given up.
         job.note(event)
         self._record(job, event)
+
+    def placed(self, nodeid: str, instance_id: str) -> None:
+        """It is known by now which worker a command was given to; or another has its next attempt."""
+        job = self._jobs.get(nodeid)
+        if job is None or job.place.instance_id == instance_id:
+            return
+        self._assignments.released(job, "completed")
+        job.place = Place(instance_id)
+        self._assignments.assigned(job, self._engine.size)
 
     def late(self, nodeid: str, event: ExecEvent) -> None:
         """Something that a command left running on a worker has written."""
@@ -217,7 +228,7 @@ class Dispatcher:
         self.give_up("The session ended before it could be tried again")
 
     def _has_room(self, nodeid: str) -> bool:
-        return not self._needs_engine(nodeid) or self._engine.free()
+        return not self._needs_engine(nodeid) or self._engine.free(nodeid)
 
     def _needs_engine(self, nodeid: str) -> bool:
         """Asked of items whose needs have all ended, so the answer stays."""

@@ -80,6 +80,14 @@ class Ended:
 
 
 @dataclass(frozen=True)
+class Placed:
+    """A worker has begun a command that was started without its being known where; an engine says so."""
+
+    nodeid: str
+    instance_id: str
+
+
+@dataclass(frozen=True)
 class Lost:
     """Whatever ran a command is gone; an engine says so, as no worker can.
 
@@ -94,7 +102,7 @@ class Lost:
     reason: LossCause = "auto"
 
 
-OfCommands = Said | Late | Watching | Failed | Ended | Lost
+OfCommands = Said | Placed | Late | Watching | Failed | Ended | Lost
 """What a `Dispatcher` hears, whatever engine it comes from."""
 
 

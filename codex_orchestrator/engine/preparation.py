@@ -28,6 +28,7 @@ from codex_orchestrator.privacy.guard import PrivacyGuard
 from codex_orchestrator.tasks.registry import look_up, require_place
 
 if TYPE_CHECKING:
+    from codex_orchestrator.engine.cloud.settings import ClusterSettings
     from codex_orchestrator.engine.resuming import Resume
     from codex_orchestrator.rules.layout import RunLayout
 
@@ -48,6 +49,7 @@ class Invocation:
         start_from: The stage id to begin at.
         keep_going: Whether a failure stops only what needs the failed stage, whatever the definitions say.
         resume: The run to take up again.
+        cluster: The cluster that runs cloud stages.
     """
 
     pipeline: str | None = None
@@ -61,6 +63,7 @@ class Invocation:
     start_from: str | None = None
     keep_going: bool = False
     resume: Resume | None = None
+    cluster: str | None = None
 
 
 @dataclass(frozen=True)
@@ -178,14 +181,29 @@ def require_runnable(prepared: Prepared) -> None:
     """Refuse, before anything is written, what cannot be run here.
 
     Raises:
-        UsageError: A stage is for the cloud, or waits for an approval that ``never`` comes; or a pipeline
-            would be started from within itself.
+        UsageError: A stage is for a cluster, and none is named; or one waits for an approval that ``never``
+            comes; or a pipeline would be started from within itself.
     """
     if prepared.resume is None:
         around = (prepared.options.parent_run_id, run_around(prepared.environment))
         # A parent that is named does not hide the run that this process belongs to.
         _refuse_recursion(prepared, [run_id for run_id in dict.fromkeys(around) if run_id is not None])
     _require_runnable(prepared.planned, prepared.options.approval_policy)
+    cluster_of(prepared)
+
+
+def cluster_of(prepared: Prepared) -> ClusterSettings | None:
+    """The cluster that stages of this run on; None where none does.
+
+    Raises:
+        UsageError: None is named, or Dask is missing.
+    """
+    if next(prepared.planned.cloud_stages(), None) is None:
+        return None
+    from codex_orchestrator.engine.cloud.settings import cluster_settings
+
+    settings = prepared.definitions.configuration.cloud
+    return cluster_settings(prepared.environment, settings, prepared.invocation.cluster)
 
 
 def _refuse_recursion(prepared: Prepared, parents: list[str]) -> None:
@@ -202,12 +220,7 @@ def _refuse_recursion(prepared: Prepared, parents: list[str]) -> None:
 
 def _require_runnable(planned: Planned, approval_policy: str | None) -> None:
     name = planned.pipeline.id
-    for stage, item in zip(planned.pipeline.stages, planned.plan.items, strict=True):
-        if item.requires_cloud:
-            raise UsageError(
-                f'Stage "{stage.id}" of pipeline "{name}" needs a cloud engine, and there is none here.',
-                hint="Set its executionMode to mcp, or pass --execution-mode mcp.",
-            )
+    for stage in planned.pipeline.stages:
         if stage.kind == "manual" and approval_policy == "never":
             raise UsageError(
                 f'Stage "{stage.id}" of pipeline "{name}" needs an approval, '

@@ -25,8 +25,8 @@ class Engine(Protocol):
         """How many commands it runs at once, at most."""
         ...
 
-    def free(self) -> bool:
-        """Whether it can be given another command."""
+    def free(self, nodeid: str) -> bool:
+        """Whether it can be given this command too."""
         ...
 
     def start(self, nodeid: str, request: StageRequest, run: PipelineRun) -> Place:

@@ -11,9 +11,10 @@ from codex_orchestrator.clock import Clock
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.engine.dispatcher import Dispatcher
 from codex_orchestrator.engine.jobs import Place
-from codex_orchestrator.engine.messages import Ended, Failed, Said
+from codex_orchestrator.engine.messages import Ended, Failed, Lost, Placed, Said
 from codex_orchestrator.engine.runs import PipelineRun
 from codex_orchestrator.execution.builder import CommandBuilder
+from codex_orchestrator.execution.executing import ExecutionLost, Executor
 from codex_orchestrator.execution.signals import Cancellation
 from codex_orchestrator.rules.stage import StageRequest
 
@@ -30,6 +31,14 @@ class _Broken:
     error: BaseException
 
 
+@dataclass(frozen=True)
+class MoreRoom:
+    """More commands may be started than a moment ago."""
+
+
+_Heard = Said | Placed | Failed | Ended | Lost | MoreRoom | _Broken
+
+
 class ThreadEngine:
     """Runs up to so many commands at once; what it says is heard in `drive`, on the main thread."""
 
@@ -44,13 +53,22 @@ class ThreadEngine:
         self.size = size
         self._clock = clock
         self._cancellation = cancellation
-        self._said: Queue[Said | Failed | Ended | _Broken] = Queue(_MESSAGES_WAITING)
+        self._said: Queue[_Heard] = Queue(_MESSAGES_WAITING)
         self._threads: dict[str, threading.Thread] = {}
         self._branches: dict[str, Cancellation] = {}
 
-    def free(self) -> bool:
+    def free(self, nodeid: str) -> bool:  # noqa: ARG002
         """Whether a command may be started."""
         return len(self._threads) < self.size
+
+    def executor(
+        self,
+        nodeid: str,  # noqa: ARG002
+        run: PipelineRun,  # noqa: ARG002
+        cancellation: Cancellation,  # noqa: ARG002
+    ) -> Executor | None:
+        """What executes a command's attempts; None for this machine."""
+        return None
 
     def start(self, nodeid: str, request: StageRequest, run: PipelineRun) -> Place:
         """Run a command in a thread of its own."""
@@ -66,6 +84,7 @@ class ThreadEngine:
             run.guardian,
             manager.late,
             nested=manager.nested,
+            executor=self.executor(nodeid, run, branch),
         )
         thread = threading.Thread(target=self._run, args=(nodeid, builder, request), name=nodeid, daemon=True)
         self._branches[nodeid], self._threads[nodeid] = branch, thread
@@ -100,18 +119,23 @@ class ThreadEngine:
         """What a thread does."""
         try:
             outcome = builder.run(request)
+        except ExecutionLost as lost:
+            self._said.put(Lost(nodeid, lost.cause, lost.reason))
         except BaseException as error:  # noqa: BLE001 - raised again where somebody hears it
             self._said.put(_Broken(nodeid, error))
         else:
             self._said.put(Ended(nodeid, outcome))
 
-    def _hear(self, message: Said | Failed | Ended | _Broken, dispatcher: Dispatcher) -> None:
+    def _hear(self, message: _Heard, dispatcher: Dispatcher) -> None:
         """Have the dispatcher know, which may start further commands: threads that are through come first."""
-        if isinstance(message, Ended | _Broken):
+        if isinstance(message, Ended | Lost | _Broken):
             self._forget(message.nodeid)
         if isinstance(message, _Broken):
             raise message.error
-        dispatcher.hear(message)
+        if not isinstance(message, MoreRoom):
+            dispatcher.hear(message)
+        if isinstance(message, Lost | MoreRoom):
+            dispatcher.advance()
 
     def _forget(self, nodeid: str) -> None:
         self._threads.pop(nodeid).join()

@@ -200,7 +200,7 @@ class WorkerEngine:
 
     # The engine.
 
-    def free(self) -> bool:
+    def free(self, nodeid: str) -> bool:  # noqa: ARG002
         """Whether a worker has nothing to do."""
         return any(not state.line.is_leaving for state in self._idle())
 

@@ -102,7 +102,9 @@ _BY_FOLDER: dict[str, Artefact] = {
 # Where names are ids, also those that files have elsewhere.
 _FOLDERS_OF_IDS = ("cli", "mcp", "local-mcp", "trash")
 # Files of ours that have no content to check.
-_EMPTY = (".gitignore", ".metrics.lock", ".runs.lock", ".samples.lock", ".tasks.lock")
+_EMPTY = (".gitignore", ".metrics.lock", ".runs.lock", ".samples.lock", ".tasks.lock", ".snapshot.json")
+# What comes back from workers while runs live: no evidence.
+_NO_EVIDENCE = frozenset({".returned"})
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,7 @@ def check_folder(folder: Path, artefact: Artefact | None = None) -> Iterator[Fin
     Raises:
         OSError: Something cannot be read.
     """
-    for path, kind in sorted(places.walked(folder, below=folder)):
+    for path, kind in sorted(places.walked(folder, below=folder, skipped=_NO_EVIDENCE)):
         if kind == "file":
             yield check_file(path, artefact)
         elif kind == "link" and node_cli.is_link(path):

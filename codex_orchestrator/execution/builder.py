@@ -8,17 +8,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from codex_orchestrator.clock import Clock, timestamp
+from codex_orchestrator.execution.executing import Executed, Executor, LocalExecutor
 from codex_orchestrator.execution.guardian import Guardian
 from codex_orchestrator.execution.late import LateOutput, Sink
-from codex_orchestrator.execution.leftovers import end_left
-from codex_orchestrator.execution.process import SpawnError, StageProcess
-from codex_orchestrator.execution.reading import Chunk, OutputReader, StreamCapture, StreamName
+from codex_orchestrator.execution.reading import Chunk, StreamCapture, StreamName
 from codex_orchestrator.execution.signals import Cancellation, signal_name
-from codex_orchestrator.execution.watch import Ending, Nested, ProcessWatch
+from codex_orchestrator.execution.watch import Ending, Nested
 from codex_orchestrator.model.exec_events import (
     CommandEnd,
     ExecBegin,
@@ -57,6 +55,7 @@ class CommandBuilder:
         *,
         pause: Pause | None = None,
         nested: Nested = frozenset,
+        executor: Executor | None = None,
     ) -> None:
         """Nothing is run yet.
 
@@ -69,15 +68,15 @@ class CommandBuilder:
             late: Reads on where something that a stage left running keeps its pipes open.
             pause: How to wait between attempts, where it is not by waiting.
             nested: Tells of runs that stages have started; these take longer to end.
+            executor: Executes the attempts, where this machine does not.
         """
         self._sink = sink
         self._failed = failed
         self._clock = clock
         self._cancellation = cancellation
-        self._guardian = guardian
+        self._executor = executor or LocalExecutor(clock, cancellation, guardian, nested)
         self._late = late
         self._pause = pause or cancellation.wait
-        self._nested = nested
 
     def run(self, request: StageRequest) -> StageOutcome:
         """Run the command to its end, whatever that is; only the errors of who listens come out of here."""
@@ -119,9 +118,8 @@ class CommandBuilder:
             self._sink,
             self._clock,
             self._cancellation,
-            self._guardian,
+            self._executor,
             self._late,
-            self._nested,
         ).run()
 
     def _tell_of_failure(self, request: StageRequest, outcome: StageOutcome, delay_ms: int) -> StageOutcome:
@@ -164,16 +162,14 @@ class _Attempt:
         sink: Sink,
         clock: Clock,
         cancellation: Cancellation,
-        guardian: Guardian,
+        executor: Executor,
         late: LateOutput,
-        nested: Nested,
     ) -> None:
-        self._nested = nested
         self._request = request
         self._sink = sink
         self._clock = clock
         self._cancellation = cancellation
-        self._guardian = guardian
+        self._executor = executor
         self._late = late
         self._correlation_id = correlation_id
         self._sequence = 0
@@ -184,59 +180,16 @@ class _Attempt:
         }
 
     def run(self) -> StageOutcome:
+        execution = self._executor.prepare(self._request)
         self._begin()
-        started = self._clock.monotonic()
-        try:
-            process = StageProcess(
-                self._request.command, cwd=self._request.cwd, environ=self._request.environ
-            )
-        except SpawnError as error:
-            ending = Ending(error.exit_code, timed_out=False, cancelled=False)
-            outcome = self._outcome(ending, started, cause=self._guard.scrub(error.cause))
-            self._end(outcome)
-        else:
-            reader = OutputReader(process.take_pipes(), self._captures, self._chunk, clock=self._clock)
-            outcome = self._outcome(self._wait(process, reader), started)
-            self._end(outcome)
-            if reader.is_open:
-                # The numbers of its chunks go on.
-                self._sink = self._late.sink
-                self._late.leave(self._request.index, self._request.stage_id, reader)
+        executed = execution.run(self._captures, self._chunk)
+        outcome = self._outcome(executed)
+        self._end(outcome)
+        if executed.left is not None:
+            # The numbers of its chunks go on.
+            self._sink = self._late.sink
+            self._late.leave(self._request.index, self._request.stage_id, executed.left)
         return outcome
-
-    def _wait(self, process: StageProcess, reader: OutputReader) -> Ending:
-        self._guardian.watch(process.pid)
-        try:
-            ending = ProcessWatch(
-                process,
-                reader,
-                clock=self._clock,
-                cancellation=self._cancellation,
-                timeout_seconds=self._request.timeout_seconds,
-                nested=self._nested,
-            ).wait()
-            if self._leaves_nothing(ending):
-                self._end_tree(process.pid)
-                reader.end()
-            return ending
-        finally:
-            self._guardian.forget_empty()
-
-    def _leaves_nothing(self, ending: Ending) -> bool:
-        """Whether what the attempt left running must go: its time is up, or another one follows it."""
-        fails = ending.exit_status != 0 and not ending.cancelled
-        return ending.timed_out or (fails and self._request.retries > 0)
-
-    def _end_tree(self, group: int) -> None:
-        """End all that the attempt left running, in whatever group and session."""
-        run_dir = self._request.run_dir
-        end_left(
-            self._request.mark,
-            {group},
-            clock=self._clock,
-            patient=self._nested(),
-            folder=Path(run_dir) if run_dir else None,
-        )
 
     def _begin(self) -> None:
         command, decisions = self._guard.inspect(self._request.command)
@@ -304,19 +257,19 @@ class _Attempt:
             )
         )
 
-    def _outcome(self, ending: Ending, started: float, cause: str | None = None) -> StageOutcome:
+    def _outcome(self, executed: Executed) -> StageOutcome:
         stdout, stderr = self._captures["stdout"], self._captures["stderr"]
-        status = ending.exit_status
+        ending, status = executed.ending, executed.ending.exit_status
         return StageOutcome(
             status=_meaning(ending),
             exit_code=status if status >= 0 else _SIGNALLED - status,
             signal=signal_name(-status) if status < 0 else None,
-            duration_ms=round((self._clock.monotonic() - started) * 1000),
+            duration_ms=executed.duration_ms,
             stdout=stdout.tail(),
             stderr=stderr.tail(),
             stdout_truncated=stdout.truncated,
             stderr_truncated=stderr.truncated,
-            cause=cause,
+            cause=executed.cause and self._guard.scrub(executed.cause),
             cancelled_by=self._cancellation.by if ending.cancelled else None,
             timeout_seconds=self._request.timeout_seconds if ending.timed_out else None,
             correlation_id=self._correlation_id,

@@ -14,7 +14,7 @@ from contextlib import suppress
 
 from codex_orchestrator.clock import Clock
 from codex_orchestrator.execution.limits import has_room_above
-from codex_orchestrator.execution.reading import OutputReader
+from codex_orchestrator.execution.reading import Reader
 from codex_orchestrator.model.exec_events import ExecEvent
 
 Sink = Callable[[ExecEvent], None]
@@ -40,14 +40,14 @@ class LateOutput:
         self._clock = clock
         self._lock = threading.Lock()
         # By the index of its stage, what is read once the stage has said its last word.
-        self._left: dict[int, OutputReader] = {}
-        self._coming: list[OutputReader] = []
+        self._left: dict[int, Reader] = {}
+        self._coming: list[Reader] = []
         self._thread: threading.Thread | None = None
         self._wake: int | None = None
         self._over = False
         self._error: BaseException | None = None
 
-    def leave(self, index: int, stage_id: str, reader: OutputReader) -> None:
+    def leave(self, index: int, stage_id: str, reader: Reader) -> None:
         """An attempt has ended, and its pipes are still open; called in any thread."""
         if not has_room_above(max(reader.descriptors)):
             reader.end()
@@ -104,7 +104,7 @@ class LateOutput:
     # The thread.
 
     def _run(self, woken: int) -> None:
-        readers: list[OutputReader] = []
+        readers: list[Reader] = []
         with selectors.DefaultSelector() as selector:
             selector.register(woken, selectors.EVENT_READ, lambda: os.read(woken, 64))
             try:
@@ -120,7 +120,7 @@ class LateOutput:
                     reader.close()
         os.close(woken)
 
-    def _step(self, selector: selectors.BaseSelector, readers: list[OutputReader]) -> None:
+    def _step(self, selector: selectors.BaseSelector, readers: list[Reader]) -> None:
         for reader in self._arrived():
             reader.wait_with(selector)
             readers.append(reader)
@@ -132,7 +132,7 @@ class LateOutput:
             reader.expire()
         readers[:] = [reader for reader in readers if reader.is_open]
 
-    def _arrived(self) -> list[OutputReader]:
+    def _arrived(self) -> list[Reader]:
         with self._lock:
             arrived, self._coming = self._coming, []
         return arrived

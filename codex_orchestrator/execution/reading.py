@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 import selectors
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from typing import IO, TYPE_CHECKING, Literal
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import IO, TYPE_CHECKING, Any, Literal, Protocol
 
 from codex_orchestrator.clock import Clock
 from codex_orchestrator.dataclass import dataclass
@@ -140,7 +140,69 @@ def unfinished_length(data: bytes) -> int:
 
 
 StreamName = Literal["stdout", "stderr"]
-Output = Callable[[StreamName, Chunk], None]
+# Takes what a stream's `Capture` makes of its bytes.
+Output = Callable[[StreamName, Any], None]
+
+
+class Capture(Protocol):
+    """Makes chunks of what is read from a stream (`capture.StreamCapture`)."""
+
+    @property
+    def room(self) -> int:
+        """How many bytes to read at most."""
+        ...
+
+    @property
+    def due(self) -> float | None:
+        """When `expire` must be called, by the clock that `take` is told; None where nothing waits for it."""
+        ...
+
+    def take(self, data: bytes, now: float) -> Iterable[Any]:
+        """Take what was read; the chunks that it makes."""
+        ...
+
+    def expire(self, now: float) -> Iterable[Any]:
+        """What was held back for as long as it may be."""
+        ...
+
+    def end(self) -> Iterable[Any]:
+        """What is left at the end of the stream."""
+        ...
+
+
+class Reader(Protocol):
+    """Output that is read on when its command has ended (`late.LateOutput`)."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether anybody could still write."""
+        ...
+
+    @property
+    def descriptors(self) -> list[int]:
+        """What is waited on."""
+        ...
+
+    @property
+    def due(self) -> float | None:
+        """When `expire` must be called, by the monotonic clock; None where nothing waits for it."""
+        ...
+
+    def wait_with(self, selector: selectors.BaseSelector) -> None:
+        """Have a selector wait for output: its keys' data are functions that read it."""
+        ...
+
+    def expire(self) -> None:
+        """Let go what has been held back for as long as it may be."""
+        ...
+
+    def end(self) -> None:
+        """Read what is there, let go what was held back, and close."""
+        ...
+
+    def close(self) -> None:
+        """Close, whatever is there."""
+        ...
 
 
 class OutputReader:
@@ -149,7 +211,7 @@ class OutputReader:
     def __init__(
         self,
         pipes: Mapping[StreamName, IO[bytes]],
-        captures: Mapping[StreamName, StreamCapture],
+        captures: Mapping[StreamName, Capture],
         output: Output,
         *,
         clock: Clock,

@@ -67,6 +67,8 @@ class CommandStage:
     plan: PlanHints | None = None
     # Left out where there is none, so that plans made before there were any keep their digests.
     skip: Name | None = field(default=None, metadata={OMIT_NONE: True})
+    inputs: tuple[Name, ...] | None = field(default=None, metadata={OMIT_NONE: True})
+    outputs: tuple[Name, ...] | None = field(default=None, metadata={OMIT_NONE: True})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,6 +224,20 @@ class GuardSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CloudSettings:
+    """The cluster that runs the stages whose mode is cloud, and what travels to it."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = CAMEL
+    address: Name | None = None
+    workspace: Literal["shared", "snapshot", "auto"] = "auto"
+    connect_seconds: Seconds = 10
+    loss_seconds: Annotated[float, Bounds(ge=1, le=31_536_000)] = 30
+    include: tuple[Name, ...] = ()
+    exclude: tuple[Name, ...] = ()
+    environment: tuple[Name, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Configuration:
     """``codex.orchestrator.json`` as a whole."""
 
@@ -235,6 +251,7 @@ class Configuration:
     privacy: PrivacySettings = PrivacySettings()
     review: ReviewSettings = ReviewSettings()
     guards: GuardSettings = GuardSettings()
+    cloud: CloudSettings = CloudSettings()
     resources: dict[str, Count] | None = None
     plugins: tuple[Name, ...] = ()
     tasks: dict[str, str] | None = None

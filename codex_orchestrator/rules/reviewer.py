@@ -188,8 +188,10 @@ class CommandReviewer:
 
     @property
     def _mode(self) -> ExecutionMode:
-        target = next((item for item in self._plan.items if item.selected), None)
-        return "cloud" if target is not None and target.requires_cloud else "mcp"
+        """``cloud`` where a stage has run on a cluster."""
+        cloud = {item.metadata["stageId"] for item in self._plan.items if item.requires_cloud}
+        ran = any(entry.status != "pending" and entry.id in cloud for entry in self._manifest.commands)
+        return "cloud" if ran else "mcp"
 
     def _artifacts(self) -> tuple[Artifact, ...]:
         errors = [

@@ -20,8 +20,15 @@ from codex_orchestrator.checks.report import counted
 from codex_orchestrator.clock import Clock
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.definitions.loader import Definitions, load_definitions
+from codex_orchestrator.engine.cloud.settings import cluster_settings
 from codex_orchestrator.environment import PREFIX, Environment
-from codex_orchestrator.errors import ConfigurationError, OrchestratorError, StorageError, ToolMissing
+from codex_orchestrator.errors import (
+    ConfigurationError,
+    OrchestratorError,
+    StorageError,
+    ToolMissing,
+    UsageError,
+)
 from codex_orchestrator.evidence.filesystem_probe import locks_in, scratch_folder, seconds_to_disk
 from codex_orchestrator.execution.process import run_tool
 from codex_orchestrator.model.definitions import CommandStage, Pipeline
@@ -255,9 +262,11 @@ def _pipeline_check(environment: Environment, definitions: Definitions, pipeline
     """How many stages of a pipeline can run here, and why the others cannot."""
     name = f"pipeline {pipeline.id}"
     if cloud := cloud_stages(pipeline):
-        detail = f"for the cloud, and there is no engine for it here: {', '.join(cloud)}"
-        hint = "Start it with --execution-mode mcp only where its stages do not say otherwise."
-        return Check(name, True, "failed", detail, hint)
+        try:
+            cluster_settings(environment, definitions.configuration.cloud, None)
+        except UsageError as error:
+            detail = f"for a cluster: {', '.join(cloud)}\n{error.message}"
+            return Check(name, True, "warning", detail, error.hint)
     total = counted(len(pipeline.stages), "stage")
     unready = list(unrunnable_stages(pipeline, definitions.packaged.project, environment))
     if not unready:

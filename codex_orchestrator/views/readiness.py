@@ -51,7 +51,7 @@ def unrunnable_stages(
     known = {choice.portable: choice for choice in project.step_commands.values()}
     known |= {choice.command: choice for choice in project.step_commands.values()}
     for stage in pipeline.stages:
-        if not isinstance(stage, CommandStage):
+        if not isinstance(stage, CommandStage) or resolve_mode(stage) == "cloud":
             continue
         choice = known.get(stage.command)
         if choice is not None:

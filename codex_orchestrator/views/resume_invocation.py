@@ -18,6 +18,7 @@ def resume_invocation(
     *,
     target: str | None = None,
     keep_going: bool = False,
+    cluster: str | None = None,
     **request: Any,
 ) -> Invocation:
     """The invocation that resumes a run, with its own pipeline, task and target.
@@ -28,6 +29,7 @@ def resume_invocation(
         task: The task whose latest run is meant.
         target: Another target stage than the run's.
         keep_going: Whether a failure stops only what needs the failed stage, whatever the definitions say.
+        cluster: The cluster that runs cloud stages.
         request: The rest of a `Resume`.
 
     Raises:
@@ -44,5 +46,6 @@ def resume_invocation(
         target=target,
         known_target=manifest.plan_target_id,
         keep_going=keep_going,
+        cluster=cluster,
         resume=Resume(found.layout.run_id, **request),
     )

@@ -13,6 +13,7 @@ import pytest
 import pytest_codex.takeover  # noqa: F401 (once here, or every inner session would load it anew)
 from codex_orchestrator.cli import main
 from tests.support.at_once import Session
+from tests.support.clusters import Cluster
 from tests.support.processes import processes_in
 from tests.support.sshd import Server, why_not_here
 from tests.support.terminal import Terminal
@@ -107,3 +108,11 @@ def terminal(project):
 def with_other_plugins(project):
     """Sessions of the project have all plugins that are installed."""
     project.pytest_words = []
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory):
+    """A scheduler and two workers, of which the second has a rare thing; nobody may harm them."""
+    made = Cluster(tmp_path_factory.mktemp("cluster"))
+    yield made
+    made.close()

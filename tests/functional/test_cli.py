@@ -139,7 +139,7 @@ USAGE = [
     (("start", "work", "--from", "s9"), 'Unknown stage "s9" in pipeline "work".\nStages: s1, s2, s3.'),
     (("start", "work", "--only=s1", "--from=s2"), "--only and --from together leave no stage to run."),
     (("start", "work", "--execution-mode", "fog"), 'Unknown execution mode "fog".'),
-    (("start", "work", "--execution-mode", "cloud"), 'Stage "s1" of pipeline "work" needs a cloud engine'),
+    (("start", "work", "--execution-mode", "cloud"), "No cluster is named."),
     (("start", "work", "--parent-run", "../x"), "Invalid run ID \"../x\": it starts with '.'."),
     (
         ("status", "--run", "2026-11-21T02-44-32-979Z-6f1e3102"),
@@ -209,10 +209,9 @@ def test_a_task_id_that_is_no_text_is_refused_in_json_too(project):
     assert untouched(project)
 
 
-def test_a_stage_for_the_cloud_is_refused_and_can_be_planned(here, said):
+def test_a_stage_for_a_cluster_is_refused_without_one_and_can_be_planned(here, said):
     here.pipeline("touch ran", {"command": "true", "plan": {"requiresCloud": True}})
-    message = 'Stage "s2" of pipeline "work" needs a cloud engine, and there is none here.'
-    assert refusal(said("start", "work")).startswith(message)
+    assert refusal(said("start", "work")).startswith("No cluster is named.")
     code, out, err = said("plan", "work", "--format", "json")
     assert (code, err) == (0, "")
     assert [item["id"] for item in json.loads(out)["plan"]["items"]] == ["work:s1", "work:s2"]

@@ -357,13 +357,13 @@ def test_what_scripts_lack_is_told_with_the_way_to_mend_it(project, said, tools)
     ]
 
 
-def test_a_stage_for_the_cloud_keeps_its_pipeline_from_starting(project, doctor):
+def test_a_stage_for_a_cluster_needs_one_to_be_named(project, doctor):
     project.pipelines(here=["true"], there=[{"command": "true", "executionMode": "cloud"}])
     code, checks = doctor()
-    assert code == 1
+    assert code == 0
     assert checks["pipeline here"]["status"] == "ok"
-    assert checks["pipeline there"]["status"] == "failed"
-    assert checks["pipeline there"]["detail"] == "for the cloud, and there is no engine for it here: s1"
+    assert checks["pipeline there"]["status"] == "warning"
+    assert checks["pipeline there"]["detail"] == "for a cluster: s1\nNo cluster is named."
 
 
 def test_little_room_on_the_disk_is_a_warning(doctor, monkeypatch):

@@ -856,7 +856,7 @@ INVALID = {
     ),
     "needs the cloud": (
         "return replace(pipeline, stages=[added('x', execution_mode='cloud')])",
-        'Stage "x" of pipeline "work" needs a cloud engine',
+        "No cluster is named.",
     ),
 }
 

@@ -272,7 +272,7 @@ BAD_STAGE = (
         (None, ["--codex-target=nope"], ["nope"]),
         (None, ["--codex-only=nope"], ['Unknown stage "nope" in pipeline "work".', "Stages: s1."]),
         (None, ["--codex-execution-mode=moon"], ['Unknown execution mode "moon".']),
-        (None, ["--codex-execution-mode=cloud"], ["needs a cloud engine"]),
+        (None, ["--codex-execution-mode=cloud"], ["No cluster is named."]),
         (None, ["--codex-parent-run=a/b"], ['Invalid run ID "a/b": ']),
         (None, ["--codex-pipeline=work"], ["each pipeline once"]),
         (None, ["--codex-pipeline=diagnostics", "--codex-only=s1"], ["--codex-only names a stage"]),

@@ -31,7 +31,7 @@ class LastFirstEngine:
         self.given: list[tuple] = []
         self.order: list[str] = []
 
-    def free(self) -> bool:
+    def free(self, nodeid: str) -> bool:
         return len(self.given) < self.size
 
     def start(self, nodeid, request, run) -> Place:

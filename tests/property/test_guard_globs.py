@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codex_orchestrator.checks.globs import parse_globs
+from codex_orchestrator.globs import parse_globs
 from tests.support.repositories import git_variables
 
 NAMES = st.text("ab.", min_size=1, max_size=3).filter(lambda name: name not in (".", ".."))

@@ -132,6 +132,18 @@ BAD = (
     ),
     in_document("resources", '"resources": {"db": 0}', f"resources.db: {MORE}"),
     in_document("resources' type", '"resources": ["db"]', "resources: must be an object"),
+    in_document("cloud's key", '"cloud": {"cluster": "local"}', f"cloud.cluster: {UNKNOWN}"),
+    in_document(
+        "a workspace",
+        '"cloud": {"workspace": "copy"}',
+        "cloud.workspace: should be 'shared', 'snapshot' or 'auto'",
+    ),
+    in_document("no loss", '"cloud": {"lossSeconds": 0.5}', f"cloud.lossSeconds: {MORE}"),
+    in_document("no connection", '"cloud": {"connectSeconds": 0}', f"cloud.connectSeconds: {MORE}"),
+    in_document("include's type", '"cloud": {"include": "x"}', "cloud.include: must be a list"),
+    in_document(
+        "a variable's name", '"cloud": {"environment": [""]}', "cloud.environment[0]: must not be empty"
+    ),
     in_document("plugins' type", '"plugins": "x"', "plugins: must be a list"),
     in_document("a plugin's type", '"plugins": ["x", null]', "plugins[1]: must be a string"),
     in_document("tasks' type", '"tasks": {"a": 1}', "tasks.a: must be a string"),
@@ -198,6 +210,9 @@ BAD = (
     in_stage("needs' type", command(needs="a"), ".needs: must be a list"),
     in_stage("a need's type", command(needs=[1]), ".needs[0]: must be a string"),
     in_stage("stage's resources", command(resources={"db": 0}), f".resources.db: {MORE}"),
+    in_stage("inputs' type", command(inputs="src"), ".inputs: must be a list"),
+    in_stage("an empty output", command(outputs=["dist", ""]), ".outputs[1]: must not be empty"),
+    in_stage("outputs of a child", child(outputs=["dist"]), f".outputs: {UNKNOWN}"),
     in_stage("hints' key", command(plan={"target": True}), f".plan.target: {UNKNOWN}"),
     in_stage("aliases' type", command(plan={"aliases": "x"}), ".plan.aliases: must be a list"),
     in_stage("runnable's type", command(plan={"runnable": "no"}), ".plan.runnable: must be true or false"),
@@ -288,6 +303,18 @@ BAD = (
         "a cycle of needs",
         text(command("a", needs=["c"]), command("b"), command("c")),
         "7: pipelines[0].stages[0]: stages wait for each other: a → c → b → a",
+    ),
+    wrong(
+        "patterns",
+        text(
+            command(inputs=["src", "!src/a"], outputs=["a/../b"]),
+            document='"cloud": {"include": ["/"], "exclude": ["./x"], "environment": ["A", "B=c"]},',
+        ),
+        '2: cloud.include[0]: "/" is no pattern of paths in the repository',
+        '2: cloud.exclude[0]: "./x" is no pattern of paths',
+        '2: cloud.environment[1]: no variable has the name "B=c"',
+        '7: pipelines[0].stages[0].inputs[1]: "!src/a" is no pattern of paths',
+        '7: pipelines[0].stages[0].outputs[0]: "a/../b" is no pattern of paths',
     ),
     wrong(
         "mode",

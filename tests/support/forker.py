@@ -50,7 +50,9 @@ def load() -> None:
         for path in sorted(root.rglob("*.py")):
             name = ".".join([package.__name__, *path.relative_to(root).with_suffix("").parts])
             if "templates" not in path.parts and path.stem not in ("__init__", "__main__"):
-                __import__(name)
+                # Where an extra is not installed, what needs it is imported by no command either.
+                with contextlib.suppress(ModuleNotFoundError):
+                    __import__(name)
 
 
 def serve(requests: socket.socket) -> dict | None:

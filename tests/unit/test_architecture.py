@@ -296,11 +296,19 @@ class Rule:
     allowed: tuple[str, ...] = ()
 
 
+AT_WORKER = "codex_orchestrator/engine/cloud/at_worker.py"
 RULES = (
     Rule(
         "only these write or rename files",
         writes,
-        ("codex_orchestrator/evidence/files.py", "codex_orchestrator/evidence/lines.py"),
+        (
+            "codex_orchestrator/evidence/files.py",
+            "codex_orchestrator/evidence/lines.py",
+            # Unpacks our code on a worker, where it has nothing of this package yet.
+            AT_WORKER,
+            # Writes what is no evidence: the work tree's copies on workers, and what stages bring back.
+            "codex_orchestrator/workspace/disk.py",
+        ),
     ),
     Rule(
         "only these open, list, look at, make or remove what lies at a path",
@@ -313,14 +321,20 @@ RULES = (
             # These write and remove, in folders that `places` has opened.
             "codex_orchestrator/evidence/files.py",
             "codex_orchestrator/evidence/lines.py",
+            "codex_orchestrator/workspace/disk.py",
             # These read what nobody puts there: the package's own files, those of other packages, and /proc.
             "codex_orchestrator/resources.py",
             "pytest_codex/run_plugins.py",
             "codex_orchestrator/evidence/owner.py",
             "codex_orchestrator/execution/leftovers.py",
+            AT_WORKER,
         ),
     ),
-    Rule("only this file starts processes", starts_processes, ("codex_orchestrator/execution/process.py",)),
+    Rule(
+        "only these files start processes",
+        starts_processes,
+        ("codex_orchestrator/execution/process.py", AT_WORKER),
+    ),
     Rule(
         "only these files print: they see to it that words of others forge and hide nothing",
         prints,
@@ -641,7 +655,7 @@ BUDGETS: tuple[tuple[tuple[str, ...], dict[str, int]], ...] = (
             "codex_orchestrator.definitions": 7,
             "codex_orchestrator.engine": 10,
             "codex_orchestrator.evidence": 17,
-            "codex_orchestrator.execution": 10,
+            "codex_orchestrator.execution": 11,
             "codex_orchestrator.model": 10,
             "codex_orchestrator.privacy": 4,
             "codex_orchestrator.rules": 11,

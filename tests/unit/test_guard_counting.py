@@ -14,10 +14,10 @@ from codex_orchestrator.checks.counting import (
     is_marked_generated,
     left_out_notices,
 )
-from codex_orchestrator.checks.globs import parse_globs
 from codex_orchestrator.checks.tracked_changes import pair_renames, parse_diff, parse_sizes
 from codex_orchestrator.checks.worktree_files import readable_size
 from codex_orchestrator.errors import UsageError
+from codex_orchestrator.globs import parse_globs
 
 UNTRACKED = frozenset({"new", "dist", "x.egg-info", "py"})
 COUNTING = CountingRules(

@@ -193,16 +193,15 @@ def test_what_stands_as_evidence(stages, status, partial, required, test, approv
         assert str(summary.review.decision.feedback).startswith(feedback)
 
 
-def test_the_mode_is_that_of_the_target():
+def test_the_mode_is_cloud_where_a_stage_ran_there():
     root = Path("/repo")
-    run, _ = finished(("a", "succeeded"))
     stages = (
         CommandStage(kind="command", id="a", title="A", command="x", requires_cloud=True),
         CommandStage(kind="command", id="b", title="B", command="x", plan=PlanHints(default_target=True)),
     )
-    pipeline = pipeline_of(*stages)
-    for target, mode in ((None, "mcp"), ("a", "cloud")):
-        plan = CommandPlanner(pipeline, target=target).plan()
+    plan = CommandPlanner(pipeline_of(*stages)).plan()
+    for status, mode in (("pending", "mcp"), ("succeeded", "cloud")):
+        run, _ = finished(("a", status), ("b", "succeeded"))
         summary = CommandReviewer(run, plan, manifest_path=str(root / "m.json"), partial=False).summarize()
         assert summary.mode == summary.build.mode == mode
 

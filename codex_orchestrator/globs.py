@@ -1,4 +1,8 @@
-"""Patterns for paths, as ``.gitignore`` has them (docs/reference/guards.md, section "Patterns")."""
+"""Patterns for paths, as ``.gitignore`` has them (docs/reference/guards.md, section "Patterns").
+
+Those of guards float: one without a slash inside matches at any depth. Those of what stages read and write
+start at the root, as paths do (docs/reference/configuration.md, section "Patterns from the root").
+"""
 
 from __future__ import annotations
 
@@ -36,6 +40,15 @@ class Glob:
                 return True
         return False
 
+    def leads_into(self, folder: str) -> bool:
+        """Whether it may match something in a folder; the root is empty text."""
+        places = self._skipping({0})
+        for name in folder.split("/") if folder else ():
+            places = self._skipping({after for place in places for after in self._after(place, name)})
+            if len(self.parts) in places:
+                return True
+        return bool(places)
+
     def _after(self, place: int, name: str) -> Iterable[int]:
         if place == len(self.parts):
             return ()
@@ -54,7 +67,7 @@ class Glob:
 
 
 def parse_globs(setting: str, patterns: Iterable[str]) -> tuple[Glob, ...]:
-    """The patterns of a setting.
+    """The patterns of a setting, as ``.gitignore`` has them.
 
     Raises:
         UsageError: One is empty, is negated, or leads out of the repository.
@@ -62,13 +75,38 @@ def parse_globs(setting: str, patterns: Iterable[str]) -> tuple[Glob, ...]:
     return tuple(_parsed(setting, pattern) for pattern in patterns)
 
 
+def rooted(pattern: str) -> Glob:
+    """A pattern that starts at the root, whether or not there is a slash in it.
+
+    Raises:
+        ValueError: It has a `pattern_problem`.
+    """
+    if problem := pattern_problem(pattern):
+        raise ValueError(problem)
+    return _glob(pattern, anchored=True)
+
+
+def pattern_problem(pattern: str) -> str | None:
+    """Why a text is no pattern of paths in the repository, in a few words; None where it is one."""
+    parts = _parts(pattern)
+    if not parts or pattern.startswith("!") or {".", ".."} & set(parts) or "\0" in pattern:
+        return f'"{printable(pattern)}" is no pattern of paths in the repository'
+    return None
+
+
 def _parsed(setting: str, pattern: str) -> Glob:
-    parts = [part for part in pattern.split("/") if part]
-    if not parts or pattern.startswith("!") or {".", ".."} & set(parts):
+    if problem := pattern_problem(pattern):
         raise UsageError(
-            f'{setting}: "{printable(pattern)}" is no pattern of paths in the repository.',
+            f"{setting}: {problem}.",
             hint='Write them as in .gitignore, without "!": "*.snap", "/generated/", "docs/**/*.svg".',
         )
-    anchored = "/" in pattern.rstrip("/")
-    spelled = (_ANY_FOLDERS if part == _ANY_FOLDERS else part.replace("[^", "[!") for part in parts)
+    return _glob(pattern, anchored="/" in pattern.rstrip("/"))
+
+
+def _glob(pattern: str, *, anchored: bool) -> Glob:
+    spelled = (_ANY_FOLDERS if part == _ANY_FOLDERS else part.replace("[^", "[!") for part in _parts(pattern))
     return Glob((*(() if anchored else (_ANY_FOLDERS,)), *spelled), pattern.endswith("/"))
+
+
+def _parts(pattern: str) -> list[str]:
+    return [part for part in pattern.split("/") if part]

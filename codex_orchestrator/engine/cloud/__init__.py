@@ -1,0 +1,1 @@
+"""Commands on a Dask cluster: the engine, what it sends to workers, and what runs there."""
