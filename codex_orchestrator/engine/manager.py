@@ -15,6 +15,7 @@ from codex_orchestrator.definitions.planner import Plan
 from codex_orchestrator.engine.endings import StageEndings
 from codex_orchestrator.engine.lifecycle import LiveRun, end_processes, mark_of, owner_mark
 from codex_orchestrator.engine.requests import StageRequests
+from codex_orchestrator.engine.source import SourceRecord
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.evidence.lineage import live_owners, read_children
 from codex_orchestrator.execution.late import LateOutput
@@ -59,6 +60,7 @@ class TaskManager:
         requirements: Dependencies,
         selected: Collection[str],
         clock: Clock,
+        source: SourceRecord,
     ) -> None:
         """Take charge of a run that was opened or taken up again.
 
@@ -71,6 +73,7 @@ class TaskManager:
             requirements: For each stage, those without whose good end it does not run.
             selected: The ids of the stages that this session means to run.
             clock: Time.
+            source: Records of which source it is.
         """
         self.layout = live.layout
         self.pipeline = pipeline
@@ -79,6 +82,7 @@ class TaskManager:
         self._recording = live.recording
         self._selected = frozenset(selected)
         self._clock = clock
+        self._source = source
         self._requirements = requirements
         self._index = {stage.id: index for index, stage in enumerate(pipeline.stages, start=1)}
         self._stages = {stage.id: stage for stage in pipeline.stages}
@@ -144,6 +148,7 @@ class TaskManager:
             StorageError: The manifest cannot be written.
         """
         stage, index = self._command_stage(stage_id), self._index[stage_id]
+        self._source.begin()
         self.record(CommandStart(command=stage.command, timestamp=self._now(), index=index))
         return self._requests.of(stage, index)
 
@@ -189,9 +194,8 @@ class TaskManager:
         Raises:
             StorageError: The manifest cannot be written.
         """
-        waiting = StageWaiting(
-            stage_id=stage_id, reason=reason, timestamp=self._now(), index=self._index[stage_id]
-        )
+        index = self._index[stage_id]
+        waiting = StageWaiting(stage_id=stage_id, reason=reason, timestamp=self._now(), index=index)
         self._waiting.add(stage_id)
         self.record(waiting)
 
@@ -204,8 +208,7 @@ class TaskManager:
         self._waiting.discard(stage_id)
         self._take_up_children()
         self._endings.end(stage_id, verdict, outcome)
-        entry = self.entry(stage_id)
-        if entry.status == "failed":
+        if (entry := self.entry(stage_id)).status == "failed":
             self._failed.add(stage_id)
         return entry
 
@@ -228,6 +231,7 @@ class TaskManager:
         try:
             # First, as nothing that goes wrong with the evidence may keep processes alive.
             self._end_left_processes(groups)
+            self._source.begin_end()
             self._end_running_entries(cancelled_by)
             self._take_up_children()
             told = [*self._warnings, *warnings, *self._recording.stop_heartbeat()]
@@ -242,12 +246,12 @@ class TaskManager:
 
     def _finish(self, cancelled_by: str | None, warnings: Sequence[str]) -> None:
         sampled, untold = self._recording.sample_request(self.live.starts)
-        warnings = [*warnings, *untold]
+        self._source.end()
+        warnings = [*warnings, *untold, *map(self.guard.line, self._source.warnings)]
+        lines, interrupted = self._endings.lines, self._endings.interrupted
         manifest, completed = finish(
             sampled,
-            RunEndFacts(
-                self._selected, cancelled_by, self._endings.lines, self._endings.interrupted, warnings
-            ),
+            RunEndFacts(self._selected, cancelled_by, lines, interrupted, warnings),
             now=self._now(),
             run_summary_path=self.layout.relative(self.layout.run_summary),
         )

@@ -22,6 +22,7 @@ from codex_orchestrator.model.definitions import Configuration
 from codex_orchestrator.model.events import AnyEvent
 from codex_orchestrator.model.explain import explain
 from codex_orchestrator.model.privacy_record import PrivacyDecision
+from codex_orchestrator.model.source import Source
 from codex_orchestrator.rules.drift import DriftReport, DriftSample
 from codex_orchestrator.rules.reviewer import RunSummary, TaskState
 
@@ -51,6 +52,7 @@ ARTEFACTS = {
         Artefact("event", "Line of runner.ndjson and commands/*.ndjson", AnyEvent, lines=True),
         Artefact("error", "Error file of a stage", shapes.StageError),
         Artefact("plan", "plan.json of a run", shapes.PlanRecord),
+        Artefact("source", "source.json: of which source a run is", Source),
         Artefact("resume-token", "Resume token of a run", shapes.ResumeToken),
         Artefact("receipt", "Line of approvals.ndjson", shapes.Receipt, lines=True),
         Artefact("privacy-decision", "Line of privacy-decisions.ndjson", PrivacyDecision, lines=True),
@@ -77,6 +79,7 @@ _BY_NAME: dict[str, Artefact] = {
     "compat.json": ARTEFACTS["pointer"],
     "runner.ndjson": ARTEFACTS["event"],
     "resume-token.json": ARTEFACTS["resume-token"],
+    "source.json": ARTEFACTS["source"],
     "plan.json": ARTEFACTS["plan"],
     "approvals.ndjson": ARTEFACTS["receipt"],
     "privacy-decisions.ndjson": ARTEFACTS["privacy-decision"],
@@ -101,6 +104,8 @@ _BY_FOLDER: dict[str, Artefact] = {
 }
 # Where names are ids, also those that files have elsewhere.
 _FOLDERS_OF_IDS = ("cli", "mcp", "local-mcp", "trash")
+# Trees of git, and indexes.
+_NOT_DOCUMENTS = frozenset({".source"})
 # Files of ours that have no content to check.
 _EMPTY = (".gitignore", ".metrics.lock", ".runs.lock", ".samples.lock", ".tasks.lock")
 
@@ -158,7 +163,7 @@ def check_folder(folder: Path, artefact: Artefact | None = None) -> Iterator[Fin
     Raises:
         OSError: Something cannot be read.
     """
-    for path, kind in sorted(places.walked(folder, below=folder)):
+    for path, kind in sorted(places.walked(folder, below=folder, skipped=_NOT_DOCUMENTS)):
         if kind == "file":
             yield check_file(path, artefact)
         elif kind == "link" and node_cli.is_link(path):

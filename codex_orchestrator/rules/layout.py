@@ -9,6 +9,11 @@ from codex_orchestrator.environment import Environment
 from codex_orchestrator.identifiers import is_run_id, stage_file_stem
 
 
+def source_store(environment: Environment) -> Path:
+    """What is kept of the work trees that runs were of: no name that a task can have."""
+    return environment.runs_dir / ".source"
+
+
 @dataclass(frozen=True)
 class TaskLayout:
     """A task's folders and the files that its runs share."""
@@ -183,6 +188,11 @@ class RunLayout:
     def privacy_log(self) -> Path:
         """NDJSON, one line per secret that the guard found."""
         return self.folder / "privacy-decisions.ndjson"
+
+    @property
+    def source(self) -> Path:
+        """Of which source the run's evidence is."""
+        return self.folder / "source.json"
 
     @property
     def children(self) -> Path:

@@ -21,6 +21,7 @@ SCHEMAS = (
     (r"\.runs/[^/]+/cli/[^/]+/plan\.json", "plan", False),
     (r"\.runs/[^/]+/cli/[^/]+/resume-token\.json", "resume-token", False),
     (r"\.runs/[^/]+/cli/[^/]+/run-summary\.json", "run-summary", False),
+    (r"\.runs/[^/]+/cli/[^/]+/source\.json", "source", False),
     (r"\.runs/[^/]+/cli/[^/]+/run\.lock", "owner", False),
     (r"\.runs/[^/]+/mcp/[^/]+/manifest\.json", "pointer", False),
     (r"\.runs/local-mcp/[^/]+/compat\.json", "pointer", False),
@@ -164,7 +165,7 @@ def test_artefacts_are_written_alike(project):
     project.pipeline({"id": "ünï → €", "command": "echo '→ €'; exit 1"})
     run = project.start("work")
     documents = [path for path in project.root.glob("*/**/*.json") if path.name != "metrics.json"]
-    assert len(documents) == 11
+    assert len(documents) == 12
     for path in documents:
         text = path.read_text(encoding="utf-8")
         assert text == json.dumps(json.loads(text), indent=2, ensure_ascii=False) + "\n", path

@@ -29,6 +29,7 @@ def test_a_run_leaves_the_whole_layout(project):
         f"{folder}/resume-token.json",
         f"{folder}/plan.json",
         f"{folder}/run-summary.json",
+        f"{folder}/source.json",
         f"{folder}/run.lock",
         f".runs/task-1/mcp/{run_id}/manifest.json",
         f".runs/local-mcp/{run_id}/compat.json",
