@@ -22,6 +22,7 @@ from codex_orchestrator.model.definitions import Configuration
 from codex_orchestrator.model.events import AnyEvent
 from codex_orchestrator.model.explain import explain
 from codex_orchestrator.model.privacy_record import PrivacyDecision
+from codex_orchestrator.model.seal import Seal, SealDraft, SealLine
 from codex_orchestrator.model.source import Source
 from codex_orchestrator.rules.drift import DriftReport, DriftSample
 from codex_orchestrator.rules.reviewer import RunSummary, TaskState
@@ -53,6 +54,9 @@ ARTEFACTS = {
         Artefact("error", "Error file of a stage", shapes.StageError),
         Artefact("plan", "plan.json of a run", shapes.PlanRecord),
         Artefact("source", "source.json: of which source a run is", Source),
+        Artefact("seal", "seal.json of a run", Seal),
+        Artefact("seal-line", "Line of seals.ndjson", SealLine, lines=True),
+        Artefact("seal-draft", "A seal that is no part of the chain yet", SealDraft),
         Artefact("resume-token", "Resume token of a run", shapes.ResumeToken),
         Artefact("receipt", "Line of approvals.ndjson", shapes.Receipt, lines=True),
         Artefact("privacy-decision", "Line of privacy-decisions.ndjson", PrivacyDecision, lines=True),
@@ -80,6 +84,8 @@ _BY_NAME: dict[str, Artefact] = {
     "runner.ndjson": ARTEFACTS["event"],
     "resume-token.json": ARTEFACTS["resume-token"],
     "source.json": ARTEFACTS["source"],
+    "seal.json": ARTEFACTS["seal"],
+    "seals.ndjson": ARTEFACTS["seal-line"],
     "plan.json": ARTEFACTS["plan"],
     "approvals.ndjson": ARTEFACTS["receipt"],
     "privacy-decisions.ndjson": ARTEFACTS["privacy-decision"],
@@ -101,13 +107,14 @@ _BY_FOLDER: dict[str, Artefact] = {
     "metrics.pending": ARTEFACTS["metrics"],
     "runs.pending": _HISTORY,
     "samples.pending": ARTEFACTS["drift-sample"],
+    "seals.pending": ARTEFACTS["seal-draft"],
 }
 # Where names are ids, also those that files have elsewhere.
 _FOLDERS_OF_IDS = ("cli", "mcp", "local-mcp", "trash")
 # Trees of git, and indexes.
 _NOT_DOCUMENTS = frozenset({".source"})
 # Files of ours that have no content to check.
-_EMPTY = (".gitignore", ".metrics.lock", ".runs.lock", ".samples.lock", ".tasks.lock")
+_EMPTY = (".gitignore", ".metrics.lock", ".runs.lock", ".samples.lock", ".seals.lock", ".tasks.lock")
 
 
 @dataclass(frozen=True)

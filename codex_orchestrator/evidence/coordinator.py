@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from typing import Any
 
 from codex_orchestrator import places
 from codex_orchestrator.clock import Clock, timestamp
@@ -241,7 +242,7 @@ def mark_recorded(layout: RunLayout) -> bool:
             return True  # It never finished its first manifest.
         if isinstance(manifest, dict) and manifest.get("metrics_recorded") is False:
             manifest["metrics_recorded"] = True
-            files.replace(layout.manifest, dumps(manifest).encode(), below=layout.base)
+            _put(layout, manifest)
     return True
 
 
@@ -258,7 +259,7 @@ def add_approvals(layout: RunLayout, approvals: Sequence[Approval]) -> None:
     known = manifest["approvals"]
     manifest["approvals"] = [*known, *(item for item in map(to_json, approvals) if item not in known)]
     manifest["updated_at"] = max(manifest["updated_at"], *(item.timestamp for item in approvals))
-    files.replace(layout.manifest, dumps(manifest).encode(), below=layout.base)
+    _put(layout, manifest)
 
 
 def add_children(layout: RunLayout, children: Sequence[ChildRun], *, now: str) -> None:
@@ -278,5 +279,12 @@ def add_children(layout: RunLayout, children: Sequence[ChildRun], *, now: str) -
         return  # It was removed, or never finished its first manifest.
     news = changed_children(known_children(manifest), children)
     if news and isinstance(manifest, dict):
-        document = with_children(manifest, news, now=now)
+        _put(layout, with_children(manifest, news, now=now))
+
+
+def _put(layout: RunLayout, document: dict[str, Any]) -> None:
+    """Replace the manifest of a run that nobody owns; one that is sealed is sealed anew."""
+    from codex_orchestrator.evidence.sealing import kept_sealed
+
+    with kept_sealed(layout):
         files.replace(layout.manifest, dumps(document).encode(), below=layout.base)

@@ -164,8 +164,11 @@ class RunRecording:
         Raises:
             StorageError: It cannot be written.
         """
+        from codex_orchestrator.evidence.sealing import kept_sealed
+
         self.manifest = manifest
-        self._coordinator.save(manifest)
+        with kept_sealed(self.layout, self._clock):
+            self._coordinator.save(manifest)
         # Its last owner may have died before it could.
         self._tidy(lambda: self._link.report(manifest))
         self._tidy(self._link.adopt)
@@ -241,6 +244,18 @@ class RunRecording:
         if recording.recorded:
             self._tidy(self._records.acknowledge)
         self._observe(before, completed, self.manifest)
+
+    def seal(self, plan_digest: str, *, partial: bool) -> None:
+        """Seal the run, now that all of it is written; where that cannot be, `verify` tells.
+
+        Args:
+            plan_digest: Of what was run.
+            partial: Whether a selection left stages out.
+        """
+        from codex_orchestrator.evidence.sealing import seal_run
+
+        ended, clock = self.manifest, self._clock
+        self._tidy(lambda: seal_run(self.layout, ended, clock, plan_digest=plan_digest, partial=partial))
 
     def abandon(self) -> None:
         """Give up a run that was never begun here."""

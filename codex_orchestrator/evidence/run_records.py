@@ -154,6 +154,10 @@ def merge_queued(task: TaskLayout, clock: Clock, tell: Callable[[str], object] =
     # Runs of other tools leave none.
     if places.has_folder(task.drift_pending, below=task.environment.out_dir):
         merged.append(drift.merge_now(_known))
+    if places.has_folder(task.seals_pending, below=task.environment.out_dir):
+        from codex_orchestrator.evidence.sealing import merge_seals
+
+        merged.append(merge_seals(task, clock))
     for notice in (*metrics.notices, *state.notices, *drift.notices):
         tell(notice)
     return all(merged)

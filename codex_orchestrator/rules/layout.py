@@ -114,7 +114,23 @@ class TaskLayout:
     def pending_places(self) -> tuple[tuple[Path, Path], ...]:
         """The same, each with the folder above it that the user has chosen."""
         runs, out = self.environment.runs_dir, self.environment.out_dir
-        return (self.metrics_pending, runs), (self.history_pending, out), (self.drift_pending, out)
+        journals = (self.metrics_pending, runs), (self.history_pending, out), (self.drift_pending, out)
+        return (*journals, (self.seals_pending, out))
+
+    @property
+    def seals(self) -> Path:
+        """NDJSON, one line for each seal, in the order of sealing: a chain."""
+        return self.out_dir / "seals.ndjson"
+
+    @property
+    def seals_pending(self) -> Path:
+        """Seals that are no part of the chain yet, one file per run."""
+        return self.out_dir / "seals.pending"
+
+    @property
+    def seals_lock(self) -> Path:
+        """Held while runs are sealed."""
+        return self.out_dir / ".seals.lock"
 
     @property
     def live_dir(self) -> Path:
@@ -193,6 +209,11 @@ class RunLayout:
     def source(self) -> Path:
         """Of which source the run's evidence is."""
         return self.folder / "source.json"
+
+    @property
+    def seal(self) -> Path:
+        """What tells whether the run's evidence is unaltered."""
+        return self.folder / "seal.json"
 
     @property
     def children(self) -> Path:
