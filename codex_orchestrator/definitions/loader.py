@@ -11,7 +11,7 @@ import json
 from collections import ChainMap
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, replace
-from typing import Literal, NoReturn
+from typing import Any, Literal, NoReturn
 
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.definitions.node_keys import translate_node_keys
@@ -138,7 +138,12 @@ def notices_of(definitions: Definitions, pipeline: Pipeline) -> tuple[str, ...]:
 
 def pipeline_digest(pipeline: Pipeline) -> str:
     """SHA-256 (hex) of the resolved pipeline as canonical JSON: sorted keys, no spaces."""
-    text = json.dumps(to_json(pipeline), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return digest_of(to_json(pipeline))
+
+
+def digest_of(document: Any) -> str:
+    """The same of a pipeline as JSON has it."""
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
