@@ -257,7 +257,6 @@ class TaskManager:
         )
         partial = len(self._selected) < len(self._index)
         self._recording.finish(manifest, completed, self._plan, partial=partial, starts=self.live.starts)
-        self._recording.seal(self.live.plan_digest, partial=partial)
 
     def _has_to_wait(self, cancelled_by: str | None) -> bool:
         failed = any(entry.status == "failed" for entry in self.manifest.commands)

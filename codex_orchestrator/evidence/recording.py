@@ -16,6 +16,7 @@ from codex_orchestrator.evidence.lineage import ParentLink, adopt_children
 from codex_orchestrator.evidence.locks import RunLock
 from codex_orchestrator.evidence.run_folder import EventLog
 from codex_orchestrator.evidence.run_records import RunRecords
+from codex_orchestrator.evidence.sealing import kept_sealed, seal_run
 from codex_orchestrator.model.codec import dumps, to_json
 from codex_orchestrator.model.events import ChildChanged, Event, RunCompleted, StageCompleted, StageWaiting
 from codex_orchestrator.model.exec_events import CommandStart, ExecEvent, PrivacyDecided
@@ -164,8 +165,6 @@ class RunRecording:
         Raises:
             StorageError: It cannot be written.
         """
-        from codex_orchestrator.evidence.sealing import kept_sealed
-
         self.manifest = manifest
         with kept_sealed(self.layout, self._clock):
             self._coordinator.save(manifest)
@@ -244,18 +243,7 @@ class RunRecording:
         if recording.recorded:
             self._tidy(self._records.acknowledge)
         self._observe(before, completed, self.manifest)
-
-    def seal(self, plan_digest: str, *, partial: bool) -> None:
-        """Seal the run, now that all of it is written; where that cannot be, `verify` tells.
-
-        Args:
-            plan_digest: Of what was run.
-            partial: Whether a selection left stages out.
-        """
-        from codex_orchestrator.evidence.sealing import seal_run
-
-        ended, clock = self.manifest, self._clock
-        self._tidy(lambda: seal_run(self.layout, ended, clock, plan_digest=plan_digest, partial=partial))
+        self._tidy(lambda: seal_run(self.layout, self.manifest, self._clock, partial=partial))
 
     def abandon(self) -> None:
         """Give up a run that was never begun here."""

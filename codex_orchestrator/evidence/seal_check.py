@@ -9,7 +9,7 @@ from codex_orchestrator import places
 from codex_orchestrator.errors import Misplaced, StorageError
 from codex_orchestrator.evidence.lineage import child_layout
 from codex_orchestrator.evidence.sealed_files import sealed_file, sealed_name, sealed_paths
-from codex_orchestrator.evidence.sealing import read_seal
+from codex_orchestrator.evidence.sealing import is_being_sealed, read_seal
 from codex_orchestrator.model.codec import Mismatch, dumps, dumps_line, from_json, loads, to_json
 from codex_orchestrator.model.manifest import ChildRun
 from codex_orchestrator.model.seal import Seal, SealedFile, SealLine
@@ -83,6 +83,10 @@ def check_seal(layout: RunLayout, chain: Chain) -> Iterator[Flaw]:
         StorageError: Something cannot be looked at.
     """
     name = layout.relative(layout.seal)
+    if is_being_sealed(layout):
+        message = "Its sealing was interrupted: the next run of the task, or gc, brings it to its end."
+        yield Flaw("not-sealed", name, message, layout.run_id)
+        return
 
     def flaw(kind: FlawKind, message: str, path: str = name) -> Flaw:
         return Flaw(kind, path, message, layout.run_id)

@@ -30,20 +30,20 @@ from codex_orchestrator.model.seal import Seal, SealDraft, SealedFile, SealLine,
 from codex_orchestrator.rules.layout import RunLayout, TaskLayout
 
 PATIENCE_SECONDS = 10.0
+NO_PLAN = "unknown"
 _LOOKS = 3
 _WAITING = ".json"
 _TAKEN = ".sealing"
 TOOL = SealTool("codex-orchestrator", __version__)
 
 
-def seal_run(layout: RunLayout, manifest: Manifest, clock: Clock, *, plan_digest: str, partial: bool) -> bool:
+def seal_run(layout: RunLayout, manifest: Manifest, clock: Clock, *, partial: bool) -> bool:
     """Seal a run that has ended and all of whose files are written.
 
     Args:
         layout: The run.
         manifest: As it is on disk.
         clock: Time.
-        plan_digest: Of what was run.
         partial: Whether a selection left stages out.
 
     Returns:
@@ -59,7 +59,7 @@ def seal_run(layout: RunLayout, manifest: Manifest, clock: Clock, *, plan_digest
         run_id=manifest.run_id,
         pipeline_id=manifest.pipeline_id,
         status=manifest.status,
-        plan_digest=plan_digest,
+        plan_digest=str(_document(layout, layout.plan).get("digest") or NO_PLAN),
         partial=partial,
         source=_source(layout),
         tool=TOOL,
@@ -115,6 +115,11 @@ def forget_draft(layout: RunLayout) -> None:
     """
     for suffix in (_WAITING, _TAKEN):
         files.remove(_draft_file(layout, suffix), below=layout.task.environment.out_dir)
+
+
+def is_being_sealed(layout: RunLayout) -> bool:
+    """Whether a run waits for its seal, or somebody has died in giving it one."""
+    return _draft_of(layout) is not None
 
 
 def read_seal(layout: RunLayout) -> Seal | None:
@@ -271,10 +276,18 @@ def _child_seals(layout: RunLayout, children: Sequence[ChildRun]) -> Iterator[Se
 
 def _source(layout: RunLayout) -> SealSource:
     try:
-        document: Any = loads(places.read(layout.source, below=layout.base))
-        return from_json(SealSource, document, strict=False)
-    except (OSError, ValueError, Mismatch, StorageError):
+        return from_json(SealSource, _document(layout, layout.source), strict=False)
+    except Mismatch:
         return SealSource(None, None, None)
+
+
+def _document(layout: RunLayout, path: Path) -> dict[str, Any]:
+    """What a file of the run says; nothing where it cannot be read."""
+    try:
+        document = loads(places.read(path, below=layout.base))
+    except (OSError, ValueError, StorageError):
+        return {}
+    return document if isinstance(document, dict) else {}
 
 
 def _fields(draft: SealDraft) -> dict[str, Any]:

@@ -84,7 +84,7 @@ def test_every_hook_is_documented_and_in_the_example():
 
 def test_every_shape_of_every_schema_has_its_part():
     documented = {part.split()[-1] for part in generate.parts()} | {"config", "event"}
-    documented |= {"RunSummary", "DriftSample"}  # what the schemas run-summary and drift-sample describe
+    documented |= {"RunSummary", "DriftSample", "SealDraft"}  # what the schemas of like names describe
     for name in schema_names():
         inside = set(json.loads(schema_text(name)).get("$defs", {})) if name != "event" else set()
         assert {name, *inside} <= documented, f"schema {name}: {sorted({name, *inside} - documented)}"
@@ -348,7 +348,7 @@ def test_the_readme_shows_the_files_that_a_run_leaves(left):
     shown = {
         path
         for path in left
-        if not path.endswith((".gitignore", ".metrics.lock", ".runs.lock", ".samples.lock"))
+        if not path.endswith((".gitignore", ".metrics.lock", ".runs.lock", ".samples.lock", ".seals.lock"))
     }
     assert tree((ROOT / "README.md").read_text(encoding="utf-8")) == shown
 
