@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from codex_orchestrator.text import printable
 # What git has not looked at before is hashed: more than this at once is no source, but data.
 MOST_NEW_FILES = 50_000
 MOST_NEW_BYTES = 2 * 1024**3
+_ID = re.compile("[0-9a-f]{40,64}")
 _PLACES = ("index", "objects", "info/sparse-checkout")
 # The private index stands alone, and no command that reads it begins to write.
 _PLAIN_INDEX = ("-c", "core.splitIndex=false", "-c", "core.untrackedCache=false", "-c", "core.fsync=none")
@@ -118,7 +120,9 @@ class IdentifiedTree:
         return PrivateIndex(self.tree, self._store, self._runs_dir, self._objects)
 
     def differences(self, one: str, other: str) -> list[ChangedPath] | None:
-        """In which files two trees differ; None where one is not known."""
+        """In which files two trees differ; None where one is not known, or no id of a tree."""
+        if not (_ID.fullmatch(one) and _ID.fullmatch(other)):
+            return None  # It is from a file that anybody may have written.
         tree = replace(self.tree, environ={**self.tree.environ, **self._own_objects()})
         answer = tree.run("diff-tree", "-r", "-z", "--name-status", "--no-renames", one, other, "--")
         if answer.exit_code != 0:

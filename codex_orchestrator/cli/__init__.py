@@ -38,6 +38,7 @@ COMMANDS = {
     "logs": "print what stages printed",
     "runs": "list runs",
     "review": "hand a run over to a reviewer",
+    "gate": "say whether pipelines have passed on the code in front of us",
     "verify": "check that evidence is what was sealed",
     "tree": "print the id of the work tree that runs are tied to",
     "metrics": "sum up a task's runs",

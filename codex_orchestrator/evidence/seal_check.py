@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from codex_orchestrator import places
 from codex_orchestrator.errors import Misplaced, StorageError
 from codex_orchestrator.evidence.lineage import child_layout
+from codex_orchestrator.evidence.lines import lines_backwards
 from codex_orchestrator.evidence.sealed_files import sealed_file, sealed_name, sealed_paths
 from codex_orchestrator.evidence.sealing import is_being_sealed, read_seal
 from codex_orchestrator.model.codec import Mismatch, dumps, dumps_line, from_json, loads, to_json
@@ -29,11 +30,12 @@ class Chain:
         roots: By run id, the roots of all seals that it has had.
     """
 
-    def __init__(self, task: TaskLayout) -> None:
+    def __init__(self, task: TaskLayout, *, back_to: str | None = None) -> None:
         """Read it.
 
         Args:
             task: The task.
+            back_to: Only from the last seal of this run on: what came before does not matter to it.
         """
         self.flaws: list[Flaw] = []
         self.last: dict[str, SealLine] = {}
@@ -41,13 +43,17 @@ class Chain:
         self._path = task.environment.relative(task.seals)
         is_waited_for = bool(places.listed(task.seals_pending, below=task.environment.out_dir))
         before: SealLine | None = None
-        for number, text in enumerate(_lines(task), start=1):
+        lines = _lines(task) if back_to is None else _last_lines(task, back_to)
+        for number, text in enumerate(lines, start=1):
             line = _line(text)
             if line is None:
                 if text.endswith(b"\n") or not is_waited_for:
                     self._break("", f"line {number} is none of a seal")
                 continue
-            self._follow(number, before, line)
+            if before is not None or back_to is None:
+                self._follow(number, before, line)
+            self.last[line.run_id] = line
+            self.roots.setdefault(line.run_id, set()).add(line.root)
             before = line
 
     def _follow(self, number: int, before: SealLine | None, line: SealLine) -> None:
@@ -56,8 +62,6 @@ class Chain:
             named = f"the seal of {expected.run_id}" if expected is not None else "no seal"
             said = f"that of {line.previous.run_id}" if line.previous is not None else "none"
             self._break(line.run_id, f"line {number} follows {named}, and says that it follows {said}")
-        self.last[line.run_id] = line
-        self.roots.setdefault(line.run_id, set()).add(line.root)
 
     def _break(self, run_id: str, message: str) -> None:
         self.flaws.append(Flaw("chain-broken", self._path, f"{message}.", run_id))
@@ -191,6 +195,18 @@ def _lines(task: TaskLayout) -> Iterator[bytes]:
         yield from places.lines(task.seals, below=task.environment.out_dir)
     except FileNotFoundError:
         return
+
+
+def _last_lines(task: TaskLayout, run_id: str) -> list[bytes]:
+    """The lines from the last one of a run on."""
+    below = task.environment.out_dir
+    found = places.status(task.seals, below=below)
+    needle, kept = f'{{"run_id":"{run_id}"'.encode(), []
+    for line in lines_backwards(task.seals, found.st_size, below=below) if found is not None else ():
+        kept.append(line + b"\n")
+        if line.startswith(needle):
+            break
+    return kept[::-1]
 
 
 def _line(text: bytes) -> SealLine | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.repositories import Repo, git_variables
+from tests.support.repositories import Repo, repository_of
 
 EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 
@@ -17,15 +17,8 @@ EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 @pytest.fixture
 def repo(project, tmp_path):
     """The project as a repository with a commit."""
-    found = Repo(project.root, {**git_variables(tmp_path), "LC_ALL": "C"})
-    project.environment |= {name: value for name, value in found.environ.items() if name.startswith("GIT_")}
-    project.environment["GIT_CONFIG_GLOBAL"] = os.devnull
-    found.git("init", "--quiet", "--initial-branch", "main")
     project.pipeline("true")
-    found.write("src/a.txt", "a\n")
-    found.write("src/b.txt", "b\n")
-    found.commit()
-    return found
+    return repository_of(project.root, project.environment, tmp_path)
 
 
 def honest_tree(repo: Repo, *without: str) -> str:
