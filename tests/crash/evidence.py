@@ -19,10 +19,12 @@ from codex_orchestrator.environment import Environment
 from codex_orchestrator.errors import UnknownRun
 from codex_orchestrator.evidence.artefacts import check_file
 from codex_orchestrator.evidence.manifests import read_manifest
+from codex_orchestrator.evidence.seal_check import Chain
 from codex_orchestrator.model.manifest import TERMINAL
 from codex_orchestrator.rules.layout import RunLayout, TaskLayout
 from codex_orchestrator.views.lookup import FoundRun
 from codex_orchestrator.views.status import status_document
+from codex_orchestrator.views.verification import Verification
 
 from .processes import TASK, Done
 
@@ -94,9 +96,10 @@ def settled(root: Path) -> list[str]:
       that its record could not even be queued; the manifest says ``metrics_recorded`` where, and only where,
       it is in.
     - Aggregates count what their files hold, and cover all of it. Nothing is pending.
+    - The chain of seals is unbroken, and each run that is sealed is as it was sealed.
     - No temporary file is left, no folder of a run without a manifest, no pointer that leads nowhere.
     """
-    return [*readable(root), *_uncounted(root), *_untidy(root)]
+    return [*readable(root), *_uncounted(root), *_untidy(root), *_unverified(root)]
 
 
 def gaps(root: Path, clean: Path) -> dict[str, str]:
@@ -189,6 +192,15 @@ def _is_named(name: str, summary: str) -> bool:
 
 def _temporary(root: Path) -> Iterator[str]:
     yield from (f"left over: {path.relative_to(root)}" for path in files_in(root) if is_temporary(path))
+
+
+def _unverified(root: Path) -> Iterator[str]:
+    chain = Chain(task_of(root))
+    verification = Verification(chain, now=SystemClock().now())
+    for flaw in (*chain.flaws, *(flaw for run in _layouts(root) for flaw in verification.flaws(run))):
+        # Who was killed before the end has none, which is told, and is no more than the truth.
+        if flaw.kind != "not-sealed":
+            yield f"{flaw.kind}: {flaw.path}: {flaw.message}"
 
 
 def _untidy(root: Path) -> Iterator[str]:
