@@ -39,6 +39,8 @@ COMMANDS = {
     "runs": "list runs",
     "review": "hand a run over to a reviewer",
     "gate": "say whether pipelines have passed on the code in front of us",
+    "cite": "print claims for a pull request, with tokens that can be checked",
+    "check": "say what became of the evidence that a text cites",
     "verify": "check that evidence is what was sealed",
     "tree": "print the id of the work tree that runs are tied to",
     "metrics": "sum up a task's runs",

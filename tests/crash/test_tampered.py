@@ -1,7 +1,7 @@
 """Evidence that somebody has tampered with is found, at any bit; runs that were left alone are not.
 
-The whole suite flips more than 20 000 bits of a task with four runs, and holds hundreds of runs of random shapes to be
-whole; without FAULTS a sample does.
+The whole suite flips more than 20 000 bits of a task with four runs, and holds hundreds of runs of random
+shapes to be whole; without FAULTS a sample does.
 """
 
 from __future__ import annotations

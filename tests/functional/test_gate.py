@@ -66,7 +66,10 @@ def test_evidence_is_for_the_files_and_not_for_the_commit(project, repo, gate):
     assert (code, reasons) == (
         1,
         [
-            "it is of another tree: 3 files differ: new.txt (added), src/a.txt (modified), src/b.txt (modified)"
+            (
+                "it is of another tree: 3 files differ: "
+                "new.txt (added), src/a.txt (modified), src/b.txt (modified)"
+            )
         ],
     )
 

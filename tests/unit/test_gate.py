@@ -71,7 +71,7 @@ def told(candidate: Candidate, *, max_age=None) -> list[str]:
         ({"partial": True}, None, ["stages were left out"]),
         ({"partial": True, "approved": False, "doubt": "x"}, None, ["stages were left out"]),
         # The run's own review.
-        ({"approved": False, "doubt": "Guardrail failed."}, None, ["its review does not approve: Guardrail failed."]),
+        ({"approved": False, "doubt": "Bad."}, None, ["its review does not approve: Bad."]),
         ({"approved": False}, None, ["its review does not approve: no reason given"]),
         # Several at once.
         (
@@ -110,7 +110,7 @@ def test_only_one_in_two_hundred_is_evidence(status, trees, partial, sealed, app
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(0, "0 seconds"), (1, "1 second"), (59.9, "59 seconds"), (60, "1 minute"), (7_200, "2 hours"), (86_400, "1 day")],
+    [(0, "0 seconds"), (1.9, "1 second"), (60, "1 minute"), (7_200, "2 hours"), (86_400, "1 day")],
 )  # fmt: skip
 def test_lengths_of_time_in_words(seconds, words):
     assert in_words(seconds) == words
