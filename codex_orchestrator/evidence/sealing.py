@@ -9,8 +9,8 @@ leaves meanwhile is not removed with it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import fields, replace
 from hashlib import sha256
 from pathlib import Path
@@ -27,6 +27,7 @@ from codex_orchestrator.evidence.sealed_files import sealed_file, sealed_files
 from codex_orchestrator.model.codec import Mismatch, T, dumps, dumps_line, from_json, loads, to_json
 from codex_orchestrator.model.manifest import ChildRun, Manifest
 from codex_orchestrator.model.seal import Seal, SealDraft, SealedFile, SealLine, SealSource, SealTool
+from codex_orchestrator.rules.ending import add_warnings
 from codex_orchestrator.rules.layout import RunLayout, TaskLayout
 
 PATIENCE_SECONDS = 10.0
@@ -66,6 +67,50 @@ def seal_run(layout: RunLayout, manifest: Manifest, clock: Clock, *, partial: bo
         files=(*found, *_child_seals(layout, manifest.child_runs)),
     )
     return _sealed(layout, draft, clock)
+
+
+def seal_or_warn(
+    layout: RunLayout, manifest: Manifest, clock: Clock, save: Callable[[Manifest], None], partial: bool
+) -> Manifest:
+    """Seal a run as `seal_run` does; trouble is told in its summary, and no half of a seal is left.
+
+    Args:
+        layout: The run.
+        manifest: As it is on disk.
+        clock: Time.
+        save: Puts a manifest on disk.
+        partial: Whether a selection left stages out.
+
+    Returns:
+        The manifest with that.
+    """
+    try:
+        seal_run(layout, manifest, clock, partial=partial)
+    except StorageError as error:
+        seal = read_seal(layout)
+        if seal is not None and _is_in_chain(layout.task, seal) and not is_being_sealed(layout):
+            return manifest  # It is another run that could not be sealed.
+        manifest = add_warnings(manifest, [f"Trouble in sealing: {error.message}"])
+        with suppress(StorageError):  # A disk that takes nothing any more: whoever started the run is told.
+            _take_back(layout)
+            save(manifest)
+            try:
+                seal_run(layout, manifest, clock, partial=partial)
+            except StorageError:
+                _take_back(layout)
+    return manifest
+
+
+def _take_back(layout: RunLayout) -> None:
+    """Leave nothing of a seal that is not in the chain.
+
+    Raises:
+        StorageError: The disk refused.
+    """
+    forget_draft(layout)
+    seal = read_seal(layout)
+    if seal is not None and not _is_in_chain(layout.task, seal):
+        files.remove(layout.seal, below=layout.base)
 
 
 def merge_seals(task: TaskLayout, clock: Clock, *, patience_seconds: float = 0.0) -> bool:

@@ -283,9 +283,15 @@ def _of_records(run: _Run, manifest: dict[str, Any]) -> Iterator[Flaw]:
         yield run.flaw(
             "contradiction", task.history, f"Its line of this run is not {run.layout.run_summary.name}."
         )
-    elif summary is not None and line is None and manifest["metrics_recorded"]:
+    elif summary is not None and line is None and not _is_told(manifest):
         yield run.flaw("missing", task.history, "It has no line of this run.")
     yield from _of_state(run, summary)
+
+
+def _is_told(manifest: dict[str, Any]) -> bool:
+    """Whether the run's summary says that its record is not where it belongs."""
+    told = str(manifest["summary"])
+    return not manifest["metrics_recorded"] or any(words in told for words in ("not queued", "not merged"))
 
 
 def _of_state(run: _Run, summary: dict[str, Any] | None) -> Iterator[Flaw]:
