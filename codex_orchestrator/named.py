@@ -19,6 +19,14 @@ def kind(path: Path) -> places.Kind | None:
     return None if found is None else places.kind_of(found)
 
 
+def status(path: Path) -> os.stat_result | None:
+    """What the file system knows of whatever lies there, a link itself included; None where nothing does."""
+    try:
+        return os.lstat(path)
+    except (OSError, ValueError):  # ValueError: a zero byte in a name.
+        return None
+
+
 def place(path: Path) -> Path:
     """Where a path that the user has named leads, links followed."""
     return Path(os.path.realpath(path))

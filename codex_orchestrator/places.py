@@ -206,6 +206,19 @@ def status(path: Path, *, below: Path) -> os.stat_result | None:
     return None
 
 
+def link_target(path: Path, *, below: Path) -> bytes | None:
+    """What a link says, which is not followed; None where there is none.
+
+    Raises:
+        Misplaced: A component above it is a link, or no folder.
+    """
+    try:
+        with folder(path.parent, below=below) as descriptor:
+            return os.readlink(os.fsencode(path.name), dir_fd=descriptor)
+    except OSError:
+        return None
+
+
 def has_file(path: Path, *, below: Path) -> bool:
     """Whether a file is there.
 

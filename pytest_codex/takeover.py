@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from codex_orchestrator.engine.preparation import Invocation, prepare, require_runnable
+from codex_orchestrator.engine.source import SourceLook
 from codex_orchestrator.environment import Environment, discover
 from codex_orchestrator.errors import OrchestratorError
 from codex_orchestrator.privacy.guard import PrivacyGuard
@@ -45,6 +46,8 @@ def register(config: pytest.Config) -> None:
     guard = prepared[0].options.guard
     for notice in dict.fromkeys(notice for each in prepared for notice in each.notices):
         tell(guard.scrub(notice))
+    if not config.getoption("collectonly"):
+        prepared[0] = replace(prepared[0], look=SourceLook(environment))
     controller = Controller(prepared)
     try:
         load_plugins(config.pluginmanager, prepared[0], installed=_wants_installed(config))

@@ -6,12 +6,14 @@ import argparse
 import os
 import shlex
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from codex_orchestrator.cli import render
 from codex_orchestrator.cli.common import notify
 from codex_orchestrator.definitions.planner import Planned
 from codex_orchestrator.engine.preparation import Prepared, require_runnable
+from codex_orchestrator.engine.source import SourceLook
 from codex_orchestrator.errors import (
     EXIT_INTERRUPTED,
     EXIT_OK,
@@ -86,6 +88,8 @@ def run_and_tell(
     """
     require_runnable(prepared)
     notify(prepared.notices)
+    # Beside the import of pytest.
+    prepared = replace(prepared, look=SourceLook(prepared.environment))
     # The only place where the command line starts pytest.
     from pytest_codex.session import run_session
 

@@ -12,7 +12,7 @@ from collections import ChainMap
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import fields, replace
-from typing import Literal, NoReturn
+from typing import Any, Literal, NoReturn
 
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.definitions.packaged import FittedSets, packaged_notice, read_packaged
@@ -142,7 +142,12 @@ def notices_of(definitions: Definitions, pipeline: Pipeline) -> tuple[str, ...]:
 
 def pipeline_digest(pipeline: Pipeline) -> str:
     """SHA-256 (hex) of the resolved pipeline as canonical JSON: sorted keys, no spaces."""
-    text = json.dumps(to_json(pipeline), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return digest_of(to_json(pipeline))
+
+
+def digest_of(document: Any) -> str:
+    """The same of a pipeline as JSON has it."""
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -15,6 +15,7 @@ from codex_orchestrator.definitions.planner import Plan
 from codex_orchestrator.engine.endings import StageEndings
 from codex_orchestrator.engine.lifecycle import LiveRun, end_processes, mark_of, owner_mark
 from codex_orchestrator.engine.requests import StageRequests
+from codex_orchestrator.engine.source import SourceRecord
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.evidence.lineage import changes_in_children, live_owners
 from codex_orchestrator.execution.late import LateOutput
@@ -57,6 +58,7 @@ class TaskManager:
         requirements: Dependencies,
         selected: Collection[str],
         clock: Clock,
+        source: SourceRecord,
     ) -> None:
         """Take charge of a run that was opened or taken up again.
 
@@ -69,6 +71,7 @@ class TaskManager:
             requirements: For each stage, those without whose good end it does not run.
             selected: The ids of the stages that this session means to run.
             clock: Time.
+            source: Records of which source it is.
         """
         self.layout = live.layout
         self.pipeline = pipeline
@@ -77,6 +80,7 @@ class TaskManager:
         self._recording = live.recording
         self._selected = frozenset(selected)
         self._clock = clock
+        self._source = source
         self._requirements = requirements
         self._index = {stage.id: index for index, stage in enumerate(pipeline.stages, start=1)}
         self._stages = {stage.id: stage for stage in pipeline.stages}
@@ -142,6 +146,7 @@ class TaskManager:
             StorageError: The manifest cannot be written.
         """
         stage, index = self._command_stage(stage_id), self._index[stage_id]
+        self._source.begin()
         self.record(CommandStart(command=stage.command, timestamp=self._now(), index=index))
         return self._requests.of(stage, index)
 
@@ -187,9 +192,8 @@ class TaskManager:
         Raises:
             StorageError: The manifest cannot be written.
         """
-        waiting = StageWaiting(
-            stage_id=stage_id, reason=reason, timestamp=self._now(), index=self._index[stage_id]
-        )
+        index = self._index[stage_id]
+        waiting = StageWaiting(stage_id=stage_id, reason=reason, timestamp=self._now(), index=index)
         self._waiting.add(stage_id)
         self.record(waiting)
 
@@ -202,8 +206,7 @@ class TaskManager:
         self._waiting.discard(stage_id)
         self._take_up_children()
         self._endings.end(stage_id, verdict, outcome)
-        entry = self.entry(stage_id)
-        if entry.status == "failed":
+        if (entry := self.entry(stage_id)).status == "failed":
             self._failed.add(stage_id)
         return entry
 
@@ -226,6 +229,7 @@ class TaskManager:
         try:
             # First, as nothing that goes wrong with the evidence may keep processes alive.
             self._end_left_processes(groups)
+            self._source.begin_end()
             self._end_running_entries(cancelled_by)
             self._take_up_children()
             told = [*self._warnings, *warnings, *self._recording.stop_heartbeat()]
@@ -239,11 +243,12 @@ class TaskManager:
         return self.manifest
 
     def _finish(self, cancelled_by: str | None, warnings: Sequence[str]) -> None:
+        self._source.end()
+        warnings = [*warnings, *map(self.guard.line, self._source.warnings)]
+        lines, interrupted = self._endings.lines, self._endings.interrupted
         manifest, completed = finish(
             self._recording.with_drift_report(self.live.starts),
-            RunEndFacts(
-                self._selected, cancelled_by, self._endings.lines, self._endings.interrupted, warnings
-            ),
+            RunEndFacts(self._selected, cancelled_by, lines, interrupted, warnings),
             now=self._now(),
             run_summary_path=self.layout.relative(self.layout.run_summary),
         )

@@ -30,6 +30,7 @@ from codex_orchestrator.tasks.registry import look_up, require_place
 if TYPE_CHECKING:
     from codex_orchestrator.engine.cloud.settings import ClusterSettings
     from codex_orchestrator.engine.resuming import Resume
+    from codex_orchestrator.engine.source import SourceLook
     from codex_orchestrator.rules.layout import RunLayout
 
 
@@ -78,6 +79,7 @@ class Prepared:
         options: What the run records of the request.
         resume: The run to take up again, or None for a new one.
         notices: What to tell the user once, on stderr.
+        look: Knows the work tree that it will run on; None where nobody has begun to look yet.
     """
 
     environment: Environment
@@ -87,6 +89,7 @@ class Prepared:
     options: RunOptions
     resume: Resume | None
     notices: tuple[str, ...]
+    look: SourceLook | None = None
 
     @property
     def pipeline(self) -> Pipeline:

@@ -14,6 +14,7 @@ from codex_orchestrator.definitions.planner import Planned
 from codex_orchestrator.engine.lifecycle import LiveRun, open_run
 from codex_orchestrator.engine.manager import Obstacle, TaskManager
 from codex_orchestrator.engine.preparation import Prepared
+from codex_orchestrator.engine.source import SourceLook, SourceRecord
 from codex_orchestrator.execution.guardian import Guardian
 from codex_orchestrator.model.definitions import SubpipelineStage
 from codex_orchestrator.model.events import Event
@@ -123,6 +124,7 @@ class SessionRuns:
         self.roots = [PipelineRun(each, each.planned, each.pipeline.id) for each in prepared]
         self._skipped: set[tuple[str, str]] = set()
         self._by_node = {run.nodeid: run for run in self}
+        self._look = prepared[0].look
 
     def __iter__(self) -> Iterator[PipelineRun]:
         """All runs, parents first."""
@@ -173,6 +175,7 @@ class SessionRuns:
         if run.manager is not None:
             return run.manager
         parent = self.enter(run.parent) if run.parent is not None else None
+        self._look = self._look or SourceLook(run.prepared.environment)
         live = self._live_run(run, parent)
         manager = TaskManager(
             run.prepared.environment,
@@ -183,6 +186,7 @@ class SessionRuns:
             requirements=run.planned.requirements,
             selected=run.selected,
             clock=self._clock,
+            source=SourceRecord(live.layout, self._look, self._clock, resumed=live.starts > 1),
         )
         run.manager = manager
         run.guardian.start(manager.mark, manager.layout.folder)

@@ -22,6 +22,8 @@ from codex_orchestrator.model.definitions import Configuration
 from codex_orchestrator.model.events import AnyEvent
 from codex_orchestrator.model.explain import explain
 from codex_orchestrator.model.privacy_record import PrivacyDecision
+from codex_orchestrator.model.seal import Seal, SealDraft, SealLine
+from codex_orchestrator.model.source import Source
 from codex_orchestrator.rules.reviewer import RunSummary, TaskState
 from codex_orchestrator.rules.run_request import DriftReport, DriftSample
 
@@ -51,6 +53,10 @@ ARTEFACTS = {
         Artefact("event", "Line of runner.ndjson and commands/*.ndjson", AnyEvent, lines=True),
         Artefact("error", "Error file of a stage", shapes.StageError),
         Artefact("plan", "plan.json of a run", shapes.PlanRecord),
+        Artefact("source", "source.json: of which source a run is", Source),
+        Artefact("seal", "seal.json of a run", Seal),
+        Artefact("seal-line", "Line of seals.ndjson", SealLine, lines=True),
+        Artefact("seal-draft", "A seal that is no part of the chain yet", SealDraft),
         Artefact("resume-token", "Resume token of a run", shapes.ResumeToken),
         Artefact("receipt", "Line of approvals.ndjson", shapes.Receipt, lines=True),
         Artefact("privacy-decision", "Line of privacy-decisions.ndjson", PrivacyDecision, lines=True),
@@ -77,6 +83,9 @@ _BY_NAME: dict[str, Artefact] = {
     "compat.json": ARTEFACTS["pointer"],
     "runner.ndjson": ARTEFACTS["event"],
     "resume-token.json": ARTEFACTS["resume-token"],
+    "source.json": ARTEFACTS["source"],
+    "seal.json": ARTEFACTS["seal"],
+    "seals.ndjson": ARTEFACTS["seal-line"],
     "plan.json": ARTEFACTS["plan"],
     "approvals.ndjson": ARTEFACTS["receipt"],
     "privacy-decisions.ndjson": ARTEFACTS["privacy-decision"],
@@ -98,13 +107,17 @@ _BY_FOLDER: dict[str, Artefact] = {
     "metrics.pending": ARTEFACTS["metrics"],
     "runs.pending": _HISTORY,
     "samples.pending": ARTEFACTS["drift-sample"],
+    "seals.pending": ARTEFACTS["seal-draft"],
 }
 # Where names are ids, also those that files have elsewhere.
 _FOLDERS_OF_IDS = ("cli", "mcp", "local-mcp", "trash")
+# Trees of git, and indexes; what comes back from workers while runs live.
+_NOT_DOCUMENTS = frozenset({".source", ".returned"})
 # Files of ours that have no content to check.
-_EMPTY = (".gitignore", ".metrics.lock", ".runs.lock", ".samples.lock", ".tasks.lock", ".snapshot.json")
-# What comes back from workers while runs live: no evidence.
-_NO_EVIDENCE = frozenset({".returned"})
+_EMPTY = (
+    *(".gitignore", ".snapshot.json"),
+    *(".metrics.lock", ".runs.lock", ".samples.lock", ".seals.lock", ".tasks.lock"),
+)
 
 
 @dataclass(frozen=True)
@@ -160,7 +173,7 @@ def check_folder(folder: Path, artefact: Artefact | None = None) -> Iterator[Fin
     Raises:
         OSError: Something cannot be read.
     """
-    for path, kind in sorted(places.walked(folder, below=folder, skipped=_NO_EVIDENCE)):
+    for path, kind in sorted(places.walked(folder, below=folder, skipped=_NOT_DOCUMENTS)):
         if kind == "file":
             yield check_file(path, artefact)
         elif kind == "link" and node_cli.is_link(path):

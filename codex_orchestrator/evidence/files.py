@@ -25,6 +25,7 @@ PRIVATE = 0o600
 EXECUTABLE = 0o777
 _GITIGNORE = b"# Made by codex-orchestrator: evidence of runs is not source.\n*\n"
 _ELSEWHERE = "Or point CODEX_ORCHESTRATOR_RUNS_DIR and CODEX_ORCHESTRATOR_OUT_DIR elsewhere."
+_COPY_BYTES = 1024 * 1024
 _TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<pid>\d{1,9})-[0-9a-f]{8}\.tmp")
 
 
@@ -109,6 +110,23 @@ def create(path: Path, data: bytes, *, below: Path, mode: int = PUBLIC) -> bool:
         finally:
             os.close(descriptor)
     return True
+
+
+def copy(path: Path, to: Path, *, below: Path) -> None:
+    """Copy a file that may lie anywhere to one that must not exist yet, with the time of its last change.
+
+    Raises:
+        StorageError: It cannot be read, the disk refused, or `Misplaced`.
+    """
+    with storage_errors("copy", path), named.open_stream(path) as source:
+        with places.folder(to.parent, below=below) as folder:
+            descriptor = places.open_in(folder, to, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE)
+        with os.fdopen(descriptor, "wb") as target:
+            while block := source.read(_COPY_BYTES):
+                target.write(block)
+            target.flush()
+            changed = os.fstat(source.fileno()).st_mtime_ns
+            os.utime(target.fileno(), ns=(changed, changed))
 
 
 def overwrite(path: Path, data: bytes, *, below: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from codex_orchestrator import places
 from codex_orchestrator.clock import Clock
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.errors import StorageError
@@ -235,6 +236,10 @@ def merge_queued(task: TaskLayout, clock: Clock, tell: Callable[[str], object] =
     """
     journal = Journal(task, clock)
     merged = journal.merge_now(lambda run_id: mark_recorded(task.run(run_id)))
+    if places.has_folder(task.seals_pending, below=task.environment.out_dir):
+        from codex_orchestrator.evidence.sealing import merge_seals
+
+        merged = merge_seals(task, clock) and merged
     for notice in journal.notices:
         tell(notice)
     return merged

@@ -16,6 +16,7 @@ from codex_orchestrator.evidence.journal import RunRecords
 from codex_orchestrator.evidence.lineage import ParentLink, adopt_children
 from codex_orchestrator.evidence.locks import RunLock
 from codex_orchestrator.evidence.run_folder import EventLog
+from codex_orchestrator.evidence.sealing import kept_sealed, seal_or_warn
 from codex_orchestrator.model.codec import dumps, to_json
 from codex_orchestrator.model.events import ChildChanged, Event, RunCompleted, StageCompleted, StageWaiting
 from codex_orchestrator.model.exec_events import CommandStart, ExecEvent, PrivacyDecided
@@ -165,7 +166,8 @@ class RunRecording:
             StorageError: It cannot be written.
         """
         self.manifest = manifest
-        self._coordinator.save(manifest)
+        with kept_sealed(self.layout, self._clock):
+            self._coordinator.save(manifest)
         # Its last owner may have died before it could.
         self._tidy(lambda: self._link.report(manifest))
         self._tidy(self._link.adopt)
@@ -241,6 +243,7 @@ class RunRecording:
         if recording.recorded:
             self._tidy(self._records.acknowledge)
         self._observe(before, completed, self.manifest)
+        self.manifest = seal_or_warn(self.layout, self.manifest, self._clock, self._coordinator.save, partial)
 
     def abandon(self) -> None:
         """Give up a run that was never begun here."""

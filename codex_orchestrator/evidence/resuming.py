@@ -16,6 +16,7 @@ from codex_orchestrator.evidence.lineage import read_children
 from codex_orchestrator.evidence.lines import append, mend_last_line
 from codex_orchestrator.evidence.manifests import read_document
 from codex_orchestrator.evidence.owner import render_owner, this_process
+from codex_orchestrator.evidence.sealing import forget_draft
 from codex_orchestrator.evidence.sweep import remove_temporaries
 from codex_orchestrator.model.codec import Mismatch, dumps_line, from_json, loads, to_json
 from codex_orchestrator.model.manifest import CommandEntry, Manifest, PlanRecord, Receipt
@@ -107,6 +108,7 @@ def prepare_folder(layout: RunLayout) -> None:
     files.remove(layout.live_marker, below=below)
     files.create(layout.live_marker, render_owner(this_process()), below=below)
     remove_temporaries(layout)
+    forget_draft(layout)
     files.make_folder(layout.folder / "commands", below=below)
 
 

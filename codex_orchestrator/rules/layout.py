@@ -9,6 +9,11 @@ from codex_orchestrator.environment import Environment
 from codex_orchestrator.identifiers import is_run_id, stage_file_stem
 
 
+def source_store(environment: Environment) -> Path:
+    """What is kept of the work trees that runs were of: no name that a task can have."""
+    return environment.runs_dir / ".source"
+
+
 @dataclass(frozen=True)
 class TaskLayout:
     """A task's folders and the files that its runs share."""
@@ -99,7 +104,23 @@ class TaskLayout:
     def pending_places(self) -> tuple[tuple[Path, Path], ...]:
         """The same, each with the folder above it that the user has chosen."""
         runs, out = self.environment.runs_dir, self.environment.out_dir
-        return (self.metrics_pending, runs), (self.history_pending, out), (self.drift_pending, out)
+        journals = (self.metrics_pending, runs), (self.history_pending, out), (self.drift_pending, out)
+        return (*journals, (self.seals_pending, out))
+
+    @property
+    def seals(self) -> Path:
+        """NDJSON, one line for each seal, in the order of sealing: a chain."""
+        return self.out_dir / "seals.ndjson"
+
+    @property
+    def seals_pending(self) -> Path:
+        """Seals that are no part of the chain yet, one file per run."""
+        return self.out_dir / "seals.pending"
+
+    @property
+    def seals_lock(self) -> Path:
+        """Held while runs are sealed."""
+        return self.out_dir / ".seals.lock"
 
     @property
     def live_dir(self) -> Path:
@@ -173,6 +194,16 @@ class RunLayout:
     def privacy_log(self) -> Path:
         """NDJSON, one line per secret that the guard found."""
         return self.folder / "privacy-decisions.ndjson"
+
+    @property
+    def source(self) -> Path:
+        """Of which source the run's evidence is."""
+        return self.folder / "source.json"
+
+    @property
+    def seal(self) -> Path:
+        """What tells whether the run's evidence is unaltered."""
+        return self.folder / "seal.json"
 
     @property
     def children(self) -> Path:

@@ -21,6 +21,10 @@ SCHEMAS = (
     (r"\.runs/[^/]+/cli/[^/]+/plan\.json", "plan", False),
     (r"\.runs/[^/]+/cli/[^/]+/resume-token\.json", "resume-token", False),
     (r"\.runs/[^/]+/cli/[^/]+/run-summary\.json", "run-summary", False),
+    (r"\.runs/[^/]+/cli/[^/]+/source\.json", "source", False),
+    (r"\.runs/[^/]+/cli/[^/]+/seal\.json", "seal", False),
+    (r"out/[^/]+/seals\.ndjson", "seal-line", True),
+    (r"out/[^/]+/seals\.pending/[^/]+\.json", "seal-draft", False),
     (r"\.runs/[^/]+/cli/[^/]+/run\.lock", "owner", False),
     (r"\.runs/[^/]+/mcp/[^/]+/manifest\.json", "pointer", False),
     (r"\.runs/local-mcp/[^/]+/compat\.json", "pointer", False),
@@ -40,6 +44,7 @@ NO_SCHEMA = (
     (r"(.*/)?\.gitignore", "none"),
     (r"\.runs/[^/]+/\.metrics\.lock", "none"),
     (r"out/[^/]+/\.runs\.lock", "none"),
+    (r"out/[^/]+/\.seals\.lock", "none"),
     (r"out/[^/]+/control-plane/\.samples\.lock", "none"),
 )
 
@@ -139,6 +144,7 @@ def test_every_artefact_of_every_kind_of_run_passes_its_schema(project, said, va
     leave_every_kind_of_run(project)
     statuses = [json.loads((run / "manifest.json").read_text())["status"] for run in project.runs()]
     assert statuses == ["succeeded", "failed", "cancelled", "succeeded", "succeeded"]
+    leave_a_draft(project)
     code, findings = said(".runs", "out", "codex.orchestrator.json")
     assert code == 0
     seen = set()
@@ -159,17 +165,26 @@ def test_every_artefact_of_every_kind_of_run_passes_its_schema(project, said, va
     assert seen == {*schema_names(), "heartbeat", "none"}
 
 
+def leave_a_draft(project) -> None:
+    """What somebody leaves who dies while a run is sealed."""
+    run = project.runs()[-1]
+    seal = json.loads((run / "seal.json").read_text(encoding="utf-8"))
+    draft = {key: seal[key] for key in seal if key not in ("previous", "supersedes", "sealed_at", "root")}
+    waiting = project.root / "out/task-1/seals.pending" / f"{run.name}.json"
+    waiting.write_text(json.dumps(draft), encoding="utf-8")
+
+
 def test_artefacts_are_written_alike(project):
     """2-space indent, text as it is, one newline at the end; compact lines; milliseconds in timestamps."""
     project.pipeline({"id": "ünï → €", "command": "echo '→ €'; exit 1"})
     run = project.start("work")
     documents = [path for path in project.root.glob("*/**/*.json") if path.name != "metrics.json"]
-    assert len(documents) == 11
+    assert len(documents) == 13
     for path in documents:
         text = path.read_text(encoding="utf-8")
         assert text == json.dumps(json.loads(text), indent=2, ensure_ascii=False) + "\n", path
     journals = [*project.root.glob("*/**/*.ndjson"), project.root / ".runs/task-1/metrics.json"]
-    assert len(journals) == 5
+    assert len(journals) == 6
     moment = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
     for path in journals:
         text = path.read_text(encoding="utf-8")

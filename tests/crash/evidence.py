@@ -19,10 +19,12 @@ from codex_orchestrator.environment import Environment
 from codex_orchestrator.errors import UnknownRun
 from codex_orchestrator.evidence.artefacts import check_file
 from codex_orchestrator.evidence.manifests import read_manifest
+from codex_orchestrator.evidence.seal_check import Chain
 from codex_orchestrator.model.manifest import TERMINAL
 from codex_orchestrator.rules.layout import RunLayout, TaskLayout
 from codex_orchestrator.views.lookup import FoundRun
 from codex_orchestrator.views.status import status_document
+from codex_orchestrator.views.verification import Verification
 
 from .processes import TASK, Done
 
@@ -80,7 +82,7 @@ def truthful(root: Path, clean: Path, done: Done, *, place: Path | None = None) 
         problems += [
             f"{name}: {gap}, of which the summary says nothing: {manifest['summary']}"
             for name, gap in gaps(root, clean).items()
-            if not _is_named(name, manifest["summary"])
+            if not (_is_named(name, manifest["summary"]) or _says_unsealed(name, root))
         ]
     elif done.exit_code != 1 or len(said) != 1 or str(place or root) not in said[0]:
         problems.append(f"exit {done.exit_code}, and stderr: {done.stderr}")
@@ -94,9 +96,10 @@ def settled(root: Path) -> list[str]:
       that its record could not even be queued; the manifest says ``metrics_recorded`` where, and only where,
       it is in.
     - Aggregates count what their files hold, and cover all of it. Nothing is pending.
+    - The chain of seals is unbroken, and each run that is sealed is as it was sealed.
     - No temporary file is left, no folder of a run without a manifest, no pointer that leads nowhere.
     """
-    return [*readable(root), *_uncounted(root), *_untidy(root)]
+    return [*readable(root), *_uncounted(root), *_untidy(root), *_unverified(root)]
 
 
 def gaps(root: Path, clean: Path) -> dict[str, str]:
@@ -182,13 +185,31 @@ def _uncounted(root: Path) -> Iterator[str]:
 def _is_named(name: str, summary: str) -> bool:
     """Whether a summary tells of a file that is missing: by its name, or by its kind."""
     path = Path(name)
+    if path.name in ("seal.json", "seals.ndjson"):
+        return "Trouble in sealing" in summary
     if path.name in _RECORDS:
         return _NOT_QUEUED in summary or "not merged yet" in summary
     return path.name in summary or (path.parent.name == "errors" and "No error file" in summary)
 
 
+def _says_unsealed(name: str, root: Path) -> bool:
+    """Whether `verify` tells that a seal is missing: a disk that takes nothing takes no word of it."""
+    verification = Verification(Chain(task_of(root)), now=SystemClock().now())
+    flaws = [flaw for run in _layouts(root) for flaw in verification.flaws(run)]
+    return Path(name).name in ("seal.json", "seals.ndjson") and any(f.kind == "not-sealed" for f in flaws)
+
+
 def _temporary(root: Path) -> Iterator[str]:
     yield from (f"left over: {path.relative_to(root)}" for path in files_in(root) if is_temporary(path))
+
+
+def _unverified(root: Path) -> Iterator[str]:
+    chain = Chain(task_of(root))
+    verification = Verification(chain, now=SystemClock().now())
+    for flaw in (*chain.flaws, *(flaw for run in _layouts(root) for flaw in verification.flaws(run))):
+        # Who was killed before the end has none, which is told, and is no more than the truth.
+        if flaw.kind != "not-sealed":
+            yield f"{flaw.kind}: {flaw.path}: {flaw.message}"
 
 
 def _untidy(root: Path) -> Iterator[str]:
@@ -212,6 +233,8 @@ def _evidence(root: Path) -> dict[str, str]:
 
 
 def _amount(path: Path) -> str:
+    if path.name == "seals.ndjson":
+        return "a chain"  # A run that is told of its record after its end is sealed twice.
     if path.suffix == ".ndjson" or path.name == "metrics.json":
         lines = path.read_bytes().count(b"\n")
         return f"{lines} lines"

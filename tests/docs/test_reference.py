@@ -21,7 +21,7 @@ import pytest_codex
 from codex_orchestrator import cli, errors
 from codex_orchestrator.environment import PREFIX, discover, stage_variables
 from codex_orchestrator.model import manifest as shapes
-from codex_orchestrator.rules.layout import TaskLayout
+from codex_orchestrator.rules.layout import TaskLayout, source_store
 from codex_orchestrator.schemas import schema_names, schema_text
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -84,7 +84,7 @@ def test_every_hook_is_documented_and_in_the_example():
 
 def test_every_shape_of_every_schema_has_its_part():
     documented = {part.split()[-1] for part in generate.parts()} | {"config", "event"}
-    documented |= {"RunSummary", "DriftSample"}  # what the schemas run-summary and drift-sample describe
+    documented |= {"RunSummary", "DriftSample", "SealDraft"}  # what the schemas of like names describe
     for name in schema_names():
         inside = set(json.loads(schema_text(name)).get("$defs", {})) if name != "event" else set()
         assert {name, *inside} <= documented, f"schema {name}: {sorted({name, *inside} - documented)}"
@@ -340,6 +340,7 @@ def test_every_documented_file_has_its_place_in_the_layout():
     places.append(run.child_record("C"))
     known = {generic(task.environment.relative(path)) for path in places}
     known = {f"{name}/R.json" if name.endswith(".pending") else name for name in known}
+    known.add(task.environment.relative(source_store(task.environment)) + "/")
     assert known | {".runs/.gitignore", "out/T/.gitignore"} == documented_files()
 
 
@@ -347,7 +348,7 @@ def test_the_readme_shows_the_files_that_a_run_leaves(left):
     shown = {
         path
         for path in left
-        if not path.endswith((".gitignore", ".metrics.lock", ".runs.lock", ".samples.lock"))
+        if not path.endswith((".gitignore", ".metrics.lock", ".runs.lock", ".samples.lock", ".seals.lock"))
     }
     assert tree((ROOT / "README.md").read_text(encoding="utf-8")) == shown
 

@@ -179,7 +179,8 @@ def test_a_succeeded_run_has_nothing_to_do(project):
     assert run.events() == log
     changed = {path for path, digest in contents(project).items() if before.get(path) != digest}
     folder = run.folder.relative_to(project.root)
-    assert changed == {f"{folder}/manifest.json", f"{folder}/run.lock"}
+    anew = {f"{folder}/seal.json", "out/task-1/seals.ndjson"}
+    assert changed == {f"{folder}/manifest.json", f"{folder}/run.lock", *anew}
     assert run.entry("b")["status"] == "skipped"
     assert project.pytest("--codex-resume", "latest").returncode == 0
     assert ran(project) == ["a", "b"]
@@ -516,7 +517,8 @@ def test_a_wrong_token_is_refused_and_noted_and_the_right_one_is_taken(project):
     assert after == manifest
     folder = run.folder.relative_to(project.root)
     changed = {path for path, digest in contents(project).items() if before.get(path) != digest}
-    assert changed <= {f"{folder}/manifest.json", f"{folder}/run.lock"}
+    anew = {f"{folder}/seal.json", "out/task-1/seals.ndjson"}
+    assert changed <= {f"{folder}/manifest.json", f"{folder}/run.lock", *anew}
     assert ran(project) == ["a"]
 
     (project.root / "ok").touch()

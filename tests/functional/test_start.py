@@ -29,6 +29,8 @@ def test_a_run_leaves_the_whole_layout(project):
         f"{folder}/resume-token.json",
         f"{folder}/plan.json",
         f"{folder}/run-summary.json",
+        f"{folder}/source.json",
+        f"{folder}/seal.json",
         f"{folder}/run.lock",
         f".runs/task-1/mcp/{run_id}/manifest.json",
         f".runs/local-mcp/{run_id}/compat.json",
@@ -39,6 +41,8 @@ def test_a_run_leaves_the_whole_layout(project):
         "out/task-1/state.json",
         "out/task-1/runs.ndjson",
         "out/task-1/runs-index.json",
+        "out/task-1/seals.ndjson",
+        "out/task-1/.seals.lock",
         "out/task-1/control-plane/drift.json",
         "out/task-1/control-plane/samples.ndjson",
     }

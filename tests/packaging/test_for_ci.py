@@ -431,11 +431,14 @@ def pre_commit(job: Job, *words: str) -> subprocess.CompletedProcess[str]:
 def test_each_guard_is_a_hook():
     from codex_orchestrator.cli.guard import GUARDS
 
-    assert {hook["id"]: (hook["entry"], hook["name"]) for hook in HOOKS} == {
+    assert {hook["id"]: (hook["entry"], hook["name"]) for hook in HOOKS if hook["id"] != "gate"} == {
         f"guard-{name}": (f"codex-orchestrator guard {name}", says) for name, says in GUARDS.items()
     }
     for hook in HOOKS:
         assert (hook["language"], hook["pass_filenames"], hook["always_run"]) == ("python", False, True)
+    (gate,) = (hook for hook in HOOKS if hook["id"] == "gate")
+    # What a commit is about to hold need not have run yet.
+    assert (gate["entry"], gate["stages"]) == ("codex-orchestrator gate", ["pre-push", "manual"])
     (source,) = load(EXAMPLES[PRE_COMMIT])["repos"]
     assert {hook["id"] for hook in source["hooks"]} <= {hook["id"] for hook in HOOKS}
 

@@ -11,6 +11,7 @@ from codex_orchestrator.definitions.planner import CommandPlanner, Plan
 from codex_orchestrator.engine.lifecycle import open_run
 from codex_orchestrator.engine.manager import TaskManager
 from codex_orchestrator.engine.options import RunOptions
+from codex_orchestrator.engine.source import SourceLook, SourceRecord
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.model.codec import camel_keys, to_json
 from codex_orchestrator.model.control_plane import control_plane_of
@@ -67,6 +68,7 @@ def opened_manager(
         requirements=dependencies(pipeline.stages),
         selected=ids,
         clock=clock,
+        source=SourceRecord(live.layout, SourceLook(environment), clock, resumed=False),
     )
 
 

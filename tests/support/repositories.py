@@ -44,6 +44,23 @@ class Repo:
         return self.git("rev-parse", "HEAD")
 
 
+def repository_of(root: Path, environment: dict[str, str], home: Path) -> Repo:
+    """Make a folder a repository with a commit, and have commands of that environment see only its settings.
+
+    Args:
+        root: The folder.
+        environment: Of those commands; changed.
+        home: Where git finds nothing.
+    """
+    found = Repo(root, {**git_variables(home), "LC_ALL": "C"})
+    environment |= {name: value for name, value in found.environ.items() if name.startswith("GIT_")}
+    found.git("init", "--quiet", "--initial-branch", "main")
+    found.write("src/a.txt", "a\n")
+    found.write("src/b.txt", "b\n")
+    found.commit()
+    return found
+
+
 def git_variables(home: Path) -> dict[str, str]:
     """An environment in which git knows nothing but what is in the repository."""
     return {

@@ -368,7 +368,7 @@ def test_a_trash_that_is_no_folder_is_named(task):
 
 
 def queue(task, run_id: str, suffix=".json") -> None:
-    for pending, record in zip(task.pending_dirs, records_of(run_id), strict=True):
+    for pending, record in zip(task.pending_dirs[:3], records_of(run_id), strict=True):
         pending.mkdir(parents=True, exist_ok=True)
         (pending / f"{run_id}{suffix}").write_text(dumps_line(to_json(record)))
 

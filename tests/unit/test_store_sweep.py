@@ -71,7 +71,7 @@ def temporaries(task: TaskLayout) -> list[str]:
 @pytest.mark.parametrize("owner", DEAD.values(), ids=DEAD)
 def test_temporary_files_of_the_dead_are_swept_and_their_evidence_stays(task, owner):
     layout = run_of(task, owner())
-    assert found_in(sweep(task)) == (8, 0, ())
+    assert found_in(sweep(task)) == (9, 0, ())
     assert temporaries(task) == []
     assert layout.manifest.read_text() == "{}"
     assert not layout.live_marker.exists()
@@ -93,7 +93,7 @@ def test_a_dead_run_that_somebody_has_taken_up_is_left_alone(task):
     with held_lock(layout.lock, below=layout.base):
         assert sweep(task) == SweepResult()
     assert layout.live_marker.exists()
-    assert found_in(sweep(task)) == (8, 0, ())
+    assert found_in(sweep(task)) == (9, 0, ())
 
 
 def test_a_folder_without_a_manifest_never_became_a_run(task):
@@ -127,7 +127,7 @@ def test_what_cannot_be_swept_is_a_warning_and_no_reason_to_stop(task, monkeypat
     swept = sweep(task)
     stuck = min(first, second, key=lambda layout: layout.run_id)
     refused = f"Cannot remove {stuck.folder / TEMPORARY}: Permission denied."
-    assert found_in(swept) == (8, 0, (f"Leftovers of run {stuck.run_id} not swept: {refused}",))
+    assert found_in(swept) == (9, 0, (f"Leftovers of run {stuck.run_id} not swept: {refused}",))
     assert stuck.live_marker.exists()
 
 

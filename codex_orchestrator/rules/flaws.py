@@ -1,0 +1,34 @@
+"""What is wrong with evidence, one thing at a time (docs/reference/command-line.md, "verify")."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from codex_orchestrator.dataclass import dataclass
+
+FlawKind = Literal[
+    "changed",
+    "missing",
+    "added",
+    "contradiction",
+    "chain-broken",
+    "not-sealed",
+    "unreadable",
+]
+
+
+@dataclass(frozen=True)
+class Flaw:
+    """One thing that is wrong.
+
+    Attributes:
+        kind: A stable name of what it is.
+        path: The file, from the root.
+        message: What was expected there, and what there is.
+        run_id: The run that it is about.
+    """
+
+    kind: FlawKind
+    path: str
+    message: str
+    run_id: str

@@ -1,0 +1,232 @@
+"""The answer to ``gate``: which run shows that a pipeline holds on a tree, or why the nearest does not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from codex_orchestrator import places
+from codex_orchestrator.checks.work_tree_id import WorkTreeId
+from codex_orchestrator.clock import parse_timestamp
+from codex_orchestrator.dataclass import dataclass
+from codex_orchestrator.errors import OrchestratorError, StorageError, UnknownRun
+from codex_orchestrator.evidence.manifests import read_manifest
+from codex_orchestrator.evidence.seal_check import Chain
+from codex_orchestrator.evidence.sealing import read_seal
+from codex_orchestrator.identifiers import is_run_id
+from codex_orchestrator.model.codec import loads
+from codex_orchestrator.rules.gate import Candidate, Reason, in_words, reasons_against
+from codex_orchestrator.rules.layout import RunLayout, TaskLayout
+from codex_orchestrator.views.lookup import run_layouts
+from codex_orchestrator.views.verification import Verification
+
+# Of runs before these nobody asks whether the work tree is what they were of.
+MOST_RUNS = 1_000
+# How many of those without a seal are looked at: one that runs or waits is among the newest.
+_MOST_UNSEALED = 50
+_MOST_NAMED = 5
+_SHOWN = 12
+
+
+@dataclass(frozen=True)
+class GateAnswer:
+    """What is known of one pipeline.
+
+    Attributes:
+        pipeline: Its id.
+        run_id: The run that shows that it holds, or the one that nearly does; None where there is none.
+        reasons: Why it does not; nothing where it does.
+        waits: Whether that run waits for an approval.
+        age_seconds: How long ago it ended, or None.
+    """
+
+    pipeline: str
+    run_id: str | None
+    reasons: tuple[str, ...]
+    waits: bool = False
+    age_seconds: float | None = None
+
+    @property
+    def passes(self) -> bool:
+        """Whether the pipeline holds."""
+        return self.run_id is not None and not self.reasons
+
+
+class Gate:
+    """Asks the runs of a task about a tree."""
+
+    def __init__(
+        self, task: TaskLayout, tree: str, work_tree: WorkTreeId, *, now: float, max_age_seconds: float | None
+    ) -> None:
+        """Nothing is read yet.
+
+        Args:
+            task: Whose runs count.
+            tree: The tree that is asked about.
+            work_tree: Knows in which files trees differ.
+            now: The moment, as epoch seconds.
+            max_age_seconds: How old a run may be; None for any age.
+        """
+        self._task = task
+        self._tree = tree
+        self._work_tree = work_tree
+        self._now = now
+        self._max_age = max_age_seconds
+        self._layouts = sorted(
+            (each for each in run_layouts(task) if is_run_id(each.run_id)),
+            key=lambda each: each.run_id,
+            reverse=True,
+        )[:MOST_RUNS]
+
+    def ask(self, pipeline: str) -> GateAnswer:
+        """What the runs of a pipeline say."""
+        nearest: tuple[int, Candidate, list[Reason]] | None = None
+        for layout, run in self._candidates(pipeline):
+            reasons = self._reasons(run)
+            if not reasons:
+                reasons = [Reason(5, text) for text in self._doubts(layout)]
+            if not reasons:
+                return GateAnswer(pipeline, run.run_id, (), age_seconds=self._age(run))
+            weight = sum(each.weight for each in reasons)
+            if nearest is None or weight < nearest[0]:
+                nearest = weight, run, reasons
+        if nearest is None:
+            return GateAnswer(pipeline, None, (f"task {self._task.task_id} has no run of it",))
+        _, run, reasons = nearest
+        told = tuple(self._told(run, each) for each in reasons)
+        return GateAnswer(pipeline, run.run_id, told, waits=run.waits, age_seconds=self._age(run))
+
+    def _candidates(self, pipeline: str) -> Iterator[tuple[RunLayout, Candidate]]:
+        unsealed = 0
+        for layout in self._layouts:
+            seal = read_seal(layout)
+            if seal is None:
+                unsealed += 1
+                if unsealed <= _MOST_UNSEALED:
+                    yield from _unsealed(layout, pipeline)
+            elif seal.pipeline_id == pipeline:
+                looked_at = (seal.source.start_tree, seal.source.end_tree) == (self._tree, self._tree)
+                yield (
+                    layout,
+                    _sealed_candidate(layout, wholly=looked_at)
+                    or Candidate(
+                        run_id=layout.run_id,
+                        status=seal.status,
+                        partial=seal.partial,
+                        start_tree=seal.source.start_tree,
+                        end_tree=seal.source.end_tree,
+                        completed_at=parse_timestamp(seal.sealed_at),
+                    ),
+                )
+
+    def _reasons(self, run: Candidate) -> list[Reason]:
+        return reasons_against(run, self._tree, now=self._now, max_age_seconds=self._max_age)
+
+    def _doubts(self, layout: RunLayout) -> list[str]:
+        """What `verify` would find."""
+        verification = Verification(Chain(self._task, back_to=layout.run_id), now=self._now)
+        flaws = [*verification.chain.flaws, *verification.flaws(layout)]
+        return [f"{flaw.kind}: {flaw.path}: {flaw.message}" for flaw in flaws[:_MOST_NAMED]]
+
+    def _told(self, run: Candidate, reason: Reason) -> str:
+        """A reason with the files that are different, where it is that."""
+        one, other = run.end_tree or run.start_tree, self._tree
+        if reason.text == "the source changed while it ran":
+            one, other = run.start_tree, run.end_tree or ""
+        elif reason.text != "it is of another tree":
+            return reason.text
+        try:
+            found = self._work_tree.differences(one or "", other)
+        except OrchestratorError:
+            found = None
+        if found is None:
+            return f"{reason.text} ({(one or '')[:_SHOWN]}), which is not known here any more"
+        named = ", ".join(f"{each.path} ({each.status})" for each in found[:_MOST_NAMED])
+        more = f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
+        count = "1 file differs" if len(found) == 1 else f"{len(found)} files differ"
+        return f"{reason.text}: {count}: {named}{more}"
+
+    def _age(self, run: Candidate) -> float | None:
+        return None if run.completed_at is None else max(0.0, self._now - run.completed_at)
+
+
+def _unsealed(layout: RunLayout, pipeline: str) -> Iterator[tuple[RunLayout, Candidate]]:
+    """A run that has no seal: it runs, waits, was killed or is an older one."""
+    try:
+        manifest = read_manifest(layout)
+    except (UnknownRun, StorageError):
+        return
+    if manifest.get("pipeline_id") == pipeline:
+        yield layout, _candidate(layout, manifest, sealed=False)
+
+
+def _sealed_candidate(layout: RunLayout, *, wholly: bool) -> Candidate | None:
+    """A sealed run with all that its files say; None where the seal's own words are enough."""
+    if not wholly:
+        return None
+    try:
+        return _candidate(layout, read_manifest(layout), sealed=True)
+    except (UnknownRun, StorageError):
+        return None
+
+
+def _candidate(layout: RunLayout, manifest: dict[str, Any], *, sealed: bool) -> Candidate:
+    source, summary = _document(layout, layout.source), _document(layout, layout.run_summary)
+    seal = read_seal(layout) if sealed else None
+    entries = manifest["commands"]
+    decision = (summary.get("review") or {}).get("decision") or {}
+    ended = manifest.get("completed_at")
+    return Candidate(
+        run_id=layout.run_id,
+        status=str(manifest.get("status")),
+        partial=seal is not None and seal.partial,
+        pending=tuple(str(each.get("id")) for each in entries if each.get("status") == "pending"),
+        failed=tuple(str(each.get("id")) for each in entries if each.get("status") == "failed"),
+        start_tree=source.get("start_tree"),
+        end_tree=source.get("end_tree"),
+        completed_at=parse_timestamp(ended) if isinstance(ended, str) else None,
+        sealed=sealed,
+        waits=str(manifest.get("status_detail")).endswith(":awaiting-approval"),
+        approved=decision.get("approved") is True,
+        doubt=decision.get("feedback"),
+    )
+
+
+def _document(layout: RunLayout, path: Any) -> dict[str, Any]:
+    try:
+        document = loads(places.read(path, below=layout.base))
+    except (OSError, ValueError, StorageError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def gate_document(tree: str, answers: list[GateAnswer]) -> dict[str, Any]:
+    """The JSON answer."""
+    return {
+        "tree": tree,
+        "passes": all(answer.passes for answer in answers),
+        "pipelines": [
+            {
+                "pipeline": each.pipeline,
+                "passes": each.passes,
+                "run_id": each.run_id,
+                "age_seconds": None if each.age_seconds is None else round(each.age_seconds, 3),
+                "reasons": list(each.reasons),
+            }
+            for each in answers
+        ],
+    }
+
+
+def gate_lines(tree: str, answers: list[GateAnswer]) -> list[str]:
+    """The answer for people, a line for each pipeline and each reason."""
+    lines = []
+    for each in answers:
+        if each.passes:
+            ago = f", {in_words(each.age_seconds)} ago" if each.age_seconds is not None else ""
+            lines.append(f"{each.pipeline}: passed on this tree ({tree[:_SHOWN]}), run {each.run_id}{ago}")
+        else:
+            nearest = f"; the nearest run is {each.run_id}:" if each.run_id else ":"
+            lines.append(f"{each.pipeline}: no evidence for this tree ({tree[:_SHOWN]}){nearest}")
+            lines += [f"  {reason}" for reason in each.reasons]
+    return lines
