@@ -27,6 +27,12 @@ VOLATILE = {
     "pid",
     "start_token",
     "covered_bytes",
+    # Of files that have the above in them.
+    "size",
+    "sha256",
+    "root",
+    "previous",
+    "supersedes",
     # Runs of one session are counted as they end.
     "total_samples",
     "totalSamples",
@@ -96,12 +102,12 @@ def subject(event: dict) -> tuple[int, str]:
 
 
 def runs_in_any_order(document):
-    """A document with its lists of runs sorted."""
+    """A document with its lists of runs, and of files of theirs, sorted."""
     if not isinstance(document, dict):
         return document
     lists = {
         key: document[key]
-        for key in ("child_runs", "childRuns", "runs")
+        for key in ("child_runs", "childRuns", "runs", "files")
         if isinstance(document.get(key), list)
     }
     return {**document, **{key: sorted(runs, key=json.dumps) for key, runs in lists.items()}}
@@ -132,7 +138,7 @@ def comparable(files: dict) -> dict:
         elif path.endswith(".ndjson") and "/cli/" in path:
             told = [event for event in kept if event["type"] not in EVENTS_OF_WORKERS]
             kept = whole(sorted(told, key=subject))
-        elif "/cli/" not in path or path.endswith(("/manifest.json", "/run-summary.json")):
+        elif "/cli/" not in path or path.endswith(("/manifest.json", "/run-summary.json", "/seal.json")):
             # Runs are listed as they began, or ended.
             kept = sorted(map(runs_in_any_order, kept), key=json.dumps)
         compared[path] = (mode, kept)
