@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING
 import pytest
 
 from codex_orchestrator.clock import SystemClock
-from codex_orchestrator.definitions.schedule import ReadyQueue, Work
+from codex_orchestrator.definitions.graph import Work
 from codex_orchestrator.engine.halt import Halt
 from codex_orchestrator.engine.preparation import Prepared, modified
 from codex_orchestrator.engine.runs import SessionRuns
 from codex_orchestrator.execution import signals
-from codex_orchestrator.execution.cancellation import Cancellation
+from codex_orchestrator.execution.signals import Cancellation
 from codex_orchestrator.model.manifest import Manifest
 from pytest_codex.bus import EventBus, chunks_kept
-from pytest_codex.collecting import PathlessCollection
 from pytest_codex.leaving import leave
 from pytest_codex.messages import tell
 from pytest_codex.nodes import PipelineNode, StageItem
+from pytest_codex.plugins_for_tests import PathlessCollection
 from pytest_codex.stages import Stages
 
 if TYPE_CHECKING:
@@ -144,6 +144,7 @@ class Controller(PathlessCollection):
 
     def dispatcher(self, session: pytest.Session, engine: Engine) -> Dispatcher:
         """What runs the session's items at once, on an engine."""
+        from codex_orchestrator.definitions.schedule import ReadyQueue
         from codex_orchestrator.engine.dispatcher import Dispatcher
         from pytest_codex.item_stages import ItemStages
 

@@ -11,11 +11,11 @@ import pytest
 
 from codex_orchestrator.engine.preparation import Prepared
 from codex_orchestrator.errors import UsageError
-from codex_orchestrator.execution import descriptors
+from codex_orchestrator.execution import limits
 
 if TYPE_CHECKING:
     from codex_orchestrator.engine.protocol import DrivenEngine
-    from codex_orchestrator.execution.cancellation import Cancellation
+    from codex_orchestrator.execution.signals import Cancellation
     from pytest_codex.controller import Controller
 
 # Each takes a thread and a few descriptors.
@@ -32,7 +32,7 @@ def jobs_of(asked: str | None) -> int:
         return 1
     if asked == "auto":
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return min(cores, descriptors.most_commands(), _MOST_JOBS)
+        return min(cores, limits.most_commands(), _MOST_JOBS)
     if not (asked.isascii() and asked.isdecimal() and 0 < int(asked) <= _MOST_JOBS):
         raise UsageError(f'"{asked}" is not a number of jobs.', hint=f"Pass 1 to {_MOST_JOBS}, or auto.")
     return int(asked)
@@ -46,21 +46,16 @@ def require_room(prepared: Sequence[Prepared], *, jobs: int, workers: int = 0) -
     """
     trees = [each.planned for each in prepared]
     commands = 0 if workers else min(jobs, sum(tree.stages for tree in trees))
-    least = descriptors.needed(commands=commands, runs=max(tree.levels for tree in trees), workers=workers)
+    least = limits.needed(commands=commands, runs=max(tree.levels for tree in trees), workers=workers)
     # Runs are open from their first stage to their last, and others may come in between.
-    most = descriptors.needed(commands=commands, runs=sum(tree.runs for tree in trees), workers=workers)
-    allowed = descriptors.make_room(most)
+    most = limits.needed(commands=commands, runs=sum(tree.runs for tree in trees), workers=workers)
+    allowed = limits.make_room(most)
     if allowed < least:
         what = f"{workers} workers" if workers else f"{commands} stages at once"
         raise UsageError(
             f"{what} may need {least} open files, and {allowed} are allowed here.",
             hint="Ask for fewer, or raise the limit (ulimit -n).",
         )
-
-
-def is_distributed(config: pytest.Config) -> bool:
-    """Whether xdist is there and is to run this session."""
-    return config.getoption("dist", "no") != "no" and bool(config.getoption("tx", None))
 
 
 def engine_plugin(controller: Controller, *, jobs: int, distributed: bool = False) -> object | None:

@@ -13,7 +13,7 @@ from pytest_codex.leaving import LEAVING
 from pytest_codex.plugins_for_tests import setup_hooks
 
 if TYPE_CHECKING:
-    from codex_orchestrator.definitions.planned import Planned
+    from codex_orchestrator.definitions.planner import Planned
 
 
 class StageRunner(Protocol):

@@ -7,8 +7,6 @@ from collections.abc import Generator
 import pytest
 
 _GROUP = "codex-orchestrator"
-# As in `worker`, which is not imported for that.
-_INPUT = "codex_orchestrator"
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
@@ -62,28 +60,20 @@ def pytest_load_initial_conftests(
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> Generator[None, object, object]:
-    """Have xdist take ``--tx`` alone for a wish to distribute, and not replace dying workers for ever."""
-    option = config.option
+    """Have options mean for stages what they can mean for them."""
     if _is_wanted(config):
+        from pytest_codex.distribution import settle
         from pytest_codex.plugins_for_tests import heed_command_line
 
-        heed_command_line(config, option)
-        if getattr(option, "tx", None):
-            if option.dist == "no":
-                option.dist = "load"
-            if option.maxworkerrestart is None:
-                option.maxworkerrestart = 4 * len(option.tx)
+        heed_command_line(config, config.option)
+        settle(config.option)
     return (yield)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Take the session over where a pipeline is asked for; last, when the terminal reporter is there."""
-    if _is_worker_for_stages(config):
-        from pytest_codex.worker import Worker
-
-        config.pluginmanager.register(Worker(config), "codex-worker")
-    elif _is_wanted(config) and not config.getoption("help", False):
+    if _is_wanted(config) and not config.getoption("help", False):
         from pytest_codex.takeover import register
 
         register(config)
@@ -91,8 +81,3 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def _is_wanted(config: pytest.Config) -> bool:
     return bool(config.getoption("codex_pipeline") or config.getoption("codex_resume"))
-
-
-def _is_worker_for_stages(config: pytest.Config) -> bool:
-    """Whether this is a worker of xdist's that a controller of ours has started."""
-    return _INPUT in getattr(config, "workerinput", ())

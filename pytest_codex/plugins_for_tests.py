@@ -2,13 +2,16 @@
 
 Plugins and settings that time out, repeat, reorder or select tests, measure their coverage or write their
 reports are in most repositories; none of them says anything about a pipeline
-(docs/reference/pytest-options.md, "Plugins and settings for tests").
+(docs/reference/pytest-options.md, "Plugins and settings for tests"). `start` and workers do without most of
+pytest's own, and without anybody else's: these see a run's stages in the process that owns the runs.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import sys
+from abc import ABC, abstractmethod
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -40,6 +43,41 @@ _REMEMBERING = ("lfplugin-collwrapper", "lfplugin", "nfplugin", "stepwiseplugin"
 
 _PARSER = pytest.StashKey[pytest.Parser]()
 _COMMAND_LINE = pytest.StashKey[Namespace]()
+# Builtin plugins that serve tests; leaving them out saves a tenth of the start.
+_NOT_NEEDED = (
+    "assertion",
+    "cacheprovider",
+    "debugging",
+    "doctest",
+    "faulthandler",
+    "junitxml",
+    "logging",
+    "monkeypatch",
+    "nose",
+    "pastebin",
+    "recwarn",
+    "setuponly",
+    "setupplan",
+    "skipping",
+    "stepwise",
+    "terminal",
+    "threadexception",
+    "tmpdir",
+    "unittest",
+    "unraisableexception",
+    "warnings",
+)
+# In one word each: xdist takes a word that is called as a folder is for a path.
+BARE = (
+    f"--config-file={os.devnull}",
+    "--disable-plugin-autoload",
+    "--noconftest",
+    *(f"-pno:{name}" for name in _NOT_NEEDED),
+)
+# What a worker's pytest is started with, besides what distributes to it.
+WORKER = ("--rootdir=.", *BARE, "-ppytest_codex.worker")
+# With these, the environment has a say in it.
+VARIABLES = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS")
 
 
 def keep_away(early_config: pytest.Config, parser: pytest.Parser, args: list[str]) -> None:
@@ -201,3 +239,24 @@ def is_of_pytest(plugin: Any) -> bool:
 
 def _is_wrapper(implementation: Any) -> bool:
     return bool(implementation.wrapper or implementation.hookwrapper)
+
+
+class PathlessCollection(ABC):
+    """Hooks of collection, so that the repo's tests are never looked at."""
+
+    @abstractmethod
+    def collected(self, session: pytest.Session) -> list[pytest.Item | pytest.Collector]:
+        """The nodes right below the session."""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection(self, session: pytest.Session) -> bool:
+        """Collect here, also where xdist would leave that to its workers."""
+        session.perform_collect(args=[])
+        return True
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_make_collect_report(self, collector: pytest.Collector) -> pytest.CollectReport | None:
+        """Answer for the session."""
+        if not isinstance(collector, pytest.Session):
+            return None
+        return pytest.CollectReport(collector.nodeid, "passed", None, self.collected(collector))

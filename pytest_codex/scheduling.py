@@ -11,16 +11,20 @@ import shlex
 import sys
 import threading
 from _thread import interrupt_main
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from codex_orchestrator import __version__
+from codex_orchestrator.engine.messages import SAME_VERSION, Hello, encode, of_another_version
+from codex_orchestrator.engine.workers import WorkerEngine
 from codex_orchestrator.model.scheduler import POLICY
 from codex_orchestrator.text import printable
-from pytest_codex.bare import VARIABLES, WORKER
-from pytest_codex.workers import WorkerEngine
+from pytest_codex.distribution import PLUGIN, hand_over, require_of_node
+from pytest_codex.plugins_for_tests import VARIABLES, WORKER
 
 if TYPE_CHECKING:
     from codex_orchestrator.engine.dispatcher import Dispatcher
@@ -30,11 +34,17 @@ _TICK_SECONDS = 0.1
 # As long as a command may take to end that has runs of its own to end.
 _PATIENCE_SECONDS = 20.0
 _NO_ITEM = -1
-# For the worker's process.
-_WITHOUT_VARIABLES = """\
+# For the worker's process, before xdist has pytest started there.
+_MAKE_READY = """\
 import os
 for name in channel.receive():
     os.environ.pop(name, None)
+try:
+    from codex_orchestrator import __version__, engine
+except ImportError:
+    channel.send(None)  # xdist is yet to tell this process where it is.
+else:
+    channel.send((getattr(engine, "MESSAGES", 0), __version__, os.getpid()))
 """
 
 
@@ -45,6 +55,50 @@ def _failures_to_start() -> tuple[type[Exception], ...]:
     return OSError, EOFError, execnet.HostNotFound, execnet.RemoteError
 
 
+class _Line:
+    """The way to a worker of xdist's (`engine.workers.Line`)."""
+
+    def __init__(self, node: Any, places: Mapping[str, int]) -> None:
+        """Args: the worker as xdist has it, and the places of stages in its list."""
+        require_of_node(node)
+        self.node = node
+        self.channel = node.gateway.newchannel()
+        self._places = places
+
+    @property
+    def name(self) -> str:
+        """As xdist calls it."""
+        return str(self.node.gateway.id)
+
+    @property
+    def is_near(self) -> bool:
+        """Whether it is a child of this process."""
+        return bool(self.node.gateway.spec.popen)
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether xdist has told it to end, or found it dead."""
+        return bool(self.node.shutting_down)
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Send it plain values."""
+        self.channel.send(message)
+
+    def begin(self, nodeid: str) -> None:
+        """Have it run an item, by sending it another that stands for none."""
+        self.node.send_runtest_some([self._places[nodeid], len(self._places)])
+
+    def wake(self) -> None:
+        """Have xdist's loop, which waits for events and nothing else, call `mark_test_complete`."""
+        self.node.notify_inproc(
+            "runtest_protocol_complete", node=self.node, item_index=_NO_ITEM, duration=0.0
+        )
+
+    def end(self) -> None:
+        """End its process."""
+        self.node.gateway.exit()
+
+
 class StageScheduling:
     """A plugin, and the scheduler of xdist's protocol."""
 
@@ -53,11 +107,10 @@ class StageScheduling:
         self._controller = controller
         nodeids = list(controller.work.waits)
         self._places = {nodeid: place for place, nodeid in enumerate(nodeids)}
-        self._engine = WorkerEngine(
-            nodeids, controller.clock, controller.halt, wake=self._wake, send=self._send
-        )
+        self._engine = WorkerEngine(nodeids, controller.clock, controller.halt)
         self._session: pytest.Session
         self._nodes: list[Any] = []
+        self._lines: dict[Any, _Line] = {}
         # Whether xdist may be about to start a worker in the place of one that died.
         self._replacing = False
 
@@ -75,16 +128,26 @@ class StageScheduling:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_newgateway(self, gateway: Any) -> None:
-        """A worker's process is there, which has the environment of this one."""
-        channel = gateway.remote_exec(_WITHOUT_VARIABLES)
+        """A worker's process is there, which has the environment of this one.
+
+        Raises:
+            pytest.UsageError: It is of another version than this one.
+        """
+        channel = gateway.remote_exec(_MAKE_READY)
         channel.send(VARIABLES)
+        told = channel.receive()
         channel.waitclose()
+        other = of_another_version(Hello(*told), __version__) if told is not None else None
+        if other is not None:
+            raise pytest.UsageError(printable(f"Worker {gateway.id} {other} {SAME_VERSION}"))
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
         """A worker is there, and xdist is about to start pytest in it."""
         self._replacing = False
-        self._engine.expect(node)
+        line = self._lines[node] = _Line(node, self._places)
+        hand_over(node, {"channel": line.channel, "welcome": encode(self._engine.expect(line))})
+        line.channel.setcallback(partial(self._engine.receive, line))
 
     @pytest.hookimpl(optionalhook=True, wrapper=True)
     def pytest_testnodedown(self, node: Any, error: object) -> Generator[None, object, object]:
@@ -110,7 +173,7 @@ class StageScheduling:
         """
         config = session.config
         # What xdist starts workers with.
-        config.invocation_params = replace(config.invocation_params, args=WORKER)
+        config.invocation_params = replace(config.invocation_params, args=(*WORKER, f"-p{PLUGIN}"))
         limit = POLICY.missing_heartbeat_timeout_seconds
         too_long = threading.Timer(limit, interrupt_main)
         too_long.daemon = True
@@ -201,7 +264,7 @@ class StageScheduling:
             raise RuntimeError(f"worker {node.gateway.id} has other stages than were sent to it")
         # xdist has counted what the worker has, not what was selected here.
         self._session.testscollected = len(self._session.items)
-        self._engine.admit(node)
+        self._engine.admit(self._lines[node])
 
     def schedule(self) -> None:
         """Begin what can begin."""
@@ -209,7 +272,7 @@ class StageScheduling:
         self._engine.dispatcher.advance()
 
     def mark_test_complete(self, node: Any, item_index: int, duration: float = 0) -> None:  # noqa: ARG002
-        """Look at what workers have said: that is why this was called, by xdist or by `_wake`."""
+        """Look at what workers have said: that is why this was called, by xdist or by `_Line.wake`."""
         self._replacing = False
         self._engine.check()
         self._engine.dispatcher.advance()
@@ -226,24 +289,16 @@ class StageScheduling:
         Raises:
             KeyError: It was never up.
         """
-        self._engine.dismiss(node)
+        self._engine.dismiss(self._lines[node])
         if node not in self._nodes:
             raise KeyError(node)
         self._nodes.remove(node)
 
-    # Threads to the main thread, which waits for xdist's events and for nothing else.
-
-    def _wake(self, node: Any) -> None:
-        node.notify_inproc("runtest_protocol_complete", node=node, item_index=_NO_ITEM, duration=0.0)
-
-    def _send(self, node: Any, nodeid: str) -> None:
-        node.send_runtest_some([self._places[nodeid], len(self._places)])
-
     def _tick(self, over: threading.Event) -> None:
         """Have signals and silence noticed while no worker says anything."""
         while not over.wait(_TICK_SECONDS):
-            for node in self._engine.nodes[:1]:
-                self._wake(node)
+            for line in self._engine.lines[:1]:
+                line.wake()
 
 
 def _why(what: str, error: BaseException) -> str:

@@ -21,9 +21,9 @@ from codex_orchestrator.errors import (
 )
 from codex_orchestrator.model.manifest import Manifest
 from pytest_codex import newhooks
-from pytest_codex.bare import BARE, VARIABLES
 from pytest_codex.controller import Controller
 from pytest_codex.engines import engine_plugin, jobs_of, require_room
+from pytest_codex.plugins_for_tests import BARE, VARIABLES
 from pytest_codex.progress.session import SessionProgress
 from pytest_codex.run_plugins import load_plugins
 

@@ -17,14 +17,13 @@ from codex_orchestrator.views.lookup import named_run, task_of
 from codex_orchestrator.views.resume_invocation import resume_invocation
 from pytest_codex import plugins_for_tests as for_tests
 from pytest_codex.controller import Controller
-from pytest_codex.engines import engine_plugin, is_distributed, jobs_of, require_room
+from pytest_codex.distribution import is_distributed, require, unheeded, workers_of
+from pytest_codex.engines import engine_plugin, jobs_of, require_room
 from pytest_codex.messages import tell
 from pytest_codex.progress.reporting import PytestProgress
 from pytest_codex.run_plugins import load_plugins
 
 _NAME = "codex-controller"
-# What xdist has without a user's saying, and what it would make of --tx.
-_PLAIN_DISTRIBUTION = ("load", "no")
 
 
 def register(config: pytest.Config) -> None:
@@ -40,9 +39,7 @@ def register(config: pytest.Config) -> None:
         for each in prepared:
             require_runnable(each)
         jobs = jobs_of(config.getoption("codex_jobs"))
-        require_room(
-            prepared, jobs=jobs, workers=len(config.getoption("tx")) if is_distributed(config) else 0
-        )
+        require_room(prepared, jobs=jobs, workers=workers_of(config))
     except OrchestratorError as error:
         # There may be no definitions, and so no guard but the one that the environment asks for.
         raise pytest.UsageError(PrivacyGuard.of_variables(os.environ).scrub(str(error))) from error
@@ -105,8 +102,11 @@ def _refuse_what_does_not_fit(config: pytest.Config) -> None:
     if is_distributed(config):
         if config.getoption("codex_jobs"):
             raise pytest.UsageError("--codex-jobs is for this process, -n for workers: leave one out.")
-        if config.getoption("dist") not in _PLAIN_DISTRIBUTION:
-            tell(f"--dist {config.getoption('dist')} is not heeded: stages go by their graph.")
+        if (way := unheeded(config)) is not None:
+            tell(f"--dist {way} is not heeded: stages go by their graph.")
+        from pytest_codex.scheduling import StageScheduling
+
+        require(config, StageScheduling)
 
 
 def _refuse_ambiguity(config: pytest.Config, pipelines: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""The xdist worker: runs commands that the controller sends, and says what happens to them.
+"""The plugin of a worker's pytest: runs commands that the controller sends, and says what happens to them.
 
 It makes no reports and writes no files: both are the controller's, so that a worker needs no disk
 in common with it (docs/explanation/architecture.md, "Stages at once").
@@ -6,7 +6,6 @@ in common with it (docs/explanation/architecture.md, "Stages at once").
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import threading
@@ -19,41 +18,76 @@ import pytest
 
 from codex_orchestrator import __version__
 from codex_orchestrator.clock import SystemClock
+from codex_orchestrator.engine import MESSAGES
+from codex_orchestrator.engine.messages import (
+    Alive,
+    Cancel,
+    Ended,
+    Failed,
+    FromWorker,
+    Hello,
+    Late,
+    Left,
+    Nested,
+    NotUnderstood,
+    Refused,
+    Run,
+    Said,
+    Watching,
+    Welcome,
+    WhichNested,
+    decode,
+    encode,
+)
 from codex_orchestrator.execution import signals
 from codex_orchestrator.execution.builder import CommandBuilder
-from codex_orchestrator.execution.cancellation import Cancellation
 from codex_orchestrator.execution.guardian import Guardian
 from codex_orchestrator.execution.late import LateOutput
 from codex_orchestrator.execution.leftovers import end_left, named
+from codex_orchestrator.execution.signals import Cancellation
 from codex_orchestrator.privacy.guard import PrivacyGuard
 from codex_orchestrator.rules.stage import StageRequest
-from pytest_codex.collecting import PathlessCollection
+from pytest_codex.distribution import handed_over
 from pytest_codex.nodes import Slot
+from pytest_codex.plugins_for_tests import PathlessCollection
 
-# Where xdist hands the controller's channel to the worker.
-INPUT = "codex_orchestrator"
 # The last item: a worker runs one only when it has been told of the next.
 NOTHING = "codex-orchestrator::nothing"
 _ANSWER_SECONDS = 1.0
 
 
-class Worker(PathlessCollection):
-    """The plugin that runs commands in an xdist worker."""
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Be a worker: this module is loaded nowhere else."""
+    given = handed_over(config)
+    config.pluginmanager.register(Worker(given["channel"], given["welcome"]), "codex-worker")
 
-    def __init__(self, config: pytest.Config) -> None:
-        """Tell the controller who this is, and listen to it."""
-        given = config.workerinput[INPUT]  # type: ignore[attr-defined]
-        self._channel, self._nodeids = given["channel"], given["nodeids"]
-        self._is_near, self._interval = given["is_near"], given["interval"]
+
+class Worker(PathlessCollection):
+    """Runs commands in a worker."""
+
+    def __init__(self, channel: Any, welcome: object) -> None:
+        """Tell the controller who this is, and listen to it.
+
+        Args:
+            channel: To and from the controller.
+            welcome: Its `Welcome`, as it came.
+
+        Raises:
+            NotUnderstood: It is none.
+        """
+        self._channel = channel
+        # First: a controller of another version must get as far as to hear which this is.
+        self._say(Hello(MESSAGES, __version__, os.getpid()))
+        self._welcome = self._understood(welcome)
         self._clock = SystemClock()
         self._cancellation = Cancellation()
         self._requests: SimpleQueue[StageRequest] = SimpleQueue()
-        self._nested: SimpleQueue[list[int]] = SimpleQueue()
+        self._nested: SimpleQueue[tuple[int, ...]] = SimpleQueue()
         self._slots: list[pytest.Item] = []
         self._over = threading.Event()
         self._late: list[LateOutput] = []
-        self._guard = PrivacyGuard()
-        self._say("hello", os.getpid(), __version__)
+        self._guard, self._nodeid = PrivacyGuard(), ""
         self._channel.setcallback(self._hear, endmarker=None)
 
     # Collection: a place for each stage that the controller names, whatever options leave out.
@@ -62,7 +96,7 @@ class Worker(PathlessCollection):
         """The places."""
         self._slots = [
             Slot.from_parent(session, name=nodeid.rpartition("::")[2], nodeid=nodeid)
-            for nodeid in self._nodeids
+            for nodeid in self._welcome.nodeids
         ]
         return list(self._slots)
 
@@ -82,7 +116,7 @@ class Worker(PathlessCollection):
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self) -> Generator[None, object, object]:
         """Watch over what commands start, for as long as there may be any."""
-        self._guardian = _TellingGuardian(lambda group: self._say("watching", group))
+        self._guardian = _TellingGuardian(lambda group: self._say(Watching(self._nodeid, group)))
         self._guardian.start("")
         threading.Thread(target=self._beat, daemon=True).start()
         try:
@@ -91,11 +125,10 @@ class Worker(PathlessCollection):
                 return (yield)
         finally:
             self._over.set()
-            if not self._is_near:
+            if not self._welcome.is_near:
                 # The controller ends what stages have left on its own machine.
-                self._say(
-                    "left", named(end_left("", self._guardian.groups, clock=self._clock), self._guard.line)
-                )
+                left = end_left("", self._guardian.groups, clock=self._clock)
+                self._say(Left(named(left, self._guard.line)))
             for late in self._late:
                 late.finish()
             self._guardian.dismiss()
@@ -108,12 +141,12 @@ class Worker(PathlessCollection):
         return True
 
     def _run(self, nodeid: str, request: StageRequest) -> None:
-        self._guard = PrivacyGuard(request.privacy)
+        self._nodeid, self._guard = nodeid, PrivacyGuard(request.privacy)
         branch = self._cancellation.branch()
-        late = LateOutput(lambda event: self._say("late", nodeid, vars(event)), self._clock)
+        late = LateOutput(lambda event: self._say(Late(nodeid, event)), self._clock)
         builder = CommandBuilder(
-            lambda event: self._say("said", vars(event)),
-            lambda _stage_id, outcome: self._say("failed", vars(outcome)),
+            lambda event: self._say(Said(nodeid, event)),
+            lambda _stage_id, outcome: self._say(Failed(nodeid, outcome)),
             self._clock,
             branch,
             self._guardian,
@@ -124,39 +157,53 @@ class Worker(PathlessCollection):
             outcome = builder.run(request)
         finally:
             self._cancellation.prune(branch)
-        self._say("ended", vars(outcome))
+        self._say(Ended(nodeid, outcome))
         late.read_on(request.index)
         self._late.append(late)
 
     # The channel; what it brings comes in a thread of its own.
 
-    def _hear(self, message: tuple[str, Any] | None) -> None:
-        if message is None:
+    def _hear(self, data: object) -> None:
+        if data is None:
             self._cancellation.request(signal.SIGTERM, "the end of the controller")
             return
-        word, value = message
-        if word == "run":
-            self._requests.put(StageRequest.of(json.loads(value)))
-        elif word == "cancel":
-            self._cancellation.request(*value)
-        elif word == "nested":
-            self._nested.put(value)
+        try:
+            message = decode(data)
+        except NotUnderstood as error:
+            # Raised here it would reach nobody; the controller ends the session, and this process with it.
+            self._say(Refused(error.message))
+            return
+        match message:
+            case Run(_nodeid, request):
+                self._requests.put(request)
+            case Cancel(number, by):
+                self._cancellation.request(number, by)
+            case Nested(pids):
+                self._nested.put(pids)
+            case _:
+                self._say(Refused(f'a message "{message.type}", which is not for workers'))
 
-    def _say(self, word: str, *values: object) -> None:
+    def _understood(self, welcome: object) -> Welcome:
+        message = decode(welcome)
+        if not isinstance(message, Welcome):
+            raise NotUnderstood(welcome)
+        return message
+
+    def _say(self, message: FromWorker) -> None:
         # A controller that is gone has ended the channel, which ends the command.
         with suppress(OSError):
-            self._channel.send((word, *values))
+            self._channel.send(encode(message))
 
-    def _ask_for_nested(self) -> list[int]:
+    def _ask_for_nested(self) -> tuple[int, ...]:
         """The processes of runs that the stage has started; their records are with the controller."""
-        self._say("nested")
+        self._say(WhichNested(self._nodeid))
         with suppress(Empty):
             return self._nested.get(timeout=_ANSWER_SECONDS)
-        return []
+        return ()
 
     def _beat(self) -> None:
-        while not self._over.wait(self._interval):
-            self._say("alive")
+        while not self._over.wait(self._welcome.interval_seconds):
+            self._say(Alive())
 
 
 class _TellingGuardian(Guardian):

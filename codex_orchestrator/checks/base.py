@@ -26,8 +26,7 @@ from codex_orchestrator.checks.base_candidates import (
     is_null_hash,
     quoted,
 )
-from codex_orchestrator.checks.git import WorkTree, locate
-from codex_orchestrator.checks.gitcommand import git_environment
+from codex_orchestrator.checks.git import WorkTree, git_environment, locate
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.errors import ToolMissing, UsageError
 from codex_orchestrator.text import printable

@@ -10,9 +10,8 @@ import re
 
 from codex_orchestrator import named
 from codex_orchestrator.checks.packages import Packages
-from codex_orchestrator.checks.paths import is_kind_of_media
+from codex_orchestrator.checks.paths import Reach, is_kind_of_media, similar_path
 from codex_orchestrator.checks.repository_files import RepositoryFiles
-from codex_orchestrator.checks.similar_paths import Reach, similar_path
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.text import printable

@@ -11,11 +11,11 @@ from fnmatch import fnmatchcase
 from codex_orchestrator.checks.makefiles import Makefiles
 from codex_orchestrator.checks.packages import Packages
 from codex_orchestrator.checks.path_checker import PathChecker
+from codex_orchestrator.checks.paths import is_misspelled
 from codex_orchestrator.checks.programs import CommandWords, Reference
 from codex_orchestrator.checks.references import PageNames
 from codex_orchestrator.checks.report import Fault
 from codex_orchestrator.checks.repository_files import RepositoryFiles
-from codex_orchestrator.checks.similar_paths import is_misspelled
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.text import printable

@@ -8,8 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from codex_orchestrator import named, places
-from codex_orchestrator.checks.git import WorkTree, locate
-from codex_orchestrator.checks.gitcommand import git_environment
+from codex_orchestrator.checks.git import WorkTree, git_environment, locate
 from codex_orchestrator.errors import ToolMissing, UsageError
 from codex_orchestrator.text import printable
 

@@ -12,8 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from codex_orchestrator import named
-from codex_orchestrator.checks.git import locate
-from codex_orchestrator.checks.gitcommand import git_environment
+from codex_orchestrator.checks.git import git_environment, locate
 from codex_orchestrator.checks.identified_tree import IdentifiedTree
 from codex_orchestrator.checks.tree_status import TreeStatus
 from codex_orchestrator.dataclass import dataclass

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from codex_orchestrator.cli import render
 from codex_orchestrator.cli.common import notify
-from codex_orchestrator.definitions.planned import Planned
+from codex_orchestrator.definitions.planner import Planned
 from codex_orchestrator.engine.preparation import Prepared, require_runnable
 from codex_orchestrator.engine.source import SourceLook
 from codex_orchestrator.errors import (
@@ -85,12 +85,13 @@ def run_and_tell(
     notify(prepared.notices)
     # Beside the import of pytest.
     prepared = replace(prepared, look=SourceLook(prepared.environment))
-    from codex_orchestrator.cli.engine import run_prepared
+    # The only place where the command line starts pytest.
+    from pytest_codex.session import run_session
 
     as_json = arguments.format == "json"
     progress = sys.stderr if as_json else sys.stdout
     colour = render.wants_colour(progress, os.environ)
-    result = run_prepared(
+    result = run_session(
         prepared,
         progress=progress,
         colour=colour,

@@ -1,19 +1,36 @@
 """Which stage waits for which, and which stages a failure blocks (docs/reference/configuration.md, "Order").
 
-A stage waits for the one declared before it, unless it has ``needs``; ``needs: []`` waits for none.
+A stage waits for the one declared before it, unless it has ``needs``; ``needs: []`` waits for none. Pipelines
+wait for those that their stages run: these are counted without expanding them, as a few lines can ask for
+more stages than any machine has room for ("Sub-pipeline stages").
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import field
 from graphlib import CycleError, TopologicalSorter
 from heapq import heappop, heappush
 from itertools import chain
+from typing import NamedTuple
 
+from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.model.definitions import Stage
 
 Dependencies = dict[str, tuple[str, ...]]
+# How much there is of a resource where it is not said.
+DEFAULT_CAPACITY = 1
+MOST_STAGES = 10_000
+MOST_LEVELS = 100
+# All pipelines of a file together, without sub-pipelines.
+MOST_DEFINED = 50_000
+# More is not told apart: the number of stages may have as many digits as there are pipelines.
+_COUNTED = 10**18
+
+# By the id of a pipeline, how many stages it has, and which pipelines these run.
+Sizes = Mapping[str, int]
+Children = Mapping[str, Sequence[str]]
 
 
 def dependencies(stages: Sequence[Stage]) -> Dependencies:
@@ -124,3 +141,81 @@ def reached_failure(required: Dependencies, stage_id: str, failed: Collection[st
             roots.append(item)
         queue.extend(required[item])
     return min(roots, key=list(required).index) if roots else None
+
+
+@dataclass(frozen=True)
+class Work:
+    """The items of a run: what they wait for, and what they need.
+
+    Attributes:
+        waits: For each item, in declared order, the items that must have ended before it.
+        resources: By item, how much it needs of what, where it needs anything.
+        late: Items for which a person is asked: begun only when nothing else runs or may run.
+    """
+
+    waits: Dependencies
+    resources: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    late: Collection[str] = ()
+
+    def __or__(self, other: Work) -> Work:
+        """This and other work, which do not wait for each other."""
+        return Work(
+            {**self.waits, **other.waits},
+            {**self.resources, **other.resources},
+            {*self.late, *other.late},
+        )
+
+    def order(self) -> list[str]:
+        """The order of a serial run: declared order, and people are asked when nothing else can run."""
+        return topological_order(self.waits, self.late)
+
+    def only(self, chosen: Collection[str]) -> Work:
+        """The chosen items alone; they still wait for what they waited for through others."""
+        reached = nearest(self.waits, chosen)
+        waits = {item: reached[item] for item in self.waits if item in chosen}
+        return Work(waits, self.resources, self.late)
+
+
+class Extent(NamedTuple):
+    """The size of a pipeline with all its sub-pipelines.
+
+    Attributes:
+        stages: Its stages and those of all sub-pipelines, each as often as it would run.
+        levels: How deep they are nested, 1 without sub-pipelines.
+    """
+
+    stages: int
+    levels: int
+
+    @property
+    def problem(self) -> str | None:
+        """Why this is too much to run, or None."""
+        if self.levels > MOST_LEVELS:
+            return f"sub-pipelines are nested {self.levels} deep, and {MOST_LEVELS} is the most"
+        if self.stages > MOST_STAGES:
+            count = f"{self.stages}" if self.stages < _COUNTED else f"more than {_COUNTED}"
+            return f"comes to {count} stages with those of its sub-pipelines, and {MOST_STAGES} is the most"
+        return None
+
+
+def extents(sizes: Sizes, children: Children) -> dict[str, Extent]:
+    """The extent of each pipeline; those that run each other in a circle are left out.
+
+    Args:
+        sizes: How many stages each has itself.
+        children: Which pipelines each runs, as often as it does; all of them are in ``sizes``.
+    """
+    found: dict[str, Extent] = {}
+    for name in topological_order({name: tuple(dict.fromkeys(children[name])) for name in sizes}):
+        below = [found[child] for child in children[name]]
+        found[name] = Extent(
+            min(_COUNTED, sizes[name] + sum(child.stages for child in below)),
+            1 + max((child.levels for child in below), default=0),
+        )
+    return found
+
+
+def outermost(names: Sequence[str], children: Children) -> list[str]:
+    """The pipelines that none of the others runs."""
+    run_by_others = {child for name in names for child in children[name]}
+    return [name for name in names if name not in run_by_others]

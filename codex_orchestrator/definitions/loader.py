@@ -10,14 +10,18 @@ import hashlib
 import json
 from collections import ChainMap
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import fields, replace
 from typing import Any, Literal, NoReturn
 
 from codex_orchestrator.dataclass import dataclass
-from codex_orchestrator.definitions.node_keys import translate_node_keys
 from codex_orchestrator.definitions.packaged import FittedSets, packaged_notice, read_packaged
-from codex_orchestrator.definitions.provenance import notice_above, refuse_foreign
-from codex_orchestrator.definitions.source import DefinitionFile, read_definition_file
+from codex_orchestrator.definitions.source import (
+    DefinitionFile,
+    notice_above,
+    read_definition_file,
+    refuse_foreign,
+)
 from codex_orchestrator.definitions.validation import StageSets, check_configuration, place_stages
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.errors import ConfigurationError, Problem, UsageError
@@ -150,13 +154,17 @@ def digest_of(document: Any) -> str:
 def _read_configuration(written: DefinitionFile) -> tuple[Configuration, list[str]]:
     """The document in its shape, and the notices that go with it."""
     try:
+        if not written.repeats_keys:
+            with suppress(Mismatch):
+                return from_json(Configuration, written.data), []
+        # Keys of the Node CLI are none of the shape's.
+        from codex_orchestrator.definitions.node_keys import translate_node_keys
+
         data, notices = translate_node_keys(written.data)
-        try:
-            if written.repeats_keys:
-                raise Mismatch
-            return from_json(Configuration, data), notices
-        except Mismatch:
-            _explain(written, data)
+        if not written.repeats_keys:
+            with suppress(Mismatch):
+                return from_json(Configuration, data), notices
+        _explain(written, data)
     except RecursionError as error:
         raise ConfigurationError(f"{written.name}: nested too deeply.") from error
 

@@ -8,45 +8,8 @@ from __future__ import annotations
 from bisect import insort
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import field
 
-from codex_orchestrator.dataclass import dataclass
-from codex_orchestrator.definitions.graph import Dependencies, nearest, topological_order
-
-DEFAULT_CAPACITY = 1
-
-
-@dataclass(frozen=True)
-class Work:
-    """The items of a run: what they wait for, and what they need.
-
-    Attributes:
-        waits: For each item, in declared order, the items that must have ended before it.
-        resources: By item, how much it needs of what, where it needs anything.
-        late: Items for which a person is asked: begun only when nothing else runs or may run.
-    """
-
-    waits: Dependencies
-    resources: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    late: Collection[str] = ()
-
-    def __or__(self, other: Work) -> Work:
-        """This and other work, which do not wait for each other."""
-        return Work(
-            {**self.waits, **other.waits},
-            {**self.resources, **other.resources},
-            {*self.late, *other.late},
-        )
-
-    def order(self) -> list[str]:
-        """The order of a serial run: declared order, and people are asked when nothing else can run."""
-        return topological_order(self.waits, self.late)
-
-    def only(self, chosen: Collection[str]) -> Work:
-        """The chosen items alone; they still wait for what they waited for through others."""
-        reached = nearest(self.waits, chosen)
-        waits = {item: reached[item] for item in self.waits if item in chosen}
-        return Work(waits, self.resources, self.late)
+from codex_orchestrator.definitions.graph import DEFAULT_CAPACITY, Work, topological_order
 
 
 class ReadyQueue:

@@ -8,25 +8,27 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import pwd
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date, time
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from codex_orchestrator import named, sources
+from codex_orchestrator import named, places, sources
 from codex_orchestrator.dataclass import dataclass
-from codex_orchestrator.environment import CONFIG_NAME, PYPROJECT_NAME, TABLE, Environment, has_table
+from codex_orchestrator.environment import CONFIG_NAME, PREFIX, PYPROJECT_NAME, TABLE, Environment, has_table
 from codex_orchestrator.errors import ConfigurationError, Misplaced, Path, Problem
 from codex_orchestrator.model.codec import TooDeep, is_deep, loads
 from codex_orchestrator.text import printable
 
 if TYPE_CHECKING:
-    from codex_orchestrator.definitions.positions import Positions
-    from codex_orchestrator.definitions.toml_positions import TomlPositions
+    from codex_orchestrator.definitions.positions import Positions, TomlPositions
 
 _SHOWN_PROBLEMS = 20
 # How the parser says where it has given up. Only from Python 3.14 on does it say so otherwise as well.
 _PLACE = re.compile(r" \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)$")
+_ROOT_USER = 0
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class DefinitionFile:
     def positions(self) -> Positions | TomlPositions:
         """The lines of all paths in the text; only error messages need them."""
         if self.name == PYPROJECT_NAME:
-            from codex_orchestrator.definitions.toml_positions import TomlPositions
+            from codex_orchestrator.definitions.positions import TomlPositions
 
             return TomlPositions(self.text, within=TABLE)
         from codex_orchestrator.definitions.positions import Positions
@@ -209,3 +211,56 @@ def _not_of_json(data: Any, path: Path) -> Iterator[Problem]:
         yield Problem(path, "a string holds half of a surrogate pair, which is not valid Unicode")
     elif isinstance(data, date | time):
         yield Problem(path, "a date or time is no value here; where a text is meant, put it in quotes")
+
+
+def refuse_foreign(environment: Environment) -> None:
+    """Refuse a definition file of another user, unless its folder was named.
+
+    Raises:
+        ConfigurationError: It is another user's.
+    """
+    path = environment.config_path
+    if environment.root_named:
+        return
+    # A link's owner counts as well as that of what it leads to.
+    for found in (places.status(path, below=environment.root), places.status_of_chosen(path)):
+        if found is None:
+            return  # There is none, or none that can be read: whoever reads it says so.
+        owner = found.st_uid
+        if owner not in _trusted(environment.variables):
+            where = printable(str(path))
+            raise ConfigurationError(
+                f"{where} belongs to {_name_of(owner)}: what another user has defined is not taken unasked.",
+                hint=f"To take it all the same, name its folder by --root or {PREFIX}ROOT.",
+            )
+
+
+def notice_above(environment: Environment) -> str | None:
+    """The notice that the definition file lies outside of the current git repository; else None."""
+    if environment.root_named or not named.is_there(environment.config_path):
+        return None
+    here = environment.cwd
+    repository = next((folder for folder in (here, *here.parents) if named.is_there(folder / ".git")), None)
+    if (
+        repository is None
+        or not repository.is_relative_to(environment.root)
+        or repository == environment.root
+    ):
+        return None
+    path, inside = printable(str(environment.config_path)), printable(str(repository))
+    return f"Using {path}, which lies above the git repository {inside}."
+
+
+def _trusted(variables: Mapping[str, str]) -> frozenset[int]:
+    """The users whose definition files are accepted: this one, root, and the one behind sudo."""
+    me = os.geteuid()
+    sudo = variables.get("SUDO_UID", "")
+    asking = {int(sudo)} if me == _ROOT_USER and sudo.isascii() and sudo.isdigit() else set()
+    return frozenset({me, _ROOT_USER, *asking})
+
+
+def _name_of(uid: int) -> str:
+    try:
+        return f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
+    except KeyError:
+        return f"uid {uid}"

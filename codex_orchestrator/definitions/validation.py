@@ -7,17 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from codex_orchestrator.definitions.execution_mode import parse_mode
-from codex_orchestrator.definitions.extent import (
+from codex_orchestrator.definitions.graph import (
+    DEFAULT_CAPACITY,
     MOST_DEFINED,
     MOST_STAGES,
     Children,
     Sizes,
+    dependencies,
     extents,
+    find_cycle,
     outermost,
 )
-from codex_orchestrator.definitions.graph import dependencies, find_cycle
-from codex_orchestrator.definitions.schedule import DEFAULT_CAPACITY
+from codex_orchestrator.definitions.planner import parse_mode
 from codex_orchestrator.errors import Path, Problem
 from codex_orchestrator.identifiers import id_problem
 from codex_orchestrator.model.definitions import (

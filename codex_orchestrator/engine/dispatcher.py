@@ -19,6 +19,7 @@ from codex_orchestrator.rules.stage import END_OF_SESSION, LOSS_OF_EVIDENCE, Sta
 from .assignments import Assignments
 from .halt import Halt
 from .jobs import Executed, Job
+from .messages import Ended, Failed, Late, Lost, OfCommands, Said, Watching
 from .protocol import Engine, SessionStages
 
 
@@ -86,7 +87,23 @@ class Dispatcher:
                 self._queue.end(nodeid)
             self._heed_the_session()
 
-    # What an engine says.
+    # What an engine says: in a message, or by these methods, where both are in one process.
+
+    def hear(self, message: OfCommands) -> None:
+        """Take up what an engine says of a command."""
+        match message:
+            case Said(nodeid, event):
+                self.said(nodeid, event)
+            case Late(nodeid, event):
+                self.late(nodeid, event)
+            case Watching(nodeid, group):
+                self.watching(nodeid, group)
+            case Failed(nodeid, outcome):
+                self.failed(nodeid, outcome)
+            case Ended(nodeid, outcome):
+                self.ended(nodeid, outcome)
+            case Lost(nodeid, cause, reason):
+                self.lost(nodeid, cause, reason=reason)
 
     def said(self, nodeid: str, event: Event) -> None:
         """Something happened to a command."""

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 from codex_orchestrator.errors import OrchestratorError
-from codex_orchestrator.execution.cancellation import Cancellation
+from codex_orchestrator.execution.signals import Cancellation
 
 
 class Halt:

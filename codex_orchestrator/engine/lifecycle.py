@@ -6,16 +6,17 @@ import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import field, replace
 
+from codex_orchestrator import places
 from codex_orchestrator.clock import Clock, timestamp
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.definitions.loader import pipeline_digest
 from codex_orchestrator.engine.instructions import read_instructions
 from codex_orchestrator.engine.options import RunOptions
 from codex_orchestrator.environment import PREFIX, Environment
+from codex_orchestrator.errors import StorageError
 from codex_orchestrator.evidence.lineage import live_owners
 from codex_orchestrator.evidence.recording import Observe, RunRecording, unobserved
 from codex_orchestrator.evidence.run_folder import create_run_folder, write_first_files
-from codex_orchestrator.evidence.sweep import sweep
 from codex_orchestrator.execution.leftovers import LeftProcess, end_left
 from codex_orchestrator.model.control_plane import ControlPlane, EnforcementMode, control_plane_of
 from codex_orchestrator.model.definitions import Pipeline
@@ -136,7 +137,7 @@ def open_run(
         StorageError: The evidence cannot be written.
     """
     task = TaskLayout(environment, options.task_id)
-    swept = sweep(task)
+    swept = _sweep(task)
     layout = create_run_folder(task, clock)
     if announce is not None:
         announce(layout)
@@ -169,5 +170,18 @@ def open_run(
         timestamp=manifest.started_at,
     )
     recording.begin(manifest, started)
-    warnings = (*swept.warnings, *instructions.warnings)
+    warnings = (*swept, *instructions.warnings)
     return LiveRun(layout, recording, pipeline_digest(pipeline), warnings=warnings)
+
+
+def _sweep(task: TaskLayout) -> tuple[str, ...]:
+    """Remove what dead runs left; the answer is a warning for each thing that could not be removed."""
+    try:
+        # Whatever has died has left a marker there.
+        if not places.listed(task.live_dir, below=task.environment.runs_dir):
+            return ()
+    except StorageError as error:
+        return (error.in_a_line,)
+    from codex_orchestrator.evidence.sweep import sweep
+
+    return sweep(task).warnings

@@ -17,7 +17,7 @@ from codex_orchestrator.engine.lifecycle import LiveRun, end_processes, mark_of,
 from codex_orchestrator.engine.requests import StageRequests
 from codex_orchestrator.engine.source import SourceRecord
 from codex_orchestrator.environment import Environment
-from codex_orchestrator.evidence.lineage import live_owners, read_children
+from codex_orchestrator.evidence.lineage import changes_in_children, live_owners
 from codex_orchestrator.execution.late import LateOutput
 from codex_orchestrator.execution.leftovers import named
 from codex_orchestrator.model.definitions import CommandStage, Limits, Pipeline
@@ -25,10 +25,8 @@ from codex_orchestrator.model.events import ChildChanged, Event, StageSkipped, S
 from codex_orchestrator.model.exec_events import CommandStart
 from codex_orchestrator.model.manifest import CommandEntry, Manifest
 from codex_orchestrator.privacy.guard import PrivacyGuard
-from codex_orchestrator.rules.ending import RunEndFacts, finish
-from codex_orchestrator.rules.lineage import changed_children
 from codex_orchestrator.rules.stage import END_OF_SESSION, LOSS_OF_EVIDENCE, StageOutcome, StageRequest
-from codex_orchestrator.rules.verdict import Verdict, cancelled, execution_error, judge
+from codex_orchestrator.rules.verdict import RunEndFacts, Verdict, cancelled, execution_error, finish, judge
 
 
 @dataclass(frozen=True)
@@ -245,9 +243,9 @@ class TaskManager:
         return self.manifest
 
     def _finish(self, cancelled_by: str | None, warnings: Sequence[str]) -> None:
-        sampled, untold = self._recording.sample_request(self.live.starts)
+        sampled = self._recording.with_drift_report(self.live.starts)
         self._source.end()
-        warnings = [*warnings, *untold, *map(self.guard.line, self._source.warnings)]
+        warnings = [*warnings, *map(self.guard.line, self._source.warnings)]
         lines, interrupted = self._endings.lines, self._endings.interrupted
         manifest, completed = finish(
             sampled,
@@ -274,7 +272,7 @@ class TaskManager:
 
     def _take_up_children(self) -> None:
         """Runs that were started from within a stage have left word; their owners write nothing here."""
-        for child in changed_children(self.manifest.child_runs, read_children(self.layout)):
+        for child in changes_in_children(self.layout, self.manifest.child_runs):
             changed = ChildChanged(
                 child_run_id=child.run_id,
                 pipeline_id=child.pipeline_id,

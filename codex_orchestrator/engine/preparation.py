@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from codex_orchestrator.dataclass import dataclass
-from codex_orchestrator.definitions.execution_mode import ExecutionMode, parse_mode
 from codex_orchestrator.definitions.loader import (
     Definitions,
     load_definitions,
@@ -19,8 +18,7 @@ from codex_orchestrator.definitions.loader import (
     refuse_invalid,
     user_sources,
 )
-from codex_orchestrator.definitions.planned import Planned
-from codex_orchestrator.definitions.planner import CommandPlanner
+from codex_orchestrator.definitions.planner import CommandPlanner, ExecutionMode, Planned, parse_mode
 from codex_orchestrator.engine.options import RunOptions
 from codex_orchestrator.environment import Environment, choose_task, notice_of_git_hook, run_around
 from codex_orchestrator.errors import UsageError

@@ -9,11 +9,12 @@ from codex_orchestrator import places
 from codex_orchestrator.clock import Clock, timestamp
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.definitions.loader import pipeline_digest
-from codex_orchestrator.definitions.planned import Planned
+from codex_orchestrator.definitions.planner import Planned
 from codex_orchestrator.engine.lifecycle import LiveRun, checked_request, end_processes, recording_of
 from codex_orchestrator.engine.options import RunOptions
 from codex_orchestrator.errors import Busy, StorageError, UnknownRun, UsageError
-from codex_orchestrator.evidence.liveness import is_owned_elsewhere, is_owned_here
+from codex_orchestrator.evidence.manifests import is_owned_elsewhere
+from codex_orchestrator.evidence.owner import is_owned_here
 from codex_orchestrator.evidence.recording import Observe, RunRecording, unobserved
 from codex_orchestrator.evidence.resuming import (
     number_error_files,

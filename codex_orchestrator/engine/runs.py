@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 
 from codex_orchestrator.clock import Clock
-from codex_orchestrator.definitions.planned import Planned
+from codex_orchestrator.definitions.planner import Planned
 from codex_orchestrator.engine.lifecycle import LiveRun, open_run
 from codex_orchestrator.engine.manager import Obstacle, TaskManager
 from codex_orchestrator.engine.preparation import Prepared

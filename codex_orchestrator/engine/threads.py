@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from queue import Empty, Queue
 
 from codex_orchestrator.clock import Clock
+from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.engine.dispatcher import Dispatcher
 from codex_orchestrator.engine.jobs import Place
+from codex_orchestrator.engine.messages import Ended, Failed, Said
 from codex_orchestrator.engine.runs import PipelineRun
 from codex_orchestrator.execution.builder import CommandBuilder
-from codex_orchestrator.execution.cancellation import Cancellation
+from codex_orchestrator.execution.signals import Cancellation
 from codex_orchestrator.rules.stage import StageRequest
 
 # Threads that are further ahead than this wait, and so do the commands whose output they read.
 _MESSAGES_WAITING = 64
 _POLL_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class _Broken:
+    """A thread could not have its command run to its end."""
+
+    nodeid: str
+    error: BaseException
 
 
 class ThreadEngine:
@@ -36,7 +44,7 @@ class ThreadEngine:
         self.size = size
         self._clock = clock
         self._cancellation = cancellation
-        self._said: Queue[Callable[[Dispatcher], None]] = Queue(_MESSAGES_WAITING)
+        self._said: Queue[Said | Failed | Ended | _Broken] = Queue(_MESSAGES_WAITING)
         self._threads: dict[str, threading.Thread] = {}
         self._branches: dict[str, Cancellation] = {}
 
@@ -51,8 +59,8 @@ class ThreadEngine:
             raise RuntimeError(f"{nodeid}: its run is not open")
         branch = self._cancellation.branch()
         builder = CommandBuilder(
-            lambda event: self._say(Dispatcher.said, nodeid, event),
-            lambda _stage_id, outcome: self._say(Dispatcher.failed, nodeid, outcome),
+            lambda event: self._said.put(Said(nodeid, event)),
+            lambda _stage_id, outcome: self._said.put(Failed(nodeid, outcome)),
             self._clock,
             branch,
             run.guardian,
@@ -75,13 +83,15 @@ class ThreadEngine:
             dispatcher.advance()
             while not dispatcher.finished:
                 # In turns: a signal that comes just before a wait is heard no sooner than it is over.
-                with suppress(Empty):
-                    said = self._said.get(timeout=_POLL_SECONDS)
-                    said(dispatcher)
+                try:
+                    message = self._said.get(timeout=_POLL_SECONDS)
+                except Empty:
+                    continue
+                self._hear(message, dispatcher)
         except BaseException as error:
             dispatcher.abandon(error)
             while self._threads:
-                self._said.get()(dispatcher)
+                self._hear(self._said.get(), dispatcher)
             raise
         finally:
             self._end_all()
@@ -91,20 +101,17 @@ class ThreadEngine:
         try:
             outcome = builder.run(request)
         except BaseException as error:  # noqa: BLE001 - raised again where somebody hears it
-            self._said.put(partial(self._raise, nodeid, error))
+            self._said.put(_Broken(nodeid, error))
         else:
-            self._said.put(partial(self._end, nodeid, outcome))
+            self._said.put(Ended(nodeid, outcome))
 
-    def _say(self, method: Callable[..., None], nodeid: str, value: object) -> None:
-        self._said.put(lambda dispatcher: method(dispatcher, nodeid, value))
-
-    def _end(self, nodeid: str, outcome: object, dispatcher: Dispatcher) -> None:
-        self._forget(nodeid)
-        dispatcher.ended(nodeid, outcome)  # type: ignore[arg-type]
-
-    def _raise(self, nodeid: str, error: BaseException, _dispatcher: Dispatcher) -> None:
-        self._forget(nodeid)
-        raise error
+    def _hear(self, message: Said | Failed | Ended | _Broken, dispatcher: Dispatcher) -> None:
+        """Have the dispatcher know, which may start further commands: threads that are through come first."""
+        if isinstance(message, Ended | _Broken):
+            self._forget(message.nodeid)
+        if isinstance(message, _Broken):
+            raise message.error
+        dispatcher.hear(message)
 
     def _forget(self, nodeid: str) -> None:
         self._threads.pop(nodeid).join()

@@ -10,8 +10,8 @@ from codex_orchestrator.clock import Clock
 from codex_orchestrator.errors import Busy, UnknownRun, UsageError
 from codex_orchestrator.evidence.coordinator import add_approvals
 from codex_orchestrator.evidence.lines import append, mend_last_line
-from codex_orchestrator.evidence.liveness import is_owned_elsewhere
 from codex_orchestrator.evidence.locks import wait_for_lock
+from codex_orchestrator.evidence.manifests import is_owned_elsewhere
 from codex_orchestrator.evidence.resuming import (
     add_receipt,
     read_log,

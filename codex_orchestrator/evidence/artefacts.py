@@ -24,8 +24,8 @@ from codex_orchestrator.model.explain import explain
 from codex_orchestrator.model.privacy_record import PrivacyDecision
 from codex_orchestrator.model.seal import Seal, SealDraft, SealLine
 from codex_orchestrator.model.source import Source
-from codex_orchestrator.rules.drift import DriftReport, DriftSample
 from codex_orchestrator.rules.reviewer import RunSummary, TaskState
+from codex_orchestrator.rules.run_request import DriftReport, DriftSample
 
 
 @dataclass(frozen=True)

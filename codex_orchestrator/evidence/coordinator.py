@@ -17,12 +17,12 @@ from codex_orchestrator.clock import Clock, timestamp
 from codex_orchestrator.errors import StorageError
 from codex_orchestrator.evidence import files
 from codex_orchestrator.evidence.locks import held_lock
-from codex_orchestrator.model.codec import dumps, loads, to_json
+from codex_orchestrator.evidence.manifests import read_document, stored_manifest
+from codex_orchestrator.model.codec import dumps, to_json
 from codex_orchestrator.model.manifest import HEARTBEAT_SECONDS, Approval, ChildRun, Manifest
 from codex_orchestrator.model.manifest_encoder import ManifestEncoder
 from codex_orchestrator.rules import recorder
 from codex_orchestrator.rules.layout import RunLayout
-from codex_orchestrator.rules.lineage import changed_children, known_children, with_children
 
 _MANIFEST_HEARTBEAT_SECONDS = 30.0
 _SLOW_SECONDS = 10.0
@@ -236,13 +236,10 @@ def mark_recorded(layout: RunLayout) -> bool:
         if not held:
             return False
         files.remove_temporaries(layout.folder, below=layout.base)
-        try:
-            manifest = loads(places.read(layout.manifest, below=layout.base))
-        except (OSError, ValueError):
-            return True  # It never finished its first manifest.
-        if isinstance(manifest, dict) and manifest.get("metrics_recorded") is False:
-            manifest["metrics_recorded"] = True
-            _put(layout, manifest)
+        # One that has none never finished its first.
+        manifest = stored_manifest(layout)
+        if manifest is not None and manifest.get("metrics_recorded") is False:
+            _store(layout, {**manifest, "metrics_recorded": True})
     return True
 
 
@@ -252,14 +249,15 @@ def add_approvals(layout: RunLayout, approvals: Sequence[Approval]) -> None:
     With the run's lock held, by whom the manifest was read before.
 
     Raises:
-        StorageError: The manifest could not be written.
+        UnknownRun: The manifest could not be read.
+        StorageError: It could not be written.
     """
     files.remove_temporaries(layout.folder, below=layout.base)
-    manifest = loads(places.read(layout.manifest, below=layout.base))
+    manifest = read_document(layout.manifest, below=layout.base)
     known = manifest["approvals"]
     manifest["approvals"] = [*known, *(item for item in map(to_json, approvals) if item not in known)]
     manifest["updated_at"] = max(manifest["updated_at"], *(item.timestamp for item in approvals))
-    _put(layout, manifest)
+    _store(layout, manifest)
 
 
 def add_children(layout: RunLayout, children: Sequence[ChildRun], *, now: str) -> None:
@@ -273,18 +271,19 @@ def add_children(layout: RunLayout, children: Sequence[ChildRun], *, now: str) -
     Raises:
         StorageError: The manifest could not be written.
     """
-    try:
-        manifest = loads(places.read(layout.manifest, below=layout.base))
-    except (OSError, ValueError):
-        return  # It was removed, or never finished its first manifest.
+    from codex_orchestrator.rules.lineage import changed_children, known_children, with_children
+
+    manifest = stored_manifest(layout)
+    if manifest is None:
+        return  # It was removed, or never finished its first.
     news = changed_children(known_children(manifest), children)
-    if news and isinstance(manifest, dict):
-        _put(layout, with_children(manifest, news, now=now))
+    if news:
+        _store(layout, with_children(manifest, news, now=now))
 
 
-def _put(layout: RunLayout, document: dict[str, Any]) -> None:
-    """Replace the manifest of a run that nobody owns; one that is sealed is sealed anew."""
+def _store(layout: RunLayout, manifest: dict[str, Any]) -> None:
+    """Replace the manifest of a run that no process owns; one that is sealed is sealed anew."""
     from codex_orchestrator.evidence.sealing import kept_sealed
 
     with kept_sealed(layout):
-        files.replace(layout.manifest, dumps(document).encode(), below=layout.base)
+        files.replace(layout.manifest, dumps(manifest).encode(), below=layout.base)

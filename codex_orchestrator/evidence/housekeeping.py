@@ -16,9 +16,9 @@ from codex_orchestrator import places
 from codex_orchestrator.clock import Clock
 from codex_orchestrator.errors import StorageError
 from codex_orchestrator.evidence import files
+from codex_orchestrator.evidence.journal import merge_queued
 from codex_orchestrator.evidence.locks import SOFT_SUFFIX, held_lock
 from codex_orchestrator.evidence.pending_records import list_pending
-from codex_orchestrator.evidence.run_records import merge_queued
 from codex_orchestrator.identifiers import id_problem
 from codex_orchestrator.rules.layout import RunLayout, TaskLayout
 from codex_orchestrator.text import printable
@@ -57,7 +57,7 @@ def queued_records(task: TaskLayout) -> int:
 
 
 def merge_records(task: TaskLayout, clock: Clock, tell: Callable[[str], object] = str) -> int:
-    """Merge pending records if the locks are free at once; returns how many were merged.
+    """Merge pending records if the lock is free at once; returns how many were merged.
 
     Args:
         task: The task.
@@ -70,7 +70,7 @@ def merge_records(task: TaskLayout, clock: Clock, tell: Callable[[str], object] 
     for notice in _odd_records(task):
         tell(notice)
     before = _queue(task, ".json")
-    # A task without any has no need of lock files either.
+    # A task without any has no need of a lock file either.
     if not before and not _queue(task, ".merged"):
         return 0
     merge_queued(task, clock, tell)

@@ -1,152 +1,68 @@
-"""An append-only file fed from pending files, so that no record is lost, whenever a process dies.
+"""The journal of a task: records of finished runs, taken up into three aggregates under one lock.
 
-Each finished run first leaves its record in a file of its own. Whoever holds the lock appends all
-pending records, then removes them, then writes the aggregate, which says how many bytes of the
-journal it covers. Whatever lies beyond those bytes was appended by a merger that died on the way:
-it is read, counted, and not appended again. So each step may be the last, and the cost does not
-grow with the journal (docs/reference/files.md, "Metrics and state").
-
-A run that was resumed leaves a record again, under another name. Its line stands for the earlier one,
-if there is one, which is looked for in the journal from its end. Each merger takes all records that
-wait, in the order of the runs' ids: so a record that was there before a run began lies before all of the
-run's own, and the search ends there. It costs what was recorded since the run began.
-
-A record of a run that is counted already, and is no later one, is not counted again. What is no record of
-the run that its name tells stays where it is, and is told of: nobody's bytes but our own are appended.
-
-A run that is merged by another, and is still busy with its manifest, is told by a file of another
-name, which it removes when the manifest says so, or whoever merges next where it cannot any more.
+A run leaves a line for the metrics and its summary, which holds how its request was found. Whoever has the
+lock takes up all that wait, in one pass (docs/reference/files.md, "Metrics and state").
 """
 
 from __future__ import annotations
 
-import re
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
-from typing import Any, ClassVar
+from collections.abc import Callable
+from functools import partial
 
 from codex_orchestrator import places
-from codex_orchestrator.clock import parse_timestamp
+from codex_orchestrator.clock import Clock
 from codex_orchestrator.dataclass import dataclass
-from codex_orchestrator.errors import Misplaced, StorageError
-from codex_orchestrator.evidence import files
-from codex_orchestrator.evidence.lines import append, lines_backwards, mend_last_line
+from codex_orchestrator.errors import StorageError
+from codex_orchestrator.evidence.coordinator import mark_recorded
+from codex_orchestrator.evidence.drift import DriftReporter
+from codex_orchestrator.evidence.ledger import Ledger, Settle
 from codex_orchestrator.evidence.locks import held_lock
-from codex_orchestrator.evidence.pending_records import PendingRecord, list_pending
-from codex_orchestrator.identifiers import born
-from codex_orchestrator.model.codec import Mismatch, T, dumps_line, from_json, loads
-from codex_orchestrator.text import printable
+from codex_orchestrator.evidence.metrics import MetricsRecorder
+from codex_orchestrator.evidence.pending_records import record_name
+from codex_orchestrator.evidence.state import TaskStateStore
+from codex_orchestrator.model.control_plane import ControlPlane, Drift
+from codex_orchestrator.model.manifest import MetricsLine
+from codex_orchestrator.rules.layout import RunLayout, TaskLayout
+from codex_orchestrator.rules.reviewer import RunSummary
 
-PATIENCE_SECONDS = 10.0
+_PATIENCE_SECONDS = 10.0
 _LOOKS = 3
-# Between a record's time and the moment at which it is there to be merged; also for clocks that are set back.
-_SLACK_SECONDS = 60.0
-_QUEUED = ".json"
-_MERGED = ".merged"
-
-Settle = Callable[[str], bool]
 
 
-def read_aggregate(path: Path, shape: type[T], *, below: Path) -> T | None:
-    """The aggregate on disk; None where there is none, or another tool wrote it: it is then made anew.
-
-    Raises:
-        Misplaced: What is there is not to be opened.
-    """
-    try:
-        return from_json(shape, loads(places.read(path, below=below)), strict=False)
-    except (OSError, ValueError, Mismatch):
-        return None
-
-
-@dataclass(frozen=True)
-class _Waiting:
-    """A pending record, and its line."""
-
-    pending: PendingRecord
-    line: bytes
-
-
-class Journal(ABC):
-    """One journal and its aggregate; subclasses say what the aggregate is.
+class Journal:
+    """The records of a task's runs.
 
     Attributes:
-        record_shape: The dataclass of a record.
-        run_field: Its field with the run's id.
-        time_key: The key of a line with the time at which it was queued.
-        notices: A message for each pending file that is no record, and was left alone.
+        metrics: A line per run, and what they add up to.
+        history: A summary per run, and the latest of them.
+        drift: How each run's request was found, and the report.
     """
 
-    record_shape: ClassVar[Any]
-    run_field: ClassVar[str] = "run_id"
-    time_key: ClassVar[str] = "recorded_at"
+    def __init__(self, task: TaskLayout, clock: Clock) -> None:
+        """Nothing is touched yet."""
+        self._lock = partial(held_lock, task.journal_lock, below=task.environment.runs_dir)
+        self.metrics = MetricsRecorder(task, clock)
+        self.history = TaskStateStore(task)
+        self.drift = DriftReporter(task)
 
-    def __init__(self, path: Path, *, pending: Path, lock: Path, below: Path) -> None:
-        """Nothing is touched yet.
-
-        Args:
-            path: The append-only file.
-            pending: The folder of pending records, one file per run.
-            lock: Held while merging.
-            below: The folder above them that the user has chosen.
-        """
-        self.notices: dict[str, None] = {}
-        self._below = below
-        self._path = path
-        self._pending = pending
-        self._lock = lock
-
-    @abstractmethod
-    def covered_bytes(self) -> int:
-        """How much of the journal the aggregate on disk covers; 0 where there is no usable one."""
-
-    @abstractmethod
-    def update(
-        self, lines: Sequence[bytes], covered_bytes: int, *, rebuild: bool, replaced: Sequence[bytes]
-    ) -> None:
-        """Count more lines, or (``rebuild``) these lines alone, and write the aggregate.
-
-        Args:
-            lines: The lines.
-            covered_bytes: How much of the journal is counted with them.
-            rebuild: Whether nothing was counted before.
-            replaced: Lines that were counted before, and that others of ``lines`` stand for now.
-        """
-
-    @abstractmethod
-    def line_start(self) -> bytes:
-        """The bytes that each line of ours begins with, up to and with the quote before the run's id."""
-
-    def run_id_of(self, document: Any) -> str | None:
-        """The id of a record's run, or None for a value that has not the shape of a record."""
-        try:
-            return str(getattr(from_json(self.record_shape, document, strict=False), self.run_field))
-        except Mismatch:
-            return None
-
-    def queued_at(self, document: dict[str, Any]) -> object:
-        """The time at which a record was queued, where it says so."""
-        return document.get(self.time_key)
-
-    def queue_line(self, name: str, line: bytes) -> None:
-        """Write a run's record as a pending file.
-
-        Args:
-            name: Of the record, see `record_name`.
-            line: The record.
-
-        Raises:
-            StorageError: It could not be written.
-        """
-        files.make_folder(self._pending, below=self._below)
-        files.replace(self._pending_file(name), line, below=self._below)
+    @property
+    def notices(self) -> list[str]:
+        """A message for each pending file that is no record, and was left alone."""
+        return [notice for ledger in self._ledgers for notice in ledger.notices]
 
     def is_queued(self, name: str) -> bool:
-        """Whether a run's record is not merged yet."""
-        return _is_ours(self._pending_file(name), self._below)
+        """Whether a record of a run is not merged yet."""
+        return any(ledger.is_queued(name) for ledger in self._ledgers)
 
-    def merge(self, name: str, settle: Settle, *, patience_seconds: float = PATIENCE_SECONDS) -> bool:
+    def report_with(self, found: ControlPlane, attempts: int) -> Drift:
+        """The drift report with a run that is about to end, and with all that wait; nothing is written.
+
+        Raises:
+            StorageError: What is there cannot be read.
+        """
+        return self.drift.report_with(found, attempts, self.drift.waiting_beside(self.history.waiting()))
+
+    def merge(self, name: str, settle: Settle, *, patience_seconds: float = _PATIENCE_SECONDS) -> bool:
         """Merge all pending records, or find that another process has merged this run's.
 
         Args:
@@ -163,15 +79,10 @@ class Journal(ABC):
         """
         if not self.is_queued(name):
             return True
-        with held_lock(
-            self._lock,
-            below=self._below,
-            patience_seconds=patience_seconds,
-            unless=lambda: not self.is_queued(name),
-        ) as held:
+        with self._lock(patience_seconds=patience_seconds, unless=lambda: not self.is_queued(name)) as held:
             if held:
                 self._merge_locked(settle)
-        if held and self._waiting():
+        if held and self._is_anything_waiting():
             self.merge_now(settle)
         return held or not self.is_queued(name)
 
@@ -183,151 +94,166 @@ class Journal(ABC):
         """
         merged = False
         for _ in range(_LOOKS):
-            with held_lock(self._lock, below=self._below) as held:
+            with self._lock() as held:
                 if not held:
                     break
                 self._merge_locked(settle)
                 merged = True
             # A run may have queued while the lock was held, and found it taken for the last time.
-            if not self._waiting():
+            if not self._is_anything_waiting():
                 break
         return merged
 
-    def is_merged(self, name: str) -> bool:
-        """Whether another process has merged a run's record and the run has not acknowledged it."""
-        return _is_ours(self._merged_file(name), self._below)
+    def _merge_locked(self, settle: Settle) -> None:
+        try:
+            self.metrics.take_up(self.metrics.waiting(), settle)
+        except StorageError:
+            # They may be in another place, where all is well.
+            self._take_up_summaries()
+            raise
+        self._take_up_summaries()
 
-    def forget(self, name: str) -> None:
-        """Acknowledge that the run's record was merged.
+    def _take_up_summaries(self) -> None:
+        summaries = self.history.waiting()
+        # First, as a summary's pending file is its sample's, too.
+        self.drift.take_up(self.drift.waiting_beside(summaries), _known)
+        self.history.take_up(summaries, _known)
+
+    def _is_anything_waiting(self) -> bool:
+        return any(ledger.waiting() for ledger in self._ledgers)
+
+    @property
+    def _ledgers(self) -> tuple[Ledger, ...]:
+        return self.metrics, self.history, self.drift
+
+
+@dataclass(frozen=True)
+class RecordsResult:
+    """Whether the run's metrics line was merged, and a warning for each thing that failed."""
+
+    recorded: bool
+    warnings: tuple[str, ...]
+
+
+class RunRecords:
+    """Queues the records of one run, and merges them into the task's shared files."""
+
+    def __init__(self, layout: RunLayout, clock: Clock, mark: Callable[[], None]) -> None:
+        """Nothing is touched yet.
+
+        Args:
+            layout: The run.
+            clock: Time.
+            mark: Sets ``metrics_recorded`` in this run's own manifest, before its pending record goes.
+        """
+        self._layout = layout
+        self._clock = clock
+        self._mark_own = mark
+        self._queued = False
+        self._name = layout.run_id
+        self._journal = Journal(layout.task, clock)
+
+    def report_with(self, found: ControlPlane, attempts: int) -> Drift | None:
+        """The drift report with this run in it, as it will be when its records are merged.
+
+        Args:
+            found: How the run's request was found.
+            attempts: How often the run was started.
+
+        Returns:
+            None where it cannot be read; merging then says why.
+        """
+        try:
+            return self._journal.report_with(found, attempts)
+        except StorageError:
+            return None
+
+    def queue(self, line: MetricsLine, summary: RunSummary) -> list[str]:
+        """Write both records as pending files; returns a warning for each that could not be written."""
+        name = self._name = record_name(self._layout.run_id, line.attempts)
+        metrics, history = self._journal.metrics, self._journal.history
+        warnings = [
+            *_unqueued(metrics, name, lambda: metrics.queue(line)),
+            *_unqueued(history, name, lambda: history.queue(summary, line.attempts)),
+        ]
+        self._queued = metrics.is_queued(name)
+        return warnings
+
+    def merge(self) -> RecordsResult:
+        """Merge all pending records of the task, this run's among them."""
+        problem = None
+        try:
+            if not self._journal.merge(self._name, self._settle):
+                problem = "another run holds the lock."
+        except StorageError as error:
+            problem = error.message
+        warnings = [f"Records not merged yet, they stay queued: {problem}"] if problem else []
+        warnings.extend(self._journal.notices)
+        recorded = self._queued and not self._journal.metrics.is_queued(self._name)
+        return RecordsResult(recorded, tuple(warnings))
+
+    @property
+    def is_queued(self) -> bool:
+        """Whether one of its records is not merged yet."""
+        return self._journal.is_queued(self._name)
+
+    def acknowledge(self) -> None:
+        """Note that the run's manifest has ``metrics_recorded`` set.
 
         Raises:
-            StorageError: The disk refused.
+            StorageError: The disk refused; the next merger does it then.
         """
-        files.remove(self._merged_file(name), below=self._below)
+        self._journal.metrics.forget(self._name)
 
-    def _merge_locked(self, settle: Settle) -> None:
-        # Under the lock nobody else writes here: what is left was left by the dead.
-        files.remove_temporaries(self._path.parent, below=self._below)
-        covered = self.covered_bytes()
-        rebuild = covered > self._size()
-        start = 0 if rebuild else covered
-        appended = self._tail(start)
-        waiting = self._waiting()
-        # Nobody knows any more which of the lines of a dead merger were those of resumed runs.
-        runs = [run for run in map(self._run_id_of_line, appended) if run is not None]
-        earlier = self._earlier_lines([*runs, *(one.pending.run_id for one in waiting)], start)
-        known = {**earlier, **{run: line for line in appended if (run := self._run_id_of_line(line))}}
-        fresh = [one for one in waiting if not _stands(one, known.get(one.pending.run_id))]
-        if fresh:
-            append(self._path, b"".join(one.line for one in fresh), below=self._below)
-        self._settle([one.pending for one in waiting], settle)
-        if fresh or appended or rebuild:
-            counted = {*runs, *(one.pending.run_id for one in fresh)}
-            self.update(
-                [*appended, *(one.line for one in fresh)],
-                self._size(),
-                rebuild=rebuild or start == 0,
-                replaced=[line for run, line in earlier.items() if run in counted],
-            )
+    def retry_merge(self) -> None:
+        """Merge what is still queued, once the run's own lock was released: other locks may be free now.
 
-    def _waiting(self) -> list[_Waiting]:
-        """The records to come. What is none is left where it is, and told of."""
-        found, odd = list_pending(self._pending, _QUEUED, below=self._below)
-        self.notices.update(dict.fromkeys(odd))
-        waiting = []
-        for pending in found:
-            try:
-                document = loads(places.read(pending.path, below=self._below))
-                run_id = self.run_id_of(document)
-            except FileNotFoundError:
-                continue  # Whoever has merged it removes it just now.
-            except (OSError, ValueError, Misplaced):
-                document, run_id = None, None
-            if run_id == pending.run_id:
-                waiting.append(_Waiting(pending, dumps_line(document).encode()))
-            else:
-                name = printable(str(pending.path))
-                self.notices[f"{name} is no record of run {pending.run_id}, and is left alone."] = None
-        return waiting
+        Raises:
+            StorageError: Something could not be written; nothing is lost by it.
+        """
+        merge_queued(self._layout.task, self._clock)
+        if self._journal.metrics.is_merged(self._name) and mark_recorded(self._layout):
+            self._journal.metrics.forget(self._name)
 
-    def _settle(self, merged: Sequence[PendingRecord], settle: Settle) -> None:
-        left = [one for one in merged if not self._settled(one, settle)]
-        for one in left:
-            files.move(one.path, one.path.with_suffix(_MERGED), below=self._below)
-        # After the others, and once more for those: a run that ended meanwhile has looked too early.
-        for one in list_pending(self._pending, _MERGED, below=self._below)[0]:
-            self._settled(one, settle)
-        if merged:
-            # Or a record could be back after a power failure, when the aggregate covers it already.
-            files.sync_folder(self._pending, below=self._below)
-
-    def _settled(self, pending: PendingRecord, settle: Settle) -> bool:
-        known = settle(pending.run_id)
-        if known:
-            files.remove(pending.path, below=self._below)
-        return known
-
-    def _tail(self, start: int) -> list[bytes]:
-        """The whole lines from ``start`` on; one that its writer died in is pending still."""
-        if self._size() == start:
-            return []
-        mend_last_line(self._path, below=self._below)
-        with places.open_stream(self._path, below=self._below) as journal:
-            journal.seek(start)
-            return journal.read().splitlines(keepends=True)
-
-    def _earlier_lines(self, run_ids: Iterable[str], end: int) -> dict[str, bytes]:
-        """For each of some runs its last line before ``end``, where it has one."""
-        sought = {run_id: born(run_id) for run_id in run_ids}
-        found: dict[str, bytes] = {}
-        for line in lines_backwards(self._path, end, below=self._below) if sought and end else ():
-            run_id = self._run_id_of_line(line)
-            if run_id in sought:
-                found[run_id] = line + b"\n"
-                del sought[run_id]
-            queued_at = self._queued_at(line) if sought else None
-            if queued_at is not None:
-                sought = {name: since for name, since in sought.items() if not _is_later(since, queued_at)}
-            if not sought:
-                break
-        return found
-
-    def _run_id_of_line(self, line: bytes) -> str | None:
-        """The run of a line of the journal, whose other keys may be those of other tools."""
-        match = re.match(re.escape(self.line_start()) + rb'([^"\\]+)"', line)
-        return match[1].decode("utf-8", "replace") if match else None
-
-    def _queued_at(self, line: bytes) -> float | None:
-        try:
-            document = loads(line)
-        except ValueError:
-            return None
-        moment = self.queued_at(document) if isinstance(document, dict) else None
-        return parse_timestamp(moment) if isinstance(moment, str) else None
-
-    def _size(self) -> int:
-        found = places.status(self._path, below=self._below)
-        return 0 if found is None else found.st_size
-
-    def _pending_file(self, name: str) -> Path:
-        return self._pending / f"{name}{_QUEUED}"
-
-    def _merged_file(self, name: str) -> Path:
-        return self._pending / f"{name}{_MERGED}"
+    def _settle(self, run_id: str) -> bool:
+        if run_id != self._layout.run_id:
+            return mark_recorded(self._layout.task.run(run_id))
+        # This run's own manifest has one writer, the coordinator.
+        self._mark_own()
+        return True
 
 
-def _is_ours(path: Path, below: Path) -> bool:
+def merge_queued(task: TaskLayout, clock: Clock, tell: Callable[[str], object] = str) -> bool:
+    """Merge the queued records of a task if the lock is free at once; returns whether it was.
+
+    Args:
+        task: The task.
+        clock: Time.
+        tell: Called with a message for each file that is no record.
+
+    Raises:
+        StorageError: Something could not be written; nothing is lost by it.
+    """
+    journal = Journal(task, clock)
+    merged = journal.merge_now(lambda run_id: mark_recorded(task.run(run_id)))
+    for notice in journal.notices:
+        tell(notice)
+    if places.has_folder(task.seals_pending, below=task.environment.out_dir):
+        from codex_orchestrator.evidence.sealing import merge_seals
+
+        merged = merge_seals(task, clock) and merged
+    return merged
+
+
+def _known(_run_id: str) -> bool:
+    return True
+
+
+def _unqueued(ledger: Ledger, name: str, queue: Callable[[], None]) -> list[str]:
     try:
-        return places.has_file(path, below=below)
-    except StorageError:
-        return False  # No record of ours is in a place that is not.
-
-
-def _stands(one: _Waiting, known: bytes | None) -> bool:
-    """Whether a record is counted already: the same line, or the line of a run that started only once."""
-    return known is not None and (one.line == known or one.pending.attempt == 1)
-
-
-def _is_later(since: float | None, queued_at: float) -> bool:
-    """Whether a run certainly began after a record was queued."""
-    return since is not None and queued_at + _SLACK_SECONDS < since
+        queue()
+    except StorageError as error:
+        # The last step only makes sure of it: what is there counts, unless the power fails now.
+        doubt = "Record perhaps not durable" if ledger.is_queued(name) else "Record not queued"
+        return [f"{doubt}: {error.message}"]
+    return []

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,13 @@ from codex_orchestrator.environment import Environment, lineage_around
 from codex_orchestrator.errors import Misplaced, StorageError, UnknownRun, UsageError
 from codex_orchestrator.evidence import files
 from codex_orchestrator.evidence.coordinator import add_children
-from codex_orchestrator.evidence.liveness import liveness_of
 from codex_orchestrator.evidence.locks import held_lock
-from codex_orchestrator.evidence.manifests import read_document
-from codex_orchestrator.evidence.owner import exists, owns, read_owner
+from codex_orchestrator.evidence.manifests import read_document, stored_manifest
+from codex_orchestrator.evidence.owner import exists, liveness_of, owns, read_owner
 from codex_orchestrator.identifiers import id_problem
 from codex_orchestrator.model.codec import dumps, loads, to_json
 from codex_orchestrator.model.manifest import TERMINAL, ChildRun, Manifest
 from codex_orchestrator.rules.layout import RunLayout
-from codex_orchestrator.rules.lineage import as_child, changed_children, known_children
 
 _PATIENCE_SECONDS = 1.0
 # Another child may leave something while the lock is held, and find it taken.
@@ -58,7 +57,6 @@ class ParentLink:
         parent = self._parent
         if parent is None or not places.has_file(parent.manifest, below=parent.base):
             return
-
         record = ChildRun(
             run_id=manifest.run_id,
             pipeline_id=manifest.pipeline_id,
@@ -90,17 +88,32 @@ def read_children(layout: RunLayout) -> list[ChildRun]:
         found = places.listed(layout.children, below=layout.base)
     except StorageError:
         return []  # `adopt_children` tells of it.
+    if not found:
+        return []
+    # Most runs have none.
+    from codex_orchestrator.rules.lineage import as_child
+
     for name, kind in found:
         child = as_child(_read(layout.children / name, layout.base)) if kind == "file" else None
         if child is None or id_problem(child.run_id) or layout.child_record(child.run_id).name != name:
             continue
         place = child_layout(layout, child)
-        manifest = _read(place.manifest, place.base) if place is not None else None
-        if isinstance(manifest, dict) and manifest.get("run_id") == child.run_id:
+        manifest = _stored(place) if place is not None else None
+        if manifest is not None and manifest.get("run_id") == child.run_id:
             children.append(as_child({**to_json(child), "status": manifest.get("status")}) or child)
         elif child.status in TERMINAL:
             children.append(child)
     return children
+
+
+def changes_in_children(layout: RunLayout, known: Iterable[ChildRun]) -> list[ChildRun]:
+    """The children of a run that are not among the known ones, or not as they are now."""
+    children = read_children(layout)
+    if not children:
+        return []
+    from codex_orchestrator.rules.lineage import changed_children
+
+    return changed_children(known, children)
 
 
 def child_layout(layout: RunLayout, child: ChildRun) -> RunLayout | None:
@@ -133,13 +146,11 @@ def adopt_children(layout: RunLayout, clock: Clock, *, as_owner: bool = False) -
     """
     if not places.has_folder(layout.children, below=layout.base):
         return
-    # Who only reads what children have left needs none of these.
+    from codex_orchestrator.rules.lineage import known_children
 
     for _ in range(_LOOKS):
-        manifest = _read(layout.manifest, layout.base)
-        if not isinstance(manifest, dict) or not changed_children(
-            known_children(manifest), read_children(layout)
-        ):
+        manifest = _stored(layout)
+        if manifest is None or not changes_in_children(layout, known_children(manifest)):
             return
         if not as_owner and liveness_of(layout, manifest, now=clock.now()) == "alive":
             return
@@ -166,8 +177,8 @@ def live_owners(layout: RunLayout) -> set[int]:
 def find_parent(environment: Environment, run_id: str) -> RunLayout | None:
     """The run of that id: one that this process was started from, in any repo, or one under this root."""
     for layout in _places(environment, run_id):
-        document = _read(layout.manifest, layout.base)
-        if isinstance(document, dict) and document.get("run_id") == run_id:
+        manifest = _stored(layout)
+        if manifest is not None and manifest.get("run_id") == run_id:
             return layout
     return None
 
@@ -241,6 +252,7 @@ def ancestors(environment: Environment, run_id: str) -> list[Ancestor]:
 
 
 def _manifest(layout: RunLayout) -> dict[str, object]:
+
     try:
         document = read_document(layout.manifest, below=layout.base)
     except UnknownRun:
@@ -267,8 +279,14 @@ def _is_id(*names: str) -> bool:
     return all(id_problem(name) is None for name in names)
 
 
+def _stored(layout: RunLayout) -> dict[str, Any] | None:
+    with suppress(Misplaced):
+        return stored_manifest(layout)
+    return None
+
+
 def _read(path: Path, below: Path) -> Any:
-    """The JSON in a file of a run, or None where it cannot be read."""
+    """The JSON in a child's file, or None where it cannot be read."""
     try:
         return loads(places.read(path, below=below))
     except (OSError, ValueError, Misplaced):

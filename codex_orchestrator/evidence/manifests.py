@@ -13,7 +13,7 @@ from typing import Any
 
 from codex_orchestrator import named, places
 from codex_orchestrator.errors import Misplaced, StorageError, UnknownRun
-from codex_orchestrator.evidence.liveness import is_owned_here
+from codex_orchestrator.evidence.owner import is_of_this_host, is_owned_here, liveness_of, read_owner
 from codex_orchestrator.model.codec import Mismatch, from_json, loads, to_json
 from codex_orchestrator.model.manifest import TERMINAL, Manifest
 from codex_orchestrator.rules.layout import RunLayout
@@ -69,6 +69,30 @@ def read_manifest(layout: RunLayout) -> dict[str, Any]:
     if str(manifest.get("status")) in TERMINAL or is_owned_here(layout):
         return manifest
     return _caught_up(manifest, layout.runner_log, below=layout.base)
+
+
+def stored_manifest(layout: RunLayout) -> dict[str, Any] | None:
+    """A run's manifest as it is on disk, not brought up to its log; None where none can be read.
+
+    For whoever changes a part of it, or asks only about that part.
+
+    Raises:
+        Misplaced: What is there is not to be opened.
+    """
+    try:
+        document = loads(places.read(layout.manifest, below=layout.base))
+    except (OSError, ValueError):
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def is_owned_elsewhere(layout: RunLayout, *, now: float) -> bool:
+    """Whether a run without a lock that this machine can test is alive: the Node CLI's, another host's."""
+    owner = read_owner(layout.lock, below=layout.base)
+    if owner is not None and is_of_this_host(owner):
+        return False  # The lock itself will tell.
+    manifest = stored_manifest(layout)
+    return manifest is not None and liveness_of(layout, manifest, now=now) == "alive"
 
 
 def read_document(file: Path, *, below: Path) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 from codex_orchestrator.clock import Clock, timestamp
 from codex_orchestrator.evidence import files
-from codex_orchestrator.evidence.journal import Journal, read_aggregate
+from codex_orchestrator.evidence.ledger import Ledger, read_aggregate
 from codex_orchestrator.evidence.pending_records import record_name
 from codex_orchestrator.model.codec import dumps, dumps_line, loads, to_json
 from codex_orchestrator.model.manifest import MetricsLine, MetricsSummary
@@ -17,7 +17,7 @@ _KEPT_PARSE_ERRORS = 20
 LARGEST = 1e15
 
 
-class MetricsRecorder(Journal):
+class MetricsRecorder(Ledger):
     """Appends metrics lines and keeps their aggregate."""
 
     record_shape = MetricsLine
@@ -25,12 +25,7 @@ class MetricsRecorder(Journal):
     def __init__(self, layout: TaskLayout, clock: Clock) -> None:
         self._layout = layout
         self._clock = clock
-        super().__init__(
-            layout.metrics,
-            pending=layout.metrics_pending,
-            lock=layout.metrics_lock,
-            below=layout.environment.runs_dir,
-        )
+        super().__init__(layout.metrics, pending=layout.metrics_pending, below=layout.environment.runs_dir)
 
     def queue(self, line: MetricsLine) -> None:
         """Leave a run's line as a pending record.

@@ -12,10 +12,10 @@ from codex_orchestrator.definitions.planner import Plan
 from codex_orchestrator.errors import StorageError
 from codex_orchestrator.evidence import files
 from codex_orchestrator.evidence.coordinator import HeartbeatWriter, PersistenceCoordinator
+from codex_orchestrator.evidence.journal import RunRecords
 from codex_orchestrator.evidence.lineage import ParentLink, adopt_children
 from codex_orchestrator.evidence.locks import RunLock
 from codex_orchestrator.evidence.run_folder import EventLog
-from codex_orchestrator.evidence.run_records import RunRecords
 from codex_orchestrator.evidence.sealing import kept_sealed, seal_or_warn
 from codex_orchestrator.model.codec import dumps, to_json
 from codex_orchestrator.model.events import ChildChanged, Event, RunCompleted, StageCompleted, StageWaiting
@@ -23,9 +23,9 @@ from codex_orchestrator.model.exec_events import CommandStart, ExecEvent, Privac
 from codex_orchestrator.model.manifest import TERMINAL, Manifest
 from codex_orchestrator.privacy.guard import PrivacyGuard
 from codex_orchestrator.rules import recorder
-from codex_orchestrator.rules.ending import add_warnings
 from codex_orchestrator.rules.layout import RunLayout
 from codex_orchestrator.rules.reviewer import CommandReviewer, RunSummary, metrics_line
+from codex_orchestrator.rules.verdict import add_warnings
 
 _NOT_TOLD = "The parent run was not told"
 _MOST_PRIVACY_EVENTS = "CODEX_METRICS_PRIVACY_EVENTS_MAX"
@@ -206,13 +206,13 @@ class RunRecording:
             self._warnings.append(f"{self._coordinator.heartbeat_failures} heartbeat writes failed.")
         return self._untold_warnings()
 
-    def sample_request(self, starts: int) -> tuple[Manifest, list[str]]:
-        """Add the run's request to the drift report; returns the manifest with that report, and warnings."""
+    def with_drift_report(self, starts: int) -> Manifest:
+        """The manifest with the drift report, as it will be when this run's request is counted in it."""
         found = self.manifest.control_plane
         if found is None:
-            return self.manifest, []
-        drift, warnings = self._records.sample(found, starts)
-        return replace(self.manifest, control_plane=replace(found, drift=drift)), warnings
+            return self.manifest
+        drift = self._records.report_with(found, starts)
+        return replace(self.manifest, control_plane=replace(found, drift=drift))
 
     def finish(
         self, manifest: Manifest, completed: RunCompleted, plan: Plan, *, partial: bool, starts: int

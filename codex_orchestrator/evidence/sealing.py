@@ -27,8 +27,8 @@ from codex_orchestrator.evidence.sealed_files import sealed_file, sealed_files
 from codex_orchestrator.model.codec import Mismatch, T, dumps, dumps_line, from_json, loads, to_json
 from codex_orchestrator.model.manifest import ChildRun, Manifest
 from codex_orchestrator.model.seal import Seal, SealDraft, SealedFile, SealLine, SealSource, SealTool
-from codex_orchestrator.rules.ending import add_warnings
 from codex_orchestrator.rules.layout import RunLayout, TaskLayout
+from codex_orchestrator.rules.verdict import add_warnings
 
 PATIENCE_SECONDS = 10.0
 NO_PLAN = "unknown"

@@ -8,18 +8,17 @@ from typing import Any
 
 from codex_orchestrator import places
 from codex_orchestrator.evidence import files
-from codex_orchestrator.evidence.journal import Journal, read_aggregate
+from codex_orchestrator.evidence.ledger import Ledger, read_aggregate
 from codex_orchestrator.evidence.pending_records import record_name
 from codex_orchestrator.model.codec import Mismatch, dumps, dumps_line, from_json, loads, to_json
 from codex_orchestrator.model.manifest import StateIndex
 from codex_orchestrator.rules.layout import TaskLayout
-from codex_orchestrator.rules.reviewer import RunSummary
+from codex_orchestrator.rules.reviewer import RunSummary, TaskState
 
 LATEST_RUNS = 20
-_STATE_KEYS = {"taskId", "lastRunAt", "totalRuns", "runs"}
 
 
-class TaskStateStore(Journal):
+class TaskStateStore(Ledger):
     """Appends RunSummaries to the history and keeps ``state.json`` as its latest end."""
 
     record_shape = RunSummary
@@ -27,12 +26,7 @@ class TaskStateStore(Journal):
 
     def __init__(self, layout: TaskLayout) -> None:
         self._layout = layout
-        super().__init__(
-            layout.history,
-            pending=layout.history_pending,
-            lock=layout.history_lock,
-            below=layout.environment.out_dir,
-        )
+        super().__init__(layout.history, pending=layout.history_pending, below=layout.environment.out_dir)
 
     def queue(self, summary: RunSummary, attempts: int = 1) -> None:
         """Leave a run's summary as a pending record.
@@ -71,19 +65,21 @@ class TaskStateStore(Journal):
         total = (index.total_runs if index else 0) + len({run["runId"] for run in fresh} - known)
         latest = {run["runId"]: run for run in [*before, *fresh]}
         newest = sorted(latest.values(), key=lambda run: (run.get("timestamp") or "", run["runId"]))
-        document = {
-            "taskId": self._layout.task_id,
-            "lastRunAt": newest[-1].get("timestamp") if newest else None,
-            "totalRuns": total,
-            "runs": newest[-LATEST_RUNS:],
-        }
+        last_run_at = newest[-1].get("timestamp") if newest else None
+        # Runs of other tools have keys of their own, which stay.
+        document = to_json(TaskState(self._layout.task_id, last_run_at, total, ()))
+        document["runs"] = newest[-LATEST_RUNS:]
         index = StateIndex(covered_bytes, total)
         files.replace(self._layout.state, _encoded(dumps(document)), below=self._below)
         files.replace(self._layout.state_index, dumps(to_json(index)).encode(), below=self._below)
 
     def _read_state(self) -> dict[str, Any] | None:
         document = _read_object(self._layout.state, self._below)
-        if document is None or set(document) != _STATE_KEYS or not isinstance(document["runs"], list):
+        if (
+            document is None
+            or document.keys() != to_json(TaskState("", None, 0, ())).keys()
+            or not isinstance(document["runs"], list)
+        ):
             return None
         return document if all(_is_run(run) for run in document["runs"]) else None
 

@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from codex_orchestrator.clock import Clock, timestamp
-from codex_orchestrator.execution.cancellation import Cancellation
-from codex_orchestrator.execution.capture import Chunk, StreamCapture
 from codex_orchestrator.execution.guardian import Guardian
 from codex_orchestrator.execution.late import LateOutput, Sink
 from codex_orchestrator.execution.leftovers import end_left
-from codex_orchestrator.execution.process import SpawnError, StageProcess, signal_name
-from codex_orchestrator.execution.reading import OutputReader, StreamName
+from codex_orchestrator.execution.process import SpawnError, StageProcess
+from codex_orchestrator.execution.reading import Chunk, OutputReader, StreamCapture, StreamName
+from codex_orchestrator.execution.signals import Cancellation, signal_name
 from codex_orchestrator.execution.watch import Ending, Nested, ProcessWatch
 from codex_orchestrator.model.exec_events import (
     CommandEnd,

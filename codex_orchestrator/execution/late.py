@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from codex_orchestrator.clock import Clock
-from codex_orchestrator.execution.descriptors import has_room_above
+from codex_orchestrator.execution.limits import has_room_above
 from codex_orchestrator.execution.reading import OutputReader
 from codex_orchestrator.model.exec_events import ExecEvent
 

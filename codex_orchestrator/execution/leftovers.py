@@ -15,7 +15,7 @@ from pathlib import Path
 from codex_orchestrator.clock import Clock
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.environment import PREFIX
-from codex_orchestrator.execution.escalation import Escalation
+from codex_orchestrator.execution.signals import Escalation
 from codex_orchestrator.text import cut
 
 # Of what was ended, so many processes are named, by so many characters of their command lines.

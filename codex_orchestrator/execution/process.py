@@ -23,8 +23,8 @@ from codex_orchestrator import named
 from codex_orchestrator.clock import Clock
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.errors import OrchestratorError, ToolMissing
-from codex_orchestrator.execution.arguments import encoded, encoded_environment, excess
 from codex_orchestrator.execution.leftovers import end_left
+from codex_orchestrator.execution.limits import excess
 
 NOT_FOUND = 127
 NOT_EXECUTABLE = 126
@@ -182,6 +182,16 @@ def _signal_group(group: int, number: int) -> None:
         os.killpg(group, number)
 
 
+def encoded(text: str) -> bytes:
+    """A text as a process gets it: UTF-8, as definition files are; lone surrogates stand for other bytes."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def encoded_environment(environ: Mapping[str, str]) -> dict[bytes, bytes]:
+    """The same of a whole environment."""
+    return {encoded(name): encoded(value) for name, value in environ.items()}
+
+
 class StageProcess:
     """One running shell command: its pipes, its end, and signals to its group."""
 
@@ -315,14 +325,6 @@ def signal_if(pid: int, number: int, is_meant: Callable[[], bool]) -> bool:
         if descriptor is not None:
             os.close(descriptor)
     return True
-
-
-def signal_name(number: int) -> str:
-    """``SIGKILL`` for 9; ``SIG64`` for one without a name."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"SIG{number}"
 
 
 def pipe_bytes(descriptor: int) -> int:

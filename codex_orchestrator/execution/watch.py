@@ -12,10 +12,9 @@ from collections.abc import Callable, Collection
 
 from codex_orchestrator.clock import Clock
 from codex_orchestrator.dataclass import dataclass
-from codex_orchestrator.execution.cancellation import Cancellation
-from codex_orchestrator.execution.escalation import Escalation
 from codex_orchestrator.execution.process import StageProcess
 from codex_orchestrator.execution.reading import OutputReader
+from codex_orchestrator.execution.signals import Cancellation, Escalation
 
 DRAIN_SECONDS = 0.25
 GRACE_SECONDS = 5.0

@@ -11,14 +11,16 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
+from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 T = TypeVar("T")
+_origin_of: Callable[[Any], Any] = cache(get_origin)  # Asked for with every value that is read.
+_arguments_of: Callable[[Any], tuple[Any, ...]] = cache(get_args)
 
 OMIT_NONE = "omit_none"
 """Field metadata key: the field is left out of the JSON where it is None ("when known")."""
-
 
 STRICT: dict[str, Any] = {"extra": "forbid"}
 """``__pydantic_config__`` of shapes whose keys in the file are the names of their fields."""
@@ -51,12 +53,12 @@ class OneOf:
     The key is a ``Literal`` field of every member.
     """
 
-    UNKNOWN = "unknown_kind"
-    _TAG = "="
+    UNKNOWN, _TAG = "unknown_kind", "="
 
     def __init__(self, key: str) -> None:
         self.key = key
 
+    @cache  # noqa: B019 - all there are stand in annotations of modules
     def choices(self, members: tuple[Any, ...]) -> dict[str, Any]:
         """The members by the key's values."""
         found = {}
@@ -120,6 +122,13 @@ def camel(name: str) -> str:
         return "$schema"
     head, *rest = name.split("_")
     return head + "".join(word.capitalize() for word in rest)
+
+
+def camel_keys(value: Any) -> Any:
+    """A JSON value with the keys of all its objects in camelCase."""
+    if isinstance(value, dict):
+        return {camel(key): camel_keys(item) for key, item in value.items()}
+    return [camel_keys(item) for item in value] if isinstance(value, list) else value
 
 
 CAMEL: dict[str, Any] = {**STRICT, "alias_generator": camel}
@@ -250,34 +259,40 @@ def _read(kind: Any, data: Any, strict: bool) -> Any:
         return data
     if is_dataclass(kind):
         return _read_dataclass(kind, data, strict)
-    origin = get_origin(kind)
+    origin = _origin_of(kind)
     if origin is None:
         return _read_scalar(kind, data)
-    return _READERS[origin](get_args(kind), data, strict)
+    return _READERS[origin](_arguments_of(kind), data, strict)
 
 
 def _read_dataclass(cls: Any, data: Any, strict: bool) -> Any:
     if not isinstance(data, dict):
         raise Mismatch
     values: dict[str, Any] = {}
-    for field in fields(cls):
-        name = json_name(cls, field)
-        if name in data:
-            values[field.name] = _read(field.type, data[name], strict)
-        elif field.default is MISSING and field.default_factory is MISSING:
+    for field, key, kind, is_required in _entries(cls):
+        if key in data:
+            values[field] = _read(kind, data[key], strict)
+        elif is_required:
             raise Mismatch
     if strict and len(values) != len(data):
         raise Mismatch
     return cls(**values)
 
 
+@cache
+def _entries(cls: Any) -> list[tuple[str, str, Any, bool]]:
+    """Of each field: its name, its key, its type, and whether it has to be there."""
+    return [
+        (each.name, json_name(cls, each), each.type, each.default is each.default_factory is MISSING)
+        for each in fields(cls)
+    ]
+
+
 def _read_scalar(kind: Any, data: Any) -> Any:
     if kind in (None, NoneType):
         matches = data is None
-    elif kind is float:
-        matches = isinstance(data, int | float) and not isinstance(data, bool)
-    elif kind is int:
-        matches = isinstance(data, int) and not isinstance(data, bool)
+    elif kind in (float, int):
+        matches = isinstance(data, (int, kind)) and not isinstance(data, bool)
     else:
         matches = isinstance(data, kind)
     if not matches:
@@ -338,4 +353,5 @@ _READERS: dict[Any, Callable[[tuple[Any, ...], Any, bool], Any]] = {
     UnionType: _read_union,
     tuple: _read_tuple,
     dict: _read_dict,
+    Mapping: _read_dict,
 }

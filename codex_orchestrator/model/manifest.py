@@ -11,9 +11,8 @@ from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.model.codec import OMIT_NONE, STRICT, Bounds
 from codex_orchestrator.model.control_plane import ControlPlane
 from codex_orchestrator.model.definitions import Pipeline
-from codex_orchestrator.model.instance_stats import InstanceStats
 from codex_orchestrator.model.privacy_record import Privacy, PrivacyDecision
-from codex_orchestrator.model.scheduler import Scheduler
+from codex_orchestrator.model.scheduler import InstanceStats, Scheduler
 
 _WHEN_KNOWN = {OMIT_NONE: True}
 

@@ -1,7 +1,7 @@
 """A run's workers and what became of the commands they were given (docs/reference/manifest.md, "Scheduler").
 
-The shapes of a manifest's ``scheduler``, and how it changes: pure, and what is told twice changes nothing.
-Annotations are real types here, as `codec` reads them.
+The shapes of a manifest's ``scheduler``, how it changes, and what summaries and metrics make of it: pure, and
+what is told twice changes nothing. Annotations are real types here, as `codec` reads them.
 """
 
 import re
@@ -20,6 +20,7 @@ LossCause = Literal["missed-heartbeat", "manual", "auto"]
 RecoveryAction = Literal["requeue", "escalate", "ack"]
 _Name = Annotated[str, Bounds(min_length=1)]
 _Count = Annotated[int, Bounds(ge=1)]
+_Natural = Annotated[int, Bounds(ge=0)]
 
 _AFTER: dict[AttemptOutcome, AssignmentStatus] = {
     "completed": "succeeded",
@@ -35,7 +36,7 @@ class RecoveryPolicy:
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     heartbeat_interval_seconds: _Count
     missing_heartbeat_timeout_seconds: _Count
-    max_retries: Annotated[int, Bounds(ge=0)]
+    max_retries: _Natural
 
 
 @dataclass(frozen=True)
@@ -209,3 +210,78 @@ def _with_worker(scheduler: Scheduler, worker: Assignment) -> Scheduler:
 def _place(worker: Assignment) -> tuple[str, str]:
     """By name, and with numbers in their order: ``gw2`` before ``gw10``."""
     return re.sub(r"\d+", lambda number: number[0].zfill(9), worker.instance_id), worker.instance_id
+
+
+@dataclass(frozen=True)
+class InstanceStats:
+    """A worker as the metrics line has it."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+    instance_id: _Name
+    capability: _Name
+    status: AssignmentStatus
+    attempts: _Natural
+    recovery_events: _Natural
+
+
+@dataclass(frozen=True)
+class RecoverySummary(RecoveryPolicy):
+    """The `RecoveryPolicy` as the summary has it."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = CAMEL
+
+
+@dataclass(frozen=True)
+class AssignmentSummary:
+    """A worker as the summary has it."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = CAMEL
+    instance_id: str
+    capability: str
+    status: AssignmentStatus
+    attempts: int
+    last_completed_at: str | None
+
+
+@dataclass(frozen=True)
+class SchedulerSummary:
+    """The scheduler as the summary has it."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = CAMEL
+    mode: SchedulerMode
+    recovery: RecoverySummary
+    assignments: tuple[AssignmentSummary, ...]
+
+
+def instance_stats(scheduler: Scheduler | None) -> tuple[InstanceStats, ...]:
+    """A line about each worker; none where the run had no scheduler."""
+    return tuple(
+        InstanceStats(
+            instance_id=worker.instance_id,
+            capability=worker.capability,
+            status=worker.status,
+            attempts=len(worker.attempts),
+            recovery_events=sum(len(attempt.recovery_checkpoints) for attempt in worker.attempts),
+        )
+        for worker in (scheduler.assignments if scheduler else ())
+    )
+
+
+def scheduler_summary(scheduler: Scheduler | None) -> SchedulerSummary | None:
+    """What a RunSummary says of the workers, or None where the run had no scheduler."""
+    if scheduler is None:
+        return None
+    return SchedulerSummary(
+        mode=scheduler.mode,
+        recovery=RecoverySummary(**vars(scheduler.recovery)),
+        assignments=tuple(
+            AssignmentSummary(
+                instance_id=worker.instance_id,
+                capability=worker.capability,
+                status=worker.status,
+                attempts=len(worker.attempts),
+                last_completed_at=worker.completed_at,
+            )
+            for worker in scheduler.assignments
+        ),
+    )

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 
 from codex_orchestrator.privacy.late import LatePattern
-from codex_orchestrator.privacy.rules import LEAST_CHARACTERS, Least
+from codex_orchestrator.privacy.policy import LEAST_CHARACTERS
+from codex_orchestrator.privacy.rules import Least
 
 # As much of a value tells what it is.
 _LOOKED_AT = 256

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Container, Iterator
 
-from codex_orchestrator.privacy.names import says_secret
-from codex_orchestrator.privacy.rules import LEAST_CHARACTERS
+from codex_orchestrator.privacy.policy import LEAST_CHARACTERS, says_secret
 
 # Of a value, so much is looked for.
 MOST_CHARACTERS = 262_144

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from codex_orchestrator.privacy import looks
-from codex_orchestrator.privacy.rules import LEAST_CHARACTERS
+from codex_orchestrator.privacy.policy import LEAST_CHARACTERS
 from codex_orchestrator.privacy.words import REDACTED, Clue
 
 # The longest value in quotation marks that is seen as a whole.

@@ -10,10 +10,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-# Shorter values are none.
-LEAST_CHARACTERS = 6
-
-Action = Literal["redact", "block"]
+from codex_orchestrator.privacy.policy import Action
 
 # How a rule is found: a long word begins with a literal, or follows one; it is a whole long word, of whatever
 # letters; or the literal is looked for by itself.

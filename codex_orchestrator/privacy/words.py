@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from codex_orchestrator.privacy.names import KEY_KINDS
+from codex_orchestrator.privacy.policy import KEY_KINDS
 
 REDACTED = b"[REDACTED]"
 

@@ -52,8 +52,8 @@ class TaskLayout:
         return self.runs_dir / "metrics.pending"
 
     @property
-    def metrics_lock(self) -> Path:
-        """Held while metrics are merged."""
+    def journal_lock(self) -> Path:
+        """Held while records are merged, into whichever of the shared files."""
         return self.runs_dir / ".metrics.lock"
 
     @property
@@ -77,11 +77,6 @@ class TaskLayout:
         return self.out_dir / "runs.pending"
 
     @property
-    def history_lock(self) -> Path:
-        """Held while the history is merged."""
-        return self.out_dir / ".runs.lock"
-
-    @property
     def control_plane_dir(self) -> Path:
         """``out/T/control-plane``."""
         return self.out_dir / "control-plane"
@@ -98,13 +93,8 @@ class TaskLayout:
 
     @property
     def drift_pending(self) -> Path:
-        """Lines that are not merged yet, one file per run."""
+        """Lines that runs of earlier versions left, and that are not merged yet; one file per run."""
         return self.control_plane_dir / "samples.pending"
-
-    @property
-    def drift_lock(self) -> Path:
-        """Held while these are merged."""
-        return self.control_plane_dir / ".samples.lock"
 
     @property
     def pending_dirs(self) -> tuple[Path, ...]:

@@ -3,17 +3,16 @@
 Shapes and the pure functions that fill them. Annotations are real types here, as `codec` reads them.
 """
 
-from dataclasses import field
+from dataclasses import field, fields
 from typing import Any, ClassVar, Literal
 
 from codex_orchestrator.clock import parse_timestamp
 from codex_orchestrator.dataclass import dataclass
-from codex_orchestrator.definitions.execution_mode import ExecutionMode
-from codex_orchestrator.definitions.planner import Plan
-from codex_orchestrator.model.codec import CAMEL, OMIT_NONE, camel, to_json
-from codex_orchestrator.model.instance_stats import SchedulerSummary, instance_stats, scheduler_summary
+from codex_orchestrator.definitions.planner import ExecutionMode, Plan
+from codex_orchestrator.model.codec import CAMEL, OMIT_NONE, camel_keys, to_json
 from codex_orchestrator.model.manifest import GuardrailStatus, Handle, Manifest, MetricsLine
-from codex_orchestrator.model.privacy_record import Privacy
+from codex_orchestrator.model.privacy_record import Privacy, PrivacyDecision, PrivacyTotals
+from codex_orchestrator.model.scheduler import SchedulerSummary, instance_stats, scheduler_summary
 from codex_orchestrator.rules.guardrails import guardrail_entries, guardrail_status
 from codex_orchestrator.rules.summary import caveats
 
@@ -95,28 +94,17 @@ class HandleSummary:
 
 
 @dataclass(frozen=True)
-class PrivacyDecisionSummary:
+class PrivacyDecisionSummary(PrivacyDecision):
     """A decision of the privacy guard as the summary has it."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = CAMEL
-    handle_id: str
-    sequence: int
-    action: Literal["allow", "redact", "block"]
-    rule: str | None
-    reason: str | None
-    timestamp: str
-    stage_id: str | None
 
 
 @dataclass(frozen=True)
-class PrivacyTotalsSummary:
+class PrivacyTotalsSummary(PrivacyTotals):
     """The guard's totals as the summary has them."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = CAMEL
-    total_frames: int
-    redacted_frames: int
-    blocked_frames: int
-    allowed_frames: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,7 +183,7 @@ class CommandReviewer:
             scheduler=scheduler_summary(manifest.scheduler),
             handles=tuple(_handle_summary(handle) for handle in manifest.handles or ()),
             privacy=_privacy_summary(manifest.privacy),
-            control_plane=_camel_keys(to_json(manifest.control_plane)),
+            control_plane=camel_keys(to_json(manifest.control_plane)),
         )
 
     @property
@@ -247,22 +235,8 @@ class CommandReviewer:
         return ReviewResult(summary=summary, decision=Decision(approved, feedback))
 
 
-def _camel_keys(value: Any) -> Any:
-    """A JSON value with the keys of all its objects in the summary's spelling."""
-    if isinstance(value, dict):
-        return {camel(key): _camel_keys(item) for key, item in value.items()}
-    return [_camel_keys(item) for item in value] if isinstance(value, list) else value
-
-
 def _handle_summary(handle: Handle) -> HandleSummary:
-    return HandleSummary(
-        handle_id=handle.handle_id,
-        correlation_id=handle.correlation_id,
-        stage_id=handle.stage_id,
-        status=handle.status,
-        frame_count=handle.frame_count,
-        latest_sequence=handle.latest_sequence,
-    )
+    return HandleSummary(**{kept.name: getattr(handle, kept.name) for kept in fields(HandleSummary)})
 
 
 def _privacy_summary(privacy: Privacy | None) -> PrivacySummary | None:

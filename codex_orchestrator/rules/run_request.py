@@ -1,21 +1,33 @@
-"""The request that a run is made by, a plain JSON value, and what is wrong with one.
+"""The request that a run is made by, a plain JSON value; what is wrong with one; how a task's were found.
 
-Pure (docs/reference/manifest.md, "Control plane"). A request is checked as a stranger's would be: its texts
-come from definitions, and plugins may have changed those.
+Pure (docs/reference/manifest.md and docs/reference/files.md, "Control plane"). A request is checked as a
+stranger's would be: its texts come from definitions, and plugins may have changed those. Annotations are real
+types here, as `codec` reads them.
 """
 
-from __future__ import annotations
-
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import field
+from typing import Any, ClassVar
 
 from codex_orchestrator.clock import parse_timestamp
-from codex_orchestrator.model.control_plane import SCHEMA, VERSION, RequestProblem
+from codex_orchestrator.dataclass import dataclass
+from codex_orchestrator.model.codec import OMIT_NONE, STRICT, camel_keys, to_json
+from codex_orchestrator.model.control_plane import (
+    SCHEMA,
+    VERSION,
+    Drift,
+    EnforcementMode,
+    Found,
+    RequestProblem,
+    RequestValidation,
+    Samples,
+)
 from codex_orchestrator.model.definitions import CommandStage, Pipeline, Stage, SubpipelineStage
 from codex_orchestrator.model.manifest import HEARTBEAT_SECONDS
 from codex_orchestrator.model.scheduler import POLICY
 from codex_orchestrator.rules.layout import RunLayout
 
+KEPT_ENTRIES = 50
 _PIPELINE_VERSION = "1.0.0"
 _POLICY_VERSION = "1.0.0"
 _MOST_SUBSCRIBERS = 8
@@ -88,11 +100,7 @@ def _schedule(capabilities: list[str], most: int) -> dict[str, Any]:
         "minInstances": 1,
         "maxInstances": most,
         "fanOut": [{"capability": name, "weight": 1, "maxConcurrency": 1} for name in capabilities],
-        "recovery": {
-            "heartbeatIntervalSeconds": POLICY.heartbeat_interval_seconds,
-            "missingHeartbeatTimeoutSeconds": POLICY.missing_heartbeat_timeout_seconds,
-            "maxRetries": POLICY.max_retries,
-        },
+        "recovery": camel_keys(to_json(POLICY)),
     }
 
 
@@ -204,3 +212,98 @@ def _check_keys(value: Mapping[str, Any], rule: Mapping[str, Any], path: str) ->
         elif name in rule:
             yield RequestProblem(f"{path}.{name}", "is missing")
     yield from (RequestProblem(f"{path}.{name}", "is not known") for name in value if name not in rules)
+
+
+@dataclass(frozen=True)
+class DriftSample:
+    """A line of ``samples.ndjson``: how one run's request was found."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+    request_id: str
+    timestamp: str
+    status: Found
+    mode: EnforcementMode
+    errors: tuple[RequestProblem, ...]
+    recorded_at: str | None = field(default=None, metadata={OMIT_NONE: True})
+
+
+@dataclass(frozen=True)
+class DriftReport:
+    """``drift.json``: the samples counted, and the latest of those that were not valid."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+    schema_id: str
+    schema_version: str
+    total_samples: Samples
+    invalid_samples: Samples
+    invalid_rate: float
+    last_sampled_at: str | None
+    mode: EnforcementMode
+    entries: tuple[DriftSample, ...]
+    covered_bytes: Samples
+
+    def as_drift(self, report_path: str) -> Drift:
+        """The report as manifests have it."""
+        return Drift(
+            report_path=report_path,
+            total_samples=self.total_samples,
+            invalid_samples=self.invalid_samples,
+            invalid_rate=self.invalid_rate,
+            last_sampled_at=self.last_sampled_at,
+            mode=self.mode,
+        )
+
+
+def sample_of(request_id: str, validation: RequestValidation, recorded_at: str) -> DriftSample:
+    """How a run's request was found, for the report, and when that is recorded."""
+    return DriftSample(
+        request_id,
+        validation.timestamp,
+        validation.status,
+        validation.mode,
+        validation.errors,
+        recorded_at,
+    )
+
+
+def with_samples(
+    before: DriftReport | None,
+    samples: Sequence[DriftSample],
+    replaced: Sequence[DriftSample],
+    *,
+    covered_bytes: int,
+) -> DriftReport:
+    """The report with more samples; of each run only the last one counts.
+
+    Args:
+        before: The report so far; None to begin with.
+        samples: What comes in addition, oldest first.
+        replaced: Samples that were counted before, and that others of the same runs stand for now.
+        covered_bytes: How much of ``samples.ndjson`` is counted then.
+    """
+    fresh = {sample.request_id: sample for sample in samples}
+    total = (before.total_samples if before else 0) + len(fresh) - len(replaced)
+    invalid = (before.invalid_samples if before else 0) + _invalid(fresh.values()) - _invalid(replaced)
+    known = [entry for entry in before.entries if entry.request_id not in fresh] if before else []
+    known += fresh.values()
+    failed = [entry for entry in known if entry.status == "failed"]
+    times = [(before.last_sampled_at or "", before.mode)] if before else []
+    last, mode = max(
+        [*times, *((sample.timestamp, sample.mode) for sample in fresh.values())], default=("", "shadow")
+    )
+    return DriftReport(
+        schema_id=SCHEMA,
+        schema_version=VERSION,
+        total_samples=total,
+        invalid_samples=invalid,
+        invalid_rate=invalid / total if total else 0.0,
+        last_sampled_at=last or None,
+        mode=mode,
+        # Where none has failed, the latest shows that there was something to see.
+        entries=tuple(failed[-KEPT_ENTRIES:] or known[-1:]),
+        covered_bytes=covered_bytes,
+    )
+
+
+def _invalid(samples: Iterable[DriftSample]) -> int:
+    return sum(sample.status == "failed" for sample in samples)

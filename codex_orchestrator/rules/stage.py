@@ -1,13 +1,14 @@
 """What execution is given and what it returns: a StageRequest in, a StageOutcome out."""
 
-from __future__ import annotations
+# No postponed annotations: `codec` reads both by the types that stand here, where they come from elsewhere.
 
 from collections.abc import Mapping
 from dataclasses import field
 from typing import Any, Literal
 
 from codex_orchestrator.dataclass import dataclass
-from codex_orchestrator.privacy.policy import CustomRule, PrivacyPolicy
+from codex_orchestrator.model.codec import Mismatch, from_json
+from codex_orchestrator.privacy.policy import PrivacyPolicy
 
 
 @dataclass(frozen=True)
@@ -59,17 +60,22 @@ class StageRequest:
         return {**vars(self), "privacy": privacy}
 
     @classmethod
-    def of(cls, values: dict[str, Any]) -> StageRequest:
-        """The request that came as `plain` values, in which lists are lists, and not tuples."""
-        privacy, environ = values["privacy"], values["environ"]
-        policy = PrivacyPolicy(
-            mode=privacy["mode"],
-            rules=tuple(CustomRule(**rule) for rule in privacy["rules"]),
-            secrets=tuple(
-                each if isinstance(each, str) else environ[each["variable"]] for each in privacy["secrets"]
-            ),
-        )
-        return cls(**{**values, "privacy": policy})
+    def of(cls, values: Any) -> "StageRequest":
+        """The request that came as `plain` values, in which lists are lists, and not tuples.
+
+        Raises:
+            Mismatch: They are none.
+        """
+        try:
+            privacy, environ = values["privacy"], values["environ"]
+            secrets = privacy["secrets"]
+            if not isinstance(secrets, list):
+                raise Mismatch
+            secrets = [environ[each["variable"]] if isinstance(each, dict) else each for each in secrets]
+            values = {**values, "privacy": {**privacy, "secrets": secrets}}
+        except (KeyError, TypeError):
+            raise Mismatch from None
+        return from_json(cls, values)
 
 
 @dataclass(frozen=True)

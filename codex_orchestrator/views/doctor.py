@@ -15,8 +15,7 @@ from typing import Literal
 from codex_orchestrator import named
 from codex_orchestrator.checks.base import describe_base
 from codex_orchestrator.checks.changes import ChangeRequest
-from codex_orchestrator.checks.git import refusal_reason
-from codex_orchestrator.checks.gitcommand import git_environment
+from codex_orchestrator.checks.git import git_environment, refusal_reason
 from codex_orchestrator.checks.report import counted
 from codex_orchestrator.clock import Clock
 from codex_orchestrator.dataclass import dataclass

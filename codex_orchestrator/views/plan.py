@@ -9,7 +9,7 @@ from dataclasses import fields
 from typing import Any, get_args
 
 from codex_orchestrator import named
-from codex_orchestrator.definitions.planned import Planned
+from codex_orchestrator.definitions.planner import Planned
 from codex_orchestrator.engine.preparation import Prepared
 from codex_orchestrator.model.codec import json_name, to_json
 from codex_orchestrator.model.definitions import CommandStage, Pipeline, Stage

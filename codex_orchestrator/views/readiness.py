@@ -10,7 +10,7 @@ from os import defpath
 
 from codex_orchestrator import named
 from codex_orchestrator.dataclass import dataclass
-from codex_orchestrator.definitions.execution_mode import resolve_mode
+from codex_orchestrator.definitions.planner import resolve_mode
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.model.definitions import CommandStage, Pipeline
 from codex_orchestrator.repository.project import Project

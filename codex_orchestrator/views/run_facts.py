@@ -10,8 +10,8 @@ from codex_orchestrator.clock import parse_timestamp
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.errors import UnknownRun
 from codex_orchestrator.evidence.housekeeping import is_queued, queued_names
-from codex_orchestrator.evidence.liveness import Liveness
 from codex_orchestrator.evidence.manifests import read_manifest
+from codex_orchestrator.evidence.owner import Liveness
 from codex_orchestrator.identifiers import id_problem
 from codex_orchestrator.rules.layout import RunLayout, TaskLayout
 from codex_orchestrator.rules.retention import HoldReason, RunFacts

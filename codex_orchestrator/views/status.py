@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from codex_orchestrator.clock import timestamp
-from codex_orchestrator.evidence.liveness import Liveness, liveness_of, read_activity
+from codex_orchestrator.evidence.owner import Liveness, liveness_of, read_activity
 from codex_orchestrator.model.manifest import STALE_SECONDS
 from codex_orchestrator.text import gist
 from codex_orchestrator.views.lookup import FoundRun

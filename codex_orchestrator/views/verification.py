@@ -13,8 +13,8 @@ from codex_orchestrator.environment import Environment
 from codex_orchestrator.errors import StorageError, UnknownRun
 from codex_orchestrator.evidence.lineage import child_layout
 from codex_orchestrator.evidence.lines import lines_backwards
-from codex_orchestrator.evidence.liveness import liveness_of
 from codex_orchestrator.evidence.manifests import read_manifest
+from codex_orchestrator.evidence.owner import liveness_of
 from codex_orchestrator.evidence.seal_check import Chain, check_seal
 from codex_orchestrator.evidence.sealing import read_seal
 from codex_orchestrator.identifiers import check_id, is_run_id

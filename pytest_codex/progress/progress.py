@@ -14,15 +14,13 @@ from codex_orchestrator.model.exec_events import ExecChunk, ExecEnd
 from codex_orchestrator.text import harmless
 from pytest_codex.messages import tell
 from pytest_codex.progress import lines
-from pytest_codex.progress.board import Board, StageProgress
-from pytest_codex.progress.display import DisplayOptions
-from pytest_codex.progress.failures import consequences, root_failure
+from pytest_codex.progress.board import Board, StageProgress, consequences, root_failure
 from pytest_codex.progress.heartbeat import Heartbeat
-from pytest_codex.progress.screen import OutputStream, PlainScreen, Screen
+from pytest_codex.progress.screen import DisplayOptions, OutputStream, PlainScreen, Screen
 
 if TYPE_CHECKING:
     from pytest_codex.controller import Controller
-    from pytest_codex.progress.github_job import GithubJob, StepOutputs
+    from pytest_codex.progress.github import GithubJob, StepOutputs
 
 
 class OutputListener:
@@ -245,6 +243,6 @@ class Progress:
 
 def _github(out: OutputStream) -> tuple[GithubJob, StepOutputs]:
     """What tells GitHub of a session, imported where one runs there."""
-    from pytest_codex.progress.github_job import GithubJob, StepOutputs
+    from pytest_codex.progress.github import GithubJob, StepOutputs
 
     return GithubJob(lambda line: out.write(f"{line}\n"), os.environ), StepOutputs(os.environ)

@@ -13,10 +13,9 @@ from codex_orchestrator.text import harmless, printable
 from pytest_codex.plugins_for_tests import is_of_pytest
 from pytest_codex.progress import lines
 from pytest_codex.progress.board import StageProgress
-from pytest_codex.progress.display import choose_display
 from pytest_codex.progress.progress import Progress
 from pytest_codex.progress.pytest_writer import LinesAboveView, LineStarts, PatientWriter
-from pytest_codex.progress.screen import OutputStream
+from pytest_codex.progress.screen import OutputStream, choose_display
 
 if TYPE_CHECKING:
     from pytest_codex.controller import Controller

@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING, TextIO
 import pytest
 
 from pytest_codex.progress import lines
-from pytest_codex.progress.board import StageProgress
-from pytest_codex.progress.display import choose_display
-from pytest_codex.progress.failures import failures
+from pytest_codex.progress.board import StageProgress, failures
 from pytest_codex.progress.progress import Progress
-from pytest_codex.progress.screen import OutputStream
+from pytest_codex.progress.screen import OutputStream, choose_display
 
 if TYPE_CHECKING:
     from codex_orchestrator.model.definitions import ManualStage

@@ -1,11 +1,11 @@
 """The benchmark cases as data: a new case is a new entry of ``CASES``."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .figures import Limit, Measure, Target
 from .graph import CRITICAL_PATH_SECONDS, GRAPH
-from .work import START, Make, Shell, Work, in_turn, independent
+from .work import START, EmptyTests, Make, Shell, Stage, StageCost, Work, back_to_front, in_turn, independent
 
 NODE = "node"
 
@@ -21,15 +21,16 @@ class Case:
     """Our tool's work beside that of a peer.
 
     ``peer`` names what stands beside it: ``node`` is the Node CLI at the same work, anything else is
-    ``peer_work``, done by our own tool, by the shell or by GNU make. ``targets`` say what counts as met.
+    ``peer_work``, done by our own tool, by pytest alone, by the shell or by GNU make. ``targets`` say what
+    counts as met.
     """
 
     key: str
     title: str
-    work: Work
+    work: Work | StageCost
     targets: Mapping[Measure, Target] = field(default_factory=dict)
     peer: str = NODE
-    peer_work: Work | Shell | Make | None = None
+    peer_work: Work | StageCost | EmptyTests | Shell | Make | None = None
 
 
 def _printing(size: int) -> str:
@@ -41,8 +42,28 @@ def _within(path_seconds: float, seconds_more: float) -> Target:
     return Target(1.05 * path_seconds + seconds_more, Limit.VALUE)
 
 
+def _planned(stages: tuple[Stage, ...]) -> Work:
+    """The plan of stages, of which it has to name the last."""
+    return Work(
+        stages,
+        arguments=("plan", "{pipeline}", "--format", "json"),
+        starts_run=False,
+        expected_output=f"{{pipeline}}:{stages[-1].id}",
+    )
+
+
 _QUIET = Work(in_turn("true"))
+_HUNDRED = Work(in_turn(*("true",) * 100))
+_THOUSAND = Work(in_turn(*("true",) * 1_000))
+_TWO_THOUSAND = Work(in_turn(*("true",) * 2_000))
 _FOUR = in_turn(*("true",) * 4)
+_STATUS = Work(
+    _FOUR,
+    arguments=("status", "--run", "{run}", "--format", "json"),
+    starts_run=False,
+    expected_output="{run}",
+)
+_RUNS = replace(_STATUS, arguments=("runs", "--limit", "20", "--format", "json"))
 _GIGABYTE_PRINTED = Work(in_turn(_printing(_GIGABYTE)), log_bytes=_GIGABYTE)
 _HUNDRED_APART = independent(*("true",) * 100)
 _HUNDRED_IN_PAIRS = Work(_HUNDRED_APART, arguments=(*START, "--jobs", "2"))
@@ -52,41 +73,31 @@ CASES: tuple[Case, ...] = (
         key="a",
         title="start, 4 stages of `true`",
         work=Work(_FOUR),
-        targets={Measure.WALL: Target(0.85), Measure.MEMORY: Target(0.60)},
+        targets={Measure.WALL: Target(0.60), Measure.MEMORY: Target(0.60)},
     ),
     Case(
         key="b",
         title="start, 100 stages of `true`",
-        work=Work(in_turn(*("true",) * 100)),
-        targets={Measure.WALL: Target(0.55)},
+        work=_HUNDRED,
+        targets={Measure.WALL: Target(0.40)},
     ),
     Case(
         key="c",
         title="status of a finished run",
-        work=Work(
-            _FOUR,
-            arguments=("status", "--run", "{run}", "--format", "json"),
-            starts_run=False,
-            expected_output="{run}",
-        ),
-        targets={Measure.WALL: Target(0.40)},
+        work=_STATUS,
+        targets={Measure.WALL: Target(0.20)},
     ),
     Case(
         key="d",
         title="plan of 4 stages",
-        work=Work(
-            _FOUR,
-            arguments=("plan", "{pipeline}", "--format", "json"),
-            starts_run=False,
-            expected_output="{pipeline}:stage-4",
-        ),
-        targets={Measure.WALL: Target(0.55)},
+        work=_planned(_FOUR),
+        targets={Measure.WALL: Target(0.25)},
     ),
     Case(
         key="e",
         title="start, one stage printing 50 MB",
         work=Work(in_turn(_printing(_MEGABYTES_50)), log_bytes=_MEGABYTES_50),
-        targets={Measure.WALL: Target(0.60), Measure.MEMORY: Target(0.25)},
+        targets={Measure.WALL: Target(0.35), Measure.MEMORY: Target(0.15)},
     ),
     Case(
         key="f",
@@ -143,5 +154,51 @@ CASES: tuple[Case, ...] = (
         work=_HUNDRED_IN_PAIRS,
         peer="make -j2",
         peer_work=Make(_HUNDRED_APART, jobs=2),
+    ),
+    Case(
+        key="m",
+        title="plan of 2 000 stages, back to front",
+        work=_planned(back_to_front(*("true",) * 2_000)),
+        targets={Measure.WALL: Target(1.0, Limit.VALUE)},
+        peer="plan of 100",
+        peer_work=_planned(back_to_front(*("true",) * 100)),
+    ),
+    Case(
+        key="n",
+        title="a stage of `true` among 2 000",
+        work=StageCost(_TWO_THOUSAND, Work(_FOUR)),
+        targets={Measure.WALL: Target(1.30)},
+        peer="among 100",
+        peer_work=StageCost(_HUNDRED, Work(_FOUR)),
+    ),
+    Case(
+        key="o",
+        title="1 000 stages of `true` more",
+        work=_TWO_THOUSAND,
+        peer="start of 1 000",
+        peer_work=_THOUSAND,
+    ),
+    Case(
+        key="p",
+        title="status, with 10 000 past runs",
+        work=replace(_STATUS, past_runs=_PAST_RUNS),
+        targets={Measure.WALL: Target(1.10), Measure.MEMORY: Target(1.10)},
+        peer="no past",
+        peer_work=_STATUS,
+    ),
+    Case(
+        key="q",
+        title="the newest 20 of 10 000 runs",
+        work=replace(_RUNS, past_runs=_PAST_RUNS),
+        peer="of one",
+        peer_work=_RUNS,
+    ),
+    Case(
+        key="r",
+        title="start, 4 stages of `true`",
+        work=Work(_FOUR),
+        targets={Measure.WALL: Target(1.60)},
+        peer="pytest alone",
+        peer_work=EmptyTests(4),
     ),
 )

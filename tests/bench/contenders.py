@@ -3,16 +3,19 @@
 import json
 import os
 import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
+
+from pytest_codex.plugins_for_tests import BARE
 
 from .cases import NODE, Case
 from .figures import Sample
 from .history import make_history
 from .processes import failure, run_measured
 from .tools import Tool, Tools, neutral_environment
-from .work import START, TASK_ID, Make, Shell, Work, configuration, makefile
+from .work import START, TASK_ID, EmptyTests, Make, Shell, StageCost, Work, configuration, makefile
 
 
 class Contender(Protocol):
@@ -99,6 +102,37 @@ class ToolAtWork:
         (self._project / "codex.orchestrator.json").write_text(text, encoding="utf-8")
 
 
+class StageAmongOthers:
+    """The cost of one stage: a tool at much work and at little, each below ``folder``."""
+
+    def __init__(self, tool: Tool, work: StageCost, folder: Path) -> None:
+        self._many = ToolAtWork(tool, work.many, _made(folder / "many"))
+        self._few = ToolAtWork(tool, work.few, _made(folder / "few"))
+        self._difference = work.difference
+
+    def measure(self) -> Sample:
+        """Run both once, and share out the difference."""
+        many, few = self._many.measure(), self._few.measure()
+        seconds = (many.wall_seconds - few.wall_seconds) / self._difference
+        return Sample(seconds, many.peak_memory_bytes)
+
+
+class EmptyTestFile:
+    """pytest without our plugin, on a file of empty tests below ``folder``."""
+
+    def __init__(self, tool: Tool, work: EmptyTests, folder: Path) -> None:
+        self._environment = tool.environment
+        self._outputs = folder
+        self._folder = _made(folder / "project")
+        tests = (f"def test_{number}():\n    pass\n" for number in range(work.count))
+        (self._folder / "test_empty.py").write_text("\n\n".join(tests), encoding="utf-8")
+
+    def measure(self) -> Sample:
+        """Run it once; without any test that passes, pytest's exit code is another one."""
+        command = (sys.executable, "-m", "pytest", *BARE, "test_empty.py")
+        return run_measured(command, self._environment, self._folder, self._outputs)
+
+
 class ShellCommand:
     """A command line of the shell, in an empty folder below ``folder``."""
 
@@ -149,17 +183,30 @@ def contenders(case: Case, tools: Tools, folder: Path) -> list[Contender]:
     mine, theirs = folder / case.key / "ours", folder / case.key / "peer"
     mine.mkdir(parents=True)
     theirs.mkdir()
-    found: list[Contender] = [ToolAtWork(tools.for_contributors(case.work), case.work, mine)]
+    found: list[Contender] = [_ours(tools, case.work, mine)]
     match case.peer_work:
         case Shell() as work:
             found.append(ShellCommand(work, theirs))
-        case Work() as work:
-            found.append(ToolAtWork(tools.for_contributors(work), work, theirs))
+        case Work() | StageCost() as work:
+            found.append(_ours(tools, work, theirs))
+        case EmptyTests() as work:
+            found.append(EmptyTestFile(tools.ours, work, theirs))
         case Make() as work if tools.make is not None:
             found.append(MakeAtWork(tools.make, work, theirs))
-        case None if case.peer == NODE and tools.node is not None:
+        case None if tools.node is not None and case.peer == NODE and isinstance(case.work, Work):
             found.append(ToolAtWork(tools.node, case.work, theirs))
     return found
+
+
+def _ours(tools: Tools, work: Work | StageCost, folder: Path) -> Contender:
+    if isinstance(work, StageCost):
+        return StageAmongOthers(tools.for_contributors(work.many), work, folder)
+    return ToolAtWork(tools.for_contributors(work), work, folder)
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
 
 
 def _empty(folder: Path) -> None:

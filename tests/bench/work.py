@@ -27,6 +27,15 @@ def independent(*commands: str) -> tuple[Stage, ...]:
     return tuple(Stage(stage.id, stage.command, needs=()) for stage in in_turn(*commands))
 
 
+def back_to_front(*commands: str) -> tuple[Stage, ...]:
+    """Stages of which each waits for the one that is declared after it."""
+    declared = in_turn(*commands)
+    needs = [(stage.id,) for stage in declared[1:]]
+    return tuple(
+        Stage(stage.id, stage.command, each) for stage, each in zip(declared, [*needs, ()], strict=True)
+    )
+
+
 @dataclass(frozen=True)
 class Work:
     """One command line of a tool, in a project.
@@ -50,7 +59,7 @@ class Work:
     @property
     def needs_run(self) -> bool:
         """Whether a run is made before the measuring begins."""
-        return any("{run}" in argument for argument in self.arguments)
+        return any("{run}" in text for text in (*self.arguments, self.expected_output))
 
     def command_line(self, run_id: str) -> tuple[str, ...]:
         """The arguments with their stand-ins filled in; ``run_id`` may be empty where none is needed."""
@@ -59,6 +68,30 @@ class Work:
     def output_fragment(self, run_id: str) -> str:
         """The text that stdout must hold, with its stand-ins filled in."""
         return self.expected_output.format(pipeline=PIPELINE, run=run_id)
+
+
+@dataclass(frozen=True)
+class StageCost:
+    """What one stage more costs: the time of ``many`` stages less that of ``few``, by the stages more.
+
+    What a process costs before its first stage and after its last is left out so. The memory is that of
+    ``many``.
+    """
+
+    many: Work
+    few: Work
+
+    @property
+    def difference(self) -> int:
+        """How many stages more there are in ``many``."""
+        return len(self.many.stages) - len(self.few.stages)
+
+
+@dataclass(frozen=True)
+class EmptyTests:
+    """pytest by itself, without the plugins that our sessions do without, on a file of empty tests."""
+
+    count: int
 
 
 @dataclass(frozen=True)

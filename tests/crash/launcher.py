@@ -20,7 +20,6 @@ def load() -> None:
     """Import what a run imports, so that no fork does it anew; a run that needs nothing loads the rest."""
     import filelock  # noqa: F401
 
-    import codex_orchestrator.cli.engine
     import codex_orchestrator.cli.start  # noqa: F401
     import pytest_codex.session  # noqa: F401
 

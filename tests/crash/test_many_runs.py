@@ -67,7 +67,7 @@ def unmerged(root: Path) -> int:
 @contextmanager
 def held_lock(root: Path) -> Iterator[None]:
     """Hold what the runs of the task need to merge their metrics."""
-    path = task_of(root).metrics_lock
+    path = task_of(root).journal_lock
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

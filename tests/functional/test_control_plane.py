@@ -278,15 +278,24 @@ def test_a_run_that_is_refused_when_it_is_resumed_keeps_what_had_succeeded(proje
 # ------------------------------------------------------------------ whoever dies
 
 
-def test_what_a_run_could_not_merge_is_merged_by_the_next(project):
+@pytest.mark.parametrize(
+    ("pending", "record"),
+    [
+        ("runs.pending", "runs.ndjson"),
+        # Earlier versions left the sample in a file of its own.
+        ("control-plane/samples.pending", "control-plane/samples.ndjson"),
+    ],
+)
+def test_what_a_run_could_not_merge_is_merged_by_the_next(project, pending, record):
     poor_second_stage(project)
     dead = project.start("work")
-    out = project.root / "out/task-1/control-plane"
+    out = project.root / "out/task-1"
     # As if it had died before it could have the lock.
-    pending = out / "samples.pending" / f"{dead.answer['run_id']}.json"
-    pending.write_bytes((out / "samples.ndjson").read_bytes())
+    pending = out / pending / f"{dead.answer['run_id']}.json"
+    pending.parent.mkdir(exist_ok=True)
+    pending.write_bytes((out / record).read_bytes())
     for name in ("samples.ndjson", "drift.json"):
-        (out / name).unlink()
+        (out / "control-plane" / name).unlink()
     project.pipeline("true")
     assert project.start("work").exit_code == 0
     assert (drift(project)["total_samples"], drift(project)["invalid_samples"]) == (2, 1)

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from pytest_codex.progress.github_job import output
+from pytest_codex.progress.github import output
 from tests.support.ways import WAYS, every_way
 
 HOSTILE = r"printf '::error::hacked\n  ::add-mask::a\nx ##[error]old\n::endgroup::\n::stop-commands::me\n'"

@@ -15,7 +15,7 @@ import pytest
 
 from codex_orchestrator.checks.changes import ChangeRequest, read_changes
 from codex_orchestrator.checks.difference import read_difference
-from codex_orchestrator.checks.gitcommand import Setting, overrides, parse_settings
+from codex_orchestrator.checks.git import Setting, overrides, parse_settings
 from codex_orchestrator.cli import main
 from codex_orchestrator.errors import UsageError
 from tests.support.repositories import Repo

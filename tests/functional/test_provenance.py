@@ -9,7 +9,7 @@ import pytest
 
 from codex_orchestrator import places
 from codex_orchestrator.definitions.loader import load_definitions
-from codex_orchestrator.definitions.provenance import refuse_foreign
+from codex_orchestrator.definitions.source import refuse_foreign
 from codex_orchestrator.environment import discover
 from codex_orchestrator.errors import ConfigurationError
 

@@ -43,10 +43,8 @@ def test_a_run_leaves_the_whole_layout(project):
         "out/task-1/runs-index.json",
         "out/task-1/seals.ndjson",
         "out/task-1/.seals.lock",
-        "out/task-1/.runs.lock",
         "out/task-1/control-plane/drift.json",
         "out/task-1/control-plane/samples.ndjson",
-        "out/task-1/control-plane/.samples.lock",
     }
     assert stat.S_IMODE((run.folder / "resume-token.json").stat().st_mode) == 0o600
     assert project.cli("validate", ".runs", "out", "codex.orchestrator.json").returncode == 0

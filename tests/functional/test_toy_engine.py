@@ -16,7 +16,7 @@ from codex_orchestrator.engine.preparation import Invocation, prepare
 from codex_orchestrator.engine.runs import SessionRuns
 from codex_orchestrator.environment import discover
 from codex_orchestrator.execution.builder import CommandBuilder
-from codex_orchestrator.execution.cancellation import Cancellation
+from codex_orchestrator.execution.signals import Cancellation
 
 CLOCK = SystemClock()
 

@@ -7,7 +7,7 @@ import itertools
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codex_orchestrator.execution.capture import CHUNK_BYTES, StreamCapture
+from codex_orchestrator.execution.reading import CHUNK_BYTES, StreamCapture
 
 # Bytes near the borders of UTF-8 come up often enough to meet each other.
 BYTES = st.binary(max_size=60) | st.lists(

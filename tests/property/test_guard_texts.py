@@ -9,10 +9,10 @@ from codex_orchestrator.checks import restructured
 from codex_orchestrator.checks.checklists import checked_boxes
 from codex_orchestrator.checks.markdown import code_of
 from codex_orchestrator.checks.page_code import lines_of
+from codex_orchestrator.checks.paths import Reach, is_misspelled, similar_path
 from codex_orchestrator.checks.programs import CommandWords
 from codex_orchestrator.checks.references import names_in
 from codex_orchestrator.checks.shellwords import calls
-from codex_orchestrator.checks.similar_paths import Reach, is_misspelled, similar_path
 from codex_orchestrator.checks.tracked_changes import parse_diff
 from codex_orchestrator.checks.worktree_files import count_lines
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codex_orchestrator.definitions.schedule import DEFAULT_CAPACITY, ReadyQueue, Work
+from codex_orchestrator.definitions.graph import DEFAULT_CAPACITY, Work
+from codex_orchestrator.definitions.schedule import ReadyQueue
 
 
 @dataclass(frozen=True)

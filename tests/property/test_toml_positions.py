@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from codex_orchestrator.definitions.toml_positions import TomlPositions
+from codex_orchestrator.definitions.positions import TomlPositions
 from codex_orchestrator.errors import Path
 from tests.support.toml_writer import TomlWriter
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from codex_orchestrator.clock import FakeClock
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.evidence.artefacts import check_file
-from codex_orchestrator.evidence.metrics import MetricsRecorder
+from codex_orchestrator.evidence.journal import Journal
 from codex_orchestrator.model.events import StageSkipped, encode
 from codex_orchestrator.model.exec_events import ExecChunk
 from codex_orchestrator.rules.layout import TaskLayout
@@ -76,15 +76,15 @@ def test_whoever_dies_in_an_append_loses_no_record_and_counts_none_twice(data, b
         root = Path(folder)
         task = TaskLayout(Environment(root, root / ".runs", root / "out", root, {}), "t")
         task.runs_dir.mkdir(parents=True)
-        recorder = MetricsRecorder(task, FakeClock())
-        queue(recorder, "a", before)
-        assert recorder.merge_now(lambda _: True)
-        queue(recorder, "b", dying)
+        journal = Journal(task, FakeClock())
+        queue(journal, "a", before)
+        assert journal.merge_now(lambda _: True)
+        queue(journal, "b", dying)
         appended = b"".join(path.read_bytes() for path in sorted(task.metrics_pending.glob("*.json")))
-        with task.metrics.open("ab") as journal:
-            journal.write(appended[: data.draw(st.integers(0, len(appended)))])
-        queue(recorder, "c", after)
-        assert recorder.merge_now(lambda _: True)
+        with task.metrics.open("ab") as lines:
+            lines.write(appended[: data.draw(st.integers(0, len(appended)))])
+        queue(journal, "c", after)
+        assert journal.merge_now(lambda _: True)
         lines = [json.loads(line) for line in task.metrics.read_bytes().splitlines()]
         assert sorted(line["run_id"] for line in lines) == sorted(
             f"{name}{number}"
@@ -98,9 +98,11 @@ def test_whoever_dies_in_an_append_loses_no_record_and_counts_none_twice(data, b
         assert not list(task.metrics_pending.iterdir())
 
 
-def queue(recorder: MetricsRecorder, name: str, count: int) -> None:
+def queue(journal: Journal, name: str, count: int) -> None:
     """Leave the records of some runs."""
     for number in range(count):
         layout = layout_of(run_id=f"{name}{number}")
         manifest = opened_run(pipeline_of(), layout=layout)
-        recorder.queue(metrics_line(manifest, recorded_at=NOW, heartbeat_writes=1, heartbeat_failures=0))
+        journal.metrics.queue(
+            metrics_line(manifest, recorded_at=NOW, heartbeat_writes=1, heartbeat_failures=0)
+        )

@@ -13,13 +13,15 @@ from codex_orchestrator.engine.manager import TaskManager
 from codex_orchestrator.engine.options import RunOptions
 from codex_orchestrator.engine.source import SourceLook, SourceRecord
 from codex_orchestrator.environment import Environment
+from codex_orchestrator.model.codec import camel_keys, to_json
+from codex_orchestrator.model.control_plane import control_plane_of
 from codex_orchestrator.model.definitions import CommandStage, Limits, Pipeline
 from codex_orchestrator.model.manifest import Manifest, MetricsLine
 from codex_orchestrator.rules import reviewer
-from codex_orchestrator.rules.drift import DriftSample
 from codex_orchestrator.rules.first_manifest import first_manifest
 from codex_orchestrator.rules.layout import RunLayout, TaskLayout
 from codex_orchestrator.rules.reviewer import RunSummary
+from codex_orchestrator.rules.run_request import DriftSample
 
 NOW = "2026-11-21T02:44:32.979Z"
 
@@ -123,6 +125,7 @@ def metrics_line_of(run_id: str) -> MetricsLine:
 
 def summary_of(run_id: str) -> RunSummary:
     """The summary of such a run."""
+    found = control_plane_of(run_id, (), mode="shadow", timestamp=NOW)
     return RunSummary(
         task_id="t",
         run_id=run_id,
@@ -132,9 +135,10 @@ def summary_of(run_id: str) -> RunSummary:
         test=reviewer.TestResult(None, success=True, reports=(), run_id=run_id),
         review=reviewer.ReviewResult("fine", reviewer.Decision(approved=True)),
         timestamp=NOW,
+        control_plane=camel_keys(to_json(found)),
     )
 
 
 def records_of(run_id: str) -> tuple[MetricsLine, RunSummary, DriftSample]:
-    """What such a run leaves for the three journals of its task."""
+    """What such a run leaves for its task, a sample as earlier versions did."""
     return metrics_line_of(run_id), summary_of(run_id), DriftSample(run_id, NOW, "passed", "shadow", ())

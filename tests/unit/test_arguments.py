@@ -6,8 +6,8 @@ import resource
 
 import pytest
 
-from codex_orchestrator.execution.arguments import encoded, encoded_environment, excess
-from codex_orchestrator.execution.process import SpawnError, StageProcess
+from codex_orchestrator.execution.limits import excess
+from codex_orchestrator.execution.process import SpawnError, StageProcess, encoded, encoded_environment
 
 MOST = 32 * resource.getpagesize() - 1
 

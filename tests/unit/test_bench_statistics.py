@@ -22,7 +22,18 @@ from tests.bench.figures import (
 )
 from tests.bench.graph import CRITICAL_PATH_SECONDS, GRAPH
 from tests.bench.report import CaseResult, Machine, document, table
-from tests.bench.work import Make, Shell, Stage, Work, configuration, in_turn, independent, makefile
+from tests.bench.work import (
+    Make,
+    Shell,
+    Stage,
+    StageCost,
+    Work,
+    back_to_front,
+    configuration,
+    in_turn,
+    independent,
+    makefile,
+)
 
 
 def samples(*walls: float, memory: int = 100) -> list[Sample]:
@@ -177,14 +188,19 @@ def test_case_keys_are_unique() -> None:
     assert sorted(set(keys)) == sorted(keys)
 
 
+def _parts(work: object) -> tuple[object, ...]:
+    return (work.many, work.few) if isinstance(work, StageCost) else (work,)
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.key)
 def test_a_case_fills_in_its_stand_ins_and_proves_that_work_was_done(case: Case) -> None:
-    for work in (case.work, case.peer_work):
+    for work in (*_parts(case.work), *_parts(case.peer_work)):
         if isinstance(work, Make):
             assert work.stages == case.work.stages
         if isinstance(work, Work):
             assert not [argument for argument in work.command_line("run-1") if "{" in argument]
-            assert ("run-1" in work.command_line("run-1")) is work.needs_run
+            named = " ".join((*work.command_line("run-1"), work.output_fragment("run-1")))
+            assert ("run-1" in named) is work.needs_run
             assert work.starts_run or work.output_fragment("run-1")
         if isinstance(work, Shell):
             assert all(name in work.command.split() for name in work.files)
@@ -201,6 +217,18 @@ def test_the_configuration_uses_only_what_both_tools_read(case: Case) -> None:
     assert isinstance(pipelines, list)
     assert len(pipelines[0]["stages"]) == len(case.work.stages)
     assert {key for stage in pipelines[0]["stages"] for key in stage} == {"kind", "id", "title", "command"}
+
+
+def test_the_cost_of_a_stage_is_shared_by_those_that_one_process_has_more() -> None:
+    assert StageCost(Work(in_turn(*("true",) * 100)), Work(in_turn(*("true",) * 4))).difference == 96
+
+
+def test_back_to_front_each_stage_waits_for_the_one_declared_after_it() -> None:
+    assert [(stage.id, stage.needs) for stage in back_to_front("a", "b", "c")] == [
+        ("stage-1", ("stage-2",)),
+        ("stage-2", ("stage-3",)),
+        ("stage-3", ()),
+    ]
 
 
 def test_needs_are_written_where_a_stage_has_them() -> None:

@@ -10,10 +10,10 @@ import pytest
 
 from codex_orchestrator.clock import FakeClock, SystemClock
 from codex_orchestrator.execution.builder import CommandBuilder
-from codex_orchestrator.execution.cancellation import Cancellation
 from codex_orchestrator.execution.guardian import Guardian
 from codex_orchestrator.execution.late import LateOutput
 from codex_orchestrator.execution.leftovers import find_left, signal_left
+from codex_orchestrator.execution.signals import Cancellation
 from codex_orchestrator.model.exec_events import CommandEnd, ExecBegin, ExecChunk, ExecEnd, ExecRetry
 from codex_orchestrator.rules.stage import StageRequest
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from codex_orchestrator.execution.escalation import Escalation
+from codex_orchestrator.execution.signals import Escalation
 
 
 def looks(escalation: Escalation, *, until: float, patient_until: float = 0.0) -> list[float]:

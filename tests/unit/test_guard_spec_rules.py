@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from codex_orchestrator.checks.git import paths_below, status_paths
-from codex_orchestrator.checks.gitcommand import git_environment
+from codex_orchestrator.checks.git import git_environment, paths_below, status_paths
 from codex_orchestrator.checks.report import Finding, render_text
 from codex_orchestrator.checks.spec import (
     CODE_FOLDERS,

@@ -13,7 +13,6 @@ import pytest
 from codex_orchestrator.clock import FakeClock, SystemClock
 from codex_orchestrator.execution import leftovers
 from codex_orchestrator.execution import process as process_module
-from codex_orchestrator.execution.cancellation import Cancellation
 from codex_orchestrator.execution.guardian import Guardian
 from codex_orchestrator.execution.leftovers import (
     LeftProcess,
@@ -23,6 +22,7 @@ from codex_orchestrator.execution.leftovers import (
     kill_left,
     named,
 )
+from codex_orchestrator.execution.signals import Cancellation
 from codex_orchestrator.privacy.guard import PrivacyGuard
 from codex_orchestrator.privacy.policy import PrivacyPolicy
 from codex_orchestrator.text import flattened

@@ -9,9 +9,9 @@ import pytest
 from codex_orchestrator.clock import SystemClock
 from codex_orchestrator.execution import late as late_module
 from codex_orchestrator.execution.builder import CommandBuilder
-from codex_orchestrator.execution.cancellation import Cancellation
 from codex_orchestrator.execution.guardian import Guardian
 from codex_orchestrator.execution.late import LateOutput
+from codex_orchestrator.execution.signals import Cancellation
 from codex_orchestrator.model.exec_events import ExecChunk, ExecEnd, PrivacyDecided
 from codex_orchestrator.privacy.policy import PrivacyPolicy
 from codex_orchestrator.rules.stage import StageRequest

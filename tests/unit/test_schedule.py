@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from codex_orchestrator.definitions.schedule import ReadyQueue, Work
+from codex_orchestrator.definitions.graph import Work
+from codex_orchestrator.definitions.schedule import ReadyQueue
 
 
 def queue(waits, *, resources=None, late=(), capacities=None) -> ReadyQueue:

@@ -9,8 +9,7 @@ from contextlib import closing
 
 import pytest
 
-from codex_orchestrator.execution.cancellation import Cancellation
-from codex_orchestrator.execution.signals import caught
+from codex_orchestrator.execution.signals import Cancellation, caught
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])

@@ -376,8 +376,7 @@ def queue(task, run_id: str, suffix=".json") -> None:
 def test_what_is_queued_is_merged_and_counted(task):
     left_run(task)
     assert merge_records(task, FakeClock()) == 0
-    assert not task.metrics_lock.exists()
-    assert not task.history_lock.exists()
+    assert not task.journal_lock.exists()
     assert not task.control_plane_dir.exists()
     queue(task, "r1")
     assert queued_records(task) == 3
@@ -390,15 +389,14 @@ def test_what_is_queued_is_merged_and_counted(task):
     assert '"r1"' in task.history.read_text()
 
 
-@pytest.mark.parametrize("held", ["metrics_lock", "history_lock", "drift_lock"])
-def test_what_cannot_be_merged_now_stays_queued(task, held):
+def test_what_cannot_be_merged_now_stays_queued(task):
     left_run(task)
     queue(task, "r1")
-    with locks.held_lock(getattr(task, held), below=task.environment.root) as mine:
+    with locks.held_lock(task.journal_lock, below=task.environment.runs_dir) as mine:
         assert mine
-        assert merge_records(task, FakeClock()) == 2
+        assert merge_records(task, FakeClock()) == 0
     assert is_queued(task.run("r1"))
-    assert merge_records(task, FakeClock()) == 1
+    assert merge_records(task, FakeClock()) == 3
     assert not is_queued(task.run("r1"))
 
 

@@ -6,8 +6,9 @@ import json
 
 import pytest
 
+from codex_orchestrator.clock import FakeClock
 from codex_orchestrator.definitions.planner import Plan
-from codex_orchestrator.evidence.state import TaskStateStore
+from codex_orchestrator.evidence.journal import Journal
 from codex_orchestrator.model.codec import dumps, dumps_line, to_json
 from codex_orchestrator.model.explain import explain
 from codex_orchestrator.model.manifest import StateIndex
@@ -53,14 +54,14 @@ def summary(run_id: str, place: int = 0) -> RunSummary:
 
 
 @pytest.fixture
-def store(task) -> TaskStateStore:
-    return TaskStateStore(task)
+def journal(task) -> Journal:
+    return Journal(task, FakeClock())
 
 
-def record(store: TaskStateStore, *summaries: RunSummary) -> None:
+def record(journal: Journal, *summaries: RunSummary) -> None:
     for one in summaries:
-        store.queue(one)
-    assert store.merge_now(lambda _: True) is True
+        journal.history.queue(one)
+    assert journal.merge_now(lambda _: True) is True
 
 
 def state(task: TaskLayout, *, ours: bool = True) -> dict:
@@ -81,46 +82,46 @@ def kept(task: TaskLayout, **keywords: bool) -> list[str]:
     return [run["runId"] for run in state(task, **keywords)["runs"]]
 
 
-def test_a_run_goes_whole_into_the_history_and_without_handles_and_decisions_into_the_snapshot(task, store):
+def test_a_run_goes_whole_into_the_history_and_without_handles_and_decisions_into_the_snapshot(task, journal):
     one = summary("r1")
-    record(store, one)
+    record(journal, one)
     assert json.loads(task.history.read_bytes()) == to_json(one)
     expected = {key: value for key, value in to_json(one).items() if key != "handles"}
     del expected["privacy"]["decisions"]
     assert list(expected["privacy"]) == ["mode", "totals", "logPath"]
     assert state(task) == {"taskId": "t", "lastRunAt": moment(0), "totalRuns": 1, "runs": [expected]}
-    assert store.is_queued("r1") is False
+    assert journal.is_queued("r1") is False
 
 
 @pytest.mark.parametrize("at_once", [True, False])
-def test_the_latest_twenty_are_kept_and_all_are_counted(task, store, at_once):
+def test_the_latest_twenty_are_kept_and_all_are_counted(task, journal, at_once):
     summaries = [summary(f"r{place:02d}", place) for place in range(27)]
     if at_once:
-        record(store, *summaries)
+        record(journal, *summaries)
     else:
         for one in summaries:
-            record(store, one)
+            record(journal, one)
     found = state(task)
     assert (found["totalRuns"], found["lastRunAt"]) == (27, moment(26))
     assert kept(task) == [f"r{place:02d}" for place in range(7, 27)]
     assert len(history(task)) == 27
 
 
-def test_the_latest_are_those_by_time_whatever_order_they_come_in(task, store):
-    record(store, summary("late", 50))
-    record(store, summary("early", 1))
+def test_the_latest_are_those_by_time_whatever_order_they_come_in(task, journal):
+    record(journal, summary("late", 50))
+    record(journal, summary("early", 1))
     assert kept(task) == ["early", "late"]
     assert state(task)["lastRunAt"] == moment(50)
 
 
-def test_a_later_summary_of_a_run_takes_the_place_of_the_earlier(task, store):
-    record(store, summary("r1", 1), summary("r2", 2))
-    store.queue(summary("r1", 3), attempts=2)
-    record(store)
+def test_a_later_summary_of_a_run_takes_the_place_of_the_earlier(task, journal):
+    record(journal, summary("r1", 1), summary("r2", 2))
+    journal.history.queue(summary("r1", 3), attempts=2)
+    record(journal)
     assert kept(task) == ["r2", "r1"]
     assert state(task)["totalRuns"] == 2
     task.state_index.unlink()
-    record(store)
+    record(journal)
     assert kept(task) == ["r2", "r1"]
     assert state(task)["totalRuns"] == 2
 
@@ -143,32 +144,32 @@ SHAPES = [
 
 @pytest.mark.parametrize("text", SHAPES, ids=lambda text: repr(text)[:100])
 @pytest.mark.parametrize("name", ["state", "state_index"])
-def test_a_snapshot_of_any_other_shape_is_rebuilt_from_the_history(task, store, text, name):
-    record(store, summary("r1", 1), summary("r2", 2))
+def test_a_snapshot_of_any_other_shape_is_rebuilt_from_the_history(task, journal, text, name):
+    record(journal, summary("r1", 1), summary("r2", 2))
     whole = state(task)
     path = getattr(task, name)
     if text is None:
         path.unlink()
     else:
         path.write_text(text)
-    record(store, summary("r3", 3))
+    record(journal, summary("r3", 3))
     assert history(task) == ["r1", "r2", "r3"]
     assert kept(task) == ["r1", "r2", "r3"]
     assert state(task)["totalRuns"] == whole["totalRuns"] + 1
 
 
-def test_an_index_that_covers_more_than_there_is_starts_anew(task, store):
-    record(store, summary("r1"), summary("r2"))
+def test_an_index_that_covers_more_than_there_is_starts_anew(task, journal):
+    record(journal, summary("r1"), summary("r2"))
     task.history.write_bytes(task.history.read_bytes().splitlines(keepends=True)[0])
-    record(store, summary("r3", 1))
+    record(journal, summary("r3", 1))
     assert kept(task) == ["r1", "r3"]
     assert state(task)["totalRuns"] == 2
 
 
-def test_what_is_covered_is_not_read_again(task, store):
-    record(store, summary("r1", 1))
+def test_what_is_covered_is_not_read_again(task, journal):
+    record(journal, summary("r1", 1))
     task.history.write_bytes(b"x" * task.history.stat().st_size)
-    record(store, summary("r2", 2))
+    record(journal, summary("r2", 2))
     assert kept(task) == ["r1", "r2"]
     assert state(task)["totalRuns"] == 2
 
@@ -178,9 +179,9 @@ def test_what_is_covered_is_not_read_again(task, store):
     [b"torn {", b"[]", b"null", b'{"runId": 1}', b'{"runId": "x", "timestamp": 5}', b"\xff", b"[" * 100_000],
     ids=lambda bad: repr(bad[:30]),
 )
-def test_a_malformed_line_of_the_history_is_skipped(task, store, bad):
+def test_a_malformed_line_of_the_history_is_skipped(task, journal, bad):
     task.history.write_bytes(bad + b"\n")
-    record(store, summary("r1"))
+    record(journal, summary("r1"))
     assert kept(task) == ["r1"]
     assert state(task)["totalRuns"] == 1
 
@@ -190,78 +191,78 @@ def node_run(run_id: str, place: int, **more: object) -> dict:
 
 
 @pytest.mark.parametrize("name", ["runs.json", "state.json"])
-def test_histories_of_the_node_cli_are_carried_over(task, store, name):
+def test_histories_of_the_node_cli_are_carried_over(task, journal, name):
     runs = [node_run(f"n{place}", place, handles=[{"handleId": "h"}]) for place in range(3)]
     old = {"taskId": "t", "lastRunAt": moment(2), "runs": runs}
     (task.out_dir / name).write_text(dumps(old))
-    record(store, summary("r1", 9))
+    record(journal, summary("r1", 9))
     assert history(task) == ["n0", "n1", "n2", "r1"]
     assert json.loads(task.history.read_bytes().splitlines()[0]) == runs[0]
     assert kept(task, ours=False) == ["n0", "n1", "n2", "r1"]
     assert state(task, ours=False)["totalRuns"] == 4
     assert "handles" not in state(task, ours=False)["runs"][0]
-    record(store, summary("r2", 10))
+    record(journal, summary("r2", 10))
     assert history(task) == ["n0", "n1", "n2", "r1", "r2"]
 
 
-def test_runs_of_the_node_cli_are_made_fit_when_they_are_carried_over(task, store):
+def test_runs_of_the_node_cli_are_made_fit_when_they_are_carried_over(task, journal):
     run = to_json(summary("n1", 1))
     run["privacy"] = {"mode": "shadow", "totalFrames": 3, "redactedFrames": 0, "blockedFrames": 0} | {
         "allowedFrames": 3
     }
     extra = {"cloudExecution": None, "build": {**run["build"], "failureStage": "b"}, "usageKpi": {}}
     (task.out_dir / "runs.json").write_text(dumps({"taskId": "t", "runs": [{**run, **extra}]}))
-    record(store, summary("r1", 9))
+    record(journal, summary("r1", 9))
     carried = json.loads(task.history.read_bytes().splitlines()[0])
     assert explain(RunSummary, carried) == []
     assert (carried["runId"], carried["privacy"]["totals"]["allowedFrames"]) == ("n1", 3)
     assert kept(task) == ["n1", "r1"]
 
 
-def test_the_newer_file_of_the_node_cli_counts_where_both_are_there(task, store):
+def test_the_newer_file_of_the_node_cli_counts_where_both_are_there(task, journal):
     """It took its own old file over before it wrote the new one."""
     (task.out_dir / "runs.json").write_text(
         dumps({"taskId": "t", "runs": [node_run("a", 1), node_run("b", 2)]})
     )
     task.state.write_text(dumps({"taskId": "t", "runs": [node_run("a", 1)]}))
-    record(store, summary("r1", 9))
+    record(journal, summary("r1", 9))
     assert history(task) == ["a", "b", "r1"]
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"runs": []}', '{"runs": 5}', "[1]", '{"runs": [1, {"x": 2}]}'])
-def test_an_old_file_without_runs_is_no_history(task, store, text):
+def test_an_old_file_without_runs_is_no_history(task, journal, text):
     (task.out_dir / "runs.json").write_text(text)
-    record(store, summary("r1"))
+    record(journal, summary("r1"))
     assert kept(task) == ["r1"]
     assert state(task)["totalRuns"] == 1
 
 
-def test_half_a_character_that_another_tool_cut_does_not_stop_us(task, store):
+def test_half_a_character_that_another_tool_cut_does_not_stop_us(task, journal):
     runs = {"taskId": "t", "runs": [node_run("n1", 1, note="half \ud83d")]}
     (task.out_dir / "runs.json").write_text(json.dumps(runs))
-    record(store, summary("r1", 2))
+    record(journal, summary("r1", 2))
     assert history(task) == ["n1", "r1"]
     task.history.write_bytes(json.dumps(node_run("n2", 3, note="half \ud83d")).encode() + b"\n")
     task.state_index.unlink()
-    record(store, summary("r2", 4))
+    record(journal, summary("r2", 4))
     assert kept(task, ours=False) == ["n2", "r2"]
 
 
-def test_a_history_that_was_there_is_not_carried_over_again(task, store):
+def test_a_history_that_was_there_is_not_carried_over_again(task, journal):
     (task.out_dir / "runs.json").write_text(dumps({"taskId": "t", "runs": [node_run("n1", 1)]}))
     task.history.write_text(dumps_line(to_json(summary("r1", 2))))
-    record(store, summary("r2", 3))
+    record(journal, summary("r2", 3))
     assert history(task) == ["r1", "r2"]
 
 
 @pytest.mark.parametrize("others", [3, 19, 20, 30])
-def test_a_resumed_run_counts_once_however_long_ago_it_ended(task, store, others):
-    record(store, summary("r1", 0))
+def test_a_resumed_run_counts_once_however_long_ago_it_ended(task, journal, others):
+    record(journal, summary("r1", 0))
     for place in range(others):
-        record(store, summary(f"other-{place:02d}", place + 1))
+        record(journal, summary(f"other-{place:02d}", place + 1))
     for attempts in (2, 3):
-        store.queue(summary("r1", 100 + attempts), attempts)
-        assert store.merge_now(lambda _: True) is True
+        journal.history.queue(summary("r1", 100 + attempts), attempts)
+        assert journal.merge_now(lambda _: True) is True
     assert state(task)["totalRuns"] == others + 1
     assert kept(task)[-1] == "r1"
     assert kept(task).count("r1") == 1

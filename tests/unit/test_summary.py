@@ -9,10 +9,10 @@ import pytest
 from codex_orchestrator.model.control_plane import RequestProblem, control_plane_of
 from codex_orchestrator.model.definitions import CommandStage
 from codex_orchestrator.model.manifest import Approval, GuardrailCounts, Manifest
-from codex_orchestrator.rules.ending import RunEndFacts, add_warnings, final_status, finish
 from codex_orchestrator.rules.first_manifest import with_request
 from codex_orchestrator.rules.guardrails import guardrail_status, guardrails_required
 from codex_orchestrator.rules.summary import caveats, compose_summary, failure_line, not_checked, partial_line
+from codex_orchestrator.rules.verdict import RunEndFacts, add_warnings, final_status, finish
 from tests.support.builders import opened_run, pipeline_of
 
 RERUN = "codex-orchestrator start diagnostics --approval-policy never --format json --no-interactive"

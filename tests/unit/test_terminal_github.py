@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_codex.progress.board import StageEnd, StageProgress
-from pytest_codex.progress.github_commands import (
+from pytest_codex.progress.github import (
     MESSAGE_LENGTH,
     SUMMARY_BYTES,
     CommandGate,

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_codex.progress.board import StageEnd, StageProgress
-from pytest_codex.progress.display import DisplayOptions, choose_display
-from pytest_codex.progress.failures import consequences, root_failure
+from pytest_codex.progress.board import StageEnd, StageProgress, consequences, root_failure
 from pytest_codex.progress.lines import Prefixer, elapsed, ended, still_running
+from pytest_codex.progress.screen import DisplayOptions, choose_display
 
 RED, RESET = "\x1b[31m", "\x1b[0m"
 

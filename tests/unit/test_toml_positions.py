@@ -6,7 +6,7 @@ import tomllib
 
 import pytest
 
-from codex_orchestrator.definitions.toml_positions import TomlPositions
+from codex_orchestrator.definitions.positions import TomlPositions
 
 TEXT = '''\
 [project]

@@ -12,11 +12,11 @@ from codex_orchestrator.clock import SystemClock
 from codex_orchestrator.errors import OrchestratorError, ToolMissing
 from codex_orchestrator.execution import process as process_module
 from codex_orchestrator.execution.builder import CommandBuilder
-from codex_orchestrator.execution.cancellation import Cancellation
 from codex_orchestrator.execution.guardian import Guardian
 from codex_orchestrator.execution.late import LateOutput
 from codex_orchestrator.execution.leftovers import find_left, signal_left
 from codex_orchestrator.execution.process import run_tool
+from codex_orchestrator.execution.signals import Cancellation
 from codex_orchestrator.model.exec_events import ExecChunk
 from codex_orchestrator.rules.stage import StageRequest
 

@@ -7,9 +7,8 @@ import os
 import pytest
 
 from codex_orchestrator.clock import FakeClock
-from codex_orchestrator.execution.cancellation import Cancellation
-from codex_orchestrator.execution.capture import StreamCapture
-from codex_orchestrator.execution.reading import OutputReader
+from codex_orchestrator.execution.reading import OutputReader, StreamCapture
+from codex_orchestrator.execution.signals import Cancellation
 from codex_orchestrator.execution.watch import ProcessWatch
 from codex_orchestrator.privacy.guard import PrivacyGuard
 from codex_orchestrator.privacy.policy import PrivacyPolicy

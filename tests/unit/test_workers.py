@@ -1,30 +1,44 @@
-"""The engine of xdist workers, among workers that say what a test has them say."""
+"""The engine of workers, among workers that say what a test has them say."""
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
-from types import SimpleNamespace
+from dataclasses import replace
 
 import pytest
 
 from codex_orchestrator import __version__
 from codex_orchestrator.clock import FakeClock
+from codex_orchestrator.engine import MESSAGES
 from codex_orchestrator.engine.halt import Halt
+from codex_orchestrator.engine.messages import (
+    Alive,
+    Cancel,
+    Ended,
+    Failed,
+    Hello,
+    Late,
+    Left,
+    Lost,
+    Nested,
+    Refused,
+    Run,
+    Said,
+    Watching,
+    WhichNested,
+    decode,
+    encode,
+)
+from codex_orchestrator.engine.workers import WorkerEngine
 from codex_orchestrator.errors import OrchestratorError
-from codex_orchestrator.execution.cancellation import Cancellation
+from codex_orchestrator.execution.signals import Cancellation
 from codex_orchestrator.model.exec_events import ExecChunk
 from codex_orchestrator.model.scheduler import RecoveryPolicy
 from codex_orchestrator.rules.stage import StageOutcome, StageRequest
 from pytest_codex.leaving import leave
-from pytest_codex.worker import INPUT
-from pytest_codex.workers import WorkerEngine
 from tests.support.builders import NOW
-from tests.support.environment import needs_xdist
-
-pytestmark = needs_xdist
 
 POLICY = RecoveryPolicy(heartbeat_interval_seconds=2, missing_heartbeat_timeout_seconds=5, max_retries=3)
 OUTCOME = StageOutcome(status="succeeded", exit_code=0)
@@ -38,22 +52,33 @@ def request(index: int) -> StageRequest:
 
 
 class Worker:
-    """What xdist and execnet have of a worker."""
+    """A worker at the other end of a line."""
 
-    def __init__(self, name: str, *, near: bool = True) -> None:
+    def __init__(self, engine: Engine, name: str, *, near: bool = True) -> None:
+        self.engine = engine
+        self.name, self.is_near, self.node = name, near, object()
         self.sent: list = []
-        self.workerinput: dict = {}
-        self.shutting_down = False
-        self.exited = False
-        channel = SimpleNamespace(send=self.sent.append, setcallback=self._listen)
-        spec = SimpleNamespace(popen=near)
-        self.gateway = SimpleNamespace(id=name, spec=spec, newchannel=lambda: channel, exit=self._exit)
+        self.is_leaving = self.is_gone = self.exited = False
 
-    def _listen(self, callback) -> None:
-        self.say = lambda *message: callback(message)
+    def send(self, message: dict) -> None:
+        if self.is_gone:
+            raise OSError("cannot send (already closed?)")
+        self.sent.append(decode(message))
 
-    def _exit(self) -> None:
+    def begin(self, nodeid: str) -> None:
+        self.engine.asked.append((self.name, nodeid))
+
+    def wake(self) -> None:
+        self.engine.woken.append(self)
+
+    def end(self) -> None:
         self.exited = True
+
+    def say(self, message) -> None:
+        self.say_plainly(encode(message))
+
+    def say_plainly(self, data: object) -> None:
+        self.engine.engine.receive(self, data)
 
 
 class Heard:
@@ -82,21 +107,14 @@ class Engine:
         self.cancellation = self.halt.cancellation = Cancellation()
         self.woken: list = []
         self.asked: list = []
-        self.engine = WorkerEngine(
-            ["p::s1", "p::s2"],
-            self.clock,
-            self.halt,
-            wake=self.woken.append,
-            send=lambda node, nodeid: self.asked.append((node.gateway.id, nodeid)),
-            policy=POLICY,
-        )
+        self.engine = WorkerEngine(["p::s1", "p::s2"], self.clock, self.halt, policy=POLICY)
         self.heard = self.engine.dispatcher = Heard()
 
-    def worker(self, name: str = "gw0", *, pid: int = 1, **keywords) -> Worker:
+    def worker(self, name: str = "gw0", *, pid: int = 2**30, **keywords) -> Worker:
         """One that is up."""
-        worker = Worker(name, **keywords)
+        worker = Worker(self, name, **keywords)
         self.engine.expect(worker)
-        worker.say("hello", pid, __version__)
+        worker.say(Hello(MESSAGES, __version__, pid))
         self.engine.listen()
         self.engine.admit(worker)
         return worker
@@ -116,14 +134,12 @@ def engine():
     made.cancellation.close()
 
 
-def test_a_worker_gets_the_list_of_stages_and_a_channel(engine):
-    worker, far = engine.worker(), engine.worker("gw1", near=False)
-    for each, near in ((worker, True), (far, False)):
-        given = each.workerinput[INPUT]
-        assert (given["nodeids"], given["is_near"]) == (["p::s1", "p::s2"], near)
-        assert given["interval"] == POLICY.heartbeat_interval_seconds
-    assert engine.engine.nodes == [worker, far]
-    assert engine.engine.size == 2
+def test_a_worker_is_told_of_the_stages_and_how_often_to_give_a_sign_of_life(engine):
+    for near in (True, False):
+        welcome = engine.engine.expect(Worker(engine, "gw0", near=near))
+        assert (welcome.nodeids, welcome.is_near) == (("p::s1", "p::s2"), near)
+        assert welcome.interval_seconds == POLICY.heartbeat_interval_seconds
+        assert decode(encode(welcome)) == welcome
 
 
 def test_each_worker_gets_one_command_at_a_time(engine):
@@ -132,69 +148,66 @@ def test_each_worker_gets_one_command_at_a_time(engine):
     assert [place.instance_id for place in places] == ["gw0", "gw1"]
     assert engine.asked == [("gw0", "p::s1"), ("gw1", "p::s2")]
     assert not engine.engine.free()
-    (word, text) = first.sent[0]
-    assert word == "run"
-    assert StageRequest.of(json.loads(text)) == request(1)
-    second.say("ended", vars(OUTCOME))
+    assert first.sent == [Run("p::s1", request(1))]
+    second.say(Ended("p::s2", OUTCOME))
     engine.engine.listen()
-    assert engine.heard.told == [("ended", "p::s2", OUTCOME)]
+    assert engine.heard.told == [("hear", Ended("p::s2", OUTCOME))]
     assert engine.engine.free()
 
 
 def test_one_that_is_not_ready_or_goes_home_gets_none(engine):
-    worker = Worker("gw0")
+    worker = Worker(engine, "gw0")
     engine.engine.expect(worker)
-    assert not engine.engine.free()
     engine.engine.admit(worker)
-    worker.shutting_down = True
+    assert not engine.engine.free()
+    worker.say(Hello(MESSAGES, __version__, 2**30))
+    engine.engine.listen()
+    assert engine.engine.free()
+    worker.is_leaving = True
     assert not engine.engine.free()
 
 
 def test_one_that_dies_between_being_found_free_and_being_given_a_command_loses_it(engine):
     dying, other = engine.worker("gw0"), engine.worker("gw1")
     assert engine.engine.free()
-    dying.shutting_down = True
+    dying.is_leaving = True
     assert engine.engine.start("p::s1", request(1), None).instance_id == "gw1"
-    other.say("ended", vars(OUTCOME))
+    other.say(Ended("p::s1", OUTCOME))
     engine.engine.dismiss(other)
     engine.heard.told.clear()
     assert engine.engine.start("p::s2", request(2), None).instance_id == "gw0"
     engine.engine.dismiss(dying)
-    assert engine.heard.told == [("lost", "p::s2", "Worker gw0 died", "auto"), ("advance",)]
+    assert engine.heard.told == [("hear", Lost("p::s2", "Worker gw0 died")), ("advance",)]
 
 
 def test_what_a_worker_says_is_heard_in_its_order_when_the_main_thread_listens(engine):
     worker = engine.worker()
     engine.engine.start("p::s1", request(1), None)
     engine.woken.clear()
-    worker.say("watching", 99_999_999)
-    worker.say("said", vars(CHUNK))
-    worker.say("failed", vars(OUTCOME))
-    worker.say("nested")
+    worker.say(Watching("p::s1", 99_999_999))
+    worker.say(Said("p::s1", CHUNK))
+    worker.say(Failed("p::s1", OUTCOME))
+    worker.say(WhichNested("p::s1"))
     # Nobody is woken twice for what one look takes up.
     assert engine.woken == [worker]
     assert engine.heard.told == []
     engine.engine.listen()
     assert engine.heard.told == [
-        ("watching", "p::s1", 99_999_999),
-        ("said", "p::s1", CHUNK),
-        ("failed", "p::s1", OUTCOME),
+        ("hear", Watching("p::s1", 99_999_999)),
+        ("hear", Said("p::s1", CHUNK)),
+        ("hear", Failed("p::s1", OUTCOME)),
         ("nested", "p::s1"),
     ]
-    assert worker.sent[-1] == ("nested", [7])
-    worker.say("said", vars(CHUNK))
+    assert worker.sent[-1] == Nested((7,))
+    worker.say(Said("p::s1", CHUNK))
     assert engine.woken == [worker, worker]
 
 
 def test_one_that_has_died_since_it_asked_gets_no_answer(engine):
     worker = engine.worker()
     engine.engine.start("p::s1", request(1), None)
-    worker.say("nested")
-
-    def closed(_message) -> None:
-        raise OSError("cannot send (already closed?)")
-
-    worker.workerinput[INPUT]["channel"].send = closed
+    worker.say(WhichNested("p::s1"))
+    worker.is_gone = True
     engine.engine.listen()
     assert engine.heard.told == [("nested", "p::s1")]
 
@@ -202,8 +215,8 @@ def test_one_that_has_died_since_it_asked_gets_no_answer(engine):
 def test_listening_ends_though_a_worker_goes_on_talking(engine):
     worker = engine.worker()
     engine.engine.start("p::s1", request(1), None)
-    engine.heard.said = lambda _nodeid, _event: worker.say("said", vars(CHUNK))
-    worker.say("said", vars(CHUNK))
+    engine.heard.hear = lambda _message: worker.say(Said("p::s1", CHUNK))
+    worker.say(Said("p::s1", CHUNK))
     engine.woken.clear()
     engine.engine.listen()
     assert engine.woken == [worker]
@@ -212,7 +225,7 @@ def test_listening_ends_though_a_worker_goes_on_talking(engine):
 def test_a_group_on_another_machine_is_nobodys_here(engine):
     worker = engine.worker(near=False)
     engine.engine.start("p::s1", request(1), None)
-    worker.say("watching", 1)
+    worker.say(Watching("p::s1", 99_999_999))
     engine.engine.listen()
     assert engine.heard.told == []
 
@@ -220,15 +233,15 @@ def test_a_group_on_another_machine_is_nobodys_here(engine):
 def test_a_dead_worker_loses_its_command_after_all_that_it_has_said(engine):
     worker = engine.worker()
     engine.engine.start("p::s1", request(1), None)
-    worker.say("said", vars(CHUNK))
+    worker.say(Said("p::s1", CHUNK))
     engine.engine.dismiss(worker)
     assert engine.heard.told == [
-        ("said", "p::s1", CHUNK),
-        ("lost", "p::s1", "Worker gw0 died", "auto"),
+        ("hear", Said("p::s1", CHUNK)),
+        ("hear", Lost("p::s1", "Worker gw0 died")),
         ("advance",),
     ]
-    assert engine.engine.nodes == []
-    worker.say("ended", vars(OUTCOME))
+    assert engine.engine.lines == []
+    worker.say(Ended("p::s1", OUTCOME))
     engine.engine.listen()
     assert engine.heard.told[-1] == ("advance",)
 
@@ -236,18 +249,18 @@ def test_a_dead_worker_loses_its_command_after_all_that_it_has_said(engine):
 def test_one_that_dies_with_nothing_to_do_loses_nothing(engine):
     worker = engine.worker()
     engine.engine.start("p::s1", request(1), None)
-    worker.say("ended", vars(OUTCOME))
+    worker.say(Ended("p::s1", OUTCOME))
     engine.engine.dismiss(worker)
     engine.engine.dismiss(worker)
-    assert engine.heard.told == [("ended", "p::s1", OUTCOME)]
+    assert engine.heard.told == [("hear", Ended("p::s1", OUTCOME))]
 
 
 def test_what_a_dead_worker_has_left_is_ended_before_anybody_hears_of_its_death(engine):
     worker = engine.worker()
     engine.engine.start("p::s1", request(1), None)
     with subprocess.Popen(["sleep", "600"], start_new_session=True) as left:
-        worker.say("watching", left.pid)
-        engine.heard.lost = lambda *_, **__: engine.heard.told.append(("gone", left.poll()))
+        worker.say(Watching("p::s1", left.pid))
+        engine.heard.hear = lambda _message: engine.heard.told.append(("gone", left.poll()))
         engine.engine.dismiss(worker)
     assert ("gone", -signal.SIGTERM) in engine.heard.told
 
@@ -275,7 +288,7 @@ def test_a_silent_worker_is_killed_and_its_command_lost_for_that_reason(engine):
         for number in (1, 2):
             engine.engine.start(f"p::s{number}", request(number), None)
         engine.passes(3)
-        other.say("alive")
+        other.say(Alive())
         engine.passes(2)
         assert process.poll() is None
         engine.passes(1)
@@ -284,7 +297,7 @@ def test_a_silent_worker_is_killed_and_its_command_lost_for_that_reason(engine):
     assert engine.heard.told == []
     engine.engine.dismiss(silent)
     cause = "Worker gw0 gave no sign of life for 5 s"
-    assert engine.heard.told == [("lost", "p::s1", cause, "missed-heartbeat"), ("advance",)]
+    assert engine.heard.told == [("hear", Lost("p::s1", cause, "missed-heartbeat")), ("advance",)]
     assert not other.exited
 
 
@@ -318,23 +331,84 @@ def test_a_cancellation_is_passed_on_as_often_as_it_was_asked_for(engine):
     engine.engine.check()
     engine.engine.check()
     for worker in workers:
-        assert worker.sent == [("cancel", (2, "SIGINT"))]
+        assert worker.sent == [Cancel(2, "SIGINT")]
     engine.halt.cancellation.request(signal.SIGINT)
     engine.engine.check()
     for worker in workers:
-        assert worker.sent == [("cancel", (2, "SIGINT"))] * 2
+        assert worker.sent == [Cancel(2, "SIGINT")] * 2
 
 
-def test_a_worker_of_another_version_ends_the_session(engine):
-    worker = Worker("gw0")
+HELLO = Hello(MESSAGES, __version__, 2**30)
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        (replace(HELLO, version="0.0.1"), rf"has codex-orchestrator 0\.0\.1, with version {MESSAGES} of the"),
+        (replace(HELLO, messages=MESSAGES + 1), f"has .*, with version {MESSAGES + 1} of the messages"),
+        (Refused('a message "run" that is not of its shape'), 'was sent a message "run" that is not'),
+        (Run("p::s1", request(1)), 'said a message "run", which is not for controllers'),
+    ],
+)
+def test_a_worker_of_another_version_ends_the_session_and_gets_no_command(engine, said, why):
+    worker = Worker(engine, "gw0")
     engine.engine.expect(worker)
-    worker.say("hello", 1, "0.0.1")
-    with pytest.raises(pytest.exit.Exception, match="gw0 has codex-orchestrator 0"):
+    engine.engine.admit(worker)
+    worker.say(said)
+    worker.say(HELLO)
+    with pytest.raises(pytest.exit.Exception, match=rf"(?s)Worker gw0 {why}.*Install the same version"):
         engine.engine.listen()
+    engine.engine.listen()
+    assert not engine.engine.free()
+    assert engine.heard.told == []
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        ({"type": "later"}, "a message of the unknown kind 'later'"),
+        (
+            {"type": "watching", "nodeid": "p::s1", "group": 1},
+            'a message "watching" that is not of its shape',
+        ),
+        (("said", {"type": "exec:chunk"}), "what is no message: tuple"),
+    ],
+)
+def test_what_is_no_message_ends_the_session_once(engine, data, why):
+    worker = engine.worker()
+    engine.engine.start("p::s1", request(1), None)
+    worker.say_plainly(data)
+    worker.say_plainly(data)
+    with pytest.raises(pytest.exit.Exception, match=f"Worker gw0 said {why}"):
+        engine.engine.listen()
+    engine.engine.listen()
+    assert engine.heard.told == []
+
+
+def test_a_worker_tells_of_the_command_that_it_was_given_and_of_no_other(engine):
+    worker = engine.worker()
+    engine.engine.start("p::s1", request(1), None)
+    for message in (
+        Said("p::s2", CHUNK),
+        Ended("p::s2", OUTCOME),
+        WhichNested("p::s2"),
+        Late("elsewhere::s1", CHUNK),
+    ):
+        worker.say(message)
+    engine.engine.listen()
+    assert engine.heard.told == []
+    worker.say(Late("p::s2", CHUNK))
+    worker.say(Left(""))
+    worker.say(Left("sleep (7)"))
+    engine.engine.listen()
+    assert engine.heard.told == [
+        ("hear", Late("p::s2", CHUNK)),
+        ("warn", "Ended what stages left running on gw0: sleep (7)."),
+    ]
 
 
 def test_a_worker_that_is_told_of_too_late_waits_no_longer_than_the_session(engine):
     worker = engine.worker()
     engine.engine.close()
     for _ in range(1_000):
-        worker.say("alive")
+        worker.say(Alive())

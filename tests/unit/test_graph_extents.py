@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from codex_orchestrator.definitions.extent import MOST_LEVELS, MOST_STAGES, Extent, extents, outermost
+from codex_orchestrator.definitions.graph import MOST_LEVELS, MOST_STAGES, Extent, extents, outermost
 
 
 def doubled(levels: int) -> dict[str, tuple[str, ...]]:

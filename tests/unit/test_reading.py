@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from codex_orchestrator.execution.capture import CHUNK_BYTES, Chunk, StreamCapture, unfinished_length
+from codex_orchestrator.execution.reading import CHUNK_BYTES, Chunk, StreamCapture, unfinished_length
 from codex_orchestrator.privacy.guard import PrivacyGuard
 from codex_orchestrator.privacy.policy import PrivacyPolicy
 from codex_orchestrator.privacy.stream import HOLD_SECONDS

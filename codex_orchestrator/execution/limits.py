@@ -1,12 +1,14 @@
-"""How many files may be open at once (docs/reference/configuration.md, "Stages at once").
+"""What the system has room for: files open at once, and the bytes that a process is given.
 
-The limit is raised as far as a session needs it and no further: what it starts inherits it, and there are
-programs that take long, or go wrong, where it is very high.
+The limit on files (docs/reference/configuration.md, "Stages at once") is raised as far as a session needs it
+and no further: what it starts inherits it, and there are programs that take long, or go wrong, where it is
+very high.
 """
 
 from __future__ import annotations
 
 import resource
+from collections.abc import Mapping
 from contextlib import suppress
 
 # What a session has open besides, generously: its own files, those of plugins, what is opened for a moment.
@@ -55,3 +57,23 @@ def _highest() -> int:
 
 def _as_number(limit: int) -> int:
     return 2**31 - 1 if limit == resource.RLIM_INFINITY else limit
+
+
+def excess(command: bytes, environ: Mapping[bytes, bytes]) -> str:
+    """What of it is too long for the kernel, which has refused it and says no more than that.
+
+    Args:
+        command: The command line.
+        environ: The environment.
+    """
+    # Linux takes so much in one piece, with the NUL at its end; other systems go by the whole alone.
+    most = 32 * resource.getpagesize() - 1
+    if len(command) > most:
+        return f"the command has {len(command)} bytes, and {most} are taken"
+    sizes = {name: len(name) + 1 + len(value) for name, value in environ.items()}
+    largest = max(sizes, key=lambda name: sizes[name], default=b"")
+    shown = largest.decode("utf-8", "replace")
+    if sizes.get(largest, 0) > most:
+        return f"the variable {shown} has {sizes[largest]} bytes with its name, and {most} are taken"
+    together = len(command) + sum(sizes.values())
+    return f"command and variables have {together} bytes together, {sizes.get(largest, 0)} of them in {shown}"

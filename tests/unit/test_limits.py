@@ -6,7 +6,7 @@ import resource
 
 import pytest
 
-from codex_orchestrator.execution import descriptors
+from codex_orchestrator.execution import limits as room
 
 FOR_EVER = resource.RLIM_INFINITY
 
@@ -42,7 +42,7 @@ def limits(monkeypatch):
 )
 def test_the_limit_is_raised_as_far_as_wanted_and_allowed(limits, soft, hard, wanted, allowed):
     now = limits(soft, hard)
-    assert descriptors.make_room(wanted) == allowed
+    assert room.make_room(wanted) == allowed
     assert now[-1][1] == hard
     assert len(now) == 1 + (soft != FOR_EVER and soft < allowed)
 
@@ -50,12 +50,12 @@ def test_the_limit_is_raised_as_far_as_wanted_and_allowed(limits, soft, hard, wa
 @pytest.mark.parametrize("error", [ValueError, OSError])
 def test_a_system_that_does_not_raise_it_is_believed(limits, error):
     limits(256, FOR_EVER, refuses=error)
-    assert descriptors.make_room(544) == 256
+    assert room.make_room(544) == 256
 
 
 def test_there_is_always_room_for_one_command_and_never_for_more_than_the_files_suffice_for(limits):
     limits(16, 16)
-    assert descriptors.most_commands() == 1
+    assert room.most_commands() == 1
     limits(16, 1_024)
-    most = descriptors.most_commands()
-    assert descriptors.needed(commands=most) <= 1_024 < descriptors.needed(commands=most + 1)
+    most = room.most_commands()
+    assert room.needed(commands=most) <= 1_024 < room.needed(commands=most + 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from codex_orchestrator.checks.similar_paths import Reach, is_misspelled, similar_path
+from codex_orchestrator.checks.paths import Reach, is_misspelled, similar_path
 
 
 @pytest.mark.parametrize(

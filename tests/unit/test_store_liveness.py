@@ -8,9 +8,8 @@ import pytest
 
 from codex_orchestrator.clock import timestamp
 from codex_orchestrator.environment import Environment
-from codex_orchestrator.evidence.liveness import judge_liveness, read_activity
 from codex_orchestrator.evidence.locks import RunLock
-from codex_orchestrator.evidence.owner import render_owner, this_process
+from codex_orchestrator.evidence.owner import judge_liveness, read_activity, render_owner, this_process
 from codex_orchestrator.rules.layout import TaskLayout
 from codex_orchestrator.views.lookup import FoundRun
 from codex_orchestrator.views.status import liveness_of_run, status_document

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from codex_orchestrator.definitions.execution_mode import parse_mode, resolve_mode
+from codex_orchestrator.definitions.planner import parse_mode, resolve_mode
 from codex_orchestrator.model.definitions import CommandStage, ManualStage, PlanHints
 
 

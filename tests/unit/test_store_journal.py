@@ -11,9 +11,9 @@ import pytest
 
 from codex_orchestrator.clock import FakeClock
 from codex_orchestrator.errors import StorageError
-from codex_orchestrator.evidence import files, journal, locks, run_records
+from codex_orchestrator.evidence import files, journal, ledger, locks
 from codex_orchestrator.evidence.coordinator import mark_recorded
-from codex_orchestrator.evidence.run_records import RecordsResult, RunRecords, merge_queued
+from codex_orchestrator.evidence.journal import RecordsResult, RunRecords, merge_queued
 from codex_orchestrator.model.codec import dumps
 from codex_orchestrator.rules.layout import RunLayout, TaskLayout
 from tests.support.builders import metrics_line_of, summary_of
@@ -28,7 +28,7 @@ class Fate:
     """Calls that change the disk, one of which is the last of its process."""
 
     CALLS = (
-        (journal, "append"),
+        (ledger, "append"),
         (files, "replace"),
         (files, "remove"),
         (files, "move"),
@@ -78,7 +78,7 @@ def finish(layout: RunLayout) -> None:
 
 
 def assert_recorded(task: TaskLayout, *run_ids: str) -> None:
-    """Every run exactly once, in both journals and both aggregates."""
+    """Every run exactly once, in all three files and all three aggregates."""
     journal = [one for one in task.metrics.read_bytes().splitlines() if _is_json(one)]
     assert sorted(json.loads(one)["run_id"] for one in journal) == sorted(run_ids)
     history = [one for one in task.history.read_bytes().splitlines() if _is_json(one)]
@@ -95,6 +95,11 @@ def assert_recorded(task: TaskLayout, *run_ids: str) -> None:
         "covered_bytes": task.history.stat().st_size,
         "total_runs": len(run_ids),
     }
+    samples = [one for one in task.drift_samples.read_bytes().splitlines() if _is_json(one)]
+    assert sorted(json.loads(one)["request_id"] for one in samples) == sorted(run_ids)
+    drift = json.loads(task.drift.read_bytes())
+    assert (drift["total_samples"], drift["invalid_samples"]) == (len(run_ids), 0)
+    assert drift["covered_bytes"] == task.drift_samples.stat().st_size
     for folder in (task.metrics_pending, task.history_pending):
         assert list(folder.iterdir()) == []
     for run_id in run_ids:
@@ -136,7 +141,7 @@ def queue_two(task: TaskLayout) -> None:
         finished(layout).queue(metrics_line_of(run_id), summary_of(run_id))
 
 
-CALLS = 11
+CALLS = 16
 
 
 def test_the_deaths_below_are_all_there_are(task):
@@ -219,13 +224,40 @@ def test_a_held_lock_leaves_a_warning_and_the_record(task, impatient):
     layout = new_run(task, "r1")
     run = finished(layout)
     run.queue(metrics_line_of("r1"), summary_of("r1"))
-    with locks.held_lock(task.metrics_lock, below=task.environment.runs_dir) as held:
+    with locks.held_lock(task.journal_lock, below=task.environment.runs_dir) as held:
         assert held
         recording = run.merge()
     assert recording.recorded is False
-    assert recording.warnings == (
-        "Metrics not merged yet, the record is queued: another run holds the lock.",
-    )
+    assert recording.warnings == ("Records not merged yet, they stay queued: another run holds the lock.",)
+    finish(new_run(task, "r2"))
+    assert_recorded(task, "r1", "r2")
+
+
+def test_metrics_that_cannot_be_written_keep_back_no_summary(task):
+    layout = new_run(task, "r1")
+    run = finished(layout)
+    run.queue(metrics_line_of("r1"), summary_of("r1"))
+    task.metrics.mkdir()
+    recording = run.merge()
+    (warning,) = recording.warnings
+    assert warning.startswith("Records not merged yet, they stay queued: ")
+    assert "metrics.json" in warning
+    assert recording.recorded is False
+    assert json.loads(task.state.read_bytes())["totalRuns"] == 1
+    assert json.loads(task.drift.read_bytes())["total_samples"] == 1
+    task.metrics.rmdir()
+    finish(new_run(task, "r2"))
+    assert_recorded(task, "r1", "r2")
+
+
+def test_summaries_that_cannot_be_written_keep_back_no_metrics(task):
+    layout = new_run(task, "r1")
+    run = finished(layout)
+    run.queue(metrics_line_of("r1"), summary_of("r1"))
+    task.history.mkdir()
+    recording = run.merge()
+    assert (recording.recorded, len(recording.warnings), run.is_queued) == (True, 1, True)
+    task.history.rmdir()
     finish(new_run(task, "r2"))
     assert_recorded(task, "r1", "r2")
 
@@ -238,10 +270,7 @@ def test_the_records_of_a_run_that_lives_are_merged_and_it_is_left_to_say_so(tas
         finish(new_run(task, "r2"))
         assert json.loads(living.manifest.read_bytes())["metrics_recorded"] is False
         # It finds that nothing is left to do, without any lock.
-        with (
-            locks.held_lock(task.metrics_lock, below=task.environment.runs_dir),
-            locks.held_lock(task.history_lock, below=task.environment.out_dir),
-        ):
+        with locks.held_lock(task.journal_lock, below=task.environment.runs_dir):
             assert own.merge() == RecordsResult(recorded=True, warnings=())
     assert mark_recorded(living)
     own.acknowledge()
@@ -277,7 +306,7 @@ def test_a_run_that_gives_up_its_lock_while_it_is_merged_is_marked_by_one_of_the
                 end()
             return real(*arguments, **keywords)
 
-        for module, name in ((files, "move"), (run_records, "mark_recorded")):
+        for module, name in ((files, "move"), (journal, "mark_recorded")):
             patch.setattr(module, name, partial(step, getattr(module, name)))
         merge_queued(task, FakeClock())
         if steps <= released_at:
@@ -288,7 +317,7 @@ def test_a_run_that_gives_up_its_lock_while_it_is_merged_is_marked_by_one_of_the
 
 def test_what_was_queued_is_merged_on_demand(task):
     queue_two(task)
-    with locks.held_lock(task.metrics_lock, below=task.environment.runs_dir):
+    with locks.held_lock(task.journal_lock, below=task.environment.runs_dir):
         assert merge_queued(task, FakeClock()) is False
     assert merge_queued(task, FakeClock()) is True
     assert_recorded(task, "r0", "r1", "r2")
