@@ -1,4 +1,4 @@
-"""Checked boxes in a task list, and the manifests that they cite.
+"""Checked boxes in a task list, and the manifests and tokens that they cite.
 
 Pure, and total. The rules are in docs/reference/guards.md, section "Evidence guard".
 """
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from codex_orchestrator.checks.markdown import code_of
 from codex_orchestrator.dataclass import dataclass
+from codex_orchestrator.rules.tokens import citations
 
 _ITEM = re.compile(
     r"(?P<indent>[ \t]*)(?:[-+*]|\d{1,9}[.)])[ \t]+(?:\[(?P<box>[ xX])\](?=[ \t]|$))?(?P<text>.*)"
@@ -30,8 +31,8 @@ class Box:
     Attributes:
         line: Where it is, counted from 1.
         text: What was done, in one line.
-        cited: The manifests that count for it, as written: its own and those of the items below it, and where
-            there are none, those of the nearest checked item around it.
+        cited: The manifests and tokens that count for it, as written: its own and those of the items below
+            it, and where there are none, those of the nearest checked item around it.
     """
 
     line: int
@@ -73,7 +74,7 @@ def _items(lines: tuple[str, ...]) -> Iterator[_Item]:
             found.append(current)
         elif _HEADING.match(line) or (line.strip() and not indent and not lines[number - 2].strip()):
             current = None  # A heading, or a paragraph of its own.
-        manifests = _manifests_in(line)
+        manifests = [*_manifests_in(line), *(each.text for each in citations(line))]
         if current is not None:
             current.own += manifests
         each = current

@@ -20,7 +20,11 @@ from codex_orchestrator.environment import Environment
 from codex_orchestrator.errors import StorageError, UnknownRun
 from codex_orchestrator.evidence.manifests import read_document, validate_manifest
 from codex_orchestrator.evidence.node_cli import RUNTIME_KEYS
+from codex_orchestrator.evidence.seal_check import Chain, check_seal
+from codex_orchestrator.evidence.sealing import read_seal
+from codex_orchestrator.rules.layout import TaskLayout
 from codex_orchestrator.rules.summary import says_partial
+from codex_orchestrator.rules.tokens import Token, citations
 from codex_orchestrator.text import printable
 
 # Where task lists are; the first takes in `tasks/tasks-<task>.md` and `tasks/<task>.md`.
@@ -116,6 +120,7 @@ class _BoxJudge:
     """Judges boxes by the manifests that they cite; each manifest is read once."""
 
     def __init__(self, environment: Environment) -> None:
+        self._environment = environment
         self._root = environment.root
         self._runs = environment.runs_dir
         self._homes = tuple(named.place(home) for home in (environment.root, environment.runs_dir))
@@ -136,6 +141,8 @@ class _BoxJudge:
             yield Fault(rule, f'"{done}" is checked, but {printable(f"{cited} {why}")}.', hint, box.line)
 
     def _verdict(self, cited: str, page: str) -> tuple[str, str] | None:
+        if (token := next(citations(cited), None)) is not None:
+            return self._verdict_on_token(token.token)
         beside = (self._root / page).parent
         # A link of a page starts from the page, all else from the root.
         starts = (self._root, beside)
@@ -145,6 +152,32 @@ class _BoxJudge:
         if file not in self._judged:
             self._judged[file] = self._judge(file)
         return self._judged[file]
+
+    def _verdict_on_token(self, token: Token | None) -> tuple[str, str] | None:
+        if token is None:
+            return "evidence-not-found", "is no token as cite writes it"
+        run = TaskLayout(self._environment, token.task_id).run(token.run_id)
+        try:
+            seal = read_seal(run)
+            if seal is None:
+                return "evidence-not-found", "is of no run that is sealed here"
+            if not seal.root.startswith(token.root):
+                return "evidence-invalid", "is of another seal than the run has"
+            flaw = next(check_seal(run, Chain(run.task)), None)
+            if flaw is not None:
+                return (
+                    "evidence-invalid",
+                    f"is of a run that is not as it was sealed: {flaw.path} is {flaw.kind}",
+                )
+            if token.stage_id is None:
+                return self._judge(run.manifest)
+            document = read_document(run.manifest, below=run.base)
+        except (OSError, UnknownRun, StorageError) as error:
+            return "evidence-invalid", f"cannot be used: {printable(str(error).rstrip('.'))}"
+        entries = _inside(document, "commands")
+        status = next((each["status"] for each in entries if each["id"] == token.stage_id), "not there")
+        is_fine = status == "succeeded"
+        return None if is_fine else ("evidence-not-succeeded", f"is of a stage that is {status}")
 
     def _judge(self, file: Path, *, pointed: bool = False) -> tuple[str, str] | None:
         place, below = self._place(file)

@@ -282,7 +282,7 @@ def add_children(layout: RunLayout, children: Sequence[ChildRun], *, now: str) -
 
 
 def _store(layout: RunLayout, manifest: dict[str, Any]) -> None:
-    """Replace the manifest of a run that nobody owns; one that is sealed is sealed anew."""
+    """Replace the manifest of a run that no process owns; one that is sealed is sealed anew."""
     from codex_orchestrator.evidence.sealing import kept_sealed
 
     with kept_sealed(layout):

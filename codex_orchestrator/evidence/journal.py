@@ -242,6 +242,10 @@ def merge_queued(task: TaskLayout, clock: Clock, tell: Callable[[str], object] =
         merged = merge_seals(task, clock) and merged
     for notice in journal.notices:
         tell(notice)
+    if places.has_folder(task.seals_pending, below=task.environment.out_dir):
+        from codex_orchestrator.evidence.sealing import merge_seals
+
+        merged = merge_seals(task, clock) and merged
     return merged
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from codex_orchestrator import places
@@ -17,13 +18,12 @@ from codex_orchestrator.identifiers import is_run_id
 from codex_orchestrator.model.codec import loads
 from codex_orchestrator.rules.gate import Candidate, Reason, in_words, reasons_against
 from codex_orchestrator.rules.layout import RunLayout, TaskLayout
-from codex_orchestrator.views.lookup import run_layouts
 from codex_orchestrator.views.verification import Verification
 
 # Of runs before these nobody asks whether the work tree is what they were of.
 MOST_RUNS = 1_000
-# How many of those without a seal are looked at: one that runs or waits is among the newest.
-_MOST_UNSEALED = 50
+# The nearest run is looked for among so many; one that runs or waits is among the newest too.
+_MOST_RECENT = 50
 _MOST_NAMED = 5
 _SHOWN = 12
 
@@ -72,11 +72,9 @@ class Gate:
         self._work_tree = work_tree
         self._now = now
         self._max_age = max_age_seconds
-        self._layouts = sorted(
-            (each for each in run_layouts(task) if is_run_id(each.run_id)),
-            key=lambda each: each.run_id,
-            reverse=True,
-        )[:MOST_RUNS]
+        found = places.listed(task.cli_dir, below=task.environment.runs_dir)
+        names = sorted((name for name, kind in found if kind == "folder"), reverse=True)
+        self._layouts = [task.run(name) for name in islice(filter(is_run_id, names), MOST_RUNS)]
 
     def ask(self, pipeline: str) -> GateAnswer:
         """What the runs of a pipeline say."""
@@ -97,13 +95,13 @@ class Gate:
         return GateAnswer(pipeline, run.run_id, told, waits=run.waits, age_seconds=self._age(run))
 
     def _candidates(self, pipeline: str) -> Iterator[tuple[RunLayout, Candidate]]:
-        unsealed = 0
-        for layout in self._layouts:
+        for place, layout in enumerate(self._layouts):
+            is_recent = place < _MOST_RECENT
+            if not is_recent and not self._may_be_of_the_tree(layout):
+                continue  # Nor will it be the nearest.
             seal = read_seal(layout)
             if seal is None:
-                unsealed += 1
-                if unsealed <= _MOST_UNSEALED:
-                    yield from _unsealed(layout, pipeline)
+                yield from _unsealed(layout, pipeline) if is_recent else ()
             elif seal.pipeline_id == pipeline:
                 looked_at = (seal.source.start_tree, seal.source.end_tree) == (self._tree, self._tree)
                 yield (
@@ -118,6 +116,13 @@ class Gate:
                         completed_at=parse_timestamp(seal.sealed_at),
                     ),
                 )
+
+    def _may_be_of_the_tree(self, layout: RunLayout) -> bool:
+        """Whether a run's seal names the tree that is asked about; cheaper than to read the seal."""
+        try:
+            return self._tree.encode() in places.read(layout.seal, below=layout.base)
+        except (OSError, StorageError):
+            return False
 
     def _reasons(self, run: Candidate) -> list[Reason]:
         return reasons_against(run, self._tree, now=self._now, max_age_seconds=self._max_age)

@@ -134,3 +134,32 @@ def test_what_cannot_be_cited_or_checked_is_refused(project, repo):
         assert said in done.stderr
     project.cli("approve", "--stage", "ask", "--resume")
     assert 'Unknown stage "x"' in project.cli("cite", "--stage", "x").stderr
+
+
+def test_the_evidence_guard_takes_tokens(project, repo):
+    repo.write("src/a.txt", "x\n")
+    project.start("work")
+    failed = cited(project)
+    repo.write("src/a.txt", "a\n")
+    run = project.start("work")
+    tokens = cited(project)
+    cases = [
+        (tokens[None], None),
+        (tokens["test"], None),
+        (failed["build"], None),
+        (failed["test"], "evidence-not-succeeded"),
+        (failed[None], "evidence-not-succeeded"),
+        (tokens[None][:-1], "evidence-not-found"),
+        (tokens[None].replace("task-1", "task-2"), "evidence-not-found"),
+        (tokens["test"].replace("#test", "#tests"), "evidence-not-succeeded"),
+        (tokens[None].partition("@")[0] + "@" + "0" * 16, "evidence-invalid"),
+    ]
+    repo.write("tasks/tasks-x.md", "".join(f"- [x] {token}\n" for token, _ in cases))
+    done = project.cli("guard", "evidence", "--format=json")
+    found = {each["line"]: each["rule"] for each in json.loads(done.stdout)["findings"]}
+    assert found == {line: rule for line, (_, rule) in enumerate(cases, start=1) if rule}
+    log = run.folder / "commands/01-build.ndjson"
+    log.write_bytes(log.read_bytes() + b"\n")
+    done = project.cli("guard", "evidence", "--format=json")
+    found = {each["line"]: each["rule"] for each in json.loads(done.stdout)["findings"]}
+    assert (found[1], found[2]) == ("evidence-invalid", "evidence-invalid")
