@@ -344,3 +344,16 @@ def test_an_output_that_may_not_come_back_fails_its_stage(project, cluster):
     assert (entry["status"], entry["exit_code"]) == ("failed", 126)
     assert not (project.root / "made").is_symlink()
     assert broken(project.root) == []
+
+
+def test_a_run_that_is_taken_up_again_ends_at_once_what_was_left_on_workers(project, cluster, session):
+    stage = command("long", "unset $(env | grep ^CODEX_ | cut -d= -f1); " + waits("long"))
+    cloud_pipeline(project, stage, lossSeconds=600)
+    begun = session(f"--jobs 1 --cluster {cluster.address}")
+    pid = begun.pid("long")
+    begun.process.kill()
+    begun.process.wait()
+    cloud_pipeline(project, command("long", f"kill -0 {pid} || echo gone"))
+    done = project.cli("resume", "--run=latest", "--accept-changes", f"--cluster={cluster.address}")
+    assert done.returncode == 0, done.stderr
+    assert project.manifest()["commands"][0]["summary"] == "gone"
