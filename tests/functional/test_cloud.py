@@ -164,6 +164,8 @@ def test_stages_of_both_kinds_run_in_one_graph_and_get_no_more_variables_than_th
     (worker,) = manifest["scheduler"]["assignments"]
     assert [attempt["status"] for attempt in worker["attempts"]] == ["completed"]
     assert worker["instance_id"] in cluster.workers
+    said = project.cli("status", "--run=latest").stdout
+    assert f"Workers:\n  {worker['instance_id']}: succeeded, 1 command so far\n" in said
     assert broken(project.root) == []
 
 
