@@ -140,7 +140,7 @@ class ClusterLoop(EngineLoop):
             return
         from codex_orchestrator.engine.cloud.opening import OpenCluster
 
-        self._settings = settings
+        self._settings, resumed = settings, self._controller.prepared[0].resume
         try:
             self._opened = OpenCluster(
                 settings,
@@ -148,7 +148,9 @@ class ClusterLoop(EngineLoop):
                 self._controller.prepared[0].environment,
                 clock=self._controller.clock,
                 tell=_tell,
+                resumed=resumed.run_id if resumed is not None else None,
             )
+            require_room(self._controller.prepared, jobs=self._jobs + self._opened.cluster.size)
         except OrchestratorError as error:
             self._controller.halt.stop(error)
 

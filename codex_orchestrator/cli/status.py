@@ -22,7 +22,7 @@ from codex_orchestrator.errors import EXIT_OK, UsageError
 from codex_orchestrator.evidence.manifests import read_manifest
 from codex_orchestrator.tasks.registry import look_up
 from codex_orchestrator.views.lookup import FoundRun
-from codex_orchestrator.views.status import status_document, status_lines
+from codex_orchestrator.views.status import status_document, status_lines, worker_lines
 
 _LONGEST_INTERVAL = 86_400
 _OVER = ("finished", "dead", "waiting")
@@ -71,7 +71,14 @@ def _show(found: FoundRun, *, as_json: bool) -> None:
         known = look_up(found.layout.task.environment, found.layout.task.task_id).task
         task = f"{known.title} ({known.name})" if known and known.title else None
         render.emit_lines(
-            status_lines(document, found.manifest.get("summary"), task=task, waiting=waiting, tree=tree)
+            status_lines(
+                document,
+                found.manifest.get("summary"),
+                task=task,
+                waiting=waiting,
+                tree=tree,
+                workers=worker_lines(found.manifest),
+            )
         )
 
 

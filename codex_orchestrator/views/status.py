@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from codex_orchestrator.clock import timestamp
@@ -54,6 +54,7 @@ def status_lines(
     task: str | None = None,
     waiting: Sequence[str] = (),
     tree: Sequence[str] = (),
+    workers: Sequence[str] = (),
 ) -> list[str]:
     """The same for people.
 
@@ -63,6 +64,7 @@ def status_lines(
         task: The task, for people; None where there is no more to say than its id.
         waiting: Lines about what the run waits for.
         tree: Lines about the runs below it.
+        workers: Lines about the workers that its stages were given to.
     """
     detail = f" ({document['status_detail']})" if document["status_detail"] else ""
     lines = [
@@ -88,6 +90,7 @@ def status_lines(
         lines.append(f"  [{entry.get('status')}] {entry.get('title')} ({entry.get('id')}){said}")
         if entry.get("error_file"):
             lines.append(f"      error file: {entry['error_file']}")
+    lines += ["Workers:", *workers] if workers else []
     lines += ["Child runs:", *tree] if tree else []
     lines.extend(
         f"Approval: {item.get('actor')} {item.get('reason') or ''}".rstrip() for item in document["approvals"]
@@ -96,6 +99,19 @@ def status_lines(
     if summary:
         lines += ["Summary:", *(f"  {line}" for line in summary.splitlines())]
     return lines
+
+
+def worker_lines(manifest: Mapping[str, Any]) -> list[str]:
+    """``w1: running, 3 commands so far``, for each worker that a run has given stages to."""
+    given = (manifest.get("scheduler") or {}).get("assignments") or []
+    return [
+        f"  {one.get('instance_id')}: {one.get('status')}, {_commands(len(one.get('attempts') or []))} so far"
+        for one in given
+    ]
+
+
+def _commands(number: int) -> str:
+    return "1 command" if number == 1 else f"{number} commands"
 
 
 def runs_row(run: FoundRun, *, now: float) -> dict[str, Any]:

@@ -122,10 +122,11 @@ class Copy:
         with self._one_at_a_time:
             self.store.put(pieces)
 
-    def bring_up(self, pages: Sequence[str]) -> Path:
+    def bring_up(self, pages: Sequence[str], removed: Sequence[str] = ()) -> Path:
         """Have in the copy what is in the snapshot of these pages; the folder to run commands in.
 
-        What was brought up before and is the same in the snapshot is left as commands have left it.
+        What was brought up before and is the same in the snapshot is left as commands have left it; what
+        stages elsewhere have ``removed`` goes.
 
         Raises:
             DamagedBlob, DamagedSnapshot: A page or a file is not there.
@@ -139,6 +140,10 @@ class Copy:
             snapshot = self._snapshot(pages)
             self._wake(snapshot)
             self._hear(snapshot)
+            for path in removed:
+                for known in (self._known, self._brought):
+                    known.pop(path, None)
+                folder.remove(path)
             new = {}
             for entry in snapshot:
                 if self._is_new(entry):
@@ -149,24 +154,6 @@ class Copy:
             # A command may write on what was brought in this very moment, and it would look as it was.
             self._known.update(memory.settled(new, self._clock.now()))
         return self.root
-
-    def give_up(self, paths: Sequence[str]) -> None:
-        """Remove what stages elsewhere have removed from the work tree.
-
-        Raises:
-            StorageError: The disk refuses.
-        """
-        with (
-            self._one_at_a_time,
-            files.storage_errors("bring up to date", self.root),
-            Folder(self.root) as folder,
-        ):
-            for path in paths:
-                self._told.pop(path, None)
-                self._known.pop(path, None)
-                self._brought.pop(path, None)
-                if folder.status(path) is not None:
-                    folder.remove(path)
 
     def collect(self, patterns: Sequence[str], protected: Sequence[str]) -> bytes:
         """What a command has made of what some patterns name, as `Outputs` in bytes; its blobs are kept.
@@ -288,7 +275,7 @@ class Copy:
     def _bring(self, folder: Folder, entry: Entry, *, replacing: bool) -> None:
         """Put an entry in its place; what a command has put in the way gives way."""
         if replacing:
-            self._make_way(folder, entry)
+            _make_way(folder, self.root, entry, below=self._depot.folder)
         above = entry.path.rpartition("/")[0]
         if entry.kind == "folder":
             folder.make_folder(entry.path)
@@ -301,16 +288,18 @@ class Copy:
                 folder.write(entry.path, content, executable=entry.kind == "executable", replacing=replacing)
         self._brought[entry.path] = entry
 
-    def _make_way(self, folder: Folder, entry: Entry) -> None:
-        if (obstacle := folder.obstacle(entry.path)) is not None:
-            folder.remove(obstacle)
-        found = folder.status(entry.path)
-        is_folder = found is not None and kind_of(found) == "folder"
-        if is_folder and entry.kind != "folder":
-            folder.leave()
-            clear(self.root / on_disk(entry.path), below=self._depot.folder)
-        elif entry.kind == "folder" and not is_folder:
-            folder.remove(entry.path)
+
+def _make_way(folder: Folder, root: Path, entry: Entry, *, below: Path) -> None:
+    """Remove what a command has put in the way of an entry."""
+    if (obstacle := folder.obstacle(entry.path)) is not None:
+        folder.remove(obstacle)
+    found = folder.status(entry.path)
+    is_folder = found is not None and kind_of(found) == "folder"
+    if is_folder and entry.kind != "folder":
+        folder.leave()
+        clear(root / on_disk(entry.path), below=below)
+    elif entry.kind == "folder" and not is_folder:
+        folder.remove(entry.path)
 
 
 def clear(path: Path, *, below: Path) -> None:

@@ -164,6 +164,8 @@ def test_stages_of_both_kinds_run_in_one_graph_and_get_no_more_variables_than_th
     (worker,) = manifest["scheduler"]["assignments"]
     assert [attempt["status"] for attempt in worker["attempts"]] == ["completed"]
     assert worker["instance_id"] in cluster.workers
+    said = project.cli("status", "--run=latest").stdout
+    assert f"Workers:\n  {worker['instance_id']}: succeeded, 1 command so far\n" in said
     assert broken(project.root) == []
 
 
@@ -344,3 +346,16 @@ def test_an_output_that_may_not_come_back_fails_its_stage(project, cluster):
     assert (entry["status"], entry["exit_code"]) == ("failed", 126)
     assert not (project.root / "made").is_symlink()
     assert broken(project.root) == []
+
+
+def test_a_run_that_is_taken_up_again_ends_at_once_what_was_left_on_workers(project, cluster, session):
+    stage = command("long", "unset $(env | grep ^CODEX_ | cut -d= -f1); " + waits("long"))
+    cloud_pipeline(project, stage, lossSeconds=600)
+    begun = session(f"--jobs 1 --cluster {cluster.address}")
+    pid = begun.pid("long")
+    begun.process.kill()
+    begun.process.wait()
+    cloud_pipeline(project, command("long", f"kill -0 {pid} || echo gone"))
+    done = project.cli("resume", "--run=latest", "--accept-changes", f"--cluster={cluster.address}")
+    assert done.returncode == 0, done.stderr
+    assert project.manifest()["commands"][0]["summary"] == "gone"

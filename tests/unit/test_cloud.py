@@ -31,6 +31,11 @@ from codex_orchestrator.rules.stage import StageRequest
 REQUEST = StageRequest(1, "s", "true", "/", {}, None, 100)
 
 
+@pytest.fixture(autouse=True)
+def _dask_is_installed(monkeypatch):
+    monkeypatch.setattr("codex_orchestrator.engine.cloud.settings.find_spec", lambda name: name)
+
+
 @pytest.fixture
 def environment(tmp_path) -> Environment:
     return discover(tmp_path, {})

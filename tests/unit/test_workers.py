@@ -147,29 +147,29 @@ def test_each_worker_gets_one_command_at_a_time(engine):
     places = [engine.engine.start(f"p::s{n}", request(n), None) for n in (1, 2)]
     assert [place.instance_id for place in places] == ["gw0", "gw1"]
     assert engine.asked == [("gw0", "p::s1"), ("gw1", "p::s2")]
-    assert not engine.engine.free()
+    assert not engine.engine.free("work::any")
     assert first.sent == [Run("p::s1", request(1))]
     second.say(Ended("p::s2", OUTCOME))
     engine.engine.listen()
     assert engine.heard.told == [("hear", Ended("p::s2", OUTCOME))]
-    assert engine.engine.free()
+    assert engine.engine.free("work::any")
 
 
 def test_one_that_is_not_ready_or_goes_home_gets_none(engine):
     worker = Worker(engine, "gw0")
     engine.engine.expect(worker)
     engine.engine.admit(worker)
-    assert not engine.engine.free()
+    assert not engine.engine.free("work::any")
     worker.say(Hello(MESSAGES, __version__, 2**30))
     engine.engine.listen()
-    assert engine.engine.free()
+    assert engine.engine.free("work::any")
     worker.is_leaving = True
-    assert not engine.engine.free()
+    assert not engine.engine.free("work::any")
 
 
 def test_one_that_dies_between_being_found_free_and_being_given_a_command_loses_it(engine):
     dying, other = engine.worker("gw0"), engine.worker("gw1")
-    assert engine.engine.free()
+    assert engine.engine.free("work::any")
     dying.is_leaving = True
     assert engine.engine.start("p::s1", request(1), None).instance_id == "gw1"
     other.say(Ended("p::s1", OUTCOME))
@@ -359,7 +359,7 @@ def test_a_worker_of_another_version_ends_the_session_and_gets_no_command(engine
     with pytest.raises(pytest.exit.Exception, match=rf"(?s)Worker gw0 {why}.*Install the same version"):
         engine.engine.listen()
     engine.engine.listen()
-    assert not engine.engine.free()
+    assert not engine.engine.free("work::any")
     assert engine.heard.told == []
 
 

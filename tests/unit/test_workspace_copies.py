@@ -152,6 +152,17 @@ def test_what_a_stage_has_removed_and_another_made_again_is_there(repo, travel):
     end(there)
 
 
+def test_what_stages_elsewhere_have_removed_goes(repo, travel):
+    repo.write("kept", "x")
+    sender, copy = travel.sender(), travel.depot().copy("k")
+    root = travel.bring(sender, copy)
+    (root / "made").write_text("here, and removed by a stage on another worker")
+    copy.collect(["made"], ())
+    copy.bring_up(sender.pages(), removed=["made", "never-there"])
+    assert sorted(path.name for path in root.iterdir()) == ["kept"]
+    end(copy)
+
+
 @pytest.mark.parametrize(
     ("spoil", "told"),
     [

@@ -98,6 +98,7 @@ async def start(
     worker: Any,
     run: str,
     link: str,
+    about: str,
     number: int,
     request: bytes,
     digest: str,
@@ -110,6 +111,7 @@ async def start(
         worker: Dask's.
         run: The token of the orchestrator's session.
         link: The orchestrator's name for the runner that is to make it.
+        about: The runs that the attempt is of, in a text that has their ids.
         number: The attempt's, in that session.
         request: What to tell the runner; empty where it is told later.
         digest: Of our package.
@@ -141,6 +143,7 @@ async def start(
         if attempt.state != "open":
             return attempt.state
         attempt.state = "started"
+    agent.about.add(about)
     agent.give(number, attempt, request)
     attempt.decided.set()
     return "started"
@@ -167,6 +170,18 @@ async def pull(_worker: Any, link: str, serial: int, room: int) -> bytes | None:
     return None if agent is None else await agent.pull(serial, room)
 
 
+async def end(_worker: Any, run_id: str) -> list[str]:
+    """End what another session has begun of a run, at once; the answer is which runners that were."""
+    ended = {link: agent for link, agent in _agents.items() if any(run_id in about for about in agent.about)}
+    for link in ended:
+        await drop(_worker, link)
+    for _ in range(_LOOKS):
+        if all(agent.is_gone for agent in ended.values()):
+            break
+        await asyncio.sleep(_LOOK_SECONDS)
+    return list(ended)
+
+
 async def drop(_worker: Any, link: str) -> str:
     """The runner is needed no more."""
     agent = _agents.pop(link, None)
@@ -183,11 +198,17 @@ def _unpack(package: bytes, folder: Path) -> None:
 
 
 class _Agent:
-    """The runner of one session on this worker, and the box for what it says."""
+    """The runner of one session on this worker, and the box for what it says.
+
+    Attributes:
+        about: The runs that it has made attempts of.
+        is_gone: Whether it has ended.
+    """
 
     def __init__(self, link: str, words: tuple[str, ...], loop: asyncio.AbstractEventLoop) -> None:
+        self.about: set[str] = set()
         self._attempts: dict[int, _Attempt] = {}
-        self._is_gone = False
+        self.is_gone = False
         self._link = link
         self._loop = loop
         self._lock = threading.Condition()
@@ -214,7 +235,7 @@ class _Agent:
     def give(self, number: int, attempt: _Attempt, request: bytes) -> None:
         """Have an attempt made."""
         with self._lock:
-            if self._is_gone:
+            if self.is_gone:
                 attempt.ended.set()
             else:
                 self._attempts[number] = attempt
@@ -298,7 +319,7 @@ class _Agent:
         said = json.dumps({"exit_code": code}).encode()
         self._put(_HEADER.pack(len(said), 0, _GONE) + said)
         with self._lock:
-            self._is_gone = True
+            self.is_gone = True
             for attempt in self._attempts.values():
                 attempt.ended.set()
         # Whoever was to take it may have died long ago.

@@ -25,8 +25,8 @@ Admit = Callable[[WorkerFacts], Coroutine[Any, Any, str | None]]
 _LOOK_SECONDS = 1.0
 _SAY_SECONDS = 30.0
 _START_SECONDS = 20.0
-# What the tasks, and `at_worker.start`, answer besides what went wrong.
-_DONE, _STARTED, _WANTS_PACKAGE, _GIVEN_UP = "done", "started", "package", ("unheard", "refused")
+# What `at_worker.start` answers, besides what went wrong.
+_STARTED, _WANTS_PACKAGE, _GIVEN_UP = "started", "package", ("unheard", "refused")
 
 
 class Cluster:
@@ -91,7 +91,7 @@ class Cluster:
             number,
             attempt.needs,
             patience_seconds=max(self._loss, _START_SECONDS),
-            ended=lambda answer: self._ended(attempt, answer),
+            ended=lambda status: self._ended(attempt, status),
         )
 
     def forget(self, attempt: RemoteAttempt) -> None:
@@ -100,6 +100,10 @@ class Cluster:
         task = self._tasks.pop(attempt.number, None)
         if task is not None:
             task.release()
+
+    def end(self, run_id: str) -> None:
+        """End what a session that has died left running of a run: its lease may go on for a while."""
+        self._connection.call(self._end(run_id))
 
     def close(self) -> dict[str, list[tuple[int, str]]]:
         """End what commands have left running, and the connection: by worker, pids and command lines."""
@@ -115,6 +119,11 @@ class Cluster:
 
     async def _begin_to_watch(self) -> None:
         self._watching = asyncio.create_task(self._watch())
+
+    async def _end(self, run_id: str) -> None:
+        ending = [self._connection.at_worker(address, "end", run_id) for address in self._connection.workers]
+        # One that does not answer ends it with the lease.
+        await asyncio.gather(*ending, return_exceptions=True)
 
     async def _finish(self) -> None:
         self._watching.cancel()
@@ -143,11 +152,12 @@ class Cluster:
                 self._told[why] = now
                 self._tell(f"{why}: a stage waits for that.")
 
-    def _ended(self, attempt: RemoteAttempt, answer: str) -> None:
+    def _ended(self, attempt: RemoteAttempt, status: str) -> None:
         """In a thread of Dask's: an attempt's task has ended."""
         self.forget(attempt)
-        if answer != _DONE and attempt.claim():
-            attempt.lose(f"The cluster did not run it: {answer}")
+        # Where a worker was told to make it, its link hears how it goes.
+        if attempt.claim():
+            attempt.lose(f"The cluster did not run it: its task has {status}")
 
     def _knocked(self, run: str, number: int, address: str) -> None:
         if run == self._run:
@@ -180,8 +190,9 @@ class Cluster:
         answer = _WANTS_PACKAGE
         for data in (None, code.data):
             if answer == _WANTS_PACKAGE:
-                args = (self._run, link.key, attempt.number, attempt.line, code.digest, data, self._loss)
-                answer = await self._connection.at_worker(address, "start", *args)
+                args = (self._run, link.key, attempt.about, attempt.number, attempt.line)
+                more = (code.digest, data, self._loss)
+                answer = await self._connection.at_worker(address, "start", *args, *more)
         if answer == _STARTED:
             link.follow()
             attempt.begin(link)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -44,6 +45,9 @@ class Connection:
         """
         self.address = address
         self.workers: dict[str, WorkerFacts] = {}
+        # What becomes of a connection is said in our words.
+        for name in ("client", "batched", "comm", "core"):
+            logging.getLogger(f"distributed.{name}").setLevel(logging.CRITICAL + 1)
         try:
             self._client = Client(address, timeout=seconds, set_as_default=False)
         except (OSError, TimeoutError, ValueError, TypeError) as error:
@@ -112,7 +116,8 @@ class Connection:
             number: The attempt's.
             needs: How much it needs of what on its worker.
             patience_seconds: How long the worker waits for the answer.
-            ended: Told, in a thread of Dask's, what the task says in the end, or what became of it.
+            ended: Told, in a thread of Dask's, what became of the task. What it has said is not asked for, as
+                that is another way to the worker and back.
 
         Returns:
             Dask's future. It is to be released as soon as it is done: what is kept, Dask makes again when the
@@ -130,9 +135,7 @@ class Connection:
             retries=0,
             resources=dict(needs) or None,
         )
-        future.add_done_callback(
-            lambda done: ended(done.result() if done.status == "finished" else f"it was {done.status}")
-        )
+        future.add_done_callback(lambda done: ended(done.status))
         return future
 
     def close(self) -> None:

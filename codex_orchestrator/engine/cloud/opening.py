@@ -39,6 +39,7 @@ class OpenCluster:
         *,
         clock: Clock,
         tell: Callable[[str], None],
+        resumed: str | None = None,
     ) -> None:
         """Connect, or start it.
 
@@ -48,6 +49,7 @@ class OpenCluster:
             environment: Where the run is.
             clock: Time.
             tell: Tells a person what should not have to be waited for.
+            resumed: The run that is taken up again, or None: what was left of it on workers is ended.
 
         Raises:
             OrchestratorError: It cannot run these stages.
@@ -62,23 +64,26 @@ class OpenCluster:
         if not address:
             self._local = LocalCluster(settings.local_workers, environment.variables, clock)
             address = self._local.address
+        seconds = settings.settings.connect_seconds
         try:
-            seconds = settings.settings.connect_seconds
             self._connection = Connection(address, seconds=seconds)
-            try:
-                self._wait_for_workers(needs, seconds)
-                self._require_compatible()
-                self.tree = self._tree(settings.settings, environment)
-                self.cluster = Cluster(
-                    self._connection,
-                    self._admit,
-                    loss_seconds=settings.settings.loss_seconds,
-                    clock=clock,
-                    tell=tell,
-                )
-            except BaseException:
-                self._connection.close()
-                raise
+        except BaseException:
+            if self._local is not None:
+                self._local.close()
+            raise
+        try:
+            self._wait_for_workers(needs, seconds)
+            self._require_compatible()
+            self.tree = self._tree(settings.settings, environment)
+            self.cluster = Cluster(
+                self._connection,
+                self._admit,
+                loss_seconds=settings.settings.loss_seconds,
+                clock=clock,
+                tell=tell,
+            )
+            if resumed is not None:
+                self.cluster.end(resumed)
         except BaseException:
             self.end()
             raise
@@ -89,6 +94,7 @@ class OpenCluster:
         Raises:
             StorageError: What came back cannot be removed.
         """
+        self._connection.close()
         if self.tree is not None:
             self.tree.close()
         if self._local is not None:

@@ -16,6 +16,7 @@ from codex_orchestrator.clock import Clock
 from codex_orchestrator.engine.cloud import frames
 from codex_orchestrator.engine.cloud.arrivals import Arrivals
 from codex_orchestrator.engine.cloud.frames import Frame
+from codex_orchestrator.environment import PREFIX
 from codex_orchestrator.execution.executing import Executed, ExecutionLost
 from codex_orchestrator.execution.reading import Capture, Output, StreamName
 from codex_orchestrator.execution.signals import Cancellation
@@ -52,6 +53,7 @@ class RemoteAttempt:
         number: Its number in the session.
         needs: How much it needs of what on its worker.
         worker: Where it runs, once that is known.
+        about: The ids of its run, and of those that it belongs to.
         line: What its runner is told to start it; empty where that is not yet.
     """
 
@@ -78,6 +80,7 @@ class RemoteAttempt:
         self.number = number
         self.needs = needs
         self.worker: Worker | None = None
+        self.about = " ".join(request.environ.get(f"{PREFIX}{name}", "") for name in ("RUN_ID", "LINEAGE"))
         self.line = self._line(request) if goes_at_once else b""
         self._cancellation = cancellation
         self._clock = clock

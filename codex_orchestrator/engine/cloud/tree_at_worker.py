@@ -58,8 +58,7 @@ class TreeAtWorker:
             copy.put(unpack_pieces(data))
             yield None, b""
         elif what == "bring":
-            copy.give_up(value["removed"])
-            yield str(copy.bring_up(value["pages"])), b""
+            yield str(copy.bring_up(value["pages"], value["removed"])), b""
         elif what == "collect":
             yield None, copy.collect(value["patterns"], value["protected"])
         elif what == "send":
