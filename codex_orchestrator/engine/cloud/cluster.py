@@ -67,6 +67,8 @@ class Cluster:
         self._links: dict[str, Link] = {}
         self._linking: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._told: dict[str, float] = {}
+        # Why the scheduler is taken for lost; None while it answers.
+        self._silence: str | None = None
         self._watching: asyncio.Task[None]
         connection.hear(self._knocked)
         connection.call(self._begin_to_watch())
@@ -86,13 +88,18 @@ class Cluster:
         """Have some worker make an attempt, when one is free."""
         number = attempt.number
         self._attempts[number] = attempt
-        self._tasks[number] = self._connection.submit(
-            self._run,
-            number,
-            attempt.needs,
-            patience_seconds=max(self._loss, _START_SECONDS),
-            ended=lambda status: self._ended(attempt, status),
-        )
+        try:
+            self._tasks[number] = self._connection.submit(
+                self._run,
+                number,
+                attempt.needs,
+                patience_seconds=max(self._loss, _START_SECONDS),
+                ended=lambda status: self._ended(attempt, status),
+            )
+        except Exception as error:  # noqa: BLE001 - Dask raises whatever a lost connection does
+            self._silence = self._silence or f"The scheduler was lost: {first_line(error)}"
+        if self._silence is not None:
+            self._lose_waiting(self._silence)
 
     def forget(self, attempt: RemoteAttempt) -> None:
         """Nothing more is expected of an attempt."""
@@ -131,16 +138,26 @@ class Cluster:
 
     async def _watch(self) -> None:
         """Say that workers have come, and what waits in vain."""
-        known = self.size
+        known, heard = self.size, self._clock.monotonic()
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
             try:
-                await asyncio.wait_for(self._connection.refresh(), _START_SECONDS)
-            except Exception:  # noqa: BLE001, S112 - whoever runs a command finds out and says so
+                await asyncio.wait_for(self._connection.refresh(), self._loss)
+            except Exception:  # noqa: BLE001 - Dask raises whatever a connection does
+                if self._clock.monotonic() - heard > self._loss:
+                    self._silence = f"The scheduler gave no sign of life for {self._loss:g} s"
+                    self._lose_waiting(self._silence)
                 continue
+            heard, self._silence = self._clock.monotonic(), None
             self._say_unmet()
             if self.size <= known or self.grown():
                 known = self.size
+
+    def _lose_waiting(self, cause: str) -> None:
+        """Nobody will begin what has no worker yet."""
+        for attempt in list(self._attempts.values()):
+            if attempt.claim():
+                attempt.lose(cause, "missed-heartbeat")
 
     def _say_unmet(self) -> None:
         workers = list(self._connection.workers.values())
