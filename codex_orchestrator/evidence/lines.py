@@ -204,10 +204,12 @@ def _torn_line(descriptor: int, path: Path) -> tuple[int, bytes]:
     """Where the last whole line ends, and what follows it."""
     end = start = os.fstat(descriptor).st_size
     blocks: list[bytes] = []
+    size = _FIRST_BLOCK_BYTES  # Mostly the last byte tells.
     while start > 0:
-        size = min(start, _BLOCK_BYTES)
+        size = min(start, size)
         start -= size
         block = os.pread(descriptor, size, start)
+        size = min(2 * size, _BLOCK_BYTES)
         newline = block.rfind(b"\n")
         blocks.append(block[newline + 1 :])
         if newline >= 0:

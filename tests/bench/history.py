@@ -1,7 +1,12 @@
 """Makes thousands of past runs out of one: its files again and again, under other ids."""
 
 import re
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
+
+from codex_orchestrator.model.codec import dumps, dumps_line, from_json, loads, to_json
+from codex_orchestrator.model.seal import Seal, SealedFile
 
 _JOURNALS = ("metrics.json", "runs.ndjson", "control-plane/samples.ndjson")
 # What they hold follows from the journals, and is made anew where it is missing.
@@ -10,7 +15,7 @@ _ID = re.compile(r"(\d{4})(-.*-)([0-9a-f]{8})")
 
 
 def make_history(project: Path, task_id: str, run_id: str, count: int) -> None:
-    """Have ``count`` runs in place of a project's only one: folders, pointers, lines in metrics and history.
+    """Have ``count`` runs in place of a project's only one: folders, pointers, seals, metrics and history.
 
     The aggregates are removed. Raises ValueError where ``run_id`` is not made of a time and eight hexadecimal
     digits.
@@ -29,6 +34,21 @@ def make_history(project: Path, task_id: str, run_id: str, count: int) -> None:
             _repeat_line(folder / name, run_id, ids)
         for name in _AGGREGATES:
             (folder / name).unlink(missing_ok=True)
+    _seal_anew(project, [task / "cli" / each / "seal.json" for each in (*ids, run_id)], out / "seals.ndjson")
+
+
+def _seal_anew(project: Path, seals: list[Path], chain: Path) -> None:
+    previous, lines = None, []
+    for path in seals:
+        seal = from_json(Seal, loads(path.read_bytes()))
+        files = [(each.path, (project / each.path).read_bytes()) for each in seal.files]
+        kept = tuple(SealedFile(name, len(data), sha256(data).hexdigest()) for name, data in files)
+        seal = replace(seal, files=kept, previous=previous)
+        seal = replace(seal, root=seal.computed_root())
+        path.write_text(dumps(to_json(seal)), encoding="utf-8")
+        lines.append(dumps_line(to_json(seal.line())))
+        previous = seal.line().ref
+    chain.write_text("".join(lines), encoding="utf-8")
 
 
 def _copy_run(folder: Path, run_id: str, ids: list[str]) -> None:
@@ -40,17 +60,17 @@ def _copy_run(folder: Path, run_id: str, ids: list[str]) -> None:
         for name in folders:
             (copy / name).mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
-            (copy / name).write_bytes(content.replace(run_id.encode(), new_id.encode()))
+            (copy / name).write_bytes(_of_last_year(content, run_id, new_id))
 
 
 def _repeat_line(journal: Path, run_id: str, ids: list[str]) -> None:
     if not journal.exists():
         return
     line = journal.read_bytes()
+    journal.write_bytes(b"".join(_of_last_year(line, run_id, new_id) for new_id in ids) + line)
+
+
+def _of_last_year(content: bytes, run_id: str, new_id: str) -> bytes:
+    """What is recorded of a run of last year was recorded then."""
     this_year, last_year = f'"{run_id[:4]}-'.encode(), f'"{int(run_id[:4]) - 1}-'.encode()
-    older = b"".join(
-        # What is recorded of a run of last year was recorded then.
-        line.replace(run_id.encode(), new_id.encode()).replace(this_year, last_year)
-        for new_id in ids
-    )
-    journal.write_bytes(older + line)
+    return content.replace(run_id.encode(), new_id.encode()).replace(this_year, last_year)
