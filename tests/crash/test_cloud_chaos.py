@@ -24,7 +24,7 @@ from tests.support.projects import named
 
 pytestmark = needs_dask
 
-RUNS, SAMPLE = 30, 1
+RUNS, SAMPLE = 30, 0
 LOSS_SECONDS = 2
 STAGES = [
     {"id": "a", "needs": [], "retries": 1},

@@ -364,7 +364,7 @@ def test_a_run_that_is_taken_up_again_ends_at_once_what_was_left_on_workers(proj
 def test_what_a_silent_worker_was_given_is_given_to_others(project, frail, session):
     gate = command("first", waits("first"))
     later = [command(f"later-{n}", "echo fine", needs=["first"]) for n in range(4)]
-    cloud_pipeline(project, gate, *later, lossSeconds=1)
+    cloud_pipeline(project, gate, *later, lossSeconds=4)
     begun = session(f"--jobs 1 --cluster {frail.address}")
     begun.pid("first")
     (busy,) = {one["instance_id"] for one in project.manifest()["scheduler"]["assignments"]}

@@ -12,7 +12,7 @@ import pytest
 from tests.support.projects import Project, command
 from tests.support.tampering import changed, edited, flaws_of, flipped, make_world, sealed_files
 
-SAMPLE = 150
+SAMPLE = 60
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +143,8 @@ def test_lines_that_are_cut_off_dropped_doubled_or_swapped(world, folder):
             [*lines, b'{"type":"x"}\n'],
             [*lines, b"\n"],
         ]
-        for tampered in kinds:
+        # Some of all: each takes a look at the whole task.
+        for tampered in [*kinds[::4], *kinds[-2:]]:
             with changed(path, b"".join(tampered)):
                 assert names_it(project, path)
 
