@@ -51,6 +51,7 @@ class Invocation:
         keep_going: Whether a failure stops only what needs the failed stage, whatever the definitions say.
         resume: The run to take up again.
         cluster: The cluster that runs cloud stages.
+        sign: The file of the key that signs the run.
     """
 
     pipeline: str | None = None
@@ -65,6 +66,7 @@ class Invocation:
     keep_going: bool = False
     resume: Resume | None = None
     cluster: str | None = None
+    sign: str | None = None
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,8 @@ def modified(prepared: Prepared, change: Callable[[Pipeline], Pipeline]) -> Prep
     definitions = replace(given, pipelines=pipelines, sources={**given.sources, **user_sources(changed)})
     again = _prepared(prepared.environment, definitions, prepared.invocation)
     require_runnable(again)
-    return again
+    # The key was read, and its passphrase asked for, before.
+    return replace(again, options=replace(again.options, signing_key=prepared.options.signing_key))
 
 
 def _prepared(environment: Environment, definitions: Definitions, invocation: Invocation) -> Prepared:
