@@ -71,7 +71,6 @@ def recording_of(
         parent=options.parent,
         guard=options.guard,
         log_bytes=options.log_bytes,
-        signing_key=options.signing_key,
     )
 
 

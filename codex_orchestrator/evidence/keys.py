@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from codex_orchestrator import named
 from codex_orchestrator.dataclass import dataclass
-from codex_orchestrator.errors import UsageError
+from codex_orchestrator.errors import Misplaced, UsageError
 from codex_orchestrator.model.attestation import PAYLOAD_TYPE, EnvelopeSignature
 
 if TYPE_CHECKING:
@@ -173,6 +173,8 @@ def _read(path: Path, name: str) -> bytes:
         raise UsageError("What names the key is a key itself.", hint="Name a file that holds it.")
     try:
         return named.read(path, at_most=_MOST_BYTES)
+    except Misplaced as error:
+        raise UsageError(f"The key {name} cannot be read: {error.message}") from error
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise UsageError(f"The key {name} cannot be read: {reason}.") from error

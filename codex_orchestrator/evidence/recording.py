@@ -6,11 +6,10 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from codex_orchestrator.clock import Clock, Stopwatch, timestamp
 from codex_orchestrator.definitions.planner import Plan
-from codex_orchestrator.errors import OrchestratorError, StorageError
+from codex_orchestrator.errors import StorageError
 from codex_orchestrator.evidence import files
 from codex_orchestrator.evidence.coordinator import HeartbeatWriter, PersistenceCoordinator
 from codex_orchestrator.evidence.journal import RunRecords
@@ -27,9 +26,6 @@ from codex_orchestrator.rules import recorder
 from codex_orchestrator.rules.layout import RunLayout
 from codex_orchestrator.rules.reviewer import CommandReviewer, RunSummary, metrics_line
 from codex_orchestrator.rules.verdict import add_warnings
-
-if TYPE_CHECKING:  # Most runs are not signed.
-    from codex_orchestrator.evidence.keys import SigningKey
 
 _NOT_TOLD = "The parent run was not told"
 _MOST_PRIVACY_EVENTS = "CODEX_METRICS_PRIVACY_EVENTS_MAX"
@@ -61,7 +57,6 @@ class RunRecording:
         parent: RunLayout | None = None,
         guard: PrivacyGuard | None = None,
         log_bytes: int | None = None,
-        signing_key: SigningKey | None = None,
     ) -> None:
         """Become the run's owner.
 
@@ -74,7 +69,6 @@ class RunRecording:
                 is a run of the same session, which knows anyway.
             guard: Keeps secrets out of all that is written.
             log_bytes: How much of each stage's output is logged; None for all of it.
-            signing_key: What signs the run's seal; None where it is not signed.
 
         Raises:
             Busy: A live process owns it.
@@ -84,7 +78,6 @@ class RunRecording:
         self.guard = guard or PrivacyGuard()
         self._clock = clock
         self._log_bytes = log_bytes
-        self._signing_key = signing_key
         self._lock = RunLock(layout.lock, below=layout.base)
         self._lock.acquire()
         self._coordinator = PersistenceCoordinator(layout, clock, notify=notify)
@@ -175,7 +168,6 @@ class RunRecording:
         self.manifest = manifest
         with kept_sealed(self.layout, self._clock):
             self._coordinator.save(manifest)
-        self._sign()
         # Its last owner may have died before it could.
         self._tidy(lambda: self._link.report(manifest))
         self._tidy(self._link.adopt)
@@ -252,7 +244,6 @@ class RunRecording:
             self._tidy(self._records.acknowledge)
         self._observe(before, completed, self.manifest)
         self.manifest = seal_or_warn(self.layout, self.manifest, self._clock, self._coordinator.save, partial)
-        self._sign()
 
     def abandon(self) -> None:
         """Give up a run that was never begun here."""
@@ -299,17 +290,6 @@ class RunRecording:
         untold = [warning for warning in known if warning not in self._told]
         self._told.update(untold)
         return untold
-
-    def _sign(self) -> None:
-        """Sign the seal where that was asked for; the run is what it is without a signature."""
-        if self._signing_key is None:
-            return
-        from codex_orchestrator.evidence.signing import sign_run
-
-        try:
-            sign_run(self.layout, self._signing_key)
-        except OrchestratorError as error:
-            self._notify(f"Not signed: {error.in_a_line}")
 
     def _tidy(self, action: Callable[[], object]) -> None:
         """Do what a later run does too where it fails."""
