@@ -8,8 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from codex_orchestrator.engine.preparation import Invocation, prepare, require_runnable
-from codex_orchestrator.engine.signing import with_signing_key
+from codex_orchestrator.engine.preparation import Invocation, prepare, require_runnable, with_signing_key
 from codex_orchestrator.engine.source import SourceLook
 from codex_orchestrator.environment import Environment, discover
 from codex_orchestrator.errors import OrchestratorError

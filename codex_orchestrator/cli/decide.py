@@ -19,8 +19,7 @@ from codex_orchestrator.cli.prompt import current_actor
 from codex_orchestrator.cli.session import add_running, passphrase_asker, run_and_tell
 from codex_orchestrator.clock import SystemClock
 from codex_orchestrator.definitions.loader import load_definitions
-from codex_orchestrator.engine.preparation import Prepared, prepare, require_runnable
-from codex_orchestrator.engine.signing import with_signing_key
+from codex_orchestrator.engine.preparation import Prepared, prepare, require_runnable, with_signing_key
 from codex_orchestrator.environment import PRIVACY_GUARD, Environment
 from codex_orchestrator.errors import EXIT_OK, UsageError
 from codex_orchestrator.evidence.approvals import record_decision

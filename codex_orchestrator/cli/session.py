@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 from codex_orchestrator.cli import render
 from codex_orchestrator.cli.common import notify
 from codex_orchestrator.definitions.planner import Planned
-from codex_orchestrator.engine.preparation import Prepared, require_runnable
-from codex_orchestrator.engine.signing import with_signing_key
+from codex_orchestrator.engine.preparation import Prepared, require_runnable, with_signing_key
 from codex_orchestrator.engine.source import SourceLook
 from codex_orchestrator.errors import (
     EXIT_INTERRUPTED,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from codex_orchestrator.environment import SIGN_KEY, SIGN_PASSPHRASE, Environment
@@ -11,25 +10,8 @@ from codex_orchestrator.errors import OrchestratorError
 
 if TYPE_CHECKING:
     from codex_orchestrator.clock import Clock
-    from codex_orchestrator.engine.preparation import Prepared
     from codex_orchestrator.evidence.keys import SigningKey
     from codex_orchestrator.rules.layout import RunLayout
-
-
-def with_signing_key(prepared: Prepared, ask: Callable[[str], str | None]) -> Prepared:
-    """The same with the key that the user has asked to sign with, where they have.
-
-    Args:
-        prepared: What will run.
-        ask: Asks a person for the passphrase of a key; answers None where nobody knows it.
-
-    Raises:
-        UsageError: The key cannot be read or used, or what signs is not installed.
-    """
-    if prepared.options.signing_key is not None:
-        return prepared
-    key = signing_key(prepared.environment, prepared.invocation.sign, ask)
-    return prepared if key is None else replace(prepared, options=replace(prepared.options, signing_key=key))
 
 
 def signing_key(
@@ -40,7 +22,7 @@ def signing_key(
     Args:
         environment: Where things are.
         option: The flag's value: a path from the current folder. That of the variable is from the root.
-        ask: As above.
+        ask: Asks a person for the passphrase of a key; answers None where nobody knows it.
 
     Raises:
         UsageError: It cannot be read or used, or what signs is not installed.

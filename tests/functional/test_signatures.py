@@ -588,3 +588,22 @@ def test_nothing_is_imported_where_nothing_is_signed(project, own):
             check=False,
         )
         assert done.returncode == 0, done.stderr
+
+
+# ------------------------------------------------------------------ on a terminal
+
+
+def test_a_person_is_asked_for_the_passphrase(project, keys, terminal):
+    secret, public = pair_of(ed25519.Ed25519PrivateKey.generate(), keys, "locked", word=WORD)
+    project.pipeline("touch ran")
+    for answer, code in (("wrong", 2), ("", 2), (WORD, 0)):
+        shown = terminal("start", "work", "--quiet", "--sign", str(secret))
+        shown.shows(f"Passphrase of {secret}: ")
+        assert not (project.root / "ran").exists()
+        shown.types(f"{answer}\n")
+        assert shown.finish() == code
+        assert not answer or answer not in shown.text  # It is not shown.
+    assert findings(project, "--key", str(public)) == []
+    shown = terminal("start", "work", "--no-interactive", "--sign", str(secret))
+    assert shown.finish() == 2
+    assert "its passphrase is not known" in shown.text
