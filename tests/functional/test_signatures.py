@@ -12,7 +12,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from tests.support.projects import command
+from tests.support.clusters import needs_dask
+from tests.support.projects import command, named
 from tests.support.repositories import repository_of
 
 pytest.importorskip("securesystemslib", reason="the extra sign is not installed")
@@ -221,7 +222,7 @@ def test_a_statement_names_the_source_only_where_the_run_was_of_it(project, own,
     project.pipelines(work=[command("look", "true")], format=[command("change", "echo >> src/a.txt")])
     repo = repository_of(project.root, project.environment, tmp_path)
 
-    def named(pipeline: str) -> list[str]:
+    def spoken_of(pipeline: str) -> list[str]:
         run = project.start(pipeline, "--sign", str(own[0]))
         source = json.loads((run.folder / "source.json").read_text(encoding="utf-8"))
         known = {"gitCommit": source["commit"], "gitTree": source["end_tree"]}
@@ -229,10 +230,10 @@ def test_a_statement_names_the_source_only_where_the_run_was_of_it(project, own,
         assert all(known[kind] == value for digest in digests for kind, value in digest.items())
         return [kind for digest in digests for kind in digest]
 
-    assert named("work") == ["gitCommit", "gitTree"]
+    assert spoken_of("work") == ["gitCommit", "gitTree"]
     repo.write("src/a.txt", "not committed\n")
-    assert named("work") == ["gitTree"]
-    assert named("format") == []
+    assert spoken_of("work") == ["gitTree"]
+    assert spoken_of("format") == []
 
 
 # ------------------------------------------------------------------ ways to sign
@@ -321,8 +322,14 @@ def test_a_run_that_is_sealed_anew_loses_its_signature_or_gets_a_new_one(project
     assert findings(project) == []
     assert findings(project, "--key", str(own[1])) == ["not-signed"]
     (project.root / "done").touch()
+    project.cli("resume", "--token", "wrong")  # The attempt is recorded, and so sealed.
     project.cli("resume", "--sign", str(own[0]))
     assert statement_of(run.folder)["predicate"]["result"] == "PASSED"
+    assert findings(project, "--key", str(own[1])) == []
+    project.cli("resume", "--token", "wrong")
+    assert findings(project) == []
+    assert findings(project, "--key", str(own[1])) == ["not-signed"]
+    project.cli("resume", "--sign", str(own[0]))  # It has succeeded: there is nothing left but to sign.
     assert findings(project, "--key", str(own[1])) == []
 
 
@@ -512,6 +519,53 @@ def test_no_engine_hands_the_passphrase_to_stages(project, keys, words):
     log = (project.runs()[-1] / "runner.ndjson").read_text(encoding="utf-8")
     assert "MCP_RUNNER_TASK_ID=task-1" in log
     assert "SIGN_" not in log
+    assert WORD not in log
+
+
+@needs_dask
+def test_no_worker_of_a_cluster_hands_the_passphrase_to_stages(project, keys):
+    secret, public = pair_of(ed25519.Ed25519PrivateKey.generate(), keys, "locked", word=WORD)
+    project.write(
+        {
+            "pipelines": [{"id": "work", "title": "Work", "stages": named(["env"])}],
+            "cloud": {"environment": ["CODEX_ORCHESTRATOR_SIGN_KEY", "CODEX_ORCHESTRATOR_SIGN_PASSPHRASE"]},
+        }
+    )
+    variables = {
+        "CODEX_ORCHESTRATOR_SIGN_KEY": str(secret),
+        "CODEX_ORCHESTRATOR_SIGN_PASSPHRASE": WORD,
+    }
+    words = ("--execution-mode", "cloud", "--cluster", "local:1")
+    done = project.cli("start", "work", *words, environment=variables)
+    assert done.returncode == 0, done.stderr
+    assert findings(project, "--key", str(public)) == []
+    log = (project.runs()[-1] / "runner.ndjson").read_text(encoding="utf-8")
+    assert "MCP_RUNNER_TASK_ID=task-1" in log
+    assert "SIGN_" not in log
+
+
+def test_no_reviewer_gets_the_passphrase(project):
+    pipeline = {"id": "work", "title": "Work", "stages": named(["true"])}
+    project.write({"pipelines": [pipeline], "review": {"command": "env"}})
+    project.start("work")
+    variables = {"CODEX_ORCHESTRATOR_SIGN_KEY": "key.pem", "CODEX_ORCHESTRATOR_SIGN_PASSPHRASE": WORD}
+    done = project.cli("review", "--force", environment=variables)
+    assert "MCP_RUNNER_TASK_ID=task-1" in done.stdout, done.stderr
+    assert "SIGN_" not in done.stdout
+
+
+def test_the_guard_hides_the_passphrase_and_not_the_name_of_the_key(project):
+    project.pipeline(f"echo keys/absent.pem {WORD}")
+    variables = {
+        "CODEX_PRIVACY_GUARD_MODE": "enforce",
+        "CODEX_ORCHESTRATOR_SIGN_KEY": "keys/absent.pem",
+        "CODEX_ORCHESTRATOR_SIGN_PASSPHRASE": WORD,
+    }
+    assert "keys/absent.pem" in refused(project.cli("start", "work", environment=variables))
+    variables["CODEX_ORCHESTRATOR_SIGN_KEY"] = ""
+    run = project.start("work", environment=variables)
+    log = (run.folder / "runner.ndjson").read_text(encoding="utf-8")
+    assert "keys/absent.pem" in log
     assert WORD not in log
 
 
