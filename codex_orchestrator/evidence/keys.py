@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _MOST_BYTES = 64 * 1024
 _KINDS = "an Ed25519, ECDSA (P-256, P-384 or P-521) or RSA key"
+_FEWEST_BITS = 2048  # Of RSA: signatures by shorter keys can be made up.
 _CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
 
 
@@ -83,9 +84,13 @@ def load_signing_key(path: Path, name: str, passphrase: Callable[[], str | None]
 
     pem = _read(path, name)
     try:
-        return SigningKey(CryptoSigner(_private_key(name, pem, passphrase)))
+        private = _private_key(name, pem, passphrase)
+        _require_strength(name, private)
+        return SigningKey(CryptoSigner(private))
     except (ValueError, UnsupportedAlgorithm) as error:
-        what = "holds a public key" if b" PUBLIC KEY-----" in pem or _CERTIFICATE in pem else "holds none"
+        what = (
+            "holds a public key" if b" PUBLIC KEY-----" in pem or _CERTIFICATE in pem else "holds no such key"
+        )
         raise UsageError(
             f"{name} cannot be signed with: it {what}.",
             hint=f"Name one with {_KINDS}, private and in PEM.",
@@ -112,9 +117,10 @@ def load_public_key(path: Path, name: str, *, now: float) -> PublicKey:
     pem = _read(path, name)
     try:
         key = _certified(name, pem, now) if _CERTIFICATE in pem else load_pem_public_key(pem)
+        _require_strength(name, key)
         return PublicKey(name, SSlibKey.from_crypto(key))
     except (ValueError, UnsupportedAlgorithm) as error:
-        what = "holds a private key" if b" PRIVATE KEY-----" in pem else "holds none"
+        what = "holds a private key" if b" PRIVATE KEY-----" in pem else "holds no such key"
         raise UsageError(
             f"{name} cannot be checked with: it {what}.",
             hint=f"Name one with {_KINDS}, public and in PEM.",
@@ -137,6 +143,16 @@ def _private_key(name: str, pem: bytes, passphrase: Callable[[], str | None]) ->
         return load_pem_private_key(pem, word.encode("utf-8", "surrogateescape"))
     except ValueError as error:
         raise UsageError(f"{name} is encrypted, and the passphrase does not open it.") from error
+
+
+def _require_strength(name: str, key: Any) -> None:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
+
+    if isinstance(key, RSAPrivateKey | RSAPublicKey) and key.key_size < _FEWEST_BITS:
+        raise UsageError(
+            f"The RSA key in {name} has {key.key_size} bits, which are too few.",
+            hint=f"Name one with {_FEWEST_BITS} bits or more.",
+        )
 
 
 def _certified(name: str, pem: bytes, now: float) -> Any:

@@ -37,6 +37,8 @@ def sign_run(layout: RunLayout, key: SigningKey) -> Envelope:
     signed = known.signatures if known is not None and b64decode(known.payload) == payload else ()
     others = tuple(one for one in signed if one.keyid != own.keyid)
     envelope = Envelope(b64encode(payload).decode(), PAYLOAD_TYPE, (*others, own))
+    # Of who has died at this, whom no later run sweeps after.
+    files.remove_temporaries(layout.folder, below=layout.base, of=layout.signature.name)
     files.replace(layout.signature, dumps(to_json(envelope)).encode(), below=layout.base)
     return envelope
 

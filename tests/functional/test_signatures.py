@@ -282,6 +282,16 @@ def test_a_run_is_signed_later_and_by_several(project, own, other):
         assert findings(project, "--key", str(public)) == []
 
 
+def test_who_dies_in_signing_leaves_nothing_for_good(project, own):
+    project.pipeline("true")
+    run = project.start("work")
+    left = run.folder / ".seal.dsse.json.99999-0a1b2c3d.tmp"
+    left.write_bytes(b"{")
+    assert findings(project) == []
+    assert project.cli("sign", "--key", str(own[0])).returncode == 0
+    assert not left.exists()
+
+
 def test_any_of_several_keys_will_do(project, own, other):
     project.pipeline("true")
     project.start("work", "--sign", str(own[0]))
@@ -419,9 +429,10 @@ def test_a_key_that_cannot_sign_is_refused_before_anything_runs(project, keys, o
             (keys / name).write_bytes(content)
     pair_of(ec.generate_private_key(ec.SECP256K1()), keys, "curve")
     pair_of(x25519.X25519PrivateKey.generate(), keys, "exchange")
+    pair_of(rsa.generate_private_key(65537, 1024), keys, "short")
     pair_of(ed25519.Ed25519PrivateKey.generate(), keys, "locked", word=WORD)
     project.pipeline("touch ran")
-    for name in (*wrong, "curve.pem", "exchange.pem", "locked.pem", "."):
+    for name in (*wrong, "curve.pem", "exchange.pem", "short.pem", "locked.pem", "."):
         told = refused(project.cli("start", "work", "--sign", f"../keys/{name}"))
         assert f"../keys/{name}" in told, name
         assert "Traceback" not in told
@@ -471,7 +482,8 @@ def test_a_key_that_cannot_check_is_refused(project, keys, own):
     project.start("work")
     (keys / "text.pub").write_bytes(b"no key")
     pair_of(ec.generate_private_key(ec.SECP256K1()), keys, "curve")
-    for name in ("absent.pub", "text.pub", "own.pem", "curve.pub"):
+    pair_of(rsa.generate_private_key(65537, 1024), keys, "short")
+    for name in ("absent.pub", "text.pub", "own.pem", "curve.pub", "short.pub"):
         for words in (("verify", "--key"), ("gate", "work", "--signed")):
             told = refused(project.cli(*words, f"../keys/{name}"))
             assert f"../keys/{name}" in told, (name, words)
