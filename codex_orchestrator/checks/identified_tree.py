@@ -14,7 +14,7 @@ from codex_orchestrator.checks.git import WorkTree, git_complaint
 from codex_orchestrator.checks.private_index import PrivateIndex, own_objects
 from codex_orchestrator.checks.tree_status import STATUS, TreeStatus, parse_status
 from codex_orchestrator.environment import Environment
-from codex_orchestrator.errors import OrchestratorError
+from codex_orchestrator.errors import Misplaced, OrchestratorError
 from codex_orchestrator.model.source import ChangedPath, ChangeStatus
 from codex_orchestrator.rules.layout import source_store
 from codex_orchestrator.text import printable
@@ -41,7 +41,7 @@ class IdentifiedTree:
         self.tracked_ours: tuple[bytes, ...] = ()
         self._root = environment.root.resolve()
         self._store, self._runs_dir = source_store(environment), environment.runs_dir
-        self._index, self._objects, self._sparse = (Path(os.path.normpath(top / path)) for path in paths)
+        self.index, self._objects, self._sparse = (Path(os.path.normpath(top / path)) for path in paths)
         self._head: tuple[str | None, str | None] | None = None
         self._first_head = head
 
@@ -67,7 +67,7 @@ class IdentifiedTree:
             place = cls(environment, tree, top, lines[:3], None)
         else:
             raise OrchestratorError(f"git rev-parse failed in {printable(str(top))}: {git_complaint(asked)}")
-        if place.excluded:
+        if place.excluded and _may_have(place.index, place.excluded):
             listed = tree.output("ls-files", "-z", "--", *map(_from_top, place.excluded))
             place.tracked_ours = tuple(path for path in listed.split(b"\0") if path)
         return place
@@ -144,7 +144,7 @@ class IdentifiedTree:
         return any(word.startswith("filter.") and word.endswith(".clean=") for word in self.tree.overrides)
 
     def _seed(self) -> Path | None:
-        return None if self.is_filtered or named.kind(self._index) != "file" else self._index
+        return None if self.is_filtered or named.kind(self.index) != "file" else self.index
 
     def _all_files(self) -> tuple[bytes, ...]:
         words = ("ls-files", "-z", "--cached", "--others", "--exclude-standard", "--deduplicate")
@@ -157,11 +157,24 @@ class IdentifiedTree:
     def _kept_index(self) -> Path:
         """Where the private index is that grew out of the user's as it is now."""
         facts = [str(self.top), *self.tree.overrides, *self.excluded]
-        for path in (self._index, self._sparse):
+        for path in (self.index, self._sparse):
             found = named.status(path)
             facts.append("none" if found is None else f"{found.st_mtime_ns} {found.st_size} {found.st_ino}")
         key = hashlib.sha256("\0".join(facts).encode("utf-8", "surrogateescape")).hexdigest()[:16]
         return self._store / f"index-{key}"
+
+
+def _may_have(index: Path, folders: Iterable[str]) -> bool:
+    """Whether an index may have files in some folders, by its bytes: to ask git costs a process."""
+    try:
+        content = named.read(index)
+    except FileNotFoundError:
+        return False
+    except (OSError, Misplaced):
+        return True
+    # Version 4 has the ends of names only, and a split index has names elsewhere.
+    is_plain = content[4:8] in (b"\0\0\0\2", b"\0\0\0\3") and b"link" not in content
+    return not is_plain or any(os.fsencode(folder) + b"/" in content for folder in folders)
 
 
 def _require_little(top: Path, stale: tuple[bytes, ...]) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
-from codex_orchestrator import named
+from codex_orchestrator import named, places
 from codex_orchestrator.checks.git import WorkTree
 from codex_orchestrator.evidence import files
 
@@ -21,6 +21,7 @@ class PrivateIndex:
 
     def __init__(self, tree: WorkTree, store: Path, below: Path, objects: Path) -> None:
         self._store = store
+        self._objects = store / "objects"
         self._below = below
         self._path = store / f"use-{os.getpid()}-{os.urandom(4).hex()}"
         own = {**own_objects(store, objects), "GIT_INDEX_FILE": str(self._path)}
@@ -28,7 +29,11 @@ class PrivateIndex:
 
     def __enter__(self) -> Self:
         files.make_folder(self._below, below=self._below, ignored=True)
-        files.make_folder(self._store / "objects", below=self._below)
+        files.make_folder(self._objects, below=self._below)
+        # git follows links, and a commit may have put some here.
+        if any(kind != "folder" for _, kind in places.listed(self._objects, below=self._below)):
+            files.remove_tree(self._objects, below=self._below)
+            files.make_folder(self._objects, below=self._below)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from codex_orchestrator import places
+from codex_orchestrator.clock import parse_timestamp
 from codex_orchestrator.errors import Misplaced, StorageError
 from codex_orchestrator.evidence.lineage import child_layout
 from codex_orchestrator.evidence.lines import lines_backwards
@@ -215,4 +216,5 @@ def _line(text: bytes) -> SealLine | None:
     except (ValueError, Mismatch):
         return None
     # Nothing in it may differ from what was written, not even a space.
-    return line if dumps_line(to_json(line)).encode() == text else None
+    is_as_written = dumps_line(to_json(line)).encode() == text and parse_timestamp(line.sealed_at) is not None
+    return line if is_as_written else None

@@ -107,3 +107,21 @@ def test_a_stopped_orchestrator_loses_its_commands(project, cluster, begun):
     assert code == 1, output
     assert project.manifest()["commands"][0]["status"] == "failed"
     assert broken(project.root) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "stopped"])
+def test_what_no_worker_has_begun_is_lost_with_the_scheduler(project, cluster, number):
+    stages = [
+        {"id": f"s{n}", "title": "S", "kind": "command", "command": f"{waits(f's{n}')}", "needs": []}
+        for n in range(4)
+    ]
+    pipeline = {"id": "work", "title": "Work", "stages": stages}
+    project.write({"pipelines": [pipeline], "cloud": {"lossSeconds": LOSS_SECONDS}})
+    session = Session(project, f"--jobs 1 --execution-mode cloud --cluster {cluster.address}")
+    session.pid("s0")
+    cluster.scheduler.send_signal(number)
+    code, output = session.finish()
+    session.end()
+    assert code == 1, output
+    assert {entry["status"] for entry in project.manifest()["commands"]} == {"failed"}
+    assert broken(project.root) == []

@@ -359,3 +359,18 @@ def test_a_run_that_is_taken_up_again_ends_at_once_what_was_left_on_workers(proj
     done = project.cli("resume", "--run=latest", "--accept-changes", f"--cluster={cluster.address}")
     assert done.returncode == 0, done.stderr
     assert project.manifest()["commands"][0]["summary"] == "gone"
+
+
+def test_what_a_silent_worker_was_given_is_given_to_others(project, frail, session):
+    gate = command("first", waits("first"))
+    later = [command(f"later-{n}", "echo fine", needs=["first"]) for n in range(4)]
+    cloud_pipeline(project, gate, *later, lossSeconds=1)
+    begun = session(f"--jobs 1 --cluster {frail.address}")
+    begun.pid("first")
+    (busy,) = {one["instance_id"] for one in project.manifest()["scheduler"]["assignments"]}
+    (idle,) = {"w1", "w2"} - {busy}
+    frail.workers[idle].send_signal(signal.SIGSTOP)
+    begun.open_gate("first")
+    code, output = begun.finish()
+    assert code == 0, output
+    assert {one["instance_id"] for one in project.manifest()["scheduler"]["assignments"]} == {busy}

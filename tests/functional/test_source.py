@@ -170,6 +170,21 @@ def test_no_content_of_files_is_kept(project, repo):
     assert not (store / blob[:2] / blob[2:]).exists()
 
 
+@pytest.mark.parametrize("place", [".runs/.source", ".runs/.source/objects", ".runs/.source/objects/{}"])
+def test_no_link_in_the_store_is_followed(project, repo, tmp_path, place):
+    """A commit may have put it there; git itself would write through it."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    repo.write("new.txt")
+    names = [f"{number:02x}" for number in range(256)] if "{}" in place else [""]
+    for link in (repo.root / place.format(name) for name in names):
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(outside)
+    source = source_of(project.start("work"))
+    assert list(outside.iterdir()) == []
+    assert (source["start_tree"] is None) == ("{}" not in place)
+
+
 # ------------------------------------------------------------------ repositories of all kinds
 
 

@@ -12,9 +12,12 @@ READERS = [
     *("export --format in-toto", "export --format in-toto --run {p}"),
     *("review", "review --run {p} --format json"),
     *("guard spec", "guard docs", "guard evidence", "guard diff-budget"),
+    *("verify", "verify --all --format json", "verify --run {nests}", "cite", "cite --run {p} --format json"),
+    *("gate", "gate p nests --format json", "check codex.orchestrator.json", "tree HEAD"),
     *("gc --dry-run", "gc --dry-run --keep 0", "task sync --check"),
 ]
 WRITERS = [
+    *("tree", "gate p --tree worktree"),
     *("gc", "gc --keep 0", "task sync", "task new 0042-x", "init"),
     *("cancel --run latest --wait 1", "cancel --run {p} --wait 1", "cancel --run {waits} --wait 1"),
     *("approve --run {waits} --stage ok", "reject --run {waits} --stage ok"),

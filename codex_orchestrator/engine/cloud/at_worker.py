@@ -226,7 +226,6 @@ class _Agent:
             [sys.executable, "-I", "-S", "-c", _RUN, *words],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            bufsize=0,
             start_new_session=True,
         )
         for target in (self._read, self._write):
@@ -294,6 +293,7 @@ class _Agent:
                 line = self._lines.popleft()
             try:
                 stream.write(line)
+                stream.flush()
             except OSError:
                 return  # It has ended, which is noticed at its output.
         if stream is not None:
@@ -304,10 +304,10 @@ class _Agent:
         if stream is None:
             return
         _widen(stream.fileno())
-        while header := _exactly(stream, _HEADER.size):
+        while len(header := stream.read(_HEADER.size)) == _HEADER.size:
             length, number, kind = _HEADER.unpack(header)
-            payload = _exactly(stream, length) if length else b""
-            if payload is None:
+            payload = stream.read(length)
+            if len(payload) < length:
                 break
             self._put(header + payload)
             if kind == _END:
@@ -346,15 +346,3 @@ def _widen(descriptor: int) -> None:
         fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
     except (ImportError, AttributeError, OSError):
         return  # Smaller pipes are slower, and that is all.
-
-
-def _exactly(stream: Any, size: int) -> bytes | None:
-    """So many bytes, or None where it ends before."""
-    parts = []
-    while size:
-        part = stream.read(size)
-        if not part:
-            return None
-        parts.append(part)
-        size -= len(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -10,6 +10,7 @@ import itertools
 import secrets
 from collections import defaultdict
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 from codex_orchestrator.clock import Clock
@@ -67,6 +68,8 @@ class Cluster:
         self._links: dict[str, Link] = {}
         self._linking: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._told: dict[str, float] = {}
+        # Why the scheduler is taken for lost; None while it answers.
+        self._silence: str | None = None
         self._watching: asyncio.Task[None]
         connection.hear(self._knocked)
         connection.call(self._begin_to_watch())
@@ -86,13 +89,20 @@ class Cluster:
         """Have some worker make an attempt, when one is free."""
         number = attempt.number
         self._attempts[number] = attempt
-        self._tasks[number] = self._connection.submit(
-            self._run,
-            number,
-            attempt.needs,
-            patience_seconds=max(self._loss, _START_SECONDS),
-            ended=lambda status: self._ended(attempt, status),
-        )
+        attempt.since = self._clock.monotonic()
+        try:
+            self._tasks[number] = self._connection.submit(
+                self._run,
+                number,
+                attempt.needs,
+                avoided=attempt.avoided,
+                patience_seconds=max(self._loss, _START_SECONDS),
+                ended=partial(self._ended, attempt, len(attempt.avoided)),
+            )
+        except Exception as error:  # noqa: BLE001 - Dask raises whatever a lost connection does
+            self._silence = self._silence or f"The scheduler was lost: {first_line(error)}"
+        if self._silence is not None:
+            self._lose_waiting(self._silence)
 
     def forget(self, attempt: RemoteAttempt) -> None:
         """Nothing more is expected of an attempt."""
@@ -131,16 +141,44 @@ class Cluster:
 
     async def _watch(self) -> None:
         """Say that workers have come, and what waits in vain."""
-        known = self.size
+        known, heard = self.size, self._clock.monotonic()
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
             try:
-                await asyncio.wait_for(self._connection.refresh(), _START_SECONDS)
-            except Exception:  # noqa: BLE001, S112 - whoever runs a command finds out and says so
+                await asyncio.wait_for(self._connection.refresh(), self._loss)
+            except Exception:  # noqa: BLE001 - Dask raises whatever a connection does
+                if self._clock.monotonic() - heard > self._loss:
+                    self._silence = f"The scheduler gave no sign of life for {self._loss:g} s"
+                    self._lose_waiting(self._silence)
                 continue
+            heard, self._silence = self._clock.monotonic(), None
             self._say_unmet()
+            await self._move_waiting()
             if self.size <= known or self.grown():
                 known = self.size
+
+    def _lose_waiting(self, cause: str) -> None:
+        """Nobody will begin what has no worker yet."""
+        for attempt in list(self._attempts.values()):
+            if attempt.claim():
+                attempt.lose(cause, "missed-heartbeat")
+
+    async def _move_waiting(self) -> None:
+        """Give what a worker has had for long, and has not asked about, to others: it may be silent.
+
+        Should it ask in the end, that is answered as ever: the first who asks makes the attempt.
+        """
+        late = self._clock.monotonic() - self._loss
+        waiting = [each for each in list(self._attempts.values()) if each.waits and each.since < late]
+        places = await self._connection.places() if waiting else {}
+        for attempt in waiting:
+            address = places.get(str(getattr(self._tasks.get(attempt.number), "key", "")))
+            others = self._connection.workers.keys() - attempt.avoided - {address}
+            if address is not None and others:
+                attempt.avoided.add(address)
+                old = self._tasks.pop(attempt.number)
+                self.submit(attempt)
+                old.release()
 
     def _say_unmet(self) -> None:
         workers = list(self._connection.workers.values())
@@ -152,8 +190,10 @@ class Cluster:
                 self._told[why] = now
                 self._tell(f"{why}: a stage waits for that.")
 
-    def _ended(self, attempt: RemoteAttempt, status: str) -> None:
+    def _ended(self, attempt: RemoteAttempt, avoided: int, status: str) -> None:
         """In a thread of Dask's: an attempt's task has ended."""
+        if avoided < len(attempt.avoided):
+            return  # Another task has taken its place.
         self.forget(attempt)
         # Where a worker was told to make it, its link hears how it goes.
         if attempt.claim():

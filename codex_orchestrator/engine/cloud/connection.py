@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from typing import Any, TypeVar
 
 import cloudpickle
@@ -88,8 +88,18 @@ class Connection:
         return list(self.workers.values())
 
     def evaluate(self, expression: str, workers: Iterable[str]) -> dict[str, Any]:
-        """What a Python expression is on workers, by their addresses; an exception where it has none."""
-        return self.call(self.evaluated(expression, workers))
+        """What a Python expression is on workers, by their addresses; an exception where it has none.
+
+        Raises:
+            OrchestratorError: Not all of them answer.
+        """
+        try:
+            return self.call(self.evaluated(expression, workers))
+        except (OSError, TimeoutError) as error:
+            raise OrchestratorError(
+                f"Not all workers of {self.address} answer within {_ANSWER_SECONDS:g} s.",
+                hint="End those that hang, or wait until Dask takes them for lost.",
+            ) from error
 
     def hear(self, knocked: Callable[[str, int, str], None]) -> None:
         """Be told, in the client's thread, of tasks that begin: run, number and the worker's address."""
@@ -106,6 +116,7 @@ class Connection:
         number: int,
         needs: Mapping[str, float],
         *,
+        avoided: Collection[str],
         patience_seconds: float,
         ended: Callable[[str], None],
     ) -> Any:
@@ -115,6 +126,7 @@ class Connection:
             run: The token of the session.
             number: The attempt's.
             needs: How much it needs of what on its worker.
+            avoided: Workers that are not to have it, by their addresses.
             patience_seconds: How long the worker waits for the answer.
             ended: Told, in a thread of Dask's, what became of the task. What it has said is not asked for, as
                 that is another way to the worker and back.
@@ -130,7 +142,8 @@ class Connection:
             run,
             number,
             patience_seconds,
-            key=f"codex-orchestrator-{run}-{number}",
+            key=f"codex-orchestrator-{run}-{number}-{len(avoided)}",
+            workers=[each for each in self.workers if each not in avoided] if avoided else None,
             pure=False,
             retries=0,
             resources=dict(needs) or None,
@@ -147,6 +160,11 @@ class Connection:
     async def refresh(self) -> None:
         """Ask which workers there are."""
         self.workers = workers_of(await self._client.scheduler.identity(n_workers=-1))
+
+    async def places(self) -> dict[str, str]:
+        """Which worker each task of the cluster is with, by their keys."""
+        told = await self._client.scheduler.processing(workers=None)
+        return {str(key): address for address, keys in told.items() for key in keys}
 
     async def has(self, address: str) -> bool:
         """Whether the scheduler has a worker."""

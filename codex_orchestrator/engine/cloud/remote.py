@@ -53,6 +53,8 @@ class RemoteAttempt:
         number: Its number in the session.
         needs: How much it needs of what on its worker.
         worker: Where it runs, once that is known.
+        since: When the cluster was given it, by the monotonic clock.
+        avoided: Workers that have had it for long and did not ask about it, by their addresses.
         about: The ids of its run, and of those that it belongs to.
         line: What its runner is told to start it; empty where that is not yet.
     """
@@ -80,6 +82,8 @@ class RemoteAttempt:
         self.number = number
         self.needs = needs
         self.worker: Worker | None = None
+        self.since = 0.0
+        self.avoided: set[str] = set()
         self.about = " ".join(request.environ.get(f"{PREFIX}{name}", "") for name in ("RUN_ID", "LINEAGE"))
         self.line = self._line(request) if goes_at_once else b""
         self._cancellation = cancellation
