@@ -38,6 +38,10 @@ _OURS = (
     rb"(?m)^(?:\xef\xbb\xbf)?+[ \t]*+\[{0,2}+[ \t]*+"
     rb"""["']?tool["']?[ \t]*+\.[ \t]*+["']?codex-orchestrator["']?[ \t]*+[].=]"""
 )
+SIGN_KEY = f"{PREFIX}SIGN_KEY"
+SIGN_PASSPHRASE = f"{PREFIX}SIGN_PASSPHRASE"
+# What is for this process alone, and no command that it starts for others inherits.
+KEPT_FROM_STAGES = frozenset({SIGN_KEY, SIGN_PASSPHRASE})
 # What pytest puts into its own process for itself; a stage inherits the user's environment.
 _PYTEST_OWN = ("PYTEST_CURRENT_TEST", "PYTEST_VERSION")
 
@@ -215,9 +219,14 @@ def stage_variables(
         "ROOT": as_utf8(str(environment.root)),
         "LINEAGE": as_utf8(lineage_within(environment, run_dir)),
     }
-    inherited = {as_utf8(name): as_utf8(value) for name, value in environment.variables.items()}
+    inherited = {as_utf8(name): as_utf8(value) for name, value in inheritable(environment.variables).items()}
     run = {f"{PREFIX}{name}": value for name, value in names.items()}
     return {**inherited, TASK_VARIABLE: task_id, **run, **own}
+
+
+def inheritable(variables: Mapping[str, str]) -> dict[str, str]:
+    """An environment as commands of others may have it: without what keys lie in and are opened with."""
+    return {name: value for name, value in variables.items() if name not in KEPT_FROM_STAGES}
 
 
 def notice_of_git_hook(environment: Environment) -> str | None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from codex_orchestrator.engine.preparation import Invocation, prepare, require_runnable
+from codex_orchestrator.engine.preparation import Invocation, prepare, require_runnable, with_signing_key
 from codex_orchestrator.engine.source import SourceLook
 from codex_orchestrator.environment import Environment, discover
 from codex_orchestrator.errors import OrchestratorError
@@ -38,6 +38,7 @@ def register(config: pytest.Config) -> None:
         prepared = [prepare(environment, invocation) for invocation in _invocations(config, environment)]
         for each in prepared:
             require_runnable(each)
+        prepared = [with_signing_key(each, _nobody) for each in prepared]
         jobs = jobs_of(config.getoption("codex_jobs"))
         require_room(prepared, jobs=jobs, workers=workers_of(config))
     except OrchestratorError as error:
@@ -80,6 +81,10 @@ class _Progress:
             progress = PytestProgress(session.config, reporter, self._controller)
             for name, plugin in progress.plugins.items():
                 manager.register(plugin, name)
+
+
+def _nobody(_key: str) -> None:
+    """Pytest captures what is typed: nobody is asked for the passphrase of a key."""
 
 
 def _wants_installed(config: pytest.Config) -> bool:

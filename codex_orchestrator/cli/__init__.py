@@ -42,6 +42,8 @@ COMMANDS = {
     "cite": "print claims for a pull request, with tokens that can be checked",
     "check": "say what became of the evidence that a text cites",
     "verify": "check that evidence is what was sealed",
+    "sign": "sign the seal of a run",
+    "export": "write a run in a format of other tools",
     "tree": "print the id of the work tree that runs are tied to",
     "metrics": "sum up a task's runs",
     "gc": "remove runs that are not needed any more",

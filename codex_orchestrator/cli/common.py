@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,8 @@ from codex_orchestrator.cli import render
 from codex_orchestrator.environment import Environment, discover
 from codex_orchestrator.errors import UsageError
 
-if TYPE_CHECKING:  # `start` looks nothing up.
+if TYPE_CHECKING:  # `start` looks nothing up, and most commands know no keys.
+    from codex_orchestrator.evidence.keys import PublicKey
     from codex_orchestrator.views.lookup import FoundRun
 
 
@@ -42,6 +44,32 @@ def add_format(parser: argparse.ArgumentParser) -> None:
 def add_task(parser: argparse.ArgumentParser) -> None:
     """``--task``."""
     parser.add_argument("--task", metavar="ID", help="task id (default: MCP_RUNNER_TASK_ID, then the config)")
+
+
+def add_public_keys(parser: argparse.ArgumentParser, flag: str, words: str) -> None:
+    """A flag that names public keys: any of them will do."""
+    parser.add_argument(
+        flag,
+        action="append",
+        metavar="KEY",
+        default=[],
+        help=f"{words} or a certificate (repeatable: any of them will do)",
+    )
+
+
+def public_keys(environment: Environment, names: Sequence[str]) -> tuple[PublicKey, ...]:
+    """The keys in the files that flags name.
+
+    Raises:
+        UsageError: One cannot be read or used, or what checks signatures is not installed.
+    """
+    if not names:
+        return ()
+    from codex_orchestrator.clock import SystemClock
+    from codex_orchestrator.evidence.keys import load_public_key
+
+    now = SystemClock().now()
+    return tuple(load_public_key(environment.cwd / name, name, now=now) for name in names)
 
 
 def environment_of(arguments: argparse.Namespace) -> Environment:

@@ -16,10 +16,10 @@ from codex_orchestrator.cli.common import (
     task_of,
 )
 from codex_orchestrator.cli.prompt import current_actor
-from codex_orchestrator.cli.session import add_running, run_and_tell
+from codex_orchestrator.cli.session import add_running, passphrase_asker, run_and_tell
 from codex_orchestrator.clock import SystemClock
 from codex_orchestrator.definitions.loader import load_definitions
-from codex_orchestrator.engine.preparation import Prepared, prepare, require_runnable
+from codex_orchestrator.engine.preparation import Prepared, prepare, require_runnable, with_signing_key
 from codex_orchestrator.environment import PRIVACY_GUARD, Environment
 from codex_orchestrator.errors import EXIT_OK, UsageError
 from codex_orchestrator.evidence.approvals import record_decision
@@ -87,12 +87,13 @@ def _prepared(
         found.layout.task.task_id,
         keep_going=arguments.keep_going,
         cluster=arguments.cluster,
+        sign=arguments.sign,
         actor=answer.actor.name,
         reason=f"stage:{arguments.stage}:{answer.decision}",
     )
     prepared = prepare(environment, invocation)
     require_runnable(prepared)
-    return prepared
+    return with_signing_key(prepared, passphrase_asker(arguments))
 
 
 def _line(receipt: Receipt, run_id: str) -> str:

@@ -6,7 +6,15 @@ import argparse
 
 from codex_orchestrator.checks.work_tree_id import WorkTreeId
 from codex_orchestrator.cli import render
-from codex_orchestrator.cli.common import add_format, add_root, add_task, environment_of, task_of
+from codex_orchestrator.cli.common import (
+    add_format,
+    add_public_keys,
+    add_root,
+    add_task,
+    environment_of,
+    public_keys,
+    task_of,
+)
 from codex_orchestrator.cli.tree import tree_asked_for
 from codex_orchestrator.clock import SystemClock
 from codex_orchestrator.definitions.loader import load_definitions
@@ -30,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--tree", metavar="TREE", default=_WORK_TREE, help="worktree (the default), or a commit or tree"
     )
     parser.add_argument("--max-age", metavar="AGE", help="how old a run may be, as 30m, 12h or 7d")
+    add_public_keys(parser, "--signed", "have the run be signed by this public key, a PEM file")
     add_task(parser)
     add_format(parser)
     add_root(parser)
@@ -38,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Answer; 1 where evidence is missing, 3 where a run waits for an approval."""
     environment = environment_of(arguments)
-    max_age = _age(arguments.max_age)
+    max_age, keys = _age(arguments.max_age), public_keys(environment, arguments.signed)
     definitions = load_definitions(environment)
     asked = dict.fromkeys(arguments.pipelines) or {None: None}
     pipelines = [definitions.choose(name).id for name in asked]
@@ -49,6 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
         WorkTreeId(environment),
         now=SystemClock().now(),
         max_age_seconds=max_age,
+        keys=keys,
     )
     answers = [gate.ask(pipeline) for pipeline in pipelines]
     if arguments.format == "json":

@@ -59,6 +59,18 @@ def asker(arguments: argparse.Namespace) -> Ask | None:
     return ask
 
 
+def ask_passphrase(key: str) -> str | None:
+    """Ask for the passphrase of a key, which is not shown; None where no person can be asked."""
+    if not (_on_terminal() and _in_foreground()):
+        return None
+    from getpass import getpass
+
+    try:
+        return getpass(f"Passphrase of {printable(key)}: ", stream=sys.stderr) or None
+    except EOFError:
+        return None
+
+
 def _ask(manifest: Manifest, stage: ManualStage, actor: Actor) -> Answer | None:
     where = printable(f"{manifest.pipeline_id}::{stage.id}, run {manifest.run_id}")
     _say(f"\nApproval: {flattened(stage.title)} ({where})\n")

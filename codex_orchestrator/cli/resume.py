@@ -59,6 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
         target=arguments.target,
         keep_going=arguments.keep_going,
         cluster=arguments.cluster,
+        sign=arguments.sign,
         actor=arguments.actor,
         reason=arguments.reason,
         token=_token(arguments),

@@ -22,7 +22,7 @@ from codex_orchestrator.cli.prompt import current_actor
 from codex_orchestrator.cli.relay import relayed
 from codex_orchestrator.clock import SystemClock
 from codex_orchestrator.definitions.loader import Definitions, load_definitions
-from codex_orchestrator.environment import PREFIX, Environment
+from codex_orchestrator.environment import PREFIX, Environment, inheritable
 from codex_orchestrator.errors import EXIT_OK, UnknownRun, UsageError
 from codex_orchestrator.execution import signals
 from codex_orchestrator.execution.process import run_with_input
@@ -134,7 +134,7 @@ def _call(
         code = run_with_input(
             command,
             cwd=environment.root,
-            environ=environment.variables,
+            environ=inheritable(environment.variables),
             text=f"{text}\n".encode("utf-8", "backslashreplace"),
             stdout=out,
             stderr=err,

@@ -6,13 +6,14 @@ import argparse
 import os
 import shlex
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from codex_orchestrator.cli import render
 from codex_orchestrator.cli.common import notify
 from codex_orchestrator.definitions.planner import Planned
-from codex_orchestrator.engine.preparation import Prepared, require_runnable
+from codex_orchestrator.engine.preparation import Prepared, require_runnable, with_signing_key
 from codex_orchestrator.engine.source import SourceLook
 from codex_orchestrator.errors import (
     EXIT_INTERRUPTED,
@@ -41,7 +42,7 @@ def add_interactive(parser: argparse.ArgumentParser) -> None:
 
 
 def add_running(parser: argparse.ArgumentParser) -> None:
-    """``--keep-going``, ``--jobs``, ``--cluster`` and the flags for what is shown."""
+    """``--keep-going``, ``--jobs``, ``--cluster``, ``--sign`` and the flags for what is shown."""
     parser.add_argument(
         "--keep-going", action="store_true", help="after a failure, run what does not need the failed stage"
     )
@@ -52,6 +53,11 @@ def add_running(parser: argparse.ArgumentParser) -> None:
         "--cluster",
         metavar="ADDRESS",
         help="the Dask scheduler whose workers run cloud stages; local or local:N starts one here",
+    )
+    parser.add_argument(
+        "--sign",
+        metavar="KEY",
+        help="sign the run's seal with this private key, a PEM file (default: CODEX_ORCHESTRATOR_SIGN_KEY)",
     )
     how = parser.add_mutually_exclusive_group()
     how.add_argument(
@@ -71,6 +77,17 @@ def asker_of(arguments: argparse.Namespace) -> Ask | None:
     return asker(arguments)
 
 
+def passphrase_asker(arguments: argparse.Namespace) -> Callable[[str], str | None]:
+    """What asks a person for the passphrase of a key; it answers None where nobody can be asked."""
+
+    def ask(key: str) -> str | None:
+        from codex_orchestrator.cli.prompt import ask_passphrase
+
+        return None if getattr(arguments, "no_interactive", False) else ask_passphrase(key)
+
+    return ask
+
+
 def run_and_tell(
     prepared: Prepared, arguments: argparse.Namespace, *, verb: str, ask: Ask | None = None
 ) -> int:
@@ -87,6 +104,7 @@ def run_and_tell(
         OrchestratorError: No run was opened, or its evidence cannot be written.
     """
     require_runnable(prepared)
+    prepared = with_signing_key(prepared, passphrase_asker(arguments))
     notify(prepared.notices)
     # Beside the import of pytest.
     prepared = replace(prepared, look=SourceLook(prepared.environment))

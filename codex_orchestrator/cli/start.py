@@ -45,6 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
             start_from=arguments.start_from,
             keep_going=arguments.keep_going,
             cluster=arguments.cluster,
+            sign=arguments.sign,
         ),
     )
     return run_and_tell(prepared, arguments, verb="started", ask=asker_of(arguments))

@@ -7,10 +7,12 @@ import argparse
 from codex_orchestrator.cli import render
 from codex_orchestrator.cli.common import (
     add_format,
+    add_public_keys,
     add_root,
     add_run,
     add_task,
     environment_of,
+    public_keys,
     task_of,
 )
 from codex_orchestrator.clock import SystemClock
@@ -28,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of ``verify``."""
     add_run(parser)
     parser.add_argument("--all", action="store_true", help="all runs of the task, and the whole chain")
+    add_public_keys(parser, "--key", "have runs be signed by this public key, a PEM file")
     add_task(parser)
     add_format(parser)
     add_root(parser)
@@ -37,6 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Tell what does not hold, a finding a line; 1 where there is one."""
     environment = environment_of(arguments)
     name = task_of(environment, arguments)
+    keys = public_keys(environment, arguments.key)
     if arguments.all:
         task = TaskLayout(environment, name)
         layouts = sorted(run_layouts(task), key=lambda each: each.run_id)
@@ -44,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
         layouts = [run_to_verify(environment, arguments.run, name)]
         task = layouts[0].task
     chain = Chain(task)
-    verification = Verification(chain, now=SystemClock().now())
+    verification = Verification(chain, now=SystemClock().now(), keys=keys)
     as_json = arguments.format == "json"
     found: list[Flaw] = []
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import field
+from typing import TYPE_CHECKING
 
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.privacy.guard import PrivacyGuard
 from codex_orchestrator.rules.layout import RunLayout
+
+if TYPE_CHECKING:  # Most runs are not signed.
+    from codex_orchestrator.evidence.keys import SigningKey
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,7 @@ class RunOptions:
         guard: Keeps secrets out of its evidence.
         approval_policy: As asked for, or None.
         task_slug: The task's slug, or None where it is not known: then the id stands for it.
+        signing_key: What signs it at its end, or None.
         log_bytes: How much of each stage's output is logged, in bytes; None for all of it.
     """
 
@@ -29,4 +34,5 @@ class RunOptions:
     parent: RunLayout | None = None
     task_slug: str | None = None
     guard: PrivacyGuard = field(default_factory=PrivacyGuard)
+    signing_key: SigningKey | None = None
     log_bytes: int | None = None

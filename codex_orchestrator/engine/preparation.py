@@ -20,7 +20,7 @@ from codex_orchestrator.definitions.loader import (
 )
 from codex_orchestrator.definitions.planner import CommandPlanner, ExecutionMode, Planned, parse_mode
 from codex_orchestrator.engine.options import RunOptions
-from codex_orchestrator.environment import Environment, choose_task, notice_of_git_hook, run_around
+from codex_orchestrator.environment import SIGN_KEY, Environment, choose_task, notice_of_git_hook, run_around
 from codex_orchestrator.errors import UsageError
 from codex_orchestrator.identifiers import check_id
 from codex_orchestrator.model.definitions import Pipeline, SubpipelineStage
@@ -51,6 +51,7 @@ class Invocation:
         keep_going: Whether a failure stops only what needs the failed stage, whatever the definitions say.
         resume: The run to take up again.
         cluster: The cluster that runs cloud stages.
+        sign: The file of the key that signs the run.
     """
 
     pipeline: str | None = None
@@ -65,6 +66,7 @@ class Invocation:
     keep_going: bool = False
     resume: Resume | None = None
     cluster: str | None = None
+    sign: str | None = None
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,8 @@ def modified(prepared: Prepared, change: Callable[[Pipeline], Pipeline]) -> Prep
     definitions = replace(given, pipelines=pipelines, sources={**given.sources, **user_sources(changed)})
     again = _prepared(prepared.environment, definitions, prepared.invocation)
     require_runnable(again)
-    return again
+    # The key was read, and its passphrase asked for, before.
+    return replace(again, options=replace(again.options, signing_key=prepared.options.signing_key))
 
 
 def _prepared(environment: Environment, definitions: Definitions, invocation: Invocation) -> Prepared:
@@ -193,6 +196,26 @@ def require_runnable(prepared: Prepared) -> None:
         _refuse_recursion(prepared, [run_id for run_id in dict.fromkeys(around) if run_id is not None])
     _require_runnable(prepared.planned, prepared.options.approval_policy)
     cluster_of(prepared)
+
+
+def with_signing_key(prepared: Prepared, ask: Callable[[str], str | None]) -> Prepared:
+    """The same with the key that the user has asked to sign with, where they have.
+
+    Args:
+        prepared: What will run.
+        ask: Asks a person for the passphrase of a key; answers None where nobody knows it.
+
+    Raises:
+        UsageError: The key cannot be read or used, or what signs is not installed.
+    """
+    environment, option = prepared.environment, prepared.invocation.sign
+    is_wanted = option is not None or environment.setting(SIGN_KEY) is not None
+    if not is_wanted or prepared.options.signing_key is not None:
+        return prepared
+    from codex_orchestrator.engine.signing import signing_key
+
+    key = signing_key(environment, option, ask)
+    return replace(prepared, options=replace(prepared.options, signing_key=key))
 
 
 def cluster_of(prepared: Prepared) -> ClusterSettings | None:

@@ -18,7 +18,7 @@ from codex_orchestrator.engine.source import SourceLook, SourceRecord
 from codex_orchestrator.execution.guardian import Guardian
 from codex_orchestrator.model.definitions import SubpipelineStage
 from codex_orchestrator.model.events import Event
-from codex_orchestrator.model.manifest import Manifest
+from codex_orchestrator.model.manifest import TERMINAL, Manifest
 from codex_orchestrator.rules.layout import RunLayout, TaskLayout
 
 ObserveRun = Callable[[str, Manifest, Event, Manifest], object]
@@ -251,6 +251,11 @@ class SessionRuns:
             )
         finally:
             run.guardian.dismiss()
+        key = run.prepared.options.signing_key
+        if key is not None and manifest.status in TERMINAL:
+            from codex_orchestrator.engine.signing import sign_or_tell
+
+            sign_or_tell(run.manager.layout, key, self._clock, self._notify)
         parent = run.parent.manager if run.parent is not None else None
         if parent is not None:
             from codex_orchestrator.engine import gates

@@ -53,7 +53,7 @@ def record_decision(layout: RunLayout, stage_id: str, answer: Answer, clock: Clo
             f"Run {layout.run_id} cannot be decided on: {layout.plan} is missing or not a plan.",
             hint="Resume the run: that writes it.",
         )
-    with _lock(layout, clock):
+    with kept_from_others(layout, clock):
         return _record(layout, plan, stage_id, answer, clock)
 
 
@@ -89,8 +89,12 @@ def _record(layout: RunLayout, plan: PlanRecord, stage_id: str, answer: Answer, 
 
 
 @contextmanager
-def _lock(layout: RunLayout, clock: Clock) -> Iterator[None]:
-    """Keep others away from the run without becoming its owner: ``status`` goes by the owner's name."""
+def kept_from_others(layout: RunLayout, clock: Clock) -> Iterator[None]:
+    """Keep others away from a run without becoming its owner: ``status`` goes by the owner's name.
+
+    Raises:
+        Busy: A live process owns it.
+    """
     busy = Busy(f"A live process owns the run ({layout.folder}).", hint="Wait for it to end.")
     if is_owned_elsewhere(layout, now=clock.now()):
         raise busy

@@ -17,6 +17,7 @@ from codex_orchestrator.environment import CONFIG_NAME
 from codex_orchestrator.errors import Misplaced
 from codex_orchestrator.evidence import node_cli
 from codex_orchestrator.model import manifest as shapes
+from codex_orchestrator.model.attestation import Envelope
 from codex_orchestrator.model.codec import Mismatch, from_json, is_json, loads
 from codex_orchestrator.model.definitions import Configuration
 from codex_orchestrator.model.events import AnyEvent
@@ -55,6 +56,7 @@ ARTEFACTS = {
         Artefact("plan", "plan.json of a run", shapes.PlanRecord),
         Artefact("source", "source.json: of which source a run is", Source),
         Artefact("seal", "seal.json of a run", Seal),
+        Artefact("signature", "seal.dsse.json: who answers for a run's seal", Envelope),
         Artefact("seal-line", "Line of seals.ndjson", SealLine, lines=True),
         Artefact("seal-draft", "A seal that is no part of the chain yet", SealDraft),
         Artefact("resume-token", "Resume token of a run", shapes.ResumeToken),
@@ -85,6 +87,7 @@ _BY_NAME: dict[str, Artefact] = {
     "resume-token.json": ARTEFACTS["resume-token"],
     "source.json": ARTEFACTS["source"],
     "seal.json": ARTEFACTS["seal"],
+    "seal.dsse.json": ARTEFACTS["signature"],
     "seals.ndjson": ARTEFACTS["seal-line"],
     "plan.json": ARTEFACTS["plan"],
     "approvals.ndjson": ARTEFACTS["receipt"],

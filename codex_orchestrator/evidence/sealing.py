@@ -219,6 +219,7 @@ def _seal(layout: RunLayout, draft: SealDraft, clock: Clock) -> None:
         )
         begun = replace(seal, root=seal.computed_root())
         files.remove_temporaries(layout.folder, below=layout.base, of=layout.seal.name)
+        files.remove(layout.signature, below=layout.base)  # It is of the seal before, and goes first.
         files.replace(layout.seal, dumps(to_json(begun)).encode(), below=layout.base)
     append(task.seals, dumps_line(to_json(begun.line())).encode(), below=below)
 

@@ -13,6 +13,8 @@ FlawKind = Literal[
     "contradiction",
     "chain-broken",
     "not-sealed",
+    "not-signed",
+    "bad-signature",
     "unreadable",
 ]
 

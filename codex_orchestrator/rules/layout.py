@@ -206,6 +206,11 @@ class RunLayout:
         return self.folder / "seal.json"
 
     @property
+    def signature(self) -> Path:
+        """What tells who answers for the seal."""
+        return self.folder / "seal.dsse.json"
+
+    @property
     def children(self) -> Path:
         """A file for each run that was started from within one of this run's stages."""
         return self.folder / "children"

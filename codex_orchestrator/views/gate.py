@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from codex_orchestrator import places
 from codex_orchestrator.checks.work_tree_id import WorkTreeId
@@ -19,6 +19,9 @@ from codex_orchestrator.model.codec import loads
 from codex_orchestrator.rules.gate import Candidate, Reason, in_words, reasons_against
 from codex_orchestrator.rules.layout import RunLayout, TaskLayout
 from codex_orchestrator.views.verification import Verification
+
+if TYPE_CHECKING:  # Most ask without a key.
+    from codex_orchestrator.evidence.keys import PublicKey
 
 # Of runs before these nobody asks whether the work tree is what they were of.
 MOST_RUNS = 1_000
@@ -56,7 +59,14 @@ class Gate:
     """Asks the runs of a task about a tree."""
 
     def __init__(
-        self, task: TaskLayout, tree: str, work_tree: WorkTreeId, *, now: float, max_age_seconds: float | None
+        self,
+        task: TaskLayout,
+        tree: str,
+        work_tree: WorkTreeId,
+        *,
+        now: float,
+        max_age_seconds: float | None,
+        keys: Sequence[PublicKey] = (),
     ) -> None:
         """Nothing is read yet.
 
@@ -66,7 +76,9 @@ class Gate:
             work_tree: Knows in which files trees differ.
             now: The moment, as epoch seconds.
             max_age_seconds: How old a run may be; None for any age.
+            keys: Public keys of which one must have signed the run; without any, it need not be signed.
         """
+        self._keys = keys
         self._task = task
         self._tree = tree
         self._work_tree = work_tree
@@ -129,7 +141,7 @@ class Gate:
 
     def _doubts(self, layout: RunLayout) -> list[str]:
         """What `verify` would find."""
-        verification = Verification(Chain(self._task, back_to=layout.run_id), now=self._now)
+        verification = Verification(Chain(self._task, back_to=layout.run_id), now=self._now, keys=self._keys)
         flaws = [*verification.chain.flaws, *verification.flaws(layout)]
         return [f"{flaw.kind}: {flaw.path}: {flaw.message}" for flaw in flaws[:_MOST_NAMED]]
 

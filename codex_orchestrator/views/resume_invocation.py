@@ -19,6 +19,7 @@ def resume_invocation(
     target: str | None = None,
     keep_going: bool = False,
     cluster: str | None = None,
+    sign: str | None = None,
     **request: Any,
 ) -> Invocation:
     """The invocation that resumes a run, with its own pipeline, task and target.
@@ -30,6 +31,7 @@ def resume_invocation(
         target: Another target stage than the run's.
         keep_going: Whether a failure stops only what needs the failed stage, whatever the definitions say.
         cluster: The cluster that runs cloud stages.
+        sign: The file of the key that signs the run.
         request: The rest of a `Resume`.
 
     Raises:
@@ -47,5 +49,6 @@ def resume_invocation(
         known_target=manifest.plan_target_id,
         keep_going=keep_going,
         cluster=cluster,
+        sign=sign,
         resume=Resume(found.layout.run_id, **request),
     )

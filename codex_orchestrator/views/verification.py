@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from codex_orchestrator import places
 from codex_orchestrator.definitions.loader import digest_of
@@ -17,6 +17,7 @@ from codex_orchestrator.evidence.manifests import read_manifest
 from codex_orchestrator.evidence.owner import liveness_of
 from codex_orchestrator.evidence.seal_check import Chain, check_seal
 from codex_orchestrator.evidence.sealing import read_seal
+from codex_orchestrator.evidence.signing import check_signature
 from codex_orchestrator.identifiers import check_id, is_run_id
 from codex_orchestrator.model.codec import Mismatch, from_json, loads, to_json
 from codex_orchestrator.model.manifest import (
@@ -33,6 +34,9 @@ from codex_orchestrator.rules.flaws import Flaw, FlawKind
 from codex_orchestrator.rules.layout import RunLayout, TaskLayout
 from codex_orchestrator.rules.reviewer import RunSummary
 from codex_orchestrator.views.lookup import LATEST, run_layouts, task_ids
+
+if TYPE_CHECKING:  # Most ask without a key.
+    from codex_orchestrator.evidence.keys import PublicKey
 
 _RUNNER_ONLY = (b'{"type":"stage:assigned"', b'{"type":"stage:released"', b'{"type":"privacy:decided"')
 
@@ -66,20 +70,23 @@ class Verification:
         chain: The task's seals.
     """
 
-    def __init__(self, chain: Chain, *, now: float) -> None:
+    def __init__(self, chain: Chain, *, now: float, keys: Sequence[PublicKey] = ()) -> None:
         """Nothing is read yet.
 
         Args:
             chain: The task's seals.
             now: The moment, as epoch seconds.
+            keys: Public keys of which one must have signed; without any, a run need not be signed.
         """
         self.chain = chain
         self._now = now
+        self._keys = keys
 
     def flaws(self, layout: RunLayout) -> Iterator[Flaw]:
         """All that is wrong with a run, as it is found."""
         try:
             yield from self._flaws(layout)
+            yield from check_signature(layout, self._keys)
         except (OSError, StorageError) as error:
             yield Flaw("unreadable", layout.relative(layout.folder), str(error), layout.run_id)
 

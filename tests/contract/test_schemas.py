@@ -23,6 +23,7 @@ SCHEMAS = (
     (r"\.runs/[^/]+/cli/[^/]+/run-summary\.json", "run-summary", False),
     (r"\.runs/[^/]+/cli/[^/]+/source\.json", "source", False),
     (r"\.runs/[^/]+/cli/[^/]+/seal\.json", "seal", False),
+    (r"\.runs/[^/]+/cli/[^/]+/seal\.dsse\.json", "signature", False),
     (r"out/[^/]+/seals\.ndjson", "seal-line", True),
     (r"out/[^/]+/seals\.pending/[^/]+\.json", "seal-draft", False),
     (r"\.runs/[^/]+/cli/[^/]+/run\.lock", "owner", False),
@@ -144,6 +145,7 @@ def test_every_artefact_of_every_kind_of_run_passes_its_schema(project, said, va
     leave_every_kind_of_run(project)
     statuses = [json.loads((run / "manifest.json").read_text())["status"] for run in project.runs()]
     assert statuses == ["succeeded", "failed", "cancelled", "succeeded", "succeeded"]
+    leave_a_signature(project)
     leave_a_draft(project)
     code, findings = said(".runs", "out", "codex.orchestrator.json")
     assert code == 0
@@ -163,6 +165,14 @@ def test_every_artefact_of_every_kind_of_run_passes_its_schema(project, said, va
             validators[schema].validate(json.loads(document))
     # There is no schema that none of these runs has put to the test.
     assert seen == {*schema_names(), "heartbeat", "none"}
+
+
+def leave_a_signature(project) -> None:
+    """What ``sign`` leaves, where it is installed; `tests/functional/test_signatures.py` has real ones."""
+    signature = {"keyid": "0" * 64, "sig": "AAAA"}
+    envelope = {"payload": "e30=", "payloadType": "application/vnd.in-toto+json", "signatures": [signature]}
+    path = project.runs()[0] / "seal.dsse.json"
+    path.write_text(json.dumps(envelope), encoding="utf-8")
 
 
 def leave_a_draft(project) -> None:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,8 @@ PAGES = [
     *sorted((ROOT / "docs").glob("tutorial/*.md")),
     *sorted((ROOT / "docs").glob("how-to/*.md")),
 ]
+# What else must be there, by the page: a program, or a module.
+NEEDS = {"sign-evidence": ("openssl", "securesystemslib")}
 FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE_NAME = re.compile(r"`(?P<name>[\w./-]+)`:\s*\Z")
 NOT_RUN = re.compile(r"# Not run by the tests: \S.*")
@@ -140,6 +144,9 @@ def name_of(page: Path) -> str:
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_a_page_does_what_it_says(page, tmp_path):
+    for name in NEEDS.get(page.stem, ()):
+        if shutil.which(name) is None and find_spec(name) is None:
+            pytest.skip(f"{name} is not installed")
     reader = Reader(tmp_path)
     todo = steps(page.read_text(encoding="utf-8"))
     assert any(step.file is None for step in todo), "no example is run"

@@ -9,6 +9,7 @@ READERS = [
     *("logs", "logs --format json", "logs --run {p} --stage a", "metrics", "metrics --format json", "doctor"),
     *("plan", "plan nests --format json", "version", "schema manifest"),
     *("validate .runs out codex.orchestrator.json", "validate --format json ."),
+    *("export --format in-toto", "export --format in-toto --run {p}"),
     *("review", "review --run {p} --format json"),
     *("guard spec", "guard docs", "guard evidence", "guard diff-budget"),
     *("verify", "verify --all --format json", "verify --run {nests}", "cite", "cite --run {p} --format json"),

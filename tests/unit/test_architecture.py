@@ -10,7 +10,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -89,7 +89,7 @@ def modules() -> tuple[Module, ...]:
 # ------------------------------------------------------------------ what a rule looks for
 
 Finding = tuple[int, str]
-Look = Callable[[Module], Iterator[Finding]]
+Look = Callable[[Module], Iterable[Finding]]
 
 FILE_MAKERS = {
     "os.rename", "os.renames", "os.replace", "os.link", "os.symlink", "os.truncate", "os.mkfifo",
@@ -361,6 +361,11 @@ RULES = (
         "only this file has pydantic explain data",
         imports_of("pydantic"),
         ("codex_orchestrator/model/explain.py",),
+    ),
+    Rule(
+        "only this file knows a library for signatures",
+        lambda module: (*imports_of("securesystemslib")(module), *imports_of("cryptography")(module)),
+        ("codex_orchestrator/evidence/keys.py",),
     ),
     Rule(
         "only these files touch pytest-xdist and execnet",

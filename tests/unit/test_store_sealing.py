@@ -168,6 +168,27 @@ def test_whoever_dies_the_next_finds_a_chain(task, monkeypatch, half, again):
     assert number > 5
 
 
+def test_a_signature_never_stands_beside_a_seal_that_it_is_not_of(task, monkeypatch):
+    run, number = ended(task, "r"), 0
+    while True:
+        seal(run)
+        before = read_seal(run).root
+        run.signature.write_text("of the seal before", encoding="utf-8")
+        run.runner_log.write_text(f'{{"type":"{number}"}}\n', encoding="utf-8")
+        with monkeypatch.context() as patch:
+            dying(patch, number, half=False)
+            try:
+                seal(run)
+                break
+            except Death:
+                pass
+        assert read_seal(run).root == before or not run.signature.exists()
+        seal(run)
+        assert not run.signature.exists()
+        number += 1
+    assert number > 5
+
+
 def test_a_draft_that_was_left_is_sealed_by_the_next_and_by_gc(task, monkeypatch):
     run = ended(task, "r")
     monkeypatch.setattr(sealing, "held_lock", lambda path, *, below, **_: locks.held_lock(path, below=below))

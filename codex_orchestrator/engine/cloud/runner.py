@@ -23,7 +23,7 @@ from codex_orchestrator.clock import Clock, SystemClock
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.engine.cloud import frames
 from codex_orchestrator.engine.cloud.tree_at_worker import TreeAtWorker
-from codex_orchestrator.environment import PREFIX
+from codex_orchestrator.environment import PREFIX, inheritable
 from codex_orchestrator.errors import OrchestratorError
 from codex_orchestrator.execution import signals
 from codex_orchestrator.execution.executing import LocalExecutor
@@ -156,7 +156,7 @@ class Runner:
         owner = f"{PREFIX}OWNER_PID"
         self._marks.add(f"{request.mark}\0{owner}={request.environ.get(owner, '')}")
         # The worker's own variables lie below those that came with the request.
-        request = replace(request, environ={**os.environ, **request.environ})
+        request = replace(request, environ={**inheritable(os.environ), **request.environ})
         cancellation = Cancellation()
         with self._cancelling:
             self._cancellations[number] = cancellation
