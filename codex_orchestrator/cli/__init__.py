@@ -42,6 +42,7 @@ COMMANDS = {
     "cite": "print claims for a pull request, with tokens that can be checked",
     "check": "say what became of the evidence that a text cites",
     "verify": "check that evidence is what was sealed",
+    "bundle": "put a run into one file, to be sent to somebody",
     "tree": "print the id of the work tree that runs are tied to",
     "metrics": "sum up a task's runs",
     "gc": "remove runs that are not needed any more",

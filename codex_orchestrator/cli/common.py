@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,9 @@ if TYPE_CHECKING:  # `start` looks nothing up.
     from codex_orchestrator.views.lookup import FoundRun
 
 
+_RUN = "run id, or latest (the default)"
+
+
 def add_root(parser: argparse.ArgumentParser) -> None:
     """``--root``."""
     parser.add_argument(
@@ -22,11 +27,12 @@ def add_root(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_run(parser: argparse.ArgumentParser) -> None:
-    """``--run``."""
+def add_run(parser: argparse.ArgumentParser, *, bundles: bool = False) -> None:
+    """``--run``, which may name a bundle where the command reads these."""
     from codex_orchestrator.views.lookup import LATEST
 
-    parser.add_argument("--run", metavar="RUN", default=LATEST, help="run id, or latest (the default)")
+    known = "run id, latest (the default), or FILE.zip: a bundle" if bundles else _RUN
+    parser.add_argument("--run", metavar="RUN", default=LATEST, help=known)
 
 
 def add_format(parser: argparse.ArgumentParser) -> None:
@@ -83,6 +89,29 @@ def found_run(environment: Environment, run: str, task: str) -> FoundRun:
     found = find_run(environment, run, task)
     notify(tuple(f"notice: {notice}" for notice in found.notices))
     return found
+
+
+def is_bundle(run: str) -> bool:
+    """Whether ``--run`` names a file, which no run id does."""
+    return run.endswith(".zip") or "/" in run
+
+
+@contextmanager
+def shown_run(arguments: argparse.Namespace) -> Iterator[FoundRun]:
+    """The run that flags name, of the repository or of a bundle, for the length of a block.
+
+    Raises:
+        UsageError: As `found_run` does, or the bundle cannot be read.
+    """
+    if not is_bundle(arguments.run):
+        environment = environment_of(arguments)
+        yield found_run(environment, arguments.run, task_of(environment, arguments))
+        return
+    from codex_orchestrator.evidence.bundles import opened_bundle
+    from codex_orchestrator.views.bundles import bundled_run
+
+    with opened_bundle(current_folder() / arguments.run) as bundle:
+        yield bundled_run(bundle)
 
 
 def task_of(environment: Environment, arguments: argparse.Namespace) -> str:

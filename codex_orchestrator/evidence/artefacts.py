@@ -17,6 +17,7 @@ from codex_orchestrator.environment import CONFIG_NAME
 from codex_orchestrator.errors import Misplaced
 from codex_orchestrator.evidence import node_cli
 from codex_orchestrator.model import manifest as shapes
+from codex_orchestrator.model.bundle import BundleList
 from codex_orchestrator.model.codec import Mismatch, from_json, is_json, loads
 from codex_orchestrator.model.definitions import Configuration
 from codex_orchestrator.model.events import AnyEvent
@@ -56,6 +57,7 @@ ARTEFACTS = {
         Artefact("source", "source.json: of which source a run is", Source),
         Artefact("seal", "seal.json of a run", Seal),
         Artefact("seal-line", "Line of seals.ndjson", SealLine, lines=True),
+        Artefact("bundle", "bundle.json: the list of a bundle", BundleList),
         Artefact("seal-draft", "A seal that is no part of the chain yet", SealDraft),
         Artefact("resume-token", "Resume token of a run", shapes.ResumeToken),
         Artefact("receipt", "Line of approvals.ndjson", shapes.Receipt, lines=True),
@@ -86,6 +88,7 @@ _BY_NAME: dict[str, Artefact] = {
     "source.json": ARTEFACTS["source"],
     "seal.json": ARTEFACTS["seal"],
     "seals.ndjson": ARTEFACTS["seal-line"],
+    "bundle.json": ARTEFACTS["bundle"],
     "plan.json": ARTEFACTS["plan"],
     "approvals.ndjson": ARTEFACTS["receipt"],
     "privacy-decisions.ndjson": ARTEFACTS["privacy-decision"],

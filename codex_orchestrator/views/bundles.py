@@ -1,0 +1,74 @@
+"""Runs in bundles: gathered to be put into one, looked at and verified in one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from codex_orchestrator.errors import Busy
+from codex_orchestrator.evidence.bundles import Bundle
+from codex_orchestrator.evidence.bundling import RunToBundle
+from codex_orchestrator.evidence.manifests import read_manifest
+from codex_orchestrator.evidence.seal_check import Chain
+from codex_orchestrator.rules.flaws import Flaw
+from codex_orchestrator.rules.layout import TaskLayout
+from codex_orchestrator.views.lineage import descendants
+from codex_orchestrator.views.lookup import FoundRun
+from codex_orchestrator.views.status import liveness_of_run
+from codex_orchestrator.views.verification import Verification
+
+
+def runs_to_bundle(run: FoundRun, *, now: float) -> list[RunToBundle]:
+    """A run and all that it has started, as far as they lie in the same runs folder.
+
+    Raises:
+        Busy: One of them still runs.
+    """
+    environment = run.layout.task.environment
+    found = [run]
+    for below in descendants(run):
+        if below.run is not None and below.run.layout.base == environment.runs_dir:
+            layout = TaskLayout(environment, below.run.layout.task.task_id).run(below.run.layout.run_id)
+            found.append(FoundRun(layout, below.run.manifest))
+    for each in found:
+        if liveness_of_run(each, now=now) == "alive":
+            raise Busy(
+                f"Run {each.layout.run_id} still runs.",
+                hint="Bundle it when it has ended: codex-orchestrator status --watch waits for that.",
+            )
+    return [RunToBundle(each.layout, each.manifest) for each in found]
+
+
+def bundled_run(bundle: Bundle) -> FoundRun:
+    """The run that a bundle was made of.
+
+    Raises:
+        UnknownRun: Its manifest cannot be read.
+    """
+    layout = bundle.layouts[0]
+    return FoundRun(layout, read_manifest(layout))
+
+
+def bundle_flaws(bundle: Bundle, *, now: float) -> Iterator[Flaw]:
+    """All that is wrong with a bundle and the runs in it, as it is found.
+
+    Args:
+        bundle: The bundle.
+        now: The moment, as epoch seconds.
+    """
+    damages = list(bundle.damages())
+    yield from damages
+    if damages:
+        return  # What cannot be read as it was written cannot be compared either.
+    yield from bundle.flaws()
+    left_out = bundle.left_out()
+    for task_id in dict.fromkeys(layout.task.task_id for layout in bundle.layouts):
+        chain = Chain(TaskLayout(bundle.environment, task_id))
+        yield from chain.flaws
+        verification = Verification(chain, now=now)
+        for layout in bundle.layouts:
+            if layout.task.task_id == task_id:
+                yield from (
+                    flaw
+                    for flaw in verification.flaws(layout)
+                    if not (flaw.kind == "missing" and flaw.path in left_out)
+                )
