@@ -216,6 +216,8 @@ def link_target(path: Path, *, below: Path) -> bytes | None:
     Raises:
         Misplaced: A component above it is a link, or no folder.
     """
+    if is_archived(path):
+        return None  # There are none.
     try:
         with folder(path.parent, below=below) as descriptor:
             return os.readlink(os.fsencode(path.name), dir_fd=descriptor)
@@ -259,9 +261,6 @@ def misplaced(path: Path, kind: Kind, wanted: Kind) -> Misplaced:
         f"{printable(str(path))} is {_WORDS[kind]}{where}.",
         hint=f"Remove it, or put a {wanted} in its place.",
     )
-
-
-# ------------------------------------------------------------------ archives
 
 
 class _Archive(Protocol):

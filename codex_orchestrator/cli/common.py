@@ -92,8 +92,8 @@ def found_run(environment: Environment, run: str, task: str) -> FoundRun:
 
 
 def is_bundle(run: str) -> bool:
-    """Whether ``--run`` names a file, which no run id does."""
-    return run.endswith(".zip") or "/" in run
+    """Whether ``--run`` names a file: no run id that we make ends so."""
+    return run.endswith(".zip")
 
 
 @contextmanager
