@@ -8,7 +8,7 @@ from hashlib import file_digest
 from pathlib import Path
 
 from codex_orchestrator import places
-from codex_orchestrator.archives.reading import Archive
+from codex_orchestrator.archives.reading import Archive, Damaged
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.errors import StorageError, UsageError
 from codex_orchestrator.evidence.seal_check import folder_of
@@ -139,12 +139,15 @@ def opened_bundle(path: Path) -> Iterator[Bundle]:
     """A bundle, for the length of a block.
 
     Raises:
-        UsageError: It is no bundle, or one that is not read.
+        UsageError: It is no bundle, or one that is not read; or what the block has read of it is damaged.
     """
     archive = Archive(path)
     try:
         with places.mounted(archive, archive.path):
             yield _bundle(archive, path)
+    except Damaged as damaged:
+        problem = f"{damaged.filename}: {damaged}"
+        raise UsageError(f"{path} is damaged: {problem}.", hint="Ask for it anew.") from damaged
     finally:
         archive.close()
 

@@ -7,6 +7,7 @@ import os
 import shlex
 import shutil
 import sys
+import zlib
 
 import pytest
 
@@ -274,6 +275,33 @@ def test_a_stage_that_printed_much_is_read_as_a_stream(project):
     project.cli("bundle", "-o", "x.zip")
     assert flaws_in(project.root / "x.zip") == []
     assert project.cli("logs", "--run", "x.zip").stdout == project.cli("logs").stdout
+
+
+def test_a_damaged_entry_is_told_in_one_line(world, elsewhere):
+    """The checksum of the log, in both of its headers."""
+    _, run_id, bundle = world
+    name = f".runs/task-1/cli/{run_id}/runner.ndjson"
+    files = contents(bundle)
+    right = zlib.crc32(files[name]).to_bytes(4, "little")
+    content = bundle.read_bytes()
+    assert content.count(right) == 2
+    (elsewhere.root / "x.zip").write_bytes(content.replace(right, b"\0\1\2\3"))
+    for words, code in (("logs", 2), ("status", 0), ("verify", 1)):
+        done = elsewhere.cli(words, "--run", "x.zip")
+        assert (done.returncode, "Traceback" in done.stderr) == (code, False)
+        if words == "verify":
+            assert done.stdout.startswith(f"changed: {name}: It is damaged: its checksum")
+    assert elsewhere.cli("logs", "--run", "x.zip").stderr.startswith("error: ")
+
+
+def test_a_damaged_manifest_is_told_in_one_line(world, elsewhere):
+    _, run_id, bundle = world
+    files = contents(bundle)
+    right = zlib.crc32(files[f".runs/task-1/cli/{run_id}/manifest.json"]).to_bytes(4, "little")
+    (elsewhere.root / "x.zip").write_bytes(bundle.read_bytes().replace(right, b"\0\1\2\3"))
+    for words, code in (("logs", 2), ("status", 2), ("verify", 1)):
+        done = elsewhere.cli(words, "--run", "x.zip")
+        assert (done.returncode, "Traceback" in done.stderr) == (code, False)
 
 
 # ------------------------------------------------------------------ tampering
