@@ -8,7 +8,7 @@ import os
 import stat
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, KeysView
 from pathlib import Path
 from typing import BinaryIO
 
@@ -87,9 +87,9 @@ class Archive:
         self._file.close()
 
     @property
-    def names(self) -> list[str]:
+    def names(self) -> KeysView[str]:
         """All files in it, sorted."""
-        return list(self._entries)
+        return self._entries.keys()
 
     def listed(self, path: Path) -> list[tuple[str, places.Kind]]:
         """What is in a folder, by name; nothing where there is none."""

@@ -82,12 +82,12 @@ class _Findings:
 
     def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json
-        self._found: list[Flaw] = []
+        self._found: dict[Flaw, None] = {}
 
     def tell(self, flaws: Iterable[Flaw]) -> None:
         for flaw in flaws:
             if flaw not in self._found:
-                self._found.append(flaw)
+                self._found[flaw] = None
                 if not self._as_json:
                     render.emit(f"{flaw.kind}: {printable(flaw.path)}: {printable(flaw.message)}")
 

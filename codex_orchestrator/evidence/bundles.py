@@ -123,10 +123,10 @@ class Bundle:
             sealed = self._sealed(run)
             known |= sealed.keys()
             if sealed:
-                folders[f"{self._layout(run).relative(self._layout(run).folder)}/"] = run.run_id
+                folders[self._layout(run).folder] = run.run_id
         for name in self._archive.names:
             if name not in known:
-                of = next((run_id for folder, run_id in folders.items() if name.startswith(folder)), None)
+                of = folders.get(self.environment.root.joinpath(*name.split("/")[:_FOLDER_DEPTH]))
                 message = f"{LIST} does not have it." if of is None else "The seal does not have it."
                 yield self._flaw("added", name, message, of)
 
@@ -166,4 +166,6 @@ def _bundle(archive: Archive, path: Path) -> Bundle:
     return Bundle(archive, content, listed)
 
 
+# `.runs/T/cli/R`
+_FOLDER_DEPTH = 4
 _HINT = "Ask for one as `codex-orchestrator bundle` has made it."

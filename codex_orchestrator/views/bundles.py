@@ -10,7 +10,7 @@ from codex_orchestrator.evidence.bundling import RunToBundle
 from codex_orchestrator.evidence.manifests import read_manifest
 from codex_orchestrator.evidence.seal_check import Chain
 from codex_orchestrator.rules.flaws import Flaw
-from codex_orchestrator.rules.layout import TaskLayout
+from codex_orchestrator.rules.layout import RunLayout, TaskLayout
 from codex_orchestrator.views.lineage import descendants
 from codex_orchestrator.views.lookup import FoundRun
 from codex_orchestrator.views.status import liveness_of_run
@@ -61,14 +61,14 @@ def bundle_flaws(bundle: Bundle, *, now: float) -> Iterator[Flaw]:
         return  # What cannot be read as it was written cannot be compared either.
     yield from bundle.flaws()
     left_out = bundle.left_out()
-    for task_id in dict.fromkeys(layout.task.task_id for layout in bundle.layouts):
-        chain = Chain(TaskLayout(bundle.environment, task_id))
+    by_task: dict[str, list[RunLayout]] = {}
+    for layout in bundle.layouts:
+        by_task.setdefault(layout.task.task_id, []).append(layout)
+    for layouts in by_task.values():
+        chain = Chain(layouts[0].task)
         yield from chain.flaws
         verification = Verification(chain, now=now)
-        for layout in bundle.layouts:
-            if layout.task.task_id == task_id:
-                yield from (
-                    flaw
-                    for flaw in verification.flaws(layout)
-                    if not (flaw.kind == "missing" and flaw.path in left_out)
-                )
+        for layout in layouts:
+            for flaw in verification.flaws(layout):
+                if flaw.kind != "missing" or flaw.path not in left_out:
+                    yield flaw
