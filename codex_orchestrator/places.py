@@ -8,6 +8,8 @@ files").
 Each component is opened from the folder before it, so that nothing can be put in its place in between. The
 only modules that write or remove, `store.files` and `store.lines`, do it from folders opened here. `sources`
 says how the files of the repository are read, and `named` what the user names otherwise; both open here.
+
+An archive can stand for a folder (`mounted`): then what is read below its path is what the archive has.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Literal, Protocol
 
 from codex_orchestrator.errors import Misplaced, StorageError
 from codex_orchestrator.text import printable
@@ -96,6 +98,8 @@ def open_stream(path: Path, *, below: Path) -> BinaryIO:
         Misplaced: There is something else in its place, or a component is a link.
         OSError: It cannot be opened, or is not there.
     """
+    if (archive := _archive_of(path)) is not None:
+        return archive.stream(path)
     with folder(path.parent, below=below) as descriptor:
         return os.fdopen(open_in(descriptor, path, os.O_RDONLY), "rb")
 
@@ -133,6 +137,9 @@ def read(path: Path, *, below: Path, at_most: int = DOCUMENT_BYTES) -> bytes:
         Misplaced: There is something else in its place, a component is a link, or it is too large.
         OSError: It cannot be read, or is not there.
     """
+    if (archive := _archive_of(path)) is not None:
+        with archive.stream(path) as stream:
+            return _bounded(stream.read(at_most + 1), path, at_most)
     with folder(path.parent, below=below) as descriptor:
         return _content(open_in(descriptor, path, os.O_RDONLY), path, at_most)
 
@@ -143,8 +150,8 @@ def listed(path: Path, *, below: Path) -> list[tuple[str, Kind]]:
     Raises:
         StorageError: It cannot be listed; or `Misplaced`: a component below is a link, or no folder.
     """
-    with _looking_at(path), suppress(FileNotFoundError), folder(path, below=below) as descriptor:
-        return listed_in(descriptor)
+    with _looking_at(path), suppress(FileNotFoundError):
+        return _listed_whole(path, below)
     return []
 
 
@@ -181,12 +188,7 @@ def walked(path: Path, *, below: Path, skipped: frozenset[str] = frozenset()) ->
     waiting = [path]
     while waiting:
         place = waiting.pop()
-        try:
-            with folder(place, below=below) as descriptor:
-                found = [(place / name, kind) for name, kind in listed_in(descriptor)]
-        except OSError as error:
-            error.filename = str(place)  # Not the number of a descriptor.
-            raise
+        found = [(place / name, kind) for name, kind in _listed_whole(place, below)]
         yield from found
         waiting += [
             inner for inner, kind in reversed(found) if kind == "folder" and inner.name not in skipped
@@ -199,6 +201,8 @@ def status(path: Path, *, below: Path) -> os.stat_result | None:
     Raises:
         StorageError: It cannot be looked at; or `Misplaced`: a component above it is a link, or no folder.
     """
+    if (archive := _archive_of(path)) is not None:
+        return archive.status(path)
     if path == below:
         return status_of_chosen(path)
     with _looking_at(path), suppress(FileNotFoundError), folder(path.parent, below=below) as descriptor:
@@ -212,6 +216,8 @@ def link_target(path: Path, *, below: Path) -> bytes | None:
     Raises:
         Misplaced: A component above it is a link, or no folder.
     """
+    if is_archived(path):
+        return None  # There are none.
     try:
         with folder(path.parent, below=below) as descriptor:
             return os.readlink(os.fsencode(path.name), dir_fd=descriptor)
@@ -233,8 +239,7 @@ def has_folder(path: Path, *, below: Path) -> bool:
     """Whether a folder is there.
 
     Raises:
-        StorageError: It cannot be looked at; or `Misplaced`: there is something else in its place, or a
-            component is a link.
+        StorageError: As `has_file` does.
     """
     return _has(path, "folder", below)
 
@@ -258,7 +263,49 @@ def misplaced(path: Path, kind: Kind, wanted: Kind) -> Misplaced:
     )
 
 
+class _Archive(Protocol):
+    """What stands for a folder; each of these is as the function above of that name, and ``stream`` opens."""
+
+    def stream(self, path: Path) -> BinaryIO: ...
+    def listed(self, path: Path) -> list[tuple[str, Kind]]: ...
+    def status(self, path: Path) -> os.stat_result | None: ...
+
+
+_mounted: dict[str, _Archive] = {}
+
+
+@contextmanager
+def mounted(archive: _Archive, path: Path) -> Iterator[None]:
+    """Have an archive stand for its own file's path, below which nothing on disk can be, for a block."""
+    _mounted[os.fspath(path)] = archive
+    try:
+        yield
+    finally:
+        del _mounted[os.fspath(path)]
+
+
+def is_archived(path: Path) -> bool:
+    """Whether a path lies in an archive, whatever is there."""
+    return _archive_of(path) is not None
+
+
+def _archive_of(path: Path) -> _Archive | None:
+    text = f"{os.fspath(path)}/" if _mounted else ""
+    return next((archive for place, archive in _mounted.items() if text.startswith(f"{place}/")), None)
+
+
 # ------------------------------------------------------------------ the walk
+
+
+def _listed_whole(path: Path, below: Path) -> list[tuple[str, Kind]]:
+    if (archive := _archive_of(path)) is not None:
+        return archive.listed(path)
+    try:
+        with folder(path, below=below) as descriptor:
+            return listed_in(descriptor)
+    except OSError as error:
+        error.filename = str(path)  # Not the number of a descriptor.
+        raise
 
 
 @contextmanager
@@ -314,12 +361,16 @@ def _content(descriptor: int, path: Path, at_most: int) -> bytes:
             size += len(block)
     finally:
         os.close(descriptor)
-    if size > at_most:
+    return _bounded(b"".join(blocks), path, at_most)
+
+
+def _bounded(content: bytes, path: Path, at_most: int) -> bytes:
+    if len(content) > at_most:
         raise Misplaced(
             f"{printable(str(path))} is larger than {at_most} bytes, which no such file is.",
             hint="Remove it, or put a smaller one in its place.",
         )
-    return b"".join(blocks)
+    return content
 
 
 def _has(path: Path, wanted: Kind, below: Path) -> bool:

@@ -44,6 +44,7 @@ COMMANDS = {
     "verify": "check that evidence is what was sealed",
     "sign": "sign the seal of a run",
     "export": "write a run in a format of other tools",
+    "bundle": "put a run into one file, to be sent to somebody",
     "tree": "print the id of the work tree that runs are tied to",
     "metrics": "sum up a task's runs",
     "gc": "remove runs that are not needed any more",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:  # `start` looks nothing up, and most commands know no keys.
     from codex_orchestrator.views.lookup import FoundRun
 
 
+_RUN = "run id, or latest (the default)"
+
+
 def add_root(parser: argparse.ArgumentParser) -> None:
     """``--root``."""
     parser.add_argument(
@@ -24,11 +28,12 @@ def add_root(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_run(parser: argparse.ArgumentParser) -> None:
-    """``--run``."""
+def add_run(parser: argparse.ArgumentParser, *, bundles: bool = False) -> None:
+    """``--run``, which may name a bundle where the command reads these."""
     from codex_orchestrator.views.lookup import LATEST
 
-    parser.add_argument("--run", metavar="RUN", default=LATEST, help="run id, or latest (the default)")
+    known = "run id, latest (the default), or FILE.zip: a bundle" if bundles else _RUN
+    parser.add_argument("--run", metavar="RUN", default=LATEST, help=known)
 
 
 def add_format(parser: argparse.ArgumentParser) -> None:
@@ -57,8 +62,8 @@ def add_public_keys(parser: argparse.ArgumentParser, flag: str, words: str) -> N
     )
 
 
-def public_keys(environment: Environment, names: Sequence[str]) -> tuple[PublicKey, ...]:
-    """The keys in the files that flags name.
+def public_keys(names: Sequence[str]) -> tuple[PublicKey, ...]:
+    """The keys in the files that flags name, from the current folder.
 
     Raises:
         UsageError: One cannot be read or used, or what checks signatures is not installed.
@@ -69,7 +74,7 @@ def public_keys(environment: Environment, names: Sequence[str]) -> tuple[PublicK
     from codex_orchestrator.evidence.keys import load_public_key
 
     now = SystemClock().now()
-    return tuple(load_public_key(environment.cwd / name, name, now=now) for name in names)
+    return tuple(load_public_key(current_folder() / name, name, now=now) for name in names)
 
 
 def environment_of(arguments: argparse.Namespace) -> Environment:
@@ -111,6 +116,29 @@ def found_run(environment: Environment, run: str, task: str) -> FoundRun:
     found = find_run(environment, run, task)
     notify(tuple(f"notice: {notice}" for notice in found.notices))
     return found
+
+
+def is_bundle(run: str) -> bool:
+    """Whether ``--run`` names a file: no run id that we make ends so."""
+    return run.endswith(".zip")
+
+
+@contextmanager
+def shown_run(arguments: argparse.Namespace) -> Iterator[FoundRun]:
+    """The run that flags name, of the repository or of a bundle, for the length of a block.
+
+    Raises:
+        UsageError: As `found_run` does, or the bundle cannot be read.
+    """
+    if not is_bundle(arguments.run):
+        environment = environment_of(arguments)
+        yield found_run(environment, arguments.run, task_of(environment, arguments))
+        return
+    from codex_orchestrator.evidence.bundles import opened_bundle
+    from codex_orchestrator.views.bundles import bundled_run
+
+    with opened_bundle(current_folder() / arguments.run) as bundle:
+        yield bundled_run(bundle)
 
 
 def task_of(environment: Environment, arguments: argparse.Namespace) -> str:

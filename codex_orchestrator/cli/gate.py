@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Answer; 1 where evidence is missing, 3 where a run waits for an approval."""
     environment = environment_of(arguments)
-    max_age, keys = _age(arguments.max_age), public_keys(environment, arguments.signed)
+    max_age, keys = _age(arguments.max_age), public_keys(arguments.signed)
     definitions = load_definitions(environment)
     asked = dict.fromkeys(arguments.pipelines) or {None: None}
     pipelines = [definitions.choose(name).id for name in asked]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from itertools import chain
 
 from codex_orchestrator.cli import render
 from codex_orchestrator.cli.common import (
@@ -12,15 +13,20 @@ from codex_orchestrator.cli.common import (
     add_root,
     add_run,
     add_task,
-    environment_of,
-    found_run,
     notify,
-    task_of,
+    shown_run,
 )
 from codex_orchestrator.clock import SystemClock
 from codex_orchestrator.errors import EXIT_OK, UsageError
 from codex_orchestrator.evidence.manifests import read_manifest
-from codex_orchestrator.views.logs import LogReader, OutputText, StageNames, left_out, parse_event
+from codex_orchestrator.views.logs import (
+    LogReader,
+    OutputText,
+    StageNames,
+    left_out,
+    log_paths,
+    parse_event,
+)
 from codex_orchestrator.views.lookup import FoundRun
 from codex_orchestrator.views.status import liveness_of_run
 
@@ -29,7 +35,7 @@ _POLL_SECONDS = 0.1
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of ``logs``."""
-    add_run(parser)
+    add_run(parser, bundles=True)
     add_task(parser)
     parser.add_argument("--stage", metavar="STAGE", help="only this stage's output")
     parser.add_argument("-f", "--follow", action="store_true", help="go on until the run ends")
@@ -39,8 +45,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print them; 0 however the run ended."""
-    environment = environment_of(arguments)
-    found = found_run(environment, arguments.run, task_of(environment, arguments))
+    with shown_run(arguments) as found:
+        _print(found, arguments)
+    return EXIT_OK
+
+
+def _print(found: FoundRun, arguments: argparse.Namespace) -> None:
     entries = enumerate(found.manifest["commands"], start=1)
     names = {entry.get("index", place): str(entry.get("id")) for place, entry in entries}
     if arguments.stage is not None and arguments.stage not in names.values():
@@ -50,7 +60,6 @@ def run(arguments: argparse.Namespace) -> int:
         )
     printer = _Printer(found, names, arguments.stage, as_json=arguments.format == "json")
     printer.print(follow=arguments.follow)
-    return EXIT_OK
 
 
 class _Printer:
@@ -58,7 +67,7 @@ class _Printer:
 
     def __init__(self, found: FoundRun, names: dict[int, str], stage: str | None, *, as_json: bool) -> None:
         self._found = found
-        self._reader = LogReader(found.layout.runner_log, below=found.layout.base)
+        self._readers = [LogReader(path, below=found.layout.base) for path in log_paths(found.layout)]
         self._names = StageNames(names)
         colour = render.wants_colour(sys.stdout, os.environ)
         self._text = OutputText(self._names, prefixed=stage is None and len(names) > 1, colour=colour)
@@ -71,7 +80,7 @@ class _Printer:
         while True:
             # Asked before reading: what a run wrote before it ended must not be missed.
             over = not follow or self._is_over()
-            for line in self._reader.lines():
+            for line in chain.from_iterable(reader.lines() for reader in self._readers):
                 self._print_line(line)
                 if not render.is_read():
                     return

@@ -5,19 +5,16 @@ from __future__ import annotations
 import argparse
 import sys
 
-from codex_orchestrator import named
+from codex_orchestrator import named, places
 from codex_orchestrator.cli import render
 from codex_orchestrator.cli.common import (
     add_format,
     add_root,
     add_run,
     add_task,
-    environment_of,
-    found_run,
-    task_of,
+    shown_run,
 )
 from codex_orchestrator.clock import SystemClock
-from codex_orchestrator.environment import Environment
 from codex_orchestrator.errors import EXIT_OK, UsageError
 from codex_orchestrator.evidence.manifests import read_manifest
 from codex_orchestrator.tasks.registry import look_up
@@ -30,7 +27,7 @@ _OVER = ("finished", "dead", "waiting")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of ``status``."""
-    add_run(parser)
+    add_run(parser, bundles=True)
     add_task(parser)
     parser.add_argument(
         "--watch", action="store_true", help="go on until the run ends or its process is dead"
@@ -46,16 +43,20 @@ def run(arguments: argparse.Namespace) -> int:
     """Print it; 0 however the run ended."""
     if not 0 < arguments.interval <= _LONGEST_INTERVAL:
         raise UsageError(f"--interval must be more than 0 and at most {_LONGEST_INTERVAL} seconds.")
-    environment: Environment = environment_of(arguments)
-    found = found_run(environment, arguments.run, task_of(environment, arguments))
-    if not arguments.watch:
-        _show(found, as_json=arguments.format == "json")
-        return EXIT_OK
+    with shown_run(arguments) as found:
+        if arguments.watch:
+            _watch(found, arguments)
+        else:
+            _show(found, as_json=arguments.format == "json")
+    return EXIT_OK
+
+
+def _watch(found: FoundRun, arguments: argparse.Namespace) -> None:
     clock = SystemClock()
     while True:
         liveness = _show_poll(found, as_json=arguments.format == "json")
         if liveness in _OVER or not render.is_read():
-            return EXIT_OK
+            return
         clock.sleep(arguments.interval)
         found = FoundRun(found.layout, read_manifest(found.layout))
 
@@ -92,7 +93,9 @@ def _waiting_lines(found: FoundRun, now: float) -> list[str]:
 
 
 def _tree_lines(found: FoundRun, now: float) -> list[str]:
-    if not found.manifest.get("child_runs") and not named.is_there(found.layout.children):
+    children = found.layout.children
+    is_there = places.is_archived(children) or named.is_there(children)
+    if not found.manifest.get("child_runs") and not is_there:
         return []
     from codex_orchestrator.views.lineage import tree_lines
 

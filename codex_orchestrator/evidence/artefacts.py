@@ -18,6 +18,7 @@ from codex_orchestrator.errors import Misplaced
 from codex_orchestrator.evidence import node_cli
 from codex_orchestrator.model import manifest as shapes
 from codex_orchestrator.model.attestation import Envelope
+from codex_orchestrator.model.bundle import BundleList
 from codex_orchestrator.model.codec import Mismatch, from_json, is_json, loads
 from codex_orchestrator.model.definitions import Configuration
 from codex_orchestrator.model.events import AnyEvent
@@ -58,6 +59,7 @@ ARTEFACTS = {
         Artefact("seal", "seal.json of a run", Seal),
         Artefact("signature", "seal.dsse.json: who answers for a run's seal", Envelope),
         Artefact("seal-line", "Line of seals.ndjson", SealLine, lines=True),
+        Artefact("bundle", "bundle.json: the list of a bundle", BundleList),
         Artefact("seal-draft", "A seal that is no part of the chain yet", SealDraft),
         Artefact("resume-token", "Resume token of a run", shapes.ResumeToken),
         Artefact("receipt", "Line of approvals.ndjson", shapes.Receipt, lines=True),
@@ -89,6 +91,7 @@ _BY_NAME: dict[str, Artefact] = {
     "seal.json": ARTEFACTS["seal"],
     "seal.dsse.json": ARTEFACTS["signature"],
     "seals.ndjson": ARTEFACTS["seal-line"],
+    "bundle.json": ARTEFACTS["bundle"],
     "plan.json": ARTEFACTS["plan"],
     "approvals.ndjson": ARTEFACTS["receipt"],
     "privacy-decisions.ndjson": ARTEFACTS["privacy-decision"],

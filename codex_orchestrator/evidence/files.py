@@ -15,6 +15,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from codex_orchestrator import named, places
 from codex_orchestrator.errors import Misplaced, StorageError
@@ -65,12 +66,32 @@ def replace(path: Path, data: bytes, *, below: Path, durable: bool = True, mode:
     Raises:
         StorageError: The disk refused, or `Misplaced`; the old file is as it was.
     """
+    with _replacing(path, below, durable=durable, mode=mode) as descriptor:
+        write_all(descriptor, data)
+
+
+@contextmanager
+def replacing(path: Path, *, below: Path) -> Iterator[BinaryIO]:
+    """A new file that takes the place of ``path`` at the end of the block, atomically, as `replace` does it.
+
+    Raises:
+        StorageError: The disk refused, or `Misplaced`; the old file is as it was, as where the block raises.
+    """
+    with (
+        _replacing(path, below, durable=True, mode=PUBLIC) as descriptor,
+        os.fdopen(descriptor, "wb", closefd=False) as stream,
+    ):
+        yield stream
+
+
+@contextmanager
+def _replacing(path: Path, below: Path, *, durable: bool, mode: int) -> Iterator[int]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
     with storage_errors("write", path), places.folder(path.parent, below=below) as folder:
         try:
             descriptor = places.open_in(folder, temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
             try:
-                write_all(descriptor, data)
+                yield descriptor
                 if durable:
                     os.fsync(descriptor)
             finally:

@@ -26,7 +26,7 @@ from codex_orchestrator.evidence.owner import exists, liveness_of, owns, read_ow
 from codex_orchestrator.identifiers import id_problem
 from codex_orchestrator.model.codec import dumps, loads, to_json
 from codex_orchestrator.model.manifest import TERMINAL, ChildRun, Manifest
-from codex_orchestrator.rules.layout import RunLayout
+from codex_orchestrator.rules.layout import RunLayout, TaskLayout
 
 _PATIENCE_SECONDS = 1.0
 # Another child may leave something while the lock is held, and find it taken.
@@ -123,6 +123,9 @@ def child_layout(layout: RunLayout, child: ChildRun) -> RunLayout | None:
     place = RunLayout.at(path.parent, environment.root)
     if "\0" in child.manifest or path != place.manifest:
         return None
+    if places.is_archived(environment.root):
+        # It has all runs in one folder, wherever they were: no path leads out of it.
+        place = TaskLayout(environment, place.task.task_id).run(place.run_id)
     if place.base != environment.runs_dir and place.base.is_relative_to(environment.root):
         try:
             sources.within(place.base, environment.root)

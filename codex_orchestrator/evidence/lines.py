@@ -78,7 +78,8 @@ def lines_backwards(path: Path, end: int, *, below: Path) -> Iterator[bytes]:
             size = min(end, block)
             end -= size
             block = min(2 * block, _BLOCK_BYTES)
-            first, *lines = (os.pread(stream.fileno(), size, end) + rest).split(b"\n")
+            stream.seek(end)
+            first, *lines = (stream.read(size) + rest).split(b"\n")
             yield from (line for line in reversed(lines) if line)
             rest = first  # It may begin in the block before.
         if rest:

@@ -219,6 +219,8 @@ def liveness_of(
     """The liveness of a run by its files and its owner's process; ``activity`` where it was read already."""
     if str(manifest.get("status")) in TERMINAL:
         return "finished"
+    if places.is_archived(layout.base):
+        return judge_liveness(manifest, False, heartbeat_age=None)  # What is in an archive runs no more.
     owner = read_owner(layout.lock, below=layout.base)
     age = (activity or read_activity(layout, manifest)).age(now)
     return judge_liveness(manifest, owns(owner, layout.lock) if owner else None, heartbeat_age=age)
@@ -251,4 +253,4 @@ def _modified(layout: RunLayout) -> float | None:
         raise
     except StorageError:
         return None
-    return None if found is None else found.st_mtime
+    return None if found is None or places.is_archived(layout.base) else found.st_mtime

@@ -121,7 +121,7 @@ def check_seal(layout: RunLayout, chain: Chain) -> Iterator[Flaw]:
 
 
 def _check_files(layout: RunLayout, seal: Seal) -> Iterator[Flaw]:
-    folder = _folder_of(seal)
+    folder = folder_of(seal)
     own = {one.path: one for one in seal.files if one.path.startswith(folder)}
     found = {sealed_name(layout, path): path for path in sealed_paths(layout)}
     here = layout.relative(layout.folder) + "/"
@@ -185,7 +185,7 @@ def _check_child(layout: RunLayout, sealed: SealedFile) -> Iterator[Flaw]:
         yield Flaw("changed" if seal is not None else "missing", sealed.path, message, run_id)
 
 
-def _folder_of(seal: Seal) -> str:
+def folder_of(seal: Seal) -> str:
     """The folder of the run when it was sealed, with a slash: it may have been moved as a whole since."""
     end = f"/cli/{seal.run_id}/manifest.json"
     return next((one.path.removesuffix("manifest.json") for one in seal.files if one.path.endswith(end)), "/")

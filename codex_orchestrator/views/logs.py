@@ -8,6 +8,7 @@ from typing import Any
 
 from codex_orchestrator import places
 from codex_orchestrator.model.codec import loads
+from codex_orchestrator.rules.layout import RunLayout
 from codex_orchestrator.text import WholeLines, one_line, printable
 
 _READ_BYTES = 1 << 20
@@ -15,6 +16,14 @@ _READ_BYTES = 1 << 20
 _LONGEST_LINE = 1 << 20
 _RUN = b'{"type":"run:'
 _LEFT_OUT = b'{"type":"output:left-out"'
+
+
+def log_paths(layout: RunLayout) -> list[Path]:
+    """The logs that have a run's output; in a bundle without the run's own, those of stages that it has."""
+    if not places.is_archived(layout.base) or places.has_file(layout.runner_log, below=layout.base):
+        return [layout.runner_log]
+    folder = layout.folder / "commands"
+    return [folder / name for name, _ in places.listed(folder, below=layout.base)]
 
 
 class LogReader:

@@ -141,6 +141,12 @@ class _Run:
     def flaw(self, kind: FlawKind, path: Path, message: str) -> Flaw:
         return Flaw(kind, self.layout.relative(path), message, self.layout.run_id)
 
+    def said(self, path: Path, manifest: dict[str, Any]) -> str:
+        """What the manifest must call a file of the run; in an archive, by where the run was made."""
+        if not places.is_archived(self.layout.base):
+            return self.layout.relative(path)
+        return f"{manifest['artifact_root']}/{path.relative_to(self.layout.folder).as_posix()}"
+
     def document(self, path: Path, shape: Any) -> tuple[dict[str, Any] | None, str | None]:
         """A document as it was read, and what is wrong with it; neither where there is none."""
         try:
@@ -213,7 +219,7 @@ def _of_errors(run: _Run, manifest: dict[str, Any]) -> Iterator[Flaw]:
         if entry["error_file"] is None:
             continue
         path = run.layout.error_file(entry["index"], entry["id"])
-        if run.layout.relative(path) != entry["error_file"]:
+        if run.said(path, manifest) != entry["error_file"]:
             yield run.flaw(
                 "contradiction", run.layout.manifest, f"{entry['error_file']} is no file of this run's."
             )

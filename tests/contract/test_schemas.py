@@ -11,9 +11,11 @@ import pytest
 from codex_orchestrator.cli import main
 from codex_orchestrator.schemas import schema_names, schema_text
 from codex_orchestrator.schemas.__main__ import generate
+from tests.support.bundles import contents
 
 # Which schema goes with which file, told here once more and apart from the product.
 SCHEMAS = (
+    (r"bundle\.json", "bundle", False),
     (r"codex\.orchestrator\.json", "config", False),
     (r"\.runs/[^/]+/cli/[^/]+/manifest\.json", "manifest", False),
     (r"\.runs/[^/]+/cli/[^/]+/(runner|commands/\d\d-[^/]+)\.ndjson", "event", True),
@@ -147,7 +149,9 @@ def test_every_artefact_of_every_kind_of_run_passes_its_schema(project, said, va
     assert statuses == ["succeeded", "failed", "cancelled", "succeeded", "succeeded"]
     leave_a_signature(project)
     leave_a_draft(project)
-    code, findings = said(".runs", "out", "codex.orchestrator.json")
+    assert project.cli("bundle", "--logs", "failed", "-o", "x.zip").returncode == 0
+    (project.root / "bundle.json").write_bytes(contents(project.root / "x.zip")["bundle.json"])
+    code, findings = said(".runs", "out", "codex.orchestrator.json", "bundle.json")
     assert code == 0
     seen = set()
     for finding in findings:

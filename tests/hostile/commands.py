@@ -19,6 +19,7 @@ READERS = [
 WRITERS = [
     *("tree", "gate p --tree worktree"),
     *("gc", "gc --keep 0", "task sync", "task new 0042-x", "init"),
+    *("bundle -o x.zip", "bundle --run {nests} --logs failed", "bundle --run {waits} -o .runs/x.zip"),
     *("cancel --run latest --wait 1", "cancel --run {p} --wait 1", "cancel --run {waits} --wait 1"),
     *("approve --run {waits} --stage ok", "reject --run {waits} --stage ok"),
     "approve --run {waits} --stage ok --resume",

@@ -1,0 +1,1 @@
+"""Zip files as bundles are (docs/reference/files.md, "Bundles")."""
