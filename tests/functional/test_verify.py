@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import random
+import shlex
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -75,9 +77,10 @@ def test_runs_of_all_shapes_hold(project, stages, words):
 
 
 def test_runs_that_stages_start_hold(project):
-    inner = "codex-orchestrator start inner --task other"
+    inner = f"{shlex.quote(sys.executable)} -m codex_orchestrator start inner --task other"
     project.pipelines(work=[inner, "false"], inner=["echo inner"])
     project.cli("start", "work")
+    assert len(project.runs("other")) == 1
     assert flaws_of(project) + flaws_of(project, "other") == []
 
 
