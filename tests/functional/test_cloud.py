@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 from collections.abc import Callable
@@ -167,6 +168,19 @@ def test_stages_of_both_kinds_run_in_one_graph_and_get_no_more_variables_than_th
     said = project.cli("status", "--run=latest").stdout
     assert f"Workers:\n  {worker['instance_id']}: succeeded, 1 command so far\n" in said
     assert broken(project.root) == []
+
+
+def test_the_line_of_a_stage_says_on_which_worker_it_runs(project, cluster, terminal):
+    path = project.root / "gate"
+    os.mkfifo(path)
+    cloud_pipeline(project, command("there", "cat gate"), command("after", needs=["there"]))
+    shown = terminal("start", "work", f"--cluster={cluster.address}")
+    shown.until(lambda screen: re.search(r"^\[1/2\] there: running on w\d for ", screen.text, re.MULTILINE))
+    line = r"^  \[running\] THERE \(there\) — Runs on w\d$"
+    until(lambda: re.search(line, project.cli("status").stdout, re.MULTILINE), "the worker in `status`")
+    path.write_text("through\n")
+    assert shown.finish() == 0
+    assert project.manifest()["commands"][0]["summary"] == "through"
 
 
 def test_pytest_runs_them_too(project, cluster):
