@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import field
 
 from codex_orchestrator.dataclass import dataclass
+from codex_orchestrator.model.definitions import ExecutionMode
 from codex_orchestrator.privacy.guard import PrivacyGuard
 from codex_orchestrator.rules.layout import RunLayout
 
@@ -21,6 +22,7 @@ class RunOptions:
         approval_policy: As asked for, or None.
         task_slug: The task's slug, or None where it is not known: then the id stands for it.
         log_bytes: How much of each stage's output is logged, in bytes; None for all of it.
+        execution_mode: Where stages run that do not say so, as asked for, or None.
     """
 
     task_id: str
@@ -30,3 +32,4 @@ class RunOptions:
     task_slug: str | None = None
     guard: PrivacyGuard = field(default_factory=PrivacyGuard)
     log_bytes: int | None = None
+    execution_mode: ExecutionMode | None = None

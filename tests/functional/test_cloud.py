@@ -21,7 +21,15 @@ from tests.support.projects import named
 pytestmark = needs_dask
 
 # Beside times, ids and workers, that stages ran on a cluster is said where it is said.
-OF_MODE = {"mode", "requires_cloud", "requiresCloud", "executionMode", "digest", "plan_digest"}
+OF_MODE = {
+    "mode",
+    "execution_mode",
+    "requires_cloud",
+    "requiresCloud",
+    "executionMode",
+    "digest",
+    "plan_digest",
+}
 # Which of two streams comes first is a matter of time: each stage here has one that is large.
 NOISY = "import sys; sys.stdout.buffer.write(bytes(range(256)) * 2000)"
 SECRET = "Xk29vQpL7rTz84Wm"
@@ -181,6 +189,38 @@ def test_the_line_of_a_stage_says_on_which_worker_it_runs(project, cluster, term
     path.write_text("through\n")
     assert shown.finish() == 0
     assert project.manifest()["commands"][0]["summary"] == "through"
+
+
+def test_what_was_started_for_the_cluster_is_resumed_there_unless_another_mode_is_given(project, cluster):
+    project.pipelines(
+        work=[
+            command("there", "test -e mended"),
+            {"kind": "subpipeline", "id": "nested", "pipeline": "inner"},
+        ],
+        inner=[command("below", "test -e whole")],
+    )
+    started = project.cli("start", "work", "--execution-mode=cloud", f"--cluster={cluster.address}")
+    assert started.returncode == 1, started.stderr
+    (project.root / "mended").touch()
+    refused = project.cli("resume", "--run=latest")
+    assert (refused.returncode, "No cluster is named." in refused.stderr) == (2, True), refused.stderr
+    resumed = project.cli("resume", "--run=latest", f"--cluster={cluster.address}")
+    assert resumed.returncode == 1, resumed.stderr
+    manifests = [json.loads((run / "manifest.json").read_text()) for run in project.runs()]
+    given = {one["pipeline_id"]: _attempts(one) for one in manifests}
+    assert given == {"work": 2, "inner": 1}
+    (project.root / "whole").touch()
+    here = project.cli("resume", f"--run={manifests[0]['run_id']}", "--execution-mode=mcp")
+    assert here.returncode == 0, here.stderr
+    manifests = [json.loads((run / "manifest.json").read_text()) for run in project.runs()]
+    assert {one["pipeline_id"]: _attempts(one) for one in manifests} == given
+    for run_folder in project.runs():
+        assert json.loads((run_folder / "plan.json").read_text())["execution_mode"] == "mcp"
+    assert broken(project.root) == []
+
+
+def _attempts(manifest: dict) -> int:
+    return sum(len(worker["attempts"]) for worker in manifest["scheduler"]["assignments"])
 
 
 def test_pytest_runs_them_too(project, cluster):
