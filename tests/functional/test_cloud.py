@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -254,6 +256,15 @@ def test_what_is_no_cluster_is_refused_before_anything_is_written(project, case)
     assert not (project.root / ".runs").exists()
 
 
+def test_a_cluster_and_workers_of_xdist_are_refused_together(project):
+    cloud_pipeline(project, command("there"))
+    done = project.pytest("-n", "2", "--codex-pipeline=work", "--codex-cluster=local")
+    assert done.returncode == 4, done.stdout
+    assert "Stages on a cluster do not go together with pytest-xdist's workers." in done.stderr
+    assert "Leave out -n and --tx: --codex-jobs runs other stages at once" in done.stderr
+    assert not (project.root / ".runs").exists()
+
+
 def test_what_no_worker_has_is_said_and_ends_the_session(project, cluster):
     cloud_pipeline(project, command("there", resources={"moon": 1}), connectSeconds=0.3)
     done = project.cli("start", "work", f"--cluster={cluster.address}")
@@ -381,6 +392,62 @@ def test_the_work_tree_travels_and_what_stages_make_comes_back(project, cluster)
         (dist / "all").unlink()
         (dist / "root").unlink()
     assert broken(project.root) == []
+
+
+# Bytes, modes, links and names as builds make them; each stage needs what the one before has made.
+PACKAGING = [
+    command(
+        "build",
+        "mkdir -p dist/bin 'dist/with space'"
+        " && head -c 300000 src/data | tr '\\000-\\177' '\\200-\\377' > dist/data"
+        " && printf '#!/bin/sh\\necho built\\n' > dist/bin/tool && chmod 755 dist/bin/tool"
+        " && ln -s ../data 'dist/with space/link' && : > dist/empty",
+    ),
+    command(
+        "test",
+        "test \"$(dist/bin/tool)\" = built && cksum < 'dist/with space/link' > dist/report && rm dist/empty",
+        needs=["build"],
+    ),
+    command(
+        "package",
+        "cat dist/report dist/data dist/bin/tool > dist/package && cksum < dist/package",
+        needs=["test"],
+    ),
+]
+
+
+def test_a_build_over_three_workers_makes_what_it_makes_here(project, tmp_path_factory):
+    (project.root / "src").mkdir()
+    (project.root / "src/data").write_bytes(random.Random(1).randbytes(400_000))
+    stages = [{**stage, "outputs": ["dist"], "resources": {stage["id"]: 1}} for stage in PACKAGING]
+    made = Cluster(tmp_path_factory.mktemp("three"), 0)
+    try:
+        for stage in stages:
+            made.add(f"of-{stage['id']}", "--resources", f"{stage['id']}=1")
+        cloud_pipeline(project, *stages, workspace="snapshot", connectSeconds=60)
+        done = run(project, f"--jobs 1 --cluster {made.address}")
+        assert done.returncode == 0, done.stdout
+    finally:
+        made.close()
+    workers = [one["instance_id"] for one in project.manifest()["scheduler"]["assignments"]]
+    assert workers == ["of-build", "of-package", "of-test"]
+    there = contents(project.root / "dist")
+    shutil.rmtree(project.root / "dist")
+    cloud_pipeline(project, *({**stage, "executionMode": "mcp"} for stage in stages))
+    done = run(project, "--jobs 1")
+    assert done.returncode == 0, done.stdout
+    assert there == contents(project.root / "dist")
+    assert {"bin/tool", "with space/link", "package"} <= there.keys()
+
+
+def contents(folder: Path) -> dict[str, object]:
+    """All below a folder: files with their modes, links with where they lead to."""
+    return {
+        str(path.relative_to(folder)): path.readlink()
+        if path.is_symlink()
+        else path.is_file() and (path.stat().st_mode & 0o111, path.read_bytes())
+        for path in folder.rglob("*")
+    }
 
 
 def test_what_cannot_travel_is_said_before_anything_runs(project, cluster):
