@@ -91,7 +91,12 @@ def _release(manifest: Manifest, event: StageReleased) -> Manifest:
     if manifest.scheduler is None:
         return manifest
     scheduler = instances.released(
-        manifest.scheduler, event.instance_id, event.outcome, event.checkpoint, timestamp=event.timestamp
+        manifest.scheduler,
+        event.instance_id,
+        event.outcome,
+        event.checkpoint,
+        assigned_at=event.assigned_at,
+        timestamp=event.timestamp,
     )
     if manifest.entry(event.index).summary == _place(event.instance_id):
         manifest = _with_place(manifest, event.index, None)

@@ -116,7 +116,8 @@ class ToolAtWork:
 
     def _write_files(self, count: int) -> None:
         for number in range(count):
-            folder = _made(self._project / f"src-{number // 100}")
+            folder = self._project / f"src-{number // 100}"
+            folder.mkdir(exist_ok=True)
             text = f"{number}, {self._turn}\n" * 100
             (folder / f"file-{number}.txt").write_text(text, encoding="utf-8")
 

@@ -103,6 +103,12 @@ def test_a_cluster_leaves_what_threads_leave(project, left, guard):
     alike(here, there)
     manifest = there[".runs/task-1/cli/<work>/manifest.json"][1][0]
     assert {one["instance_id"] for one in manifest["scheduler"]["assignments"]} <= {"w1", "w2"}
+    told = [event for event in there[".runs/task-1/cli/<work>/runner.ndjson"][1] if "assigned_at" in event]
+    assert {(one["instance_id"], one["assigned_at"], one["timestamp"]) for one in told} == {
+        (worker["instance_id"], attempt["assigned_at"], attempt["completed_at"])
+        for worker in manifest["scheduler"]["assignments"]
+        for attempt in worker["attempts"]
+    }
     assert there[".runs/task-1/cli/<work>/run-summary.json"][1][0]["mode"] == "cloud"
     leaks = [path for path, found in there.items() if SECRET in json.dumps(found)]
     assert bool(leaks) == (guard == "shadow"), leaks

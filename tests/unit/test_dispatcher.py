@@ -104,11 +104,15 @@ def test_ten_thousand_stages_on_a_hundred_workers_end_once_each():
     assert workers.begun == Counter(nodeids) + workers.died
     place = {nodeid: number for number, nodeid in enumerate(stages.ended)}
     assert all(place[need] < place[nodeid] for nodeid, needs in waits.items() for need in needs)
-    # No worker had two at a time.
-    holds: dict[str, str] = {}
+    # No worker had two at a time, nor was given two at one moment.
+    holds: dict[str, tuple[str, str]] = {}
+    given = set()
     for event in stages.events:
         if isinstance(event, StageAssigned):
-            assert holds.setdefault(event.instance_id, event.stage_id) == event.stage_id
+            assert event.instance_id not in holds
+            holds[event.instance_id] = event.stage_id, event.timestamp
+            given.add((event.instance_id, event.timestamp))
         elif isinstance(event, StageReleased):
-            assert holds.pop(event.instance_id) == event.stage_id
+            assert holds.pop(event.instance_id) == (event.stage_id, event.assigned_at)
     assert holds == {}
+    assert len(given) == sum(workers.begun.values())

@@ -297,6 +297,18 @@ def test_the_workers_of_a_run(opened):
     assert run.commands == opened.commands
 
 
+def test_a_worker_with_several_commands_has_an_end_for_each(opened):
+    def over(index: int, second: int, since: int, **more) -> StageReleased:
+        return replace(released(index, second, **more), assigned_at=at(since))
+
+    events = [WORKERS, assigned(1, 2), assigned(2, 3), over(2, 4, 3), over(1, 4, 2, outcome="failed")]
+    run = applied(opened, *events[:4])
+    assert workers(run) == {"gw0": ("running", ["running", "completed"])}
+    run = applied(opened, *events)
+    assert workers(run) == {"gw0": ("failed", ["failed", "completed"])}
+    assert applied(run, *events) == run
+
+
 def test_a_running_stage_says_where_it_runs_until_it_ends(opened):
     began = CommandStart(command="true", timestamp=at(2), index=1)
     events = [WORKERS, began, assigned(1, 3), released(1, 4, outcome="requeued"), assigned(1, 5, "gw1")]
