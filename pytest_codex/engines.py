@@ -68,7 +68,11 @@ def engine_plugin(controller: Controller, *, jobs: int, distributed: bool = Fals
     """
     on_cluster = any(cluster_of(each) is not None for each in controller.prepared)
     if distributed and on_cluster:
-        raise UsageError("Stages on a cluster run beside those of this process: leave out -n and --tx.")
+        raise UsageError(
+            "Stages on a cluster do not go together with pytest-xdist's workers.",
+            hint="Leave out -n and --tx: --codex-jobs runs other stages at once; "
+            "or pass --codex-execution-mode mcp.",
+        )
     if distributed:
         from pytest_codex.scheduling import StageScheduling
 

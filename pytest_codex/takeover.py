@@ -140,7 +140,13 @@ def _invocations(config: pytest.Config, environment: Environment) -> list[Invoca
         target = config.getoption("codex_target")
         return [
             resume_invocation(
-                environment, resumed, task, target=target, keep_going=keep_going, cluster=cluster
+                environment,
+                resumed,
+                task,
+                target=target,
+                execution_mode=config.getoption("codex_execution_mode"),
+                keep_going=keep_going,
+                cluster=cluster,
             )
         ]
     invocation = Invocation(

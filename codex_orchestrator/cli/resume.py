@@ -41,6 +41,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--target", "--target-stage", metavar="STAGE", help="another target stage of the plan"
     )
     parser.add_argument(
+        "--execution-mode",
+        metavar="MODE",
+        help="mcp or cloud, where a stage does not say (default: as the run was started)",
+    )
+    parser.add_argument(
         "--accept-changes", action="store_true", help="go on although the pipeline has changed since"
     )
     add_running(parser)
@@ -57,6 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.run,
         task_of(environment, arguments),
         target=arguments.target,
+        execution_mode=arguments.execution_mode,
         keep_going=arguments.keep_going,
         cluster=arguments.cluster,
         sign=arguments.sign,

@@ -6,7 +6,7 @@ all that decides what runs when. Annotations are real types here, as `codec` rea
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import field, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.definitions.graph import (
@@ -19,9 +19,14 @@ from codex_orchestrator.definitions.graph import (
 )
 from codex_orchestrator.errors import UsageError
 from codex_orchestrator.model.codec import OMIT_NONE, STRICT
-from codex_orchestrator.model.definitions import CommandStage, ManualStage, Pipeline, PlanHints, Stage
-
-ExecutionMode = Literal["mcp", "cloud"]
+from codex_orchestrator.model.definitions import (
+    CommandStage,
+    ExecutionMode,
+    ManualStage,
+    Pipeline,
+    PlanHints,
+    Stage,
+)
 
 _WORDS: dict[str, ExecutionMode] = {
     "cloud": "cloud",

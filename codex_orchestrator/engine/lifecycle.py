@@ -143,7 +143,7 @@ def open_run(
         announce(layout)
     recording = recording_of(layout, options, clock, notify=notify, observe=observe)
     shown = options.guard.pipeline(pipeline)
-    token = write_first_files(layout, pipeline, options.guard, clock)
+    token = write_first_files(layout, pipeline, options.guard, clock, mode=options.execution_mode)
     instructions = read_instructions(environment.root)
     manifest = first_manifest(
         layout,

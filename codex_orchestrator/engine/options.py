@@ -6,6 +6,7 @@ from dataclasses import field
 from typing import TYPE_CHECKING
 
 from codex_orchestrator.dataclass import dataclass
+from codex_orchestrator.model.definitions import ExecutionMode
 from codex_orchestrator.privacy.guard import PrivacyGuard
 from codex_orchestrator.rules.layout import RunLayout
 
@@ -26,6 +27,7 @@ class RunOptions:
         task_slug: The task's slug, or None where it is not known: then the id stands for it.
         signing_key: What signs it at its end, or None.
         log_bytes: How much of each stage's output is logged, in bytes; None for all of it.
+        execution_mode: Where stages run that do not say so, as asked for, or None.
     """
 
     task_id: str
@@ -36,3 +38,4 @@ class RunOptions:
     guard: PrivacyGuard = field(default_factory=PrivacyGuard)
     signing_key: SigningKey | None = None
     log_bytes: int | None = None
+    execution_mode: ExecutionMode | None = None

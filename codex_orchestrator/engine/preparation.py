@@ -18,12 +18,12 @@ from codex_orchestrator.definitions.loader import (
     refuse_invalid,
     user_sources,
 )
-from codex_orchestrator.definitions.planner import CommandPlanner, ExecutionMode, Planned, parse_mode
+from codex_orchestrator.definitions.planner import CommandPlanner, Planned, parse_mode
 from codex_orchestrator.engine.options import RunOptions
 from codex_orchestrator.environment import SIGN_KEY, Environment, choose_task, notice_of_git_hook, run_around
 from codex_orchestrator.errors import UsageError
 from codex_orchestrator.identifiers import check_id
-from codex_orchestrator.model.definitions import Pipeline, SubpipelineStage
+from codex_orchestrator.model.definitions import ExecutionMode, Pipeline, SubpipelineStage
 from codex_orchestrator.privacy.guard import PrivacyGuard
 from codex_orchestrator.tasks.registry import look_up, require_place
 
@@ -177,6 +177,7 @@ def _prepared(environment: Environment, definitions: Definitions, invocation: In
             task_slug=known_task.task.slug if known_task.task else None,
             guard=guard,
             log_bytes=configuration.limits.log_bytes,
+            execution_mode=mode,
         ),
         resume=invocation.resume,
         notices=tuple(notice for notice in notices if notice),

@@ -27,6 +27,7 @@ from codex_orchestrator.evidence.resuming import (
 from codex_orchestrator.evidence.run_folder import write_plan
 from codex_orchestrator.execution.leftovers import named
 from codex_orchestrator.identifiers import id_problem
+from codex_orchestrator.model.definitions import ExecutionMode, Pipeline
 from codex_orchestrator.model.events import RunResumed
 from codex_orchestrator.model.manifest import CommandEntry, Manifest, ResumeEvent
 from codex_orchestrator.privacy.guard import PrivacyGuard
@@ -96,7 +97,9 @@ def resume_run(
         _refuse_changes(layout, manifest, planned, request, options.guard)
     recording = recording_of(layout, options, clock, notify=notify, observe=observe)
     try:
-        return _resumed(layout, planned, request, recording, clock, target)
+        return _resumed(
+            layout, planned, request, recording, clock, target=target, mode=options.execution_mode
+        )
     except BaseException:
         recording.abandon()
         raise
@@ -122,7 +125,9 @@ def _resumed(
     request: Resume,
     recording: RunRecording,
     clock: Clock,
+    *,
     target: str | None,
+    mode: ExecutionMode | None,
 ) -> LiveRun:
     manifest, replay = read_known(layout)
     pipeline = planned.pipeline
@@ -141,9 +146,7 @@ def _resumed(
     _refuse_changes(layout, manifest, planned, request, recording.guard)
     left = end_processes(layout, clock=clock)
     prepare_folder(layout)
-    plan = read_plan(layout)
-    if plan is None or plan.digest != digest:
-        write_plan(layout, pipeline, recording.guard, clock)
+    _renew_plan(layout, pipeline, recording.guard, clock, mode)
     approved = approved_stages(read_receipts(layout), digest)
     shown = recording.guard.pipeline(pipeline)
     found = checked_request(
@@ -181,6 +184,14 @@ def _resumed(
         starts=1 + sum(event.outcome == "accepted" for event in going_on.resume_events),
         warnings=warnings,
     )
+
+
+def _renew_plan(
+    layout: RunLayout, pipeline: Pipeline, guard: PrivacyGuard, clock: Clock, mode: ExecutionMode | None
+) -> None:
+    plan = read_plan(layout)
+    if plan is None or (plan.digest, plan.execution_mode) != (pipeline_digest(pipeline), mode):
+        write_plan(layout, pipeline, guard, clock, mode=mode)
 
 
 def _number_errors(recording: RunRecording, before: Manifest, replay: Replay) -> None:

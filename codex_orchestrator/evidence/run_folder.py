@@ -15,7 +15,7 @@ from codex_orchestrator.evidence.lines import LogFile
 from codex_orchestrator.evidence.owner import render_owner, this_process
 from codex_orchestrator.identifiers import new_run_id
 from codex_orchestrator.model.codec import dumps, dumps_line, to_json
-from codex_orchestrator.model.definitions import Pipeline
+from codex_orchestrator.model.definitions import ExecutionMode, Pipeline
 from codex_orchestrator.model.events import Event, StageAssigned, StageCompleted, StageReleased, encode
 from codex_orchestrator.model.exec_events import ExecChunk, PrivacyDecided
 from codex_orchestrator.model.manifest import CommandEntry, PlanRecord, Pointer, ResumeToken
@@ -49,7 +49,9 @@ def create_run_folder(task: TaskLayout, clock: Clock) -> RunLayout:
             return layout
 
 
-def write_first_files(layout: RunLayout, pipeline: Pipeline, guard: PrivacyGuard, clock: Clock) -> str:
+def write_first_files(
+    layout: RunLayout, pipeline: Pipeline, guard: PrivacyGuard, clock: Clock, *, mode: ExecutionMode | None
+) -> str:
     """Write token, plan and pointers; returns what the manifest says of the token.
 
     Raises:
@@ -58,7 +60,7 @@ def write_first_files(layout: RunLayout, pipeline: Pipeline, guard: PrivacyGuard
     now = timestamp(clock.now())
     token = ResumeToken(run_id=layout.run_id, token=os.urandom(32).hex(), created_at=now)
     files.replace(layout.resume_token, dumps(to_json(token)).encode(), below=layout.base, mode=files.PRIVATE)
-    write_plan(layout, pipeline, guard, clock)
+    write_plan(layout, pipeline, guard, clock, mode=mode)
     pointer = Pointer(
         redirect_to=layout.relative(layout.folder),
         manifest=layout.relative(layout.manifest),
@@ -71,8 +73,17 @@ def write_first_files(layout: RunLayout, pipeline: Pipeline, guard: PrivacyGuard
     return f"sha256:{sha256(token.token.encode()).hexdigest()}"
 
 
-def write_plan(layout: RunLayout, pipeline: Pipeline, guard: PrivacyGuard, clock: Clock) -> None:
+def write_plan(
+    layout: RunLayout, pipeline: Pipeline, guard: PrivacyGuard, clock: Clock, *, mode: ExecutionMode | None
+) -> None:
     """Write what is run, without its secrets, and the digest that receipts and later resumes are held to.
+
+    Args:
+        layout: The run.
+        pipeline: What it runs.
+        guard: Keeps secrets out.
+        clock: Time.
+        mode: Where stages run that do not say so, as asked for, or None.
 
     Raises:
         StorageError: The disk refused.
@@ -81,6 +92,7 @@ def write_plan(layout: RunLayout, pipeline: Pipeline, guard: PrivacyGuard, clock
         pipeline=guard.pipeline(pipeline),
         digest=pipeline_digest(pipeline),
         created_at=timestamp(clock.now()),
+        execution_mode=mode,
     )
     files.replace(layout.plan, dumps(to_json(plan)).encode(), below=layout.base)
 

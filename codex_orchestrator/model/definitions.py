@@ -16,6 +16,7 @@ Seconds = Annotated[float, Bounds(gt=0, le=31_536_000)]
 LARGEST = 1_000_000_000
 Count = Annotated[int, Bounds(ge=1, le=LARGEST)]
 Name = Annotated[str, Bounds(min_length=1)]
+ExecutionMode = Literal["mcp", "cloud"]
 
 STREAM_BYTES = 65_536
 ERROR_DETAIL_BYTES = 8_192

@@ -122,6 +122,7 @@ class StageReleased:
     stage_id: str
     instance_id: Annotated[str, Bounds(min_length=1)]
     outcome: AttemptOutcome
+    assigned_at: str | None = field(default=None, metadata=_WHEN_KNOWN)
     checkpoint: Checkpoint | None = field(default=None, metadata=_WHEN_KNOWN)
     timestamp: str
     index: Index

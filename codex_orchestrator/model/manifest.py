@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.model.codec import OMIT_NONE, STRICT, Bounds
 from codex_orchestrator.model.control_plane import ControlPlane
-from codex_orchestrator.model.definitions import Pipeline
+from codex_orchestrator.model.definitions import ExecutionMode, Pipeline
 from codex_orchestrator.model.privacy_record import Privacy, PrivacyDecision
 from codex_orchestrator.model.scheduler import InstanceStats, Scheduler
 
@@ -235,6 +235,7 @@ class PlanRecord:
     pipeline: Pipeline
     digest: Name
     created_at: str
+    execution_mode: ExecutionMode | None = field(default=None, metadata={OMIT_NONE: True})
 
 
 @dataclass(frozen=True)

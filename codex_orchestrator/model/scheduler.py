@@ -125,7 +125,7 @@ def requested(
 
 
 def assigned(scheduler: Scheduler, instance_id: str, *, timestamp: str) -> Scheduler:
-    """A worker was given a command; it has one at a time, so that the moment tells attempts apart."""
+    """A worker was given a command; never two at one moment, so that it tells attempts apart."""
     worker = _worker(scheduler, instance_id) or _new_worker(instance_id, timestamp)
     if any(attempt.assigned_at == timestamp for attempt in worker.attempts):
         return scheduler
@@ -141,8 +141,9 @@ def released(
     checkpoint: Checkpoint | None = None,
     *,
     timestamp: str,
+    assigned_at: str | None = None,
 ) -> Scheduler:
-    """A worker has no command any more: it brought it to its end, or was lost over it.
+    """A worker has a command no more: it brought it to its end, or was lost over it.
 
     Args:
         scheduler: As it was.
@@ -151,12 +152,15 @@ def released(
             stage is tried again, else ``failed``.
         checkpoint: What is done about a lost worker.
         timestamp: When.
+        assigned_at: When it was given the command; None for all that it has.
     """
     worker = _worker(scheduler, instance_id)
-    if worker is None or any(attempt.completed_at == timestamp for attempt in worker.attempts):
+    if worker is None:
+        return scheduler
+    if assigned_at is None and any(attempt.completed_at == timestamp for attempt in worker.attempts):
         return scheduler  # Told again, when the worker may have the next command already.
     noted = () if checkpoint is None else (_noted(checkpoint, timestamp),)
-    return _with_worker(scheduler, _closed(worker, outcome, timestamp, noted))
+    return _with_worker(scheduler, _closed(worker, outcome, timestamp, noted, assigned_at))
 
 
 def ended(scheduler: Scheduler, *, timestamp: str) -> Scheduler:
@@ -167,7 +171,11 @@ def ended(scheduler: Scheduler, *, timestamp: str) -> Scheduler:
 
 
 def _closed(
-    worker: Assignment, outcome: AttemptOutcome, timestamp: str, noted: tuple[RecoveryCheckpoint, ...] = ()
+    worker: Assignment,
+    outcome: AttemptOutcome,
+    timestamp: str,
+    noted: tuple[RecoveryCheckpoint, ...] = (),
+    assigned_at: str | None = None,
 ) -> Assignment:
     attempts = tuple(
         replace(
@@ -176,13 +184,19 @@ def _closed(
             completed_at=timestamp,
             recovery_checkpoints=(*attempt.recovery_checkpoints, *noted),
         )
-        if attempt.status in ("pending", "running")
+        if _is_open(attempt) and assigned_at in (None, attempt.assigned_at)
         else attempt
         for attempt in worker.attempts
     )
     if attempts == worker.attempts:
         return worker
+    if any(map(_is_open, attempts)):
+        return replace(worker, attempts=attempts)
     return replace(worker, status=_AFTER[outcome], completed_at=timestamp, attempts=attempts)
+
+
+def _is_open(attempt: WorkerAttempt) -> bool:
+    return attempt.status in ("pending", "running")
 
 
 def _noted(checkpoint: Checkpoint, timestamp: str) -> RecoveryCheckpoint:

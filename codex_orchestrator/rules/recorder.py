@@ -83,16 +83,36 @@ def _assign(manifest: Manifest, event: StageAssigned) -> Manifest:
     if manifest.scheduler is None:
         return manifest
     scheduler = instances.assigned(manifest.scheduler, event.instance_id, timestamp=event.timestamp)
-    return _with_scheduler(manifest, scheduler, event.timestamp)
+    placed = _with_place(manifest, event.index, _place(event.instance_id))
+    return _with_scheduler(placed, scheduler, event.timestamp)
 
 
 def _release(manifest: Manifest, event: StageReleased) -> Manifest:
     if manifest.scheduler is None:
         return manifest
     scheduler = instances.released(
-        manifest.scheduler, event.instance_id, event.outcome, event.checkpoint, timestamp=event.timestamp
+        manifest.scheduler,
+        event.instance_id,
+        event.outcome,
+        event.checkpoint,
+        assigned_at=event.assigned_at,
+        timestamp=event.timestamp,
     )
+    if manifest.entry(event.index).summary == _place(event.instance_id):
+        manifest = _with_place(manifest, event.index, None)
     return _with_scheduler(manifest, scheduler, event.timestamp)
+
+
+def _place(instance_id: str) -> str:
+    return f"Runs on {instance_id}"
+
+
+def _with_place(manifest: Manifest, index: int, place: str | None) -> Manifest:
+    """Where a stage runs stands where its end will be told."""
+    entry = manifest.entry(index)
+    if entry.status != "running" or entry.summary == place:
+        return manifest
+    return _with_entry(manifest, replace(entry, summary=place))
 
 
 def _with_scheduler(manifest: Manifest, scheduler: Scheduler, timestamp: str) -> Manifest:

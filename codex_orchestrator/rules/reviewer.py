@@ -8,8 +8,9 @@ from typing import Any, ClassVar, Literal
 
 from codex_orchestrator.clock import parse_timestamp
 from codex_orchestrator.dataclass import dataclass
-from codex_orchestrator.definitions.planner import ExecutionMode, Plan
+from codex_orchestrator.definitions.planner import Plan
 from codex_orchestrator.model.codec import CAMEL, OMIT_NONE, camel_keys, to_json
+from codex_orchestrator.model.definitions import ExecutionMode
 from codex_orchestrator.model.manifest import GuardrailStatus, Handle, Manifest, MetricsLine
 from codex_orchestrator.model.privacy_record import Privacy, PrivacyDecision, PrivacyTotals
 from codex_orchestrator.model.scheduler import SchedulerSummary, instance_stats, scheduler_summary

@@ -61,6 +61,7 @@ class StageProgress:
         state: Whether it waits, runs, or how it ended.
         since: When it started, by the monotonic clock.
         tail: The end of its output so far.
+        worker: The worker that runs it; None where that is this process, or not known yet.
         ended: How it ended; None before.
     """
 
@@ -70,6 +71,7 @@ class StageProgress:
     state: StageState = "waiting"
     since: float | None = None
     tail: str = ""
+    worker: str | None = None
     ended: StageEnd | None = None
 
 
@@ -113,6 +115,12 @@ class Board:
                 return None
             self._stages[nodeid] = replace(self._stages[nodeid], state="running", since=now)
             return self._stages[nodeid]
+
+    def place(self, nodeid: str, worker: str | None) -> None:
+        """Say which worker runs a stage; None where that one runs it no more."""
+        with self._lock:
+            if nodeid in self._stages:
+                self._stages[nodeid] = replace(self._stages[nodeid], worker=worker)
 
     def add_output(self, nodeid: str, text: str) -> None:
         """Keep the end of a stage's output; the cost does not grow with the output."""

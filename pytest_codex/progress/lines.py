@@ -44,8 +44,9 @@ def still_running(stage: StageProgress, now: float) -> str:
 
 
 def running_for(stage: StageProgress, now: float) -> str:
-    """``[2/4] build: running for 30 s``."""
-    return printable(f"{stage.place}: running for {elapsed(now - (stage.since or now))}")
+    """``[2/4] build: running for 30 s``, or ``[2/4] build: running on w1 for 30 s``."""
+    where = f" on {stage.worker}" if stage.worker else ""
+    return printable(f"{stage.place}: running{where} for {elapsed(now - (stage.since or now))}")
 
 
 def waiting(stage: StageProgress) -> str:

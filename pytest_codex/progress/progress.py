@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from codex_orchestrator.model.events import Event
+from codex_orchestrator.model.events import Event, StageAssigned, StageReleased
 from codex_orchestrator.model.exec_events import ExecChunk, ExecEnd
 from codex_orchestrator.text import harmless
 from pytest_codex.messages import tell
@@ -30,11 +30,15 @@ class OutputListener:
         self._progress = progress
 
     def pytest_codex_event(self, event: Event, nodeid: str) -> None:
-        """Show a piece of output, or the end of an attempt."""
+        """Show a piece of output, or the end of an attempt; keep in mind where a stage runs."""
         if isinstance(event, ExecChunk):
             self._progress.printed(nodeid, event)
         elif isinstance(event, ExecEnd):
             self._progress.printed_all(nodeid)
+        elif isinstance(event, StageAssigned):
+            self._progress.board.place(nodeid, event.instance_id)
+        elif isinstance(event, StageReleased):
+            self._progress.board.place(nodeid, None)
 
 
 class Progress:

@@ -5,12 +5,25 @@ from dataclasses import dataclass, field, replace
 
 from .figures import Limit, Measure, Target
 from .graph import CRITICAL_PATH_SECONDS, GRAPH
-from .work import START, EmptyTests, Make, Shell, Stage, StageCost, Work, back_to_front, in_turn, independent
+from .work import (
+    START,
+    EmptyTests,
+    Make,
+    Shell,
+    Stage,
+    StageCost,
+    Tree,
+    Work,
+    back_to_front,
+    in_turn,
+    independent,
+)
 
 NODE = "node"
 
 _LINE = "x" * 99
 _MEGABYTES_50 = 50_000_000
+_MEGABYTES_100 = 100_000_000
 _GIGABYTE = 1_000_000_000
 _MIB = 2**20
 _PAST_RUNS = 10_000
@@ -67,6 +80,24 @@ _RUNS = replace(_STATUS, arguments=("runs", "--limit", "20", "--format", "json")
 _GIGABYTE_PRINTED = Work(in_turn(_printing(_GIGABYTE)), log_bytes=_GIGABYTE)
 _HUNDRED_APART = independent(*("true",) * 100)
 _HUNDRED_IN_PAIRS = Work(_HUNDRED_APART, arguments=(*START, "--jobs", "2"))
+
+
+def _there(work: Work, workers: int = 2) -> Work:
+    """The same on a cluster of this machine, which is started for the run."""
+    return replace(work, arguments=(*START, "--execution-mode", "cloud", "--cluster", f"local:{workers}"))
+
+
+def _here(work: Work, workers: int = 2) -> Work:
+    """The same in threads of the process."""
+    return replace(work, arguments=(*START, "--jobs", str(workers)))
+
+
+_EIGHT, _EIGHTY, _EIGHT_HUNDRED = (Work(independent(*("true",) * count)) for count in (8, 80, 800))
+_EIGHT_ASLEEP = Work(independent(*("sleep 0.05",) * 8))
+_EIGHT_HUNDRED_ASLEEP = Work(independent(*("sleep 0.05",) * 800))
+_MEGABYTES_PRINTED = Work(in_turn(_printing(_MEGABYTES_100)), log_bytes=_MEGABYTES_100)
+_IN_A_TREE = Work(in_turn("true"), tree=Tree(5_000), workspace="snapshot")
+_IN_A_KNOWN_TREE = replace(_IN_A_TREE, tree=Tree(5_000, changed=3))
 
 CASES: tuple[Case, ...] = (
     Case(
@@ -200,5 +231,65 @@ CASES: tuple[Case, ...] = (
         targets={Measure.WALL: Target(1.60)},
         peer="pytest alone",
         peer_work=EmptyTests(4),
+    ),
+    Case(
+        key="s",
+        title="local:2, 8 independent `true`",
+        work=_there(_EIGHT),
+        peer="--jobs 2",
+        peer_work=_here(_EIGHT),
+    ),
+    Case(
+        key="t",
+        title="local:2, 80 independent `true`",
+        work=_there(_EIGHTY),
+        peer="--jobs 2",
+        peer_work=_here(_EIGHTY),
+    ),
+    Case(
+        key="u",
+        title="local:2, 8 times `sleep 0.05`",
+        work=_there(_EIGHT_ASLEEP),
+        peer="--jobs 2",
+        peer_work=_here(_EIGHT_ASLEEP),
+    ),
+    Case(
+        key="v",
+        title="local:2, one stage printing 100 MB",
+        work=_there(_MEGABYTES_PRINTED),
+        # Half the throughput.
+        targets={Measure.WALL: Target(2.00)},
+        peer="--jobs 2",
+        peer_work=_here(_MEGABYTES_PRINTED),
+    ),
+    Case(
+        key="w",
+        title="local:2, 5 000 files go to workers",
+        work=_there(_IN_A_TREE),
+        peer="shared",
+        peer_work=_there(replace(_IN_A_TREE, workspace="shared")),
+    ),
+    Case(
+        key="x",
+        title="local:2, 3 of 5 000 files go to workers",
+        work=_there(_IN_A_KNOWN_TREE),
+        targets={Measure.WALL: Target(1.0, Limit.GROWTH)},
+        peer="shared",
+        peer_work=_there(replace(_IN_A_KNOWN_TREE, workspace="shared")),
+    ),
+    Case(
+        key="y",
+        title="local:2, a `true` among 800",
+        work=StageCost(_there(_EIGHT_HUNDRED), _there(_EIGHT)),
+        targets={Measure.WALL: Target(1.30)},
+        peer="among 80",
+        peer_work=StageCost(_there(_EIGHTY), _there(_EIGHT)),
+    ),
+    Case(
+        key="z",
+        title="local:8, 800 times `sleep 0.05`",
+        work=_there(_EIGHT_HUNDRED_ASLEEP, 8),
+        peer="--jobs 8",
+        peer_work=_here(_EIGHT_HUNDRED_ASLEEP, 8),
     ),
 )

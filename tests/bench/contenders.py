@@ -37,9 +37,13 @@ class ToolAtWork:
         self._work = work
         self._outputs = folder
         self._project = folder / "project"
-        self._keeps = work.needs_run or work.past_runs > 0
+        self._keeps = work.needs_run or work.past_runs > 0 or bool(work.tree and work.tree.changed)
         self._run_id = ""
-        if self._keeps:
+        self._turn = 0
+        # What workers keep of work trees is theirs alone.
+        self._kept_by_workers = folder / "dask"
+        self._environment = {**tool.environment, "DASK_TEMPORARY_DIRECTORY": str(self._kept_by_workers)}
+        if work.needs_run or work.past_runs:
             self._make_project()
             self._run_id = self._make_run()
         if work.past_runs:
@@ -50,10 +54,11 @@ class ToolAtWork:
 
     def measure(self) -> Sample:
         """Run the command line once, and check what it did."""
-        if not self._keeps:
+        if not self._keeps or not self._project.exists():
             self._make_project()
+        self._change_files()
         command = (*self._tool.command, *self._work.command_line(self._run_id))
-        sample = run_measured(command, self._tool.environment, self._project, self._outputs)
+        sample = run_measured(command, self._environment, self._project, self._outputs)
         if self._work.starts_run:
             self._check_newest_run(command)
         fragment = self._work.output_fragment(self._run_id)
@@ -100,6 +105,21 @@ class ToolAtWork:
         _empty(self._project)
         text = json.dumps(configuration(self._work), indent=2) + "\n"
         (self._project / "codex.orchestrator.json").write_text(text, encoding="utf-8")
+        if self._work.tree is not None:
+            _empty(self._kept_by_workers)
+            self._write_files(self._work.tree.files)
+
+    def _change_files(self) -> None:
+        if self._work.tree is not None and self._work.tree.changed:
+            self._turn += 1
+            self._write_files(self._work.tree.changed)
+
+    def _write_files(self, count: int) -> None:
+        for number in range(count):
+            folder = self._project / f"src-{number // 100}"
+            folder.mkdir(exist_ok=True)
+            text = f"{number}, {self._turn}\n" * 100
+            (folder / f"file-{number}.txt").write_text(text, encoding="utf-8")
 
 
 class StageAmongOthers:

@@ -37,6 +37,18 @@ def back_to_front(*commands: str) -> tuple[Stage, ...]:
 
 
 @dataclass(frozen=True)
+class Tree:
+    """A work tree of so many small files.
+
+    With ``changed``, one project serves all processes, and so many of its files are others before each;
+    without, project and workers know nothing of the tree.
+    """
+
+    files: int
+    changed: int = 0
+
+
+@dataclass(frozen=True)
 class Work:
     """One command line of a tool, in a project.
 
@@ -45,7 +57,7 @@ class Work:
     has our plugin. Every process gets a fresh project, but where a run or ``past_runs`` of them are made
     beforehand: then all share one. ``starts_run`` demands a succeeded run in the project afterwards, with at
     least ``log_bytes`` bytes of stage logs; all other work demands ``expected_output`` (with the same
-    stand-ins) on stdout.
+    stand-ins) on stdout. ``tree`` is what lies in the project besides, ``workspace`` how it gets to workers.
     """
 
     stages: tuple[Stage, ...]
@@ -55,6 +67,8 @@ class Work:
     log_bytes: int = 0
     expected_output: str = ""
     past_runs: int = 0
+    tree: Tree | None = None
+    workspace: str | None = None
 
     @property
     def needs_run(self) -> bool:
@@ -114,7 +128,8 @@ class Make:
 def configuration(work: Work) -> dict[str, object]:
     """The work's ``codex.orchestrator.json``; without ``needs``, in the format that both tools read alike."""
     stages = [_definition(number, stage) for number, stage in enumerate(work.stages, start=1)]
-    return {"pipelines": [{"id": PIPELINE, "title": "Benchmark", "stages": stages}]}
+    cloud = {} if work.workspace is None else {"cloud": {"workspace": work.workspace}}
+    return {"pipelines": [{"id": PIPELINE, "title": "Benchmark", "stages": stages}], **cloud}
 
 
 def _definition(number: int, stage: Stage) -> dict[str, object]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import random
 import re
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +23,15 @@ from tests.support.projects import named
 pytestmark = needs_dask
 
 # Beside times, ids and workers, that stages ran on a cluster is said where it is said.
-OF_MODE = {"mode", "requires_cloud", "requiresCloud", "executionMode", "digest", "plan_digest"}
+OF_MODE = {
+    "mode",
+    "execution_mode",
+    "requires_cloud",
+    "requiresCloud",
+    "executionMode",
+    "digest",
+    "plan_digest",
+}
 # Which of two streams comes first is a matter of time: each stage here has one that is large.
 NOISY = "import sys; sys.stdout.buffer.write(bytes(range(256)) * 2000)"
 SECRET = "Xk29vQpL7rTz84Wm"
@@ -92,6 +103,12 @@ def test_a_cluster_leaves_what_threads_leave(project, left, guard):
     alike(here, there)
     manifest = there[".runs/task-1/cli/<work>/manifest.json"][1][0]
     assert {one["instance_id"] for one in manifest["scheduler"]["assignments"]} <= {"w1", "w2"}
+    told = [event for event in there[".runs/task-1/cli/<work>/runner.ndjson"][1] if "assigned_at" in event]
+    assert {(one["instance_id"], one["assigned_at"], one["timestamp"]) for one in told} == {
+        (worker["instance_id"], attempt["assigned_at"], attempt["completed_at"])
+        for worker in manifest["scheduler"]["assignments"]
+        for attempt in worker["attempts"]
+    }
     assert there[".runs/task-1/cli/<work>/run-summary.json"][1][0]["mode"] == "cloud"
     leaks = [path for path, found in there.items() if SECRET in json.dumps(found)]
     assert bool(leaks) == (guard == "shadow"), leaks
@@ -169,6 +186,51 @@ def test_stages_of_both_kinds_run_in_one_graph_and_get_no_more_variables_than_th
     assert broken(project.root) == []
 
 
+def test_the_line_of_a_stage_says_on_which_worker_it_runs(project, cluster, terminal):
+    path = project.root / "gate"
+    os.mkfifo(path)
+    cloud_pipeline(project, command("there", "cat gate"), command("after", needs=["there"]))
+    shown = terminal("start", "work", f"--cluster={cluster.address}")
+    shown.until(lambda screen: re.search(r"^\[1/2\] there: running on w\d for ", screen.text, re.MULTILINE))
+    line = r"^  \[running\] THERE \(there\) — Runs on w\d$"
+    until(lambda: re.search(line, project.cli("status").stdout, re.MULTILINE), "the worker in `status`")
+    path.write_text("through\n")
+    assert shown.finish() == 0
+    assert project.manifest()["commands"][0]["summary"] == "through"
+
+
+def test_what_was_started_for_the_cluster_is_resumed_there_unless_another_mode_is_given(project, cluster):
+    project.pipelines(
+        work=[
+            command("there", "test -e mended"),
+            {"kind": "subpipeline", "id": "nested", "pipeline": "inner"},
+        ],
+        inner=[command("below", "test -e whole")],
+    )
+    started = project.cli("start", "work", "--execution-mode=cloud", f"--cluster={cluster.address}")
+    assert started.returncode == 1, started.stderr
+    (project.root / "mended").touch()
+    refused = project.cli("resume", "--run=latest")
+    assert (refused.returncode, "No cluster is named." in refused.stderr) == (2, True), refused.stderr
+    resumed = project.cli("resume", "--run=latest", f"--cluster={cluster.address}")
+    assert resumed.returncode == 1, resumed.stderr
+    manifests = [json.loads((run / "manifest.json").read_text()) for run in project.runs()]
+    given = {one["pipeline_id"]: _attempts(one) for one in manifests}
+    assert given == {"work": 2, "inner": 1}
+    (project.root / "whole").touch()
+    here = project.cli("resume", f"--run={manifests[0]['run_id']}", "--execution-mode=mcp")
+    assert here.returncode == 0, here.stderr
+    manifests = [json.loads((run / "manifest.json").read_text()) for run in project.runs()]
+    assert {one["pipeline_id"]: _attempts(one) for one in manifests} == given
+    for run_folder in project.runs():
+        assert json.loads((run_folder / "plan.json").read_text())["execution_mode"] == "mcp"
+    assert broken(project.root) == []
+
+
+def _attempts(manifest: dict) -> int:
+    return sum(len(worker["attempts"]) for worker in manifest["scheduler"]["assignments"])
+
+
 def test_pytest_runs_them_too(project, cluster):
     cloud_pipeline(project, command("there", "echo done"))
     done = project.pytest("--codex-pipeline", "work", f"--codex-cluster={cluster.address}")
@@ -197,6 +259,15 @@ def test_what_is_no_cluster_is_refused_before_anything_is_written(project, case)
     done = project.cli("start", "work", *words)
     assert (done.returncode, message in done.stderr) == (code, True), done.stderr
     assert "Traceback" not in done.stderr
+    assert not (project.root / ".runs").exists()
+
+
+def test_a_cluster_and_workers_of_xdist_are_refused_together(project):
+    cloud_pipeline(project, command("there"))
+    done = project.pytest("-n", "2", "--codex-pipeline=work", "--codex-cluster=local")
+    assert done.returncode == 4, done.stdout
+    assert "Stages on a cluster do not go together with pytest-xdist's workers." in done.stderr
+    assert "Leave out -n and --tx: --codex-jobs runs other stages at once" in done.stderr
     assert not (project.root / ".runs").exists()
 
 
@@ -327,6 +398,62 @@ def test_the_work_tree_travels_and_what_stages_make_comes_back(project, cluster)
         (dist / "all").unlink()
         (dist / "root").unlink()
     assert broken(project.root) == []
+
+
+# Bytes, modes, links and names as builds make them; each stage needs what the one before has made.
+PACKAGING = [
+    command(
+        "build",
+        "mkdir -p dist/bin 'dist/with space'"
+        " && head -c 300000 src/data | tr '\\000-\\177' '\\200-\\377' > dist/data"
+        " && printf '#!/bin/sh\\necho built\\n' > dist/bin/tool && chmod 755 dist/bin/tool"
+        " && ln -s ../data 'dist/with space/link' && : > dist/empty",
+    ),
+    command(
+        "test",
+        "test \"$(dist/bin/tool)\" = built && cksum < 'dist/with space/link' > dist/report && rm dist/empty",
+        needs=["build"],
+    ),
+    command(
+        "package",
+        "cat dist/report dist/data dist/bin/tool > dist/package && cksum < dist/package",
+        needs=["test"],
+    ),
+]
+
+
+def test_a_build_over_three_workers_makes_what_it_makes_here(project, tmp_path_factory):
+    (project.root / "src").mkdir()
+    (project.root / "src/data").write_bytes(random.Random(1).randbytes(400_000))
+    stages = [{**stage, "outputs": ["dist"], "resources": {stage["id"]: 1}} for stage in PACKAGING]
+    made = Cluster(tmp_path_factory.mktemp("three"), 0)
+    try:
+        for stage in stages:
+            made.add(f"of-{stage['id']}", "--resources", f"{stage['id']}=1")
+        cloud_pipeline(project, *stages, workspace="snapshot", connectSeconds=60)
+        done = run(project, f"--jobs 1 --cluster {made.address}")
+        assert done.returncode == 0, done.stdout
+    finally:
+        made.close()
+    workers = [one["instance_id"] for one in project.manifest()["scheduler"]["assignments"]]
+    assert workers == ["of-build", "of-package", "of-test"]
+    there = contents(project.root / "dist")
+    shutil.rmtree(project.root / "dist")
+    cloud_pipeline(project, *({**stage, "executionMode": "mcp"} for stage in stages))
+    done = run(project, "--jobs 1")
+    assert done.returncode == 0, done.stdout
+    assert there == contents(project.root / "dist")
+    assert {"bin/tool", "with space/link", "package"} <= there.keys()
+
+
+def contents(folder: Path) -> dict[str, object]:
+    """All below a folder: files with their modes, links with where they lead to."""
+    return {
+        str(path.relative_to(folder)): path.readlink()
+        if path.is_symlink()
+        else path.is_file() and (path.stat().st_mode & 0o111, path.read_bytes())
+        for path in folder.rglob("*")
+    }
 
 
 def test_what_cannot_travel_is_said_before_anything_runs(project, cluster):

@@ -297,6 +297,31 @@ def test_the_workers_of_a_run(opened):
     assert run.commands == opened.commands
 
 
+def test_a_worker_with_several_commands_has_an_end_for_each(opened):
+    def over(index: int, second: int, since: int, **more) -> StageReleased:
+        return replace(released(index, second, **more), assigned_at=at(since))
+
+    events = [WORKERS, assigned(1, 2), assigned(2, 3), over(2, 4, 3), over(1, 4, 2, outcome="failed")]
+    run = applied(opened, *events[:4])
+    assert workers(run) == {"gw0": ("running", ["running", "completed"])}
+    run = applied(opened, *events)
+    assert workers(run) == {"gw0": ("failed", ["failed", "completed"])}
+    assert applied(run, *events) == run
+
+
+def test_a_running_stage_says_where_it_runs_until_it_ends(opened):
+    began = CommandStart(command="true", timestamp=at(2), index=1)
+    events = [WORKERS, began, assigned(1, 3), released(1, 4, outcome="requeued"), assigned(1, 5, "gw1")]
+    told = []
+    for number in range(1, len(events) + 1):
+        run = applied(opened, *events[:number])
+        assert applied(run, *events[1:number]) == run
+        told.append(run.entry(1).summary)
+    assert told == [None, None, "Runs on gw0", None, "Runs on gw1"]
+    over = applied(run, completed(1, 6), released(1, 6, "gw1"))
+    assert over.entry(1).summary == completed(1, 6).summary
+
+
 def test_what_workers_still_had_at_the_end_of_the_run_has_failed(opened):
     run = applied(opened, WORKERS, assigned(1, 2), assigned(2, 3, "gw1"), released(1, 4))
     over = applied(

@@ -40,6 +40,8 @@ def test_a_line_for_a_stage_that_runs():
     assert still_running(stage, 39.5) == "[1/2] a: running for 30 s"
     talking = StageProgress("work::a", "a", "[1/2] a", "running", since=10.0, tail=f"1 of 9\n{RED}2 of 9\n")
     assert still_running(talking, 39.5) == "[1/2] a: running for 30 s, last: 2 of 9"
+    there = StageProgress("work::a", "a", "[1/2] a", "running", since=10.0, worker="w1")
+    assert still_running(there, 39.5) == "[1/2] a: running on w1 for 30 s"
 
 
 # What stages print.

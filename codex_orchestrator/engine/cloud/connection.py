@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import pickle
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -23,6 +24,19 @@ _FAREWELL_SECONDS = 2.0
 
 # Workers need not have this package, so that what they call first goes to them whole.
 cloudpickle.register_pickle_by_value(shipped)
+
+
+class _Packed:
+    """A function that goes to workers with each of many calls, made into bytes once."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._data: bytes = cloudpickle.dumps(function)
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[bytes]]:
+        return pickle.loads, (self._data,)
+
+
+_CALL = _Packed(shipped.call)
 
 
 class Connection:
@@ -180,9 +194,7 @@ class Connection:
         answer: Any = shipped.MISSING
         for source in (None, self._source):
             if isinstance(answer, str) and answer == shipped.MISSING:
-                told = await self._client.run(
-                    shipped.call, self._module, source, function, args, workers=[address]
-                )
+                told = await self._client.run(_CALL, self._module, source, function, args, workers=[address])
                 answer = told[address]
         return answer
 

@@ -15,6 +15,7 @@ from codex_orchestrator.engine.cloud.cluster import Cluster
 from codex_orchestrator.engine.cloud.remote import RemoteAttempt, Worker
 from codex_orchestrator.engine.cloud.travelling import LookingExecutor, Refused, TravellingTree, WithOutputs
 from codex_orchestrator.engine.dispatcher import Dispatcher
+from codex_orchestrator.engine.jobs import Place
 from codex_orchestrator.engine.messages import Placed
 from codex_orchestrator.engine.runs import PipelineRun
 from codex_orchestrator.engine.threads import MoreRoom, ThreadEngine
@@ -148,6 +149,7 @@ class DaskEngine(ThreadEngine):
         self._variables = frozenset(variables)
         self._counts_resources = counts_resources
         self._line = line
+        self._there = 0
         cluster.grown = self._grown
 
     @property
@@ -166,10 +168,18 @@ class DaskEngine(ThreadEngine):
 
     def free(self, nodeid: str) -> bool:
         """Whether a command may be started where it belongs."""
-        there = sum(1 for other in self._threads if other in self._stages)
         if nodeid in self._stages:
-            return there < self._room
-        return len(self._threads) - there < self._jobs
+            return self._there < self._room
+        return len(self._threads) - self._there < self._jobs
+
+    def start(self, nodeid: str, request: StageRequest, run: PipelineRun) -> Place:
+        """Run a command in a thread of its own, or wait there for its end on the cluster."""
+        self._there += nodeid in self._stages
+        return super().start(nodeid, request, run)
+
+    def _forget(self, nodeid: str) -> None:
+        super()._forget(nodeid)
+        self._there -= nodeid in self._stages
 
     def _grown(self) -> bool:
         try:
