@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from codex_orchestrator.model.control_plane import ControlPlane
     from codex_orchestrator.model.definitions import (
         CommandStage,
+        Expect,
         ManualStage,
         Pipeline,
         PlanHints,
@@ -89,6 +90,7 @@ __all__ = [
     "ExecChunk",
     "ExecEnd",
     "ExecRetry",
+    "Expect",
     "GuardrailCounts",
     "GuardrailStatus",
     "Handle",
@@ -143,6 +145,7 @@ _HOMES = {
     ),
     "codex_orchestrator.model.definitions": (
         "CommandStage",
+        "Expect",
         "ManualStage",
         "Pipeline",
         "PlanHints",

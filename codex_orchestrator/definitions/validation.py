@@ -25,6 +25,7 @@ from codex_orchestrator.model.definitions import (
     CloudSettings,
     CommandStage,
     Configuration,
+    Expect,
     PipelineDefinition,
     Stage,
     StageSetRef,
@@ -251,6 +252,21 @@ def _check_stage(stage: Stage, where: Path, seen: set[str]) -> Iterator[Problem]
         yield from _check_process(stage, where)
         yield from _check_patterns(stage.inputs, (*where, "inputs"))
         yield from _check_patterns(stage.outputs, (*where, "outputs"))
+        yield from _check_expect(stage.expect, (*where, "expect"))
+
+
+def _check_expect(expect: Expect | None, where: Path) -> Iterator[Problem]:
+    """Expectations that anything would meet, or that none of ours can be held to."""
+    if expect is None:
+        return
+    if expect.junit is None and expect.pattern is None and not expect.files:
+        yield Problem(where, "expects nothing: give it junit, pattern or files")
+    if expect.tests is not None and expect.junit is None:
+        yield Problem((*where, "tests"), "tests are counted in a JUnit file: name it as junit")
+    if expect.junit is not None:
+        for problem in _check_patterns([expect.junit], where):
+            yield Problem((*where, "junit"), problem.message)
+    yield from _check_patterns(expect.files, (*where, "files"))
 
 
 def _check_modes(stage: CommandStage, where: Path) -> Iterator[Problem]:

@@ -10,7 +10,7 @@ from codex_orchestrator.environment import Environment, as_utf8, stage_variables
 from codex_orchestrator.model.definitions import CommandStage, Limits, Session
 from codex_orchestrator.model.events import Event
 from codex_orchestrator.model.exec_events import ExecBegin
-from codex_orchestrator.rules.stage import StageRequest
+from codex_orchestrator.rules.stage import Expected, StageRequest
 
 
 class StageRequests:
@@ -58,6 +58,20 @@ class StageRequests:
             privacy=self._live.recording.guard.policy,
             mark=mark_of(layout, stage.id),
             run_dir=str(layout.folder),
+            expected=self._expected(stage),
+        )
+
+    def _expected(self, stage: CommandStage) -> Expected | None:
+        expect, environment = stage.expect, self._environment
+        if expect is None:
+            return None
+        return Expected(
+            root=str(environment.root),
+            closed=(str(environment.runs_dir), str(self._live.layout.task.out_dir)),
+            junit=expect.junit,
+            tests=expect.tests or 1,
+            pattern=expect.pattern,
+            files=expect.files or (),
         )
 
     def note(self, event: Event) -> None:

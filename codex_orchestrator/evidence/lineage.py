@@ -64,8 +64,7 @@ class ParentLink:
             manifest=parent.relative(self._child.manifest),
         )
         files.make_new_folder(parent.children, below=parent.base)
-        body = dumps(to_json(record)).encode()
-        files.replace(parent.child_record(record.run_id), body, below=parent.base)
+        files.replace(parent.child_record(record.run_id), _body(record), below=parent.base)
 
     def adopt(self) -> None:
         """Bring the child's status into the parent's manifest, where the parent has no owner to do it.
@@ -75,6 +74,25 @@ class ParentLink:
         """
         if self._parent is not None:
             adopt_children(self._parent, self._clock)
+
+
+def is_childs_word(layout: RunLayout, path: Path) -> bool:
+    """Whether a file is, byte by byte, the record that a child would leave with a run by its own manifest."""
+    if path.parent != layout.children:
+        return False
+    child = next((one for one in read_children(layout) if layout.child_record(one.run_id) == path), None)
+    place = child_layout(layout, child) if child is not None else None
+    own = _stored(place) if place is not None else None
+    if child is None or place is None or own is None or own.get("parent_run_id") != layout.run_id:
+        return False
+    told = (child.run_id, child.pipeline_id, child.manifest)
+    if told != (own.get("run_id"), own.get("pipeline_id"), layout.relative(place.manifest)):
+        return False
+    try:
+        # `read_children` has its status from its manifest.
+        return places.read(path, below=layout.base) == _body(child)
+    except (OSError, StorageError):
+        return False
 
 
 def read_children(layout: RunLayout) -> list[ChildRun]:
@@ -276,6 +294,10 @@ def _places(environment: Environment, run_id: str) -> Iterator[RunLayout]:
     for name, kind in tasks:
         if kind == "folder" and id_problem(name) is None:
             yield RunLayout.at(environment.runs_dir / name / "cli" / run_id, environment.root)
+
+
+def _body(record: ChildRun) -> bytes:
+    return dumps(to_json(record)).encode()
 
 
 def _is_id(*names: str) -> bool:

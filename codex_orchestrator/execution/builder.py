@@ -30,6 +30,7 @@ from codex_orchestrator.privacy.policy import SHADOW_REASON
 from codex_orchestrator.rules.stage import StageOutcome, StageRequest, failure_words
 
 if TYPE_CHECKING:
+    from codex_orchestrator.execution.showing import Showing
     from codex_orchestrator.privacy.stream import Decision
 
 # Told of an attempt that failed and is followed by another: the stage's id, and how it ended.
@@ -180,16 +181,38 @@ class _Attempt:
         }
 
     def run(self) -> StageOutcome:
+        # Before anything can have begun: a cluster starts a command while it is asked to prepare it.
+        showing = self._showing()
         execution = self._executor.prepare(self._request)
         self._begin()
-        executed = execution.run(self._captures, self._chunk)
-        outcome = self._outcome(executed)
+        executed = execution.run(
+            self._captures if showing is None else showing.watching(self._captures), self._chunk
+        )
+        missing = showing.missing() if showing is not None and _succeeded(executed) else None
+        if missing is not None:
+            executed = self._without_left(executed)
+        outcome = self._outcome(executed, missing)
         self._end(outcome)
         if executed.left is not None:
             # The numbers of its chunks go on.
             self._sink = self._late.sink
             self._late.leave(self._request.index, self._request.stage_id, executed.left)
         return outcome
+
+    def _showing(self) -> Showing | None:
+        if self._request.expected is None:
+            return None
+        # Few stages expect anything.
+        from codex_orchestrator.execution.showing import Showing
+
+        return Showing(self._request.expected, self._clock.now())
+
+    def _without_left(self, executed: Executed) -> Executed:
+        """What has failed after all leaves nothing to an attempt that follows."""
+        if not self._request.retries or executed.end_left is None:
+            return executed
+        executed.end_left()
+        return replace(executed, left=None)
 
     def _begin(self) -> None:
         command, decisions = self._guard.inspect(self._request.command)
@@ -257,11 +280,11 @@ class _Attempt:
             )
         )
 
-    def _outcome(self, executed: Executed) -> StageOutcome:
+    def _outcome(self, executed: Executed, missing: str | None) -> StageOutcome:
         stdout, stderr = self._captures["stdout"], self._captures["stderr"]
         ending, status = executed.ending, executed.ending.exit_status
         return StageOutcome(
-            status=_meaning(ending),
+            status=_meaning(ending) if missing is None else "failed",
             exit_code=status if status >= 0 else _SIGNALLED - status,
             signal=signal_name(-status) if status < 0 else None,
             duration_ms=executed.duration_ms,
@@ -270,6 +293,7 @@ class _Attempt:
             stdout_truncated=stdout.truncated,
             stderr_truncated=stderr.truncated,
             cause=executed.cause and self._guard.scrub(executed.cause),
+            missing=missing and self._guard.line(missing),
             cancelled_by=self._cancellation.by if ending.cancelled else None,
             timeout_seconds=self._request.timeout_seconds if ending.timed_out else None,
             correlation_id=self._correlation_id,
@@ -283,6 +307,10 @@ class _Attempt:
 
 def _new_id() -> str:
     return os.urandom(16).hex()
+
+
+def _succeeded(executed: Executed) -> bool:
+    return _meaning(executed.ending) == "succeeded" and executed.cause is None
 
 
 def _meaning(ending: Ending) -> Literal["succeeded", "failed", "timeout", "cancelled"]:

@@ -5,7 +5,7 @@ An `Executor` is where commands are executed. `CommandBuilder` has one, and know
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -30,12 +30,14 @@ class Executed:
         duration_ms: From spawn to end, monotonic.
         cause: Why it could not be started, or None.
         left: What it left running can still be read from, or None.
+        end_left: Ends all that it left running; None where that cannot be asked for.
     """
 
     ending: Ending
     duration_ms: int
     cause: str | None = None
     left: Reader | None = None
+    end_left: Callable[[], None] | None = None
 
 
 class ExecutionLost(Exception):
@@ -125,7 +127,10 @@ class _LocalExecution:
             return Executed(ending, self._since(started), error.cause)
         reader = OutputReader(process.take_pipes(), captures, output, clock=clock)
         ending = self._wait(process, reader)
-        return Executed(ending, self._since(started), left=reader if reader.is_open else None)
+        left = reader if reader.is_open else None
+        return Executed(
+            ending, self._since(started), left=left, end_left=lambda: self._end_left(process.pid, reader)
+        )
 
     def _wait(self, process: StageProcess, reader: OutputReader) -> Ending:
         here = self._here
@@ -140,8 +145,7 @@ class _LocalExecution:
                 nested=here.nested,
             ).wait()
             if self._leaves_nothing(ending):
-                self._end_tree(process.pid)
-                reader.end()
+                self._end_left(process.pid, reader)
             return ending
         finally:
             here.guardian.forget_empty()
@@ -151,7 +155,7 @@ class _LocalExecution:
         fails = ending.exit_status != 0 and not ending.cancelled
         return ending.timed_out or (fails and self._request.retries > 0)
 
-    def _end_tree(self, group: int) -> None:
+    def _end_left(self, group: int, reader: OutputReader) -> None:
         """End all that the attempt left running, in whatever group and session."""
         run_dir = self._request.run_dir
         end_left(
@@ -161,6 +165,7 @@ class _LocalExecution:
             patient=self._here.nested(),
             folder=Path(run_dir) if run_dir else None,
         )
+        reader.end()
 
     def _since(self, started: float) -> int:
         return round((self._here.clock.monotonic() - started) * 1000)

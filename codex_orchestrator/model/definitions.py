@@ -46,6 +46,17 @@ class PlanHints:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Expect:
+    """What a command has to show beside its exit code: all that is said here."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = CAMEL
+    junit: Name | None = field(default=None, metadata={OMIT_NONE: True})
+    tests: Count | None = field(default=None, metadata={OMIT_NONE: True})
+    pattern: Name | None = field(default=None, metadata={OMIT_NONE: True})
+    files: tuple[Name, ...] | None = field(default=None, metadata={OMIT_NONE: True})
+
+
+@dataclass(frozen=True, kw_only=True)
 class CommandStage:
     """A shell command."""
 
@@ -70,6 +81,7 @@ class CommandStage:
     skip: Name | None = field(default=None, metadata={OMIT_NONE: True})
     inputs: tuple[Name, ...] | None = field(default=None, metadata={OMIT_NONE: True})
     outputs: tuple[Name, ...] | None = field(default=None, metadata={OMIT_NONE: True})
+    expect: Expect | None = field(default=None, metadata={OMIT_NONE: True})
 
 
 @dataclass(frozen=True, kw_only=True)

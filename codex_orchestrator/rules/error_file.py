@@ -60,6 +60,8 @@ def _details(outcome: StageOutcome, share: int) -> dict[str, Any]:
     ]
     if outcome.cause:
         texts.insert(0, ("cause", outcome.cause, False))
+    if outcome.missing:
+        texts.insert(0, ("missing", outcome.missing, False))
     for key, text, cut_before in texts:
         details[key] = end_of(text, share)
         if cut_before or details[key] != text:

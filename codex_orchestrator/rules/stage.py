@@ -7,8 +7,29 @@ from dataclasses import field
 from typing import Any, Literal
 
 from codex_orchestrator.dataclass import dataclass
-from codex_orchestrator.model.codec import Mismatch, from_json
+from codex_orchestrator.model.codec import Mismatch, from_json, to_json
 from codex_orchestrator.privacy.policy import PrivacyPolicy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expected:
+    """What each attempt of a command has to show beside its exit code, and where.
+
+    Attributes:
+        root: The folder that patterns start from, absolute.
+        closed: Folders of evidence, absolute: nothing in them counts.
+        junit: A pattern of JUnit files, or None.
+        tests: How many tests they must have, at least.
+        pattern: A text of its output, or None.
+        files: Patterns, each of which must name a file that it has written.
+    """
+
+    root: str
+    closed: tuple[str, ...] = ()
+    junit: str | None = None
+    tests: int = 1
+    pattern: str | None = None
+    files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -31,6 +52,7 @@ class StageRequest:
         mark: What all that it starts has in its environment, as variables with a NUL between; empty where
             process groups alone are known.
         run_dir: The folder of its run, absolute.
+        expected: What an attempt has to show beside its exit code, or None.
     """
 
     index: int
@@ -47,6 +69,7 @@ class StageRequest:
     privacy: PrivacyPolicy = field(default_factory=PrivacyPolicy)
     mark: str = ""
     run_dir: str = ""
+    expected: Expected | None = None
 
     def plain(self) -> dict[str, Any]:
         """The request as plain values; of secrets in its environment, only the names."""
@@ -57,7 +80,8 @@ class StageRequest:
             "rules": [vars(rule) for rule in policy.rules],
             "secrets": [{"variable": names[each]} if each in names else each for each in policy.secrets],
         }
-        return {**vars(self), "privacy": privacy}
+        expected = self.expected and to_json(self.expected)
+        return {**vars(self), "privacy": privacy, "expected": expected}
 
     @classmethod
     def of(cls, values: Any) -> "StageRequest":
@@ -93,6 +117,7 @@ class StageOutcome:
         stdout_truncated: Whether there was more output than was kept.
         stderr_truncated: Likewise for the error output.
         cause: Why it could not be started or watched, or None.
+        missing: What its stage expected and it has not shown, where it has failed for nothing else; or None.
         cancelled_by: The signal that cancelled it, or None.
         timeout_seconds: The limit that it ran into, or None.
         correlation_id: The id of the attempt in the log.
@@ -110,6 +135,7 @@ class StageOutcome:
     stdout_truncated: bool = False
     stderr_truncated: bool = False
     cause: str | None = None
+    missing: str | None = None
     cancelled_by: str | None = None
     timeout_seconds: float | None = None
     correlation_id: str | None = None
@@ -133,10 +159,15 @@ def interruption(outcome: StageOutcome) -> str | None:
 
 
 def failure_words(outcome: StageOutcome) -> str:
-    """How a command failed, in a few words: what `interruption` says, or ``Exited with code 1``."""
+    """How a command failed, in a few words: what `interruption` says, or ``Exited with code 1``.
+
+    With code 0, what was missing is said.
+    """
     words = interruption(outcome)
     if words is not None:
         return words
+    if outcome.missing:
+        return f"Exited with code {outcome.exit_code}, but {outcome.missing}"
     if outcome.signal:
         return f"Terminated with signal {outcome.signal}"
     return f"Exited with code {outcome.exit_code}"

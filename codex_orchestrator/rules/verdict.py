@@ -53,6 +53,10 @@ def judge(stage: CommandStage, outcome: StageOutcome) -> Verdict:
         return Verdict("failed", summary, "command-timeout")
     if outcome.cause:
         return execution_error(outcome.cause, summary)
+    if outcome.missing:
+        words = failure_words(outcome)
+        line = f"Stage '{stage.title}' {words[:1].lower()}{words[1:]}."
+        return Verdict("failed", summary, "command-failed", line=line)
     return Verdict("failed", summary, "command-failed")
 
 
@@ -126,6 +130,8 @@ def _summary(stage: CommandStage, outcome: StageOutcome) -> str:
     interrupted = interruption(outcome)
     if interrupted is not None:
         return interrupted
+    if outcome.missing:
+        return _text(failure_words(outcome))
     said = stage.summary_hint or _what_it_said(outcome)
     if outcome.status == "succeeded" and outcome.retried:
         return f"{said} (passed on attempt {outcome.attempt})"

@@ -14,14 +14,17 @@ from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.errors import UnknownRun
 from codex_orchestrator.evidence.manifests import read_document
+from codex_orchestrator.evidence.sealing import read_seal
 from codex_orchestrator.identifiers import is_run_id
 from codex_orchestrator.model.manifest import TERMINAL
 from codex_orchestrator.rules.layout import RunLayout, TaskLayout
 from codex_orchestrator.rules.summary import says_partial
+from codex_orchestrator.rules.tokens import Token
 
 PENDING = "_(pending)_"
 MANIFEST_LABEL = "Run Manifest Link"
 METRICS_LABEL = "Metrics / State Snapshots"
+TOKEN_LABEL = "Evidence Token"
 
 
 @dataclass(frozen=True)
@@ -33,17 +36,21 @@ class Evidence:
         status: How it ended.
         manifest: Its manifest.
         snapshots: Those of the task's metrics and state files that are there.
+        token: What `cite` would cite it as; None where it is not sealed.
     """
 
     run_id: str
     status: str
     manifest: str
     snapshots: tuple[str, ...] = ()
+    token: str | None = None
 
     def gate_after(self, recorded: object) -> dict[str, Any]:
         """The ``gate`` of an item in ``tasks/index.json``, with further keys of the present one kept."""
         kept = recorded if isinstance(recorded, dict) else {}
-        return {**kept, "status": self.status, "run_id": self.run_id, "log": self.manifest}
+        gate = {**kept, "status": self.status, "run_id": self.run_id, "log": self.manifest}
+        gate.pop("token", None)  # That of another run says nothing of this one.
+        return gate if self.token is None else {**gate, "token": self.token}
 
 
 def newest_evidence(environment: Environment, names: Iterable[str]) -> Evidence | None:
@@ -61,6 +68,7 @@ def newest_evidence(environment: Environment, names: Iterable[str]) -> Evidence 
                 status,
                 layout.relative(layout.manifest),
                 tuple(environment.relative(path) for path in snapshots),
+                _token(layout, status),
             )
     return None
 
@@ -71,7 +79,8 @@ def with_evidence(content: str, evidence: Evidence | None) -> str:
         return content
     link = f"`{evidence.manifest}` _(status: `{evidence.status}`)_"
     snapshots = ", ".join(f"`{path}`" for path in evidence.snapshots) or PENDING
-    for label, value in ((MANIFEST_LABEL, link), (METRICS_LABEL, snapshots)):
+    token = f"`{evidence.token}`" if evidence.token is not None else PENDING
+    for label, value in ((MANIFEST_LABEL, link), (METRICS_LABEL, snapshots), (TOKEN_LABEL, token)):
         content = _led(content, label, value)
     return content
 
@@ -85,6 +94,13 @@ def _runs(task: TaskLayout) -> list[str]:
     """The task's runs whose id has our form, which says when they ran."""
     found = places.listed(task.cli_dir, below=task.environment.runs_dir)
     return [name for name, kind in found if kind == "folder" and is_run_id(name)]
+
+
+def _token(layout: RunLayout, status: str) -> str | None:
+    seal = read_seal(layout)
+    if seal is None or seal.status != status:
+        return None
+    return Token(layout.task.task_id, layout.run_id, None, seal.root).text
 
 
 def _status(layout: RunLayout) -> str | None:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 
 from codex_orchestrator.dataclass import dataclass
-from codex_orchestrator.tasks.evidence import MANIFEST_LABEL, METRICS_LABEL, PENDING
+from codex_orchestrator.tasks.evidence import MANIFEST_LABEL, METRICS_LABEL, PENDING, TOKEN_LABEL
 from codex_orchestrator.tasks.mirrors import checklist_of
 
 
@@ -60,7 +60,9 @@ class NewTask:
             "@DOCUMENTS@": "\n".join(
                 f"- {what}: `{path}`" for what, path in paths.items() if what != "Checklist"
             ),
-            "@EVIDENCE@": f"- {MANIFEST_LABEL}: {PENDING}\n- {METRICS_LABEL}: {PENDING}",
+            "@EVIDENCE@": "\n".join(
+                f"- {label}: {PENDING}" for label in (MANIFEST_LABEL, METRICS_LABEL, TOKEN_LABEL)
+            ),
             "@SPEC@": paths["Mini-spec"],
         }
         return {paths[what]: _filled_in(text, words) for what, text in texts.items()}

@@ -59,6 +59,8 @@ def failure_cause(entry: CommandEntry, outcome: StageOutcome) -> str:
         return f"{interrupted[0].lower()}{interrupted[1:]}"
     if outcome.cause:
         return outcome.cause
+    if outcome.missing:
+        return f"exit code {entry.exit_code}, but {outcome.missing}"
     if outcome.signal:
         return f"terminated with signal {outcome.signal}"
     return f"exit code {entry.exit_code}"

@@ -23,6 +23,7 @@ from codex_orchestrator.model.codec import Mismatch, from_json
 from codex_orchestrator.model.manifest import TERMINAL, Manifest
 from codex_orchestrator.rules.guardrails import guardrail_status
 from codex_orchestrator.text import flattened, gist, printable
+from codex_orchestrator.views.citations import claim_document, claims_of_sealed
 from codex_orchestrator.views.lookup import FoundRun
 from codex_orchestrator.views.pending_approvals import pending_approvals
 from codex_orchestrator.views.status import status_document
@@ -58,7 +59,12 @@ def review_document(request: ReviewRequest, *, now: float) -> dict[str, Any]:
     ended = parse_timestamp(str(run.manifest.get("completed_at")))
     newer = () if run.from_within else _newer(request.change.root, difference.files, ended)
     change = ReviewedChange(difference=difference, newer=newer)
-    return hand_off(run, change, notes=request.notes, generated_at=timestamp(now))
+    # A stage sees its own run before it has ended, or as it was sealed before it was taken up again.
+    claims = [] if request.from_within else claims_of_sealed(request.found)
+    return {
+        **hand_off(run, change, notes=request.notes, generated_at=timestamp(now)),
+        **claim_document(claims),
+    }
 
 
 def review_text(document: dict[str, Any]) -> str:
@@ -70,6 +76,7 @@ def review_text(document: dict[str, Any]) -> str:
         ("Guardrails", [_plain(document["guardrails"] or "Not known.")]),
         ("Approvals", _bullets(_approval_line(each) for each in document["approvals"])),
         ("Child runs", _bullets(_child_line(each) for each in document["child_runs"])),
+        ("Claims", _bullets(_claim_line(each) for each in document["claims"])),
         ("Change", list(_change_lines(document["change"]))),
         # Quoted, as what stages and other tools have written there might look like a section of this.
         ("Summary", [f"> {line}" for line in str(document["summary"] or "").splitlines()]),
@@ -165,6 +172,11 @@ def _approval_line(approval: dict[str, Any]) -> str:
 
 def _child_line(child: dict[str, Any]) -> str:
     return f"[{child.get('status')}] {_plain(child.get('pipeline_id'))} — `{_plain(child.get('manifest'))}`"
+
+
+def _claim_line(claim: dict[str, Any]) -> str:
+    what = "the run" if claim["stage_id"] is None else _plain(claim["stage_id"])
+    return f"{what}: {_plain(claim['status'])} (`{claim['token']}`)"
 
 
 def _change_lines(change: dict[str, Any]) -> Iterator[str]:

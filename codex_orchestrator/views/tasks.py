@@ -45,6 +45,7 @@ def sync_document(sync: SyncPlan, *, check: bool) -> dict[str, Any]:
                 "run_id": evidence.run_id if evidence else None,
                 "status": evidence.status if evidence else None,
                 "manifest": evidence.manifest if evidence else None,
+                "token": evidence.token if evidence else None,
             }
             for name, evidence in sync.evidence.items()
         ],

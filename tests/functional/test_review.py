@@ -72,6 +72,12 @@ def test_a_run_that_is_done_leaves_no_question(project, said, repo):
     assert document["guardrails"] == "Guardrails: spec-guard succeeded (1 passed)."
     assert document["notes"] == "Read kept.txt first."
     assert document["reviewer"] is None
+    cited = json.loads(project.cli("cite", "--run", run.answer["run_id"], "--format", "json").stdout)
+    assert document["claims"] == cited["claims"]
+    assert [(claim["stage_id"], claim["status"]) for claim in document["claims"][1:]] == [
+        ("s1", "succeeded"),
+        ("spec-guard", "succeeded"),
+    ]
     change = document["change"]
     assert (change["base"], change["base_source"]) == (base, "--base")
     assert (change["files"], change["added"], change["deleted"], change["binary"]) == (4, 5, 2, 1)
@@ -96,6 +102,7 @@ def test_the_text_says_the_same(project, repo):
         "## Open questions",
         "## Stages",
         "## Guardrails",
+        "## Claims",
         "## Change",
         "## Summary",
         "## Notes",
@@ -106,6 +113,10 @@ def test_the_text_says_the_same(project, repo):
     assert "1. [failed] TEST (test): Exited with code 3" in done.stdout
     assert "2. [pending] SPEC-GUARD (spec-guard) — `.runs/" in done.stdout
     assert "- `new.txt`: +1 -0\n" in done.stdout
+    assert f"- the run: failed, 0 of 2 stages succeeded, 1 not run (`codex:task-1/{run_id}@" in done.stdout
+    assert f"- test: failed (`codex:task-1/{run_id}#test@" in done.stdout
+    checked = project.cli("check", "--tree", "any", "-", input=done.stdout)
+    assert [line.partition(":")[0] for line in checked.stdout.splitlines()] == ["REFUTED"] * 3
     assert "Line one\nLine two\n" in done.stdout
     assert "\033" not in done.stdout
 
@@ -275,6 +286,7 @@ def test_a_stage_hands_over_its_own_run(project, repo):
     handed = json.loads((project.root / "handed.json").read_text())
     assert (handed["run"]["run_id"], handed["run"]["status"]) == (child, "in_progress")
     assert (handed["evidence"], handed["open_questions"], handed["reviewer"]) == (None, [], None)
+    assert handed["claims"] == []
     assert [stage["status"] for stage in handed["stages"]] == ["succeeded", "running"]
     assert handed["guardrails"] == "Guardrails: spec-guard succeeded (1 passed)."
 

@@ -191,13 +191,17 @@ def test_a_run_fills_in_links_and_gate(task, project, said):
     assert files(task) == before, "--check writes nothing"
     code, out, _ = said("task", "sync", "--format", "json")
     assert (code, json.loads(out)["status"]) == (0, "updated")
+    (whole, *_) = json.loads(project.cli("cite", "--task", NAME, "--format", "json").stdout)["claims"]
+    token = whole["token"]
     cited = {"task_id": NAME, "run_id": run.answer["run_id"], "status": "succeeded", "manifest": manifest}
+    cited |= {"token": token}
     assert json.loads(out)["tasks"] == [cited]
     for path in (CHECKLIST, *COPIES):
         assert f"- Run Manifest Link: `{manifest}` _(status: `succeeded`)_\n" in part(task, path)
+        assert f"- Evidence Token: `{token}`\n" in part(task, path)
         snapshots = f"`.runs/{NAME}/metrics.json`, `out/{NAME}/state.json`"
         assert f"- Metrics / State Snapshots: {snapshots}\n" in part(task, path)
-    gate = {"status": "succeeded", "run_id": run.answer["run_id"], "log": manifest}
+    gate = {"status": "succeeded", "run_id": run.answer["run_id"], "log": manifest, "token": token}
     assert index_of(task)[0]["gate"] == gate
     after = files(task)
     assert said("task", "sync", "--check")[:2] == (0, "1 task: in step.\n")

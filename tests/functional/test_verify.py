@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import random
-import shlex
 import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
+from codex_orchestrator.clock import SystemClock
+from codex_orchestrator.evidence.lineage import ParentLink
+from codex_orchestrator.evidence.manifests import load_manifest
+from codex_orchestrator.evidence.sealing import seal_run
+from codex_orchestrator.rules.layout import RunLayout
 from tests.support.projects import Project, command
 from tests.support.tampering import changed, edited, flaws_of, flipped, make_world, sealed_files
 
 SAMPLE = 60
+START = f"{sys.executable} -m codex_orchestrator start"
 
 
 @pytest.fixture(scope="module")
@@ -77,11 +82,62 @@ def test_runs_of_all_shapes_hold(project, stages, words):
 
 
 def test_runs_that_stages_start_hold(project):
-    inner = f"{shlex.quote(sys.executable)} -m codex_orchestrator start inner --task other"
-    project.pipelines(work=[inner, "false"], inner=["echo inner"])
-    project.cli("start", "work")
-    assert len(project.runs("other")) == 1
+    project.pipelines(work=[f"{START} inner --task other", "false"], inner=["echo inner"])
+    assert len(project.start("work").manifest["child_runs"]) == 1
     assert flaws_of(project) + flaws_of(project, "other") == []
+
+
+@pytest.fixture
+def late_child(project):
+    """A child's record that was not there yet, or said that it goes on, when its parent was sealed."""
+
+    def sealed(record: bytes | None) -> Path:
+        project.pipelines(work=[f"{START} inner"], inner=["echo inner"])
+        parent = project.start("work")
+        (path,) = (parent.folder / "children").glob("*.json")
+        told = path.read_bytes()
+        path.unlink()
+        if record is not None:
+            path.write_bytes(record.join(told.split(b'"succeeded"')))
+        layout = RunLayout.at(parent.folder, project.root)
+        seal_run(layout, load_manifest(layout.manifest), SystemClock(), partial=False)
+        assert flaws_of(project) == []
+        child = RunLayout.at(layout.task.run(path.stem).folder, project.root)
+        link = ParentLink(layout, child, SystemClock())
+        link.report(load_manifest(child.manifest))
+        link.adopt()
+        assert path.read_bytes() == told
+        return path
+
+    return sealed
+
+
+@pytest.mark.parametrize("record", [b'"in_progress"', None], ids=["changed", "added"])
+def test_a_child_may_leave_word_after_its_parent_was_sealed(project, late_child, record):
+    path = late_child(record)
+    assert flaws_of(project) == []
+    told = path.read_bytes()
+    # Its own word, to the byte, and no other.
+    for other in (
+        told + b" ",
+        told.replace(b'"succeeded"', b'"failed"'),
+        told.replace(b"inner", b"outer"),
+        b"",
+    ):
+        with changed(path, other):
+            assert names_it(project, path), other
+    with changed(path.with_name("another.json"), told):
+        assert names_it(project, path.with_name("another.json"))
+    assert flaws_of(project) == []
+
+
+def test_a_childs_word_is_worth_what_its_own_evidence_is(project, late_child):
+    path = late_child(b'"in_progress"')
+    manifest = project.root / json.loads(path.read_text())["manifest"]
+    with changed(manifest, manifest.read_bytes().replace(b'"status": "succeeded"', b'"status": "failed"')):
+        assert {named(project, manifest), named(project, path)} <= {flaw.path for flaw in flaws_of(project)}
+    manifest.unlink()
+    assert names_it(project, path)
 
 
 def test_a_run_that_was_killed_is_told_of(project):

@@ -24,7 +24,8 @@ yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
 ROOT = Path(__file__).resolve().parents[2]
 ACTION, MANIFEST = ROOT / "action.yml", ROOT / ".pre-commit-hooks.yaml"
 PAGE = (ROOT / "docs/how-to/ci.md").read_text(encoding="utf-8")
-BLOCK = re.compile(r"Save as `(?P<name>[^`]+)`:\n\n```yaml\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
+CLAIMS_PAGE = (ROOT / "docs/how-to/cite-evidence.md").read_text(encoding="utf-8")
+BLOCK = re.compile(r"Save as\s`(?P<name>[^`]+)`:\n\n```yaml\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 EXPRESSION = re.compile(r"\$\{\{ (.+?) \}\}")
 SCRIPTS = Path(sys.executable).parent
 
@@ -129,9 +130,15 @@ class Job:
         self._git("commit", "--quiet", "--message=one")
         self.base = self._git("rev-parse", "HEAD")
 
-    def define(self, command: str) -> None:
+    def commit(self) -> None:
+        self._git("add", ".")
+        self._git("commit", "--quiet", "--message=another")
+
+    def define(self, command: str, *more: str) -> None:
         stage = {"kind": "command", "id": "a", "title": "A", "command": command}
-        pipelines = [{"id": name, "title": name, "stages": [stage]} for name in ("diagnostics", "other")]
+        pipelines = [
+            {"id": name, "title": name, "stages": [stage]} for name in ("diagnostics", "other", *more)
+        ]
         document = {"taskId": "shop", "defaultPipeline": "other", "pipelines": pipelines}
         (self.root / "codex.orchestrator.json").write_text(json.dumps(document))
 
@@ -274,6 +281,57 @@ def test_the_workflow_runs_and_keeps_the_evidence(job, command, code, status):
     assert upload["if"] == "${{ always() }}"
     assert upload["with"]["include-hidden-files"] is True
     assert all((job.root / path).is_dir() for path in kept(upload, {}))
+
+
+# ---------------------------------------------------------------- claims, checked
+
+
+@pytest.fixture
+def claims(job):
+    """The steps of the workflow that holds descriptions to evidence, in what they are called by."""
+    (found,) = (each for each in BLOCK.finditer(CLAIMS_PAGE) if each["name"].endswith(".yml"))
+    document = load(found["body"])
+    assert set(document) <= WORKFLOW_KEYS
+    assert document["permissions"] == {"contents": "read"}
+    assert "edited" in document["on"]["pull_request"]["types"]
+    job.environment.update(document["env"])
+    job.stand_in("pipx", '[ "$1 $2 $4" = "run --spec codex-orchestrator" ] && exec "${@:4}"')
+    steps = document["jobs"]["claims"]["steps"]
+    for step in steps:
+        assert set(step) <= STEP_KEYS - {"shell"}
+        assert ("run" in step) != ("uses" in step)
+        # What somebody writes in a description is never a part of a script.
+        assert not EXPRESSION.search(step.get("run", ""))
+    return steps
+
+
+def test_a_description_is_held_to_the_evidence_of_its_commit(job, claims):
+    checkout, restore, run, save, cite, check = claims
+    assert checkout["with"]["ref"] == "${{ github.event.pull_request.head.sha }}"
+    assert (restore["id"], restore["with"]) == ("evidence", save["with"])
+    assert run["if"] in save["if"]
+    job.define("true", "checks")
+    job.commit()
+    assert job.step(run).returncode == 0
+    assert all((job.root / path).is_dir() for path in kept(save, {}))
+    assert job.step(cite).returncode == 0
+    cited = Path(job.environment["GITHUB_STEP_SUMMARY"]).read_text()
+
+    def checked(text: str) -> tuple[int, list[str]]:
+        job.known["github.event.pull_request.body"] = text
+        done = job.step(check)
+        return done.returncode, [
+            line.partition(":")[0] for line in done.stdout.splitlines() if "codex:" in line
+        ]
+
+    assert checked("It works.") == (1, [])
+    assert checked(f"It works: $(touch owned) `touch owned`\n{cited}") == (0, ["SUPPORTED"] * 2)
+    assert not (job.root / "owned").exists()
+    assert checked(cited[:-6])[0] == 1
+    # The next commit has evidence of its own.
+    job.define("echo other", "checks")
+    job.commit()
+    assert checked(cited) == (1, ["STALE"] * 2)
 
 
 # ---------------------------------------------------------------- the action, run

@@ -86,7 +86,7 @@ def test_paths_are_relative_and_only_snapshots_that_are_there_are_named(task, le
     assert evidence.snapshots == (".runs/t/metrics.json", "out/t/state.json")
 
 
-EVIDENCE = Evidence("r", "failed", "m.json", ("a", "b"))
+EVIDENCE = Evidence("r", "failed", "m.json", ("a", "b"), "codex:t/r@0123456789abcdef")
 LINK, SNAPSHOTS = "`m.json` _(status: `failed`)_", "`a`, `b`"
 
 
@@ -96,6 +96,7 @@ LINK, SNAPSHOTS = "`m.json` _(status: `failed`)_", "`a`, `b`"
         ("- Run Manifest Link: _(pending)_\n", f"- Run Manifest Link: {LINK}\n"),
         ("x\n  * Run Manifest Link:old\ny\n", f"x\n  * Run Manifest Link: {LINK}\ny\n"),
         ("- Metrics / State Snapshots:\n- [ ] x\n", f"- Metrics / State Snapshots: {SNAPSHOTS}\n- [ ] x\n"),
+        ("- Evidence Token: x\n", "- Evidence Token: `codex:t/r@0123456789abcdef`\n"),
         ("Run Manifest Link: x\n- The Run Manifest Link: x\n", None),
         ("- [ ] x\n", None),
     ],
@@ -114,7 +115,14 @@ def test_without_evidence_here_what_others_have_written_stays():
 
 
 def test_a_gate_keeps_what_else_is_in_it():
-    own = {"status": "failed", "run_id": "r", "log": "m.json"}
+    own = {"status": "failed", "run_id": "r", "log": "m.json", "token": "codex:t/r@0123456789abcdef"}
     assert EVIDENCE.gate_after(None) == own
     assert EVIDENCE.gate_after("odd") == own
     assert EVIDENCE.gate_after({"note": "n", "status": "succeeded"}) == {"note": "n", **own}
+
+
+def test_a_run_that_is_not_sealed_has_no_token_and_keeps_none_of_another():
+    bare = Evidence("r", "failed", "m.json")
+    gate = {"status": "failed", "run_id": "r", "log": "m.json"}
+    assert bare.gate_after({**gate, "token": "codex:t/q@0123456789abcdef"}) == gate
+    assert with_evidence("- Evidence Token: `x`\n", bare) == "- Evidence Token: _(pending)_\n"

@@ -74,8 +74,8 @@ class ClusterExecutor:
             ExecutionLost: None has.
         """
         environ = {name: request.environ[name] for name in self._variables if name in request.environ}
-        # What must not come out of it is looked for here, so that no worker has to be told of it.
-        sent = replace(request, environ=environ, privacy=PrivacyPolicy())
+        # What must not come out of it, and what must, is looked for here: no worker has to be told of it.
+        sent = replace(request, environ=environ, privacy=PrivacyPolicy(), expected=None)
         attempt = RemoteAttempt(
             self._cluster.number(),
             sent,
