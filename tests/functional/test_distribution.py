@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from codex_orchestrator.engine import MESSAGES
 from tests.support.environment import needs_xdist
 
 pytestmark = needs_xdist
@@ -35,7 +36,7 @@ def refused(project):
 @pytest.mark.parametrize(
     ("plugin", "there", "here"),
     [
-        (OF_LATER, "version 1 of the messages", " and 2. "),
+        (OF_LATER, f"version {MESSAGES} of the messages", f" and {MESSAGES + 1}. "),
         (OF_ANOTHER, "has codex-orchestrator 0.", " 9.9 and"),
     ],
     ids=["messages", "product"],
