@@ -95,7 +95,9 @@ def _here(work: Work, workers: int = 2) -> Work:
 _EIGHT, _EIGHTY, _EIGHT_HUNDRED = (Work(independent(*("true",) * count)) for count in (8, 80, 800))
 _EIGHT_ASLEEP = Work(independent(*("sleep 0.05",) * 8))
 _EIGHT_HUNDRED_ASLEEP = Work(independent(*("sleep 0.05",) * 800))
-_MEGABYTES_PRINTED = Work(in_turn(_printing(_MEGABYTES_100)), log_bytes=_MEGABYTES_100)
+_PRINTED_ONCE, _PRINTED_TWICE = (
+    Work(in_turn(*(_printing(_MEGABYTES_100),) * count), log_bytes=count * _MEGABYTES_100) for count in (1, 2)
+)
 _IN_A_TREE = Work(in_turn("true"), tree=Tree(5_000), workspace="snapshot")
 _IN_A_KNOWN_TREE = replace(_IN_A_TREE, tree=Tree(5_000, changed=3))
 
@@ -255,12 +257,12 @@ CASES: tuple[Case, ...] = (
     ),
     Case(
         key="v",
-        title="local:2, one stage printing 100 MB",
-        work=_there(_MEGABYTES_PRINTED),
+        title="local:2, 100 MB more printed",
+        work=StageCost(_there(_PRINTED_TWICE), _there(_PRINTED_ONCE)),
         # Half the throughput.
         targets={Measure.WALL: Target(2.00)},
         peer="--jobs 2",
-        peer_work=_here(_MEGABYTES_PRINTED),
+        peer_work=StageCost(_here(_PRINTED_TWICE), _here(_PRINTED_ONCE)),
     ),
     Case(
         key="w",
