@@ -108,6 +108,20 @@ def read_document(file: Path, *, below: Path) -> Any:
     return _parsed(file, lambda: places.read(file, below=below))
 
 
+def object_in(file: Path, *, below: Path) -> dict[str, Any]:
+    """What the JSON object in a run's file says; nothing where there is none that can be read.
+
+    Args:
+        file: The file.
+        below: The folder above it that the user has chosen.
+    """
+    try:
+        document = read_document(file, below=below)
+    except UnknownRun:
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
 def _caught_up(document: dict[str, Any], log: Path, *, below: Path) -> dict[str, Any]:
     """A manifest with what its log has and it lacks; as it is where either cannot be read."""
     # Of a run that has ended, none of this is needed.

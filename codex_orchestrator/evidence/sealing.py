@@ -22,6 +22,7 @@ from codex_orchestrator.errors import StorageError
 from codex_orchestrator.evidence import files
 from codex_orchestrator.evidence.lines import append, lines_backwards, mend_last_line
 from codex_orchestrator.evidence.locks import held_lock
+from codex_orchestrator.evidence.manifests import object_in
 from codex_orchestrator.evidence.pending_records import list_pending
 from codex_orchestrator.evidence.sealed_files import sealed_file, sealed_files
 from codex_orchestrator.model.codec import Mismatch, T, dumps, dumps_line, from_json, loads, to_json
@@ -60,7 +61,7 @@ def seal_run(layout: RunLayout, manifest: Manifest, clock: Clock, *, partial: bo
         run_id=manifest.run_id,
         pipeline_id=manifest.pipeline_id,
         status=manifest.status,
-        plan_digest=str(_document(layout, layout.plan).get("digest") or NO_PLAN),
+        plan_digest=str(object_in(layout.plan, below=layout.base).get("digest") or NO_PLAN),
         partial=partial,
         source=_source(layout),
         tool=TOOL,
@@ -322,18 +323,9 @@ def _child_seals(layout: RunLayout, children: Sequence[ChildRun]) -> Iterator[Se
 
 def _source(layout: RunLayout) -> SealSource:
     try:
-        return from_json(SealSource, _document(layout, layout.source), strict=False)
+        return from_json(SealSource, object_in(layout.source, below=layout.base), strict=False)
     except Mismatch:
         return SealSource(None, None, None)
-
-
-def _document(layout: RunLayout, path: Path) -> dict[str, Any]:
-    """What a file of the run says; nothing where it cannot be read."""
-    try:
-        document = loads(places.read(path, below=layout.base))
-    except (OSError, ValueError, StorageError):
-        return {}
-    return document if isinstance(document, dict) else {}
 
 
 def _fields(draft: SealDraft) -> dict[str, Any]:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from codex_orchestrator import places
-from codex_orchestrator.errors import StorageError
-from codex_orchestrator.evidence.manifests import read_manifest
+from codex_orchestrator.evidence.manifests import object_in, read_manifest
 from codex_orchestrator.evidence.sealed_files import sealed_file
 from codex_orchestrator.evidence.sealing import NO_PLAN, read_seal
-from codex_orchestrator.model.codec import loads
 from codex_orchestrator.rules.layout import RunLayout
 from codex_orchestrator.rules.statement import Attested, statement_of
 
@@ -23,7 +20,7 @@ def run_statement(layout: RunLayout) -> dict[str, Any]:
     manifest, seal = read_manifest(layout), read_seal(layout)
     if seal is not None and seal.status != manifest.get("status"):
         seal = None  # The run goes on.
-    source, plan = _document(layout, layout.source), _document(layout, layout.plan)
+    source, plan = object_in(layout.source, below=layout.base), object_in(layout.plan, below=layout.base)
     commit, tree = _of_source(source)
     digest = seal.plan_digest if seal is not None else plan.get("digest")
     as_it_is = sealed_file(layout, layout.manifest) if seal is None else None
@@ -54,11 +51,3 @@ def _of_source(source: dict[str, Any]) -> tuple[str | None, str | None]:
         return None, None
     commit = source.get("commit")
     return (commit if isinstance(commit, str) and source.get("dirty") is False else None), tree
-
-
-def _document(layout: RunLayout, path: Any) -> dict[str, Any]:
-    try:
-        document = loads(places.read(path, below=layout.base))
-    except (OSError, ValueError, StorageError):
-        return {}
-    return document if isinstance(document, dict) else {}

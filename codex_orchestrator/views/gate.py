@@ -11,11 +11,10 @@ from codex_orchestrator.checks.work_tree_id import WorkTreeId
 from codex_orchestrator.clock import parse_timestamp
 from codex_orchestrator.dataclass import dataclass
 from codex_orchestrator.errors import OrchestratorError, StorageError, UnknownRun
-from codex_orchestrator.evidence.manifests import read_manifest
+from codex_orchestrator.evidence.manifests import object_in, read_manifest
 from codex_orchestrator.evidence.seal_check import Chain
 from codex_orchestrator.evidence.sealing import read_seal
 from codex_orchestrator.identifiers import is_run_id
-from codex_orchestrator.model.codec import loads
 from codex_orchestrator.rules.gate import Candidate, Reason, in_words, reasons_against
 from codex_orchestrator.rules.layout import RunLayout, TaskLayout
 from codex_orchestrator.views.verification import Verification
@@ -188,7 +187,10 @@ def _sealed_candidate(layout: RunLayout, *, wholly: bool) -> Candidate | None:
 
 
 def _candidate(layout: RunLayout, manifest: dict[str, Any], *, sealed: bool) -> Candidate:
-    source, summary = _document(layout, layout.source), _document(layout, layout.run_summary)
+    source, summary = (
+        object_in(layout.source, below=layout.base),
+        object_in(layout.run_summary, below=layout.base),
+    )
     seal = read_seal(layout) if sealed else None
     entries = manifest["commands"]
     decision = (summary.get("review") or {}).get("decision") or {}
@@ -207,14 +209,6 @@ def _candidate(layout: RunLayout, manifest: dict[str, Any], *, sealed: bool) -> 
         approved=decision.get("approved") is True,
         doubt=decision.get("feedback"),
     )
-
-
-def _document(layout: RunLayout, path: Any) -> dict[str, Any]:
-    try:
-        document = loads(places.read(path, below=layout.base))
-    except (OSError, ValueError, StorageError):
-        return {}
-    return document if isinstance(document, dict) else {}
 
 
 def gate_document(tree: str, answers: list[GateAnswer]) -> dict[str, Any]:
