@@ -172,12 +172,10 @@ class RunRecords:
         """Write both records as pending files; returns a warning for each that could not be written."""
         name = self._name = record_name(self._layout.run_id, line.attempts)
         metrics, history = self._journal.metrics, self._journal.history
-        warnings = [
-            *_unqueued(metrics, name, lambda: metrics.queue(line)),
-            *_unqueued(history, name, lambda: history.queue(summary, line.attempts)),
-        ]
-        self._queued = metrics.is_queued(name)
-        return warnings
+        doubts = _unqueued(metrics, name, lambda: metrics.queue(line))
+        # One that is there no more by now was merged by another run.
+        self._queued = not doubts or metrics.is_queued(name)
+        return [*doubts, *_unqueued(history, name, lambda: history.queue(summary, line.attempts))]
 
     def merge(self) -> RecordsResult:
         """Merge all pending records of the task, this run's among them."""

@@ -71,6 +71,8 @@ def _annotated(kind: Any, annotation: Any) -> st.SearchStrategy[Any]:
     limits = annotation._limits
     if kind is str:
         return st.text(min_size=limits["min_length"], max_size=6)
+    if get_origin(kind) is tuple:
+        return st.lists(of(get_args(kind)[0]), min_size=limits["min_length"], max_size=2)
     if kind is int:
         return st.integers(limits.get("ge"), limits.get("le"))
     low = limits.get("gt", limits.get("ge"))

@@ -14,6 +14,7 @@ from codex_orchestrator.errors import StorageError
 from codex_orchestrator.evidence import files, journal, ledger, locks
 from codex_orchestrator.evidence.coordinator import mark_recorded
 from codex_orchestrator.evidence.journal import RecordsResult, RunRecords, merge_queued
+from codex_orchestrator.evidence.state import TaskStateStore
 from codex_orchestrator.model.codec import dumps
 from codex_orchestrator.rules.layout import RunLayout, TaskLayout
 from tests.support.builders import metrics_line_of, summary_of
@@ -119,6 +120,22 @@ def test_runs_that_finish_one_after_the_other(task):
     for run_id in ("r1", "r2", "r3"):
         finish(new_run(task, run_id))
     assert_recorded(task, "r1", "r2", "r3")
+
+
+def test_a_run_whose_record_another_merges_while_it_queues_the_next_one(task, monkeypatch):
+    layout = new_run(task, "r1")
+    run = finished(layout)
+    queued = TaskStateStore.queue
+
+    def beside_another(store: TaskStateStore, *arguments) -> None:
+        busy = journal.Journal(task, FakeClock())
+        busy.metrics.take_up(busy.metrics.waiting(), lambda _run_id: False)
+        queued(store, *arguments)
+
+    monkeypatch.setattr(TaskStateStore, "queue", beside_another)
+    assert run.queue(metrics_line_of("r1"), summary_of("r1")) == []
+    assert run.merge().recorded
+    assert_recorded(task, "r1")
 
 
 def merging_calls(task: TaskLayout) -> int:
