@@ -24,7 +24,7 @@ from .processes import PATIENCE_SECONDS, TASK, Call, attached, calls_in, why_not
 STAGES = ["read _ < traced || true", "read _ < gate || true"]
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def _only_in_the_whole_suite(points):
     if reason := why_not_traced(as_it_is=True):
         pytest.skip(reason)

@@ -15,7 +15,7 @@ import pytest
 from .evidence import readable, settled
 from .processes import Call, Pool, calls_in
 
-SAMPLE = 40
+SAMPLE = 16
 FEWEST = 250
 AIMS = 8
 

@@ -10,7 +10,7 @@ import pytest
 from .evidence import gaps, settled, truthful
 from .processes import Call
 
-SAMPLE = 40
+SAMPLE = 16
 ERRORS = ("ENOSPC", "EIO", "EDQUOT", "EROFS")
 # A disk that refuses every write from then on refuses those to stdout and stderr too: `test_full_disk.py`
 # has a real one.

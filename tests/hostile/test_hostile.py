@@ -24,7 +24,7 @@ from .world import make_template
 # As in tests/crash; asked before any test runs, as tests see no variables that steer us.
 _ASKED = os.environ.get("FAULTS", "")
 _SECONDS = os.environ.get("HOSTILE_SECONDS", "")
-_SAMPLE = 12
+_SAMPLE = 6
 _SHARES = 3
 _REPOSITORY = Path(__file__).parents[2]
 # Some traps would have all processes signalled that there are, so these are few and the suite's own; and were
