@@ -70,7 +70,6 @@ def _require_whole(layout: RunLayout, clock: Clock) -> None:
     flaw = next((flaw for flaw in found if flaw.kind != "bad-signature"), None)
     if flaw is not None:
         raise OrchestratorError(
-            f"Run {layout.run_id} is not signed, as its evidence does not hold: "
-            f"{flaw.kind}: {flaw.path}: {flaw.message}",
+            f"Run {layout.run_id} is not signed, as its evidence does not hold: {flaw.text}",
             hint=f"See all that is wrong: codex-orchestrator verify --run {shlex.quote(layout.run_id)}",
         )

@@ -10,12 +10,13 @@ from dataclasses import replace
 from threading import Thread
 from typing import TYPE_CHECKING
 
-from codex_orchestrator import named, places
+from codex_orchestrator import named
 from codex_orchestrator.clock import Clock, timestamp
 from codex_orchestrator.environment import Environment
 from codex_orchestrator.errors import StorageError
 from codex_orchestrator.evidence import files
-from codex_orchestrator.model.codec import Mismatch, dumps, from_json, loads, to_json
+from codex_orchestrator.evidence.manifests import shape_in
+from codex_orchestrator.model.codec import dumps, to_json
 from codex_orchestrator.model.source import MOST_CHANGED, Source
 from codex_orchestrator.rules.layout import RunLayout
 
@@ -156,8 +157,4 @@ class SourceRecord:
 
 def read_source(layout: RunLayout) -> Source | None:
     """What a run has recorded of its source, or None."""
-    try:
-        document = loads(places.read(layout.source, below=layout.base))
-        return from_json(Source, document, strict=False)
-    except (OSError, ValueError, Mismatch, StorageError):
-        return None
+    return shape_in(layout.source, Source, below=layout.base)

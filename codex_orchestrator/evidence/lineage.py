@@ -273,7 +273,6 @@ def ancestors(environment: Environment, run_id: str) -> list[Ancestor]:
 
 
 def _manifest(layout: RunLayout) -> dict[str, object]:
-
     try:
         document = read_document(layout.manifest, below=layout.base)
     except UnknownRun:

@@ -14,7 +14,7 @@ from typing import Any
 from codex_orchestrator import named, places
 from codex_orchestrator.errors import Misplaced, StorageError, UnknownRun
 from codex_orchestrator.evidence.owner import is_of_this_host, is_owned_here, liveness_of, read_owner
-from codex_orchestrator.model.codec import Mismatch, from_json, loads, to_json
+from codex_orchestrator.model.codec import Mismatch, T, from_json, loads, to_json
 from codex_orchestrator.model.manifest import TERMINAL, Manifest
 from codex_orchestrator.rules.layout import RunLayout
 
@@ -120,6 +120,20 @@ def object_in(file: Path, *, below: Path) -> dict[str, Any]:
     except UnknownRun:
         return {}
     return document if isinstance(document, dict) else {}
+
+
+def shape_in(file: Path, shape: type[T], *, below: Path) -> T | None:
+    """What a run's file says, or None where it is not there, cannot be read or is not of the shape.
+
+    Args:
+        file: The file.
+        shape: A dataclass.
+        below: The folder above it that the user has chosen.
+    """
+    try:
+        return from_json(shape, read_document(file, below=below), strict=False)
+    except (UnknownRun, Mismatch):
+        return None
 
 
 def _caught_up(document: dict[str, Any], log: Path, *, below: Path) -> dict[str, Any]:

@@ -22,10 +22,10 @@ from codex_orchestrator.errors import StorageError
 from codex_orchestrator.evidence import files
 from codex_orchestrator.evidence.lines import append, lines_backwards, mend_last_line
 from codex_orchestrator.evidence.locks import held_lock
-from codex_orchestrator.evidence.manifests import object_in
+from codex_orchestrator.evidence.manifests import object_in, shape_in
 from codex_orchestrator.evidence.pending_records import list_pending
 from codex_orchestrator.evidence.sealed_files import sealed_file, sealed_files
-from codex_orchestrator.model.codec import Mismatch, T, dumps, dumps_line, from_json, loads, to_json
+from codex_orchestrator.model.codec import Mismatch, dumps, dumps_line, from_json, loads, to_json
 from codex_orchestrator.model.manifest import ChildRun, Manifest
 from codex_orchestrator.model.seal import Seal, SealDraft, SealedFile, SealLine, SealSource, SealTool
 from codex_orchestrator.rules.layout import RunLayout, TaskLayout
@@ -170,7 +170,7 @@ def is_being_sealed(layout: RunLayout) -> bool:
 
 def read_seal(layout: RunLayout) -> Seal | None:
     """The seal of a run, whatever it says; None where there is none of this shape."""
-    return _read(layout.seal, Seal, layout.base)
+    return shape_in(layout.seal, Seal, below=layout.base)
 
 
 def _sealed(layout: RunLayout, draft: SealDraft, clock: Clock) -> bool:
@@ -186,7 +186,7 @@ def _seal_all(task: TaskLayout, clock: Clock) -> None:
     # Those that somebody has died at come first, as their seals may be there already.
     for suffix in (_TAKEN, _WAITING):
         for run_id, path in _drafts(task, suffix):
-            draft, layout = _read(path, SealDraft, below), task.run(run_id)
+            draft, layout = shape_in(path, SealDraft, below=below), task.run(run_id)
             if draft is None or draft.run_id != run_id:
                 continue  # None of ours: left alone.
             taken = path.with_suffix(_TAKEN)
@@ -265,17 +265,10 @@ def _draft_of(layout: RunLayout) -> SealDraft | None:
         (
             draft
             for suffix in (_WAITING, _TAKEN)
-            if (draft := _read(_draft_file(layout, suffix), SealDraft, below)) is not None
+            if (draft := shape_in(_draft_file(layout, suffix), SealDraft, below=below)) is not None
         ),
         None,
     )
-
-
-def _read(path: Path, shape: type[T], below: Path) -> T | None:
-    try:
-        return from_json(shape, loads(places.read(path, below=below)), strict=False)
-    except (OSError, ValueError, Mismatch, StorageError):
-        return None
 
 
 def _is_there(layout: RunLayout) -> bool:
@@ -322,10 +315,7 @@ def _child_seals(layout: RunLayout, children: Sequence[ChildRun]) -> Iterator[Se
 
 
 def _source(layout: RunLayout) -> SealSource:
-    try:
-        return from_json(SealSource, object_in(layout.source, below=layout.base), strict=False)
-    except Mismatch:
-        return SealSource(None, None, None)
+    return shape_in(layout.source, SealSource, below=layout.base) or SealSource(None, None, None)
 
 
 def _fields(draft: SealDraft) -> dict[str, Any]:

@@ -34,3 +34,8 @@ class Flaw:
     path: str
     message: str
     run_id: str
+
+    @property
+    def text(self) -> str:
+        """All of it on one line, as it is."""
+        return f"{self.kind}: {self.path}: {self.message}"

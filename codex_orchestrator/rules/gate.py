@@ -41,10 +41,17 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Reason:
-    """Why a run is no evidence; the weightier, the further away it is."""
+    """Why a run is no evidence.
+
+    Attributes:
+        weight: The more, the further away it is.
+        text: In words.
+        trees: The two trees that are not the same, where that is why.
+    """
 
     weight: int
     text: str
+    trees: tuple[str, str] | None = None
 
 
 def reasons_against(run: Candidate, tree: str, *, now: float, max_age_seconds: float | None) -> list[Reason]:
@@ -86,11 +93,10 @@ def _of_the_end(run: Candidate) -> list[Reason]:
 def _of_the_tree(run: Candidate, tree: str) -> list[Reason]:
     if run.start_tree is None or (run.end_tree is None and run.status in TERMINAL):
         return [Reason(4, "its source is not known")]
-    if run.end_tree is None:
-        return [] if run.start_tree == tree else [Reason(4, "it is of another tree")]
-    if run.start_tree != run.end_tree:
-        return [Reason(4, "the source changed while it ran")]
-    return [] if run.end_tree == tree else [Reason(4, "it is of another tree")]
+    end_tree = run.end_tree or run.start_tree
+    if run.start_tree != end_tree:
+        return [Reason(4, "the source changed while it ran", (run.start_tree, end_tree))]
+    return [] if end_tree == tree else [Reason(4, "it is of another tree", (end_tree, tree))]
 
 
 def in_words(seconds: float) -> str:

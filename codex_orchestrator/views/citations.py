@@ -196,8 +196,7 @@ class Checker:
         key = layout.task.task_id, layout.run_id
         if key not in self._doubts:
             flaws = [*chain.flaws, *Verification(chain, now=self._now).flaws(layout)]
-            told = [f"{flaw.kind}: {flaw.path}: {flaw.message}" for flaw in flaws]
-            self._doubts[key] = told[0] if told else None
+            self._doubts[key] = flaws[0].text if flaws else None
         return self._doubts[key]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from codex_orchestrator.evidence.manifests import object_in, read_manifest
 from codex_orchestrator.evidence.seal_check import Chain
 from codex_orchestrator.evidence.sealing import read_seal
 from codex_orchestrator.identifiers import is_run_id
+from codex_orchestrator.model.seal import Seal
 from codex_orchestrator.rules.gate import Candidate, Reason, in_words, reasons_against
 from codex_orchestrator.rules.layout import RunLayout, TaskLayout
 from codex_orchestrator.views.verification import Verification
@@ -102,7 +104,7 @@ class Gate:
         if nearest is None:
             return GateAnswer(pipeline, None, (f"task {self._task.task_id} has no run of it",))
         _, run, reasons = nearest
-        told = tuple(self._told(run, each) for each in reasons)
+        told = tuple(map(self._told, reasons))
         return GateAnswer(pipeline, run.run_id, told, waits=run.waits, age_seconds=self._age(run))
 
     def _candidates(self, pipeline: str) -> Iterator[tuple[RunLayout, Candidate]]:
@@ -114,19 +116,21 @@ class Gate:
             if seal is None:
                 yield from _unsealed(layout, pipeline) if is_recent else ()
             elif seal.pipeline_id == pipeline:
-                looked_at = (seal.source.start_tree, seal.source.end_tree) == (self._tree, self._tree)
-                yield (
-                    layout,
-                    _sealed_candidate(layout, wholly=looked_at)
-                    or Candidate(
-                        run_id=layout.run_id,
-                        status=seal.status,
-                        partial=seal.partial,
-                        start_tree=seal.source.start_tree,
-                        end_tree=seal.source.end_tree,
-                        completed_at=parse_timestamp(seal.sealed_at),
-                    ),
-                )
+                yield layout, self._sealed(layout, seal)
+
+    def _sealed(self, layout: RunLayout, seal: Seal) -> Candidate:
+        """A sealed run: with all that its files say where it is of the tree, else by its seal's own words."""
+        if (seal.source.start_tree, seal.source.end_tree) == (self._tree, self._tree):
+            with suppress(UnknownRun, StorageError):
+                return _candidate(layout, read_manifest(layout), seal)
+        return Candidate(
+            run_id=layout.run_id,
+            status=seal.status,
+            partial=seal.partial,
+            start_tree=seal.source.start_tree,
+            end_tree=seal.source.end_tree,
+            completed_at=parse_timestamp(seal.sealed_at),
+        )
 
     def _may_be_of_the_tree(self, layout: RunLayout) -> bool:
         """Whether a run's seal names the tree that is asked about; cheaper than to read the seal."""
@@ -142,21 +146,18 @@ class Gate:
         """What `verify` would find."""
         verification = Verification(Chain(self._task, back_to=layout.run_id), now=self._now, keys=self._keys)
         flaws = [*verification.chain.flaws, *verification.flaws(layout)]
-        return [f"{flaw.kind}: {flaw.path}: {flaw.message}" for flaw in flaws[:_MOST_NAMED]]
+        return [flaw.text for flaw in flaws[:_MOST_NAMED]]
 
-    def _told(self, run: Candidate, reason: Reason) -> str:
+    def _told(self, reason: Reason) -> str:
         """A reason with the files that are different, where it is that."""
-        one, other = run.end_tree or run.start_tree, self._tree
-        if reason.text == "the source changed while it ran":
-            one, other = run.start_tree, run.end_tree or ""
-        elif reason.text != "it is of another tree":
+        if reason.trees is None:
             return reason.text
         try:
-            found = self._work_tree.differences(one or "", other)
+            found = self._work_tree.differences(*reason.trees)
         except OrchestratorError:
             found = None
         if found is None:
-            return f"{reason.text} ({(one or '')[:_SHOWN]}), which is not known here any more"
+            return f"{reason.text} ({reason.trees[0][:_SHOWN]}), which is not known here any more"
         named = ", ".join(f"{each.path} ({each.status})" for each in found[:_MOST_NAMED])
         more = f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
         count = "1 file differs" if len(found) == 1 else f"{len(found)} files differ"
@@ -173,25 +174,12 @@ def _unsealed(layout: RunLayout, pipeline: str) -> Iterator[tuple[RunLayout, Can
     except (UnknownRun, StorageError):
         return
     if manifest.get("pipeline_id") == pipeline:
-        yield layout, _candidate(layout, manifest, sealed=False)
+        yield layout, _candidate(layout, manifest, None)
 
 
-def _sealed_candidate(layout: RunLayout, *, wholly: bool) -> Candidate | None:
-    """A sealed run with all that its files say; None where the seal's own words are enough."""
-    if not wholly:
-        return None
-    try:
-        return _candidate(layout, read_manifest(layout), sealed=True)
-    except (UnknownRun, StorageError):
-        return None
-
-
-def _candidate(layout: RunLayout, manifest: dict[str, Any], *, sealed: bool) -> Candidate:
-    source, summary = (
-        object_in(layout.source, below=layout.base),
-        object_in(layout.run_summary, below=layout.base),
-    )
-    seal = read_seal(layout) if sealed else None
+def _candidate(layout: RunLayout, manifest: dict[str, Any], seal: Seal | None) -> Candidate:
+    source = object_in(layout.source, below=layout.base)
+    summary = object_in(layout.run_summary, below=layout.base)
     entries = manifest["commands"]
     decision = (summary.get("review") or {}).get("decision") or {}
     ended = manifest.get("completed_at")
@@ -204,7 +192,7 @@ def _candidate(layout: RunLayout, manifest: dict[str, Any], *, sealed: bool) -> 
         start_tree=source.get("start_tree"),
         end_tree=source.get("end_tree"),
         completed_at=parse_timestamp(ended) if isinstance(ended, str) else None,
-        sealed=sealed,
+        sealed=seal is not None,
         waits=str(manifest.get("status_detail")).endswith(":awaiting-approval"),
         approved=decision.get("approved") is True,
         doubt=decision.get("feedback"),

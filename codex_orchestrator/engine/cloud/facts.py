@@ -67,8 +67,10 @@ def unmet(needs: Mapping[str, float], workers: Sequence[WorkerFacts]) -> str | N
     )
 
 
-def incompatible(probed: Sequence[Any]) -> str | None:
-    """Why stages cannot run on a worker with such a Python, as a phrase; None where they can."""
+def incompatible(probed: Sequence[Any] | Exception) -> str | None:
+    """Why stages cannot run on a worker that has answered so to `PROBE`, as a phrase; None where they can."""
+    if isinstance(probed, Exception):
+        return str(probed)
     version, _, system, _ = probed
     if system != "posix":
         return f"it runs on {system}, and stages need a POSIX system"

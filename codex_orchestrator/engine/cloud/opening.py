@@ -122,7 +122,7 @@ class OpenCluster:
     def _require_compatible(self) -> None:
         workers = {worker.address: worker.name for worker in self._connection.workers.values()}
         for address, probed in self._connection.evaluate(facts.PROBE, workers).items():
-            why = str(probed) if isinstance(probed, Exception) else facts.incompatible(probed)
+            why = facts.incompatible(probed)
             if why is not None:
                 raise OrchestratorError(
                     f"Worker {workers[address]} cannot run stages: {why}.",
@@ -155,7 +155,7 @@ class OpenCluster:
     async def _admit(self, worker: WorkerFacts) -> str | None:
         """Why a worker that is about to get its first stage may not have it."""
         probed = (await self._connection.evaluated(facts.PROBE, [worker.address]))[worker.address]
-        why = str(probed) if isinstance(probed, Exception) else facts.incompatible(probed)
+        why = facts.incompatible(probed)
         if why is not None or self.tree is not None:
             return why
         with shared.word_in(Path(self._root)) as (expression, word):
